@@ -1,0 +1,91 @@
+"""What a system is given: `Batch`, the tensors of one step, and `DataSpec`, the shape of the data."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, PositiveInt
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's worth of data.
+
+    `images` float `[batch, channels, height, width]`: pixels in [-1, 1], or unbounded values for 2-D
+    points (then `[batch, 2, 1, 1]`). `labels` int `[batch]`; `captions` int `[batch, length]`, character
+    codes; `sources` float `[batch, ...]`, the input picture of a picture-to-picture system.
+    """
+
+    images: Tensor
+    labels: Tensor | None = None
+    captions: Tensor | None = None
+    sources: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on `device`."""
+
+        def move(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
+
+        return Batch(self.images.to(device), move(self.labels), move(self.captions), move(self.sources))
+
+    def __getitem__(self, rows: slice) -> "Batch":
+        """The batch of these rows."""
+
+        def pick(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor[rows]
+
+        return replace(
+            self,
+            images=self.images[rows],
+            labels=pick(self.labels),
+            captions=pick(self.captions),
+            sources=pick(self.sources),
+        )
+
+
+class DataSpec(BaseModel):
+    """The interface that a data set declares and that networks are built for; saved in the run.
+
+    `values` says what one element is: "pixels" lie in [-1, 1]; "points" are 2-D coordinates, unbounded,
+    with the shape `2x1x1`. `num_images` counts the training split.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: PositiveInt
+    height: PositiveInt
+    width: PositiveInt
+    num_images: PositiveInt
+    values: Literal["pixels", "points"] = "pixels"
+    class_names: tuple[str, ...] = ()
+    caption_alphabet: str = ""
+    caption_length: int = 0
+    source_shape: tuple[int, int, int] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        return (self.channels, self.height, self.width)
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """Which optional parts of a `Batch` this data can fill."""
+        parts = {"labels": self.class_names, "captions": self.caption_alphabet, "sources": self.source_shape}
+        return frozenset(name for name, value in parts.items() if value)
+
+
+def to_float(pixels: Tensor) -> Tensor:
+    """Pixels in [-1, 1] from `pixels` uint8."""
+    return pixels.to(torch.float32).div_(127.5).sub_(1.0)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Pixels uint8 from `images` in [-1, 1]; values outside are clamped."""
+    return images.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
+
+
+def as_images(stored: Tensor) -> Tensor:
+    """What a `Batch` holds of what a data set stores: floats of uint8 pixels, points as they are."""
+    return to_float(stored) if stored.dtype == torch.uint8 else stored

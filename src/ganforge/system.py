@@ -1,0 +1,158 @@
+"""The one abstraction: `System`, a method of one paper, and `LatentSystem`, one that decodes latents."""
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Protocol
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
+from torch import Tensor, nn
+
+from ganforge.data.batch import Batch, DataSpec
+from ganforge.errors import UserError, unknown_name
+
+Suggestions = dict[str, tuple[Any, str]]
+
+
+class Update(Protocol):
+    """The engine's one verb: backward into one optimizer's parameters, and step it."""
+
+    def __call__(self, name: str, loss: Tensor, watch: Tensor | None = None) -> Tensor | None:
+        """Step the optimizer `name` down `loss`; with `watch`, return d loss / d watch from the same backward."""
+
+
+class SystemConfig(BaseModel):
+    """What every system can be told; each system's own `Config` adds its fields and its paper's values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: PositiveInt = Field(10_000, description="Training steps, each a full cycle of every network.")
+    batch: PositiveInt = Field(64, description="Images per update.")
+    ema_half_life: NonNegativeFloat = Field(
+        10_000, description="Half-life, in images, of the averaged generator that is sampled; 0 turns it off."
+    )
+    ema_ramp_up: float = Field(
+        0.05, gt=0, description="The half-life never exceeds this share of the images seen so far."
+    )
+
+
+class System(nn.Module, ABC):
+    """A method of one paper: networks as children, one training step as plain code.
+
+    Its docstring names the paper and every difference from it. A step obeys five rules: one full cycle,
+    no host reads, no step index, no fetching of data, one program per run.
+    """
+
+    Config: ClassVar[type[SystemConfig]]
+    needs: ClassVar[frozenset[str]] = frozenset()
+    averaged: ClassVar[tuple[str, ...]] = ()
+    """Children whose moving average (EMA) is what is sampled and judged."""
+
+    config: SystemConfig
+    data: DataSpec
+
+    @classmethod
+    def suggest(cls, data: DataSpec) -> Suggestions:
+        """Config values that fit this data better than the paper's: field -> (value, why)."""
+        return {}
+
+    @abstractmethod
+    def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """A fresh optimizer for each name that `train_step` updates."""
+
+    @abstractmethod
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """One complete update of every network; returns name -> 0-dim tensor."""
+
+    @abstractmethod
+    def sample(self, count: int, given: Batch | None = None) -> Tensor:
+        """`count` images in [-1, 1] (or points), with the conditions `given`."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.parameters()).device
+
+    def images_per_step(self) -> int:
+        """Real images that one step consumes."""
+        return self.config.batch
+
+    def prepare(self, images: Tensor) -> None:  # noqa: B027 - optional
+        """Initialise from real `images` once, before the first step of a new run."""
+
+    def schedule(  # noqa: B027 - optional
+        self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int
+    ) -> None:
+        """Set learning rates and momenta as a function of the images seen; called before every step."""
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
+        """Discriminator logits `[batch]` of `images`, or None where there is no discriminator."""
+        return None
+
+
+class LatentSystem(System):
+    """A system that decodes latents, so that latents can be kept, walked and combined."""
+
+    @abstractmethod
+    def draw_latents(self, count: int) -> Tensor:
+        """Latents `[count, ...]` of the prior."""
+
+    @abstractmethod
+    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+        """Images in [-1, 1] (or points) of `latents`."""
+
+    def sample(self, count: int, given: Batch | None = None) -> Tensor:
+        """Images of fresh latents."""
+        return self.decode(self.draw_latents(count), given)
+
+
+@contextmanager
+def frozen(*networks: nn.Module) -> Iterator[None]:
+    """Within this context no gradient of these networks' weights is computed, only of their inputs."""
+    parameters = [p for network in networks for p in network.parameters() if p.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+def available() -> list[str]:
+    """Names of the systems of this package: the files of `ganforge/systems`."""
+    return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module("ganforge.systems").__path__))
+
+
+def find(name: str) -> type[System]:
+    """The system `name`: a file of `ganforge/systems`, or `package.module:Class` from outside.
+
+    Raises UserError with the closest names where there is none.
+    """
+    if ":" in name:
+        module_name, _, class_name = name.partition(":")
+        try:
+            found = getattr(importlib.import_module(module_name), class_name)
+        except (ImportError, AttributeError) as error:
+            raise UserError(f"cannot import the system {name!r}: {error}") from error
+        if not (isinstance(found, type) and issubclass(found, System)):
+            raise UserError(f"{name!r} is not a subclass of ganforge.System")
+        return found
+    if name not in available():
+        raise unknown_name("system", name, available(), "(`ganforge list systems`)")
+    module = importlib.import_module(f"ganforge.systems.{name}")
+    for member in vars(module).values():
+        if isinstance(member, type) and issubclass(member, System) and member.__module__ == module.__name__:
+            return member
+    raise AssertionError(f"{module.__name__} defines no System")
+
+
+def check_needs(system: type[System], name: str, data: DataSpec) -> None:
+    """Raise UserError where `data` lacks a part of the batch that `system` needs."""
+    missing = sorted(system.needs - data.offers)
+    if missing:
+        has = ", ".join(sorted(data.offers)) or "images only"
+        raise UserError(f"{name} needs {' and '.join(missing)}; this data has {has}: see `ganforge data check`")

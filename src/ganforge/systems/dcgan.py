@@ -1,0 +1,147 @@
+"""The deep convolutional GAN of Radford et al. 2015."""
+
+from typing import ClassVar, Literal, final
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from ganforge.data.batch import Batch, DataSpec
+from ganforge.errors import UserError
+from ganforge.losses import adversarial_metrics, discriminator_logistic, generator_loss
+from ganforge.networks.dcgan import DCGANDiscriminator, DCGANGenerator, stages_of
+from ganforge.networks.mlp import PlainDiscriminator, PlainGenerator
+from ganforge.system import LatentSystem, Suggestions, SystemConfig, Update, frozen
+
+
+class DCGANConfig(SystemConfig):
+    """Defaults are those of section 4 of the paper and of its released networks."""
+
+    steps: PositiveInt = Field(20_000, description="Training steps; 25 epochs of 100,000 images.")
+    batch: PositiveInt = Field(128, description="Images per update.")
+    network: Literal["convolutional", "mlp"] = Field(
+        "convolutional", description="convolutional: the paper's; mlp: plain layers, for 2-D points."
+    )
+    width: PositiveInt = Field(
+        128, description="Channels next to the image, doubled at every halving; hidden units of the mlp."
+    )
+    kernel_size: Literal[5, 4] = Field(5, description="5: the paper's convolutions; 4: the PyTorch ports'.")
+    latent_size: PositiveInt = Field(100, description="Numbers in one latent.")
+    latent_distribution: Literal["uniform", "gaussian"] = Field(
+        "uniform", description="U(-1, 1), the paper's, or standard Gaussian."
+    )
+    learning_rate: PositiveFloat = Field(2e-4, description="Adam's rate for both networks.")
+    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's momentum.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
+    weight_decay: NonNegativeFloat = Field(0.0, description="L2 penalty; the released code has 1e-5.")
+
+
+@final
+class DCGAN(LatentSystem):
+    """Radford, Metz and Chintala 2015, "Unsupervised Representation Learning with DCGANs", arXiv 1511.06434.
+
+    Differs from the paper: no L2 penalty unless asked for and both networks are updated on every batch (the
+    paper's text; its code adds 1e-5 and alternates by batch); the generator is updated with the fakes that the
+    discriminator has just seen (as the PyTorch tutorial does: one generator pass less); an average of the
+    generator (EMA) is what is sampled. 28x28 starts from 7x7 maps.
+    """
+
+    Config = DCGANConfig
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
+
+    @classmethod
+    def suggest(cls, data: DataSpec) -> Suggestions:
+        """For 2-D points: plain networks."""
+        if data.values == "pixels":
+            return {}
+        return {
+            "network": ("mlp", "2-D points have no neighbours to convolve"),
+            "latent_size": (2, "the data has two dimensions"),
+            "latent_distribution": ("gaussian", "points are unbounded"),
+        }
+
+    def __init__(self, config: DCGANConfig, data: DataSpec) -> None:
+        super().__init__()
+        self.config: DCGANConfig = config
+        self.data = data
+        self.generator: nn.Module
+        self.discriminator: nn.Module
+        if config.network == "mlp":
+            hidden = (config.width, config.width)
+            self.generator = PlainGenerator(
+                latent_size=config.latent_size,
+                hidden=hidden,
+                shape=data.shape,
+                bounded=data.values == "pixels",
+            )
+            self.discriminator = PlainDiscriminator(shape=data.shape, hidden=hidden, activation="leaky_relu")
+            return
+        stages = stages_of(data.height) if data.height == data.width else None
+        if data.values == "points":
+            raise UserError("convolutional networks need pictures, this data is 2-D points: use --network mlp")
+        if stages is None:
+            raise UserError(
+                f"dcgan needs square pictures of 8, 16, 32, 64, 128, ... or 14, 28, 56, ... pixels, this data "
+                f"has {data.width}x{data.height}: use --size 64 (or another of these), or --network mlp"
+            )
+        start, doublings = stages
+        self.generator = DCGANGenerator(
+            latent_size=config.latent_size,
+            channels=data.channels,
+            start=start,
+            doublings=doublings,
+            width=config.width,
+            kernel_size=config.kernel_size,
+        )
+        self.discriminator = DCGANDiscriminator(
+            channels=data.channels,
+            start=start,
+            doublings=doublings,
+            width=config.width,
+            kernel_size=config.kernel_size,
+        )
+
+    def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam for each network."""
+        config = self.config
+        return {
+            name: torch.optim.Adam(
+                self.get_submodule(name).parameters(),
+                config.learning_rate,
+                betas=(config.beta1, config.beta2),
+                weight_decay=config.weight_decay,
+                fused=True,
+            )
+            for name in ("discriminator", "generator")
+        }
+
+    def draw_latents(self, count: int) -> Tensor:
+        """Latents `[count, latent_size]`."""
+        shape = (count, self.config.latent_size)
+        if self.config.latent_distribution == "gaussian":
+            return torch.randn(shape, device=self.device)
+        return 2 * torch.rand(shape, device=self.device) - 1
+
+    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+        """Images of latents."""
+        return self.generator(latents)
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:
+        """Logits."""
+        return self.discriminator(images)
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update the discriminator, then the generator against it with the same fakes."""
+        fakes = self.generator(self.draw_latents(len(batch.images)))
+
+        # Discriminator: tell real from generated, in separate passes because of its batch norm.
+        real_logits = self.discriminator(batch.images)
+        fake_logits = self.discriminator(fakes.detach())
+        discriminator_loss = discriminator_logistic(real_logits, fake_logits)
+        update("discriminator", discriminator_loss)
+
+        # Generator: be taken for real.
+        with frozen(self.discriminator):
+            loss = generator_loss("non_saturating", self.discriminator(fakes))
+            update("generator", loss)
+        return adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)

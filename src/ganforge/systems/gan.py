@@ -1,0 +1,256 @@
+"""The generative adversarial network of Goodfellow et al. 2014."""
+
+from typing import ClassVar, Literal, final
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from ganforge.data.batch import Batch, DataSpec
+from ganforge.errors import UserError
+from ganforge.losses import (
+    AdversarialLoss,
+    adversarial_metrics,
+    discriminator_logistic,
+    generator_loss,
+    one_stage_scale,
+)
+from ganforge.networks.mlp import (
+    Activation,
+    MaxoutDiscriminator,
+    PlainDiscriminator,
+    PlainGenerator,
+    SigmoidGenerator,
+)
+from ganforge.system import LatentSystem, Suggestions, SystemConfig, Update, frozen
+
+
+class GANConfig(SystemConfig):
+    """Defaults are the MNIST experiment of the paper, as released (`mnist.yaml`)."""
+
+    steps: PositiveInt = Field(125_000, description="Training steps; the default is 250 epochs of MNIST.")
+    batch: PositiveInt = Field(100, description="Images per update.")
+    ema_half_life: NonNegativeFloat = Field(
+        500_000, description="Half-life, in images, of the averaged generator that is sampled; 0 turns it off."
+    )
+    network: Literal["maxout", "mlp"] = Field(
+        "maxout", description="maxout: the paper's MNIST pair; mlp: plain layers, also for 2-D points."
+    )
+    latent_size: PositiveInt = Field(100, description="Numbers in one latent.")
+    latent_distribution: Literal["gaussian", "uniform", "spherical"] = Field(
+        "gaussian", description="Standard Gaussian, uniform of the same variance, or Gaussian put on the sphere."
+    )
+    generator_hidden: tuple[PositiveInt, ...] = Field((1200, 1200), description="Hidden units of the generator.")
+    discriminator_hidden: tuple[PositiveInt, ...] = Field(
+        (240, 240), description="Hidden units of the discriminator."
+    )
+    maxout_pieces: PositiveInt = Field(5, description="Affine pieces of each maxout unit.")
+    input_keep: float = Field(0.8, gt=0, le=1, description="Probability that dropout keeps a discriminator input.")
+    hidden_keep: float = Field(0.5, gt=0, le=1, description="Probability that dropout keeps a hidden unit.")
+    activation: Activation = Field("relu", description="Activation of the mlp networks.")
+    init_std: float | None = Field(
+        None, gt=0, description="Standard deviation of the mlp networks' first weights; none: torch's own."
+    )
+    loss: AdversarialLoss = Field("non_saturating", description="What the generator minimises.")
+    play: Literal["simultaneous", "alternating"] = Field(
+        "simultaneous",
+        description="simultaneous: one fake batch and one backward for both networks, as released; "
+        "alternating: Algorithm 1, with fresh latents for the generator.",
+    )
+    discriminator_steps: PositiveInt = Field(1, description="k of Algorithm 1; needs alternating play.")
+    optimizer: Literal["sgd", "adam"] = Field("sgd", description="Gradient rule of both networks.")
+    learning_rate: PositiveFloat = Field(0.1, description="Learning rate of the generator.")
+    discriminator_learning_rate: PositiveFloat | None = Field(
+        None, description="Learning rate of the discriminator; none: the generator's."
+    )
+    learning_rate_decay: float = Field(1.000004, ge=1, description="The rate is divided by this at every step.")
+    lowest_learning_rate: NonNegativeFloat = Field(1e-6, description="Floor of the decayed rate.")
+    momentum: float = Field(0.5, ge=0, lt=1, description="First momentum (sgd), or beta 1 (adam).")
+    final_momentum: float = Field(0.7, ge=0, lt=1, description="Momentum from the last epoch of its schedule on.")
+    momentum_epochs: PositiveInt = Field(250, description="Epoch at which the final momentum is reached (sgd).")
+
+    def model_post_init(self, _: object) -> None:
+        """Refuse the one combination that has no meaning."""
+        if self.discriminator_steps > 1 and self.play == "simultaneous":
+            raise ValueError("discriminator_steps above 1 needs --play alternating")
+
+
+@final
+class GAN(LatentSystem):
+    """Goodfellow et al. 2014, "Generative Adversarial Nets", arXiv 1406.2661; code goodfeli/adversarial.
+
+    Differs from the paper: nothing in the networks, losses and rates of the released MNIST experiment. Added:
+    an average of the generator (EMA) is what is sampled; plain networks and Adam for 2-D points. The paper's
+    text alternates with fresh noise (Algorithm 1), its code updates both networks from one pass: the default.
+    """
+
+    Config = GANConfig
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
+
+    @classmethod
+    def suggest(cls, data: DataSpec) -> Suggestions:
+        """For 2-D points: plain networks and Adam."""
+        if data.values == "pixels":
+            return {}
+        why = "2-D points are unbounded and need no dropout"
+        common = {
+            "network": ("mlp", why),
+            "latent_size": (2, "the data has two dimensions"),
+            "optimizer": ("adam", "plain networks"),
+            "play": ("alternating", "the usual form with Adam"),
+            "learning_rate_decay": (1.0, "constant rate"),
+        }
+        if data.num_images <= 2_000:
+            why = "few points: the 2-D Gaussian toy of d2l.ai, an affine generator"
+            return common | {
+                "generator_hidden": ((), why),
+                "discriminator_hidden": ((5, 3), why),
+                "activation": ("tanh", why),
+                "init_std": (0.02, why),
+                "batch": (8, why),
+                "steps": (20 * data.num_images // 8, why + ", 20 epochs"),
+                "learning_rate": (0.005, why),
+                "discriminator_learning_rate": (0.05, why),
+                "momentum": (0.9, why),
+            }
+        why = "many points: two hidden layers"
+        return common | {
+            "generator_hidden": ((256, 256), why),
+            "discriminator_hidden": ((256, 256), why),
+            "activation": ("leaky_relu", why),
+            "batch": (256, why),
+            "steps": (20_000, why),
+            "learning_rate": (2e-4, why),
+        }
+
+    def __init__(self, config: GANConfig, data: DataSpec) -> None:
+        super().__init__()
+        self.config: GANConfig = config
+        self.data = data
+        self.generator: nn.Module
+        self.discriminator: nn.Module
+        if config.network == "maxout":
+            if data.values == "points":
+                raise UserError("network maxout decodes pixels, this data is 2-D points: use --network mlp")
+            self.generator = SigmoidGenerator(
+                latent_size=config.latent_size, hidden=config.generator_hidden, shape=data.shape
+            )
+            self.discriminator = MaxoutDiscriminator(
+                shape=data.shape,
+                units=config.discriminator_hidden,
+                pieces=config.maxout_pieces,
+                input_keep=config.input_keep,
+                hidden_keep=config.hidden_keep,
+            )
+        else:
+            self.generator = PlainGenerator(
+                latent_size=config.latent_size,
+                hidden=config.generator_hidden,
+                shape=data.shape,
+                activation=config.activation,
+                bounded=data.values == "pixels",
+                init_std=config.init_std,
+            )
+            self.discriminator = PlainDiscriminator(
+                shape=data.shape,
+                hidden=config.discriminator_hidden,
+                activation=config.activation,
+                init_std=config.init_std,
+            )
+
+    def prepare(self, images: Tensor) -> None:
+        """Set the output bias of the paper's generator to the logit of the mean training image."""
+        if isinstance(self.generator, SigmoidGenerator):
+            self.generator.set_output_mean(images.mean(0))
+
+    def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """One optimizer for each network."""
+        config = self.config
+        rates = {
+            "discriminator": config.discriminator_learning_rate or config.learning_rate,
+            "generator": config.learning_rate,
+        }
+        if config.optimizer == "adam":
+            return {
+                name: torch.optim.Adam(
+                    self.get_submodule(name).parameters(), rate, betas=(config.momentum, 0.999), fused=True
+                )
+                for name, rate in rates.items()
+            }
+        return {
+            name: torch.optim.SGD(
+                self.get_submodule(name).parameters(), rate, momentum=config.momentum, fused=True
+            )
+            for name, rate in rates.items()
+        }
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """Decay the rates at every step and raise the momentum linearly from epoch 1 on."""
+        config = self.config
+        decay = config.learning_rate_decay ** -(images_seen / self.images_per_step())
+        epoch = images_seen / self.data.num_images
+        progress = min(max((epoch - 1) / max(config.momentum_epochs - 1, 1), 0.0), 1.0)
+        momentum = config.momentum + progress * (config.final_momentum - config.momentum)
+        for optimizer in optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = max(group.setdefault("first_lr", group["lr"]) * decay, config.lowest_learning_rate)
+                if config.optimizer == "sgd":
+                    group["momentum"] = momentum
+
+    def images_per_step(self) -> int:
+        """Algorithm 1 draws k batches for each step of the generator."""
+        return self.config.batch * self.config.discriminator_steps
+
+    def draw_latents(self, count: int) -> Tensor:
+        """Latents `[count, latent_size]` of unit variance."""
+        shape = (count, self.config.latent_size)
+        if self.config.latent_distribution == "uniform":
+            return (2 * torch.rand(shape, device=self.device) - 1) * 3**0.5
+        latents = torch.randn(shape, device=self.device)
+        if self.config.latent_distribution == "spherical":
+            latents = torch.nn.functional.normalize(latents) * self.config.latent_size**0.5
+        return latents
+
+    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+        """Images of latents."""
+        return self.generator(latents)
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:
+        """Logits."""
+        return self.discriminator(images)
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """One update of both networks, by the released code or by Algorithm 1."""
+        if self.config.play == "simultaneous":
+            return self._simultaneous_step(batch, update)
+        return self._alternating_step(batch, update)
+
+    def _simultaneous_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Both gradients from one pass of one fake batch, dropout masks included."""
+        fakes = self.generator(self.draw_latents(len(batch.images)))
+        leaf = fakes.detach().requires_grad_()
+        real_logits = self.discriminator(batch.images)
+        fake_logits = self.discriminator(leaf)
+        # The released code halves the discriminator's loss, not the generator's: hence the 2 below.
+        discriminator_loss = 0.5 * discriminator_logistic(real_logits, fake_logits)
+        fake_gradient = update("discriminator", discriminator_loss, watch=leaf)
+        assert fake_gradient is not None
+        scale = 2 * one_stage_scale(self.config.loss, fake_logits)
+        update("generator", (fakes * (scale.view(-1, 1, 1, 1) * fake_gradient)).sum())
+        loss = generator_loss(self.config.loss, fake_logits)
+        return adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
+
+    def _alternating_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Algorithm 1: k discriminator updates on fresh data and noise, then one of the generator."""
+        size = self.config.batch
+        for k in range(self.config.discriminator_steps):
+            with torch.no_grad():
+                fakes = self.generator(self.draw_latents(size))
+            real_logits = self.discriminator(batch[k * size : (k + 1) * size].images)
+            fake_logits = self.discriminator(fakes)
+            discriminator_loss = 0.5 * discriminator_logistic(real_logits, fake_logits)
+            update("discriminator", discriminator_loss)
+        with frozen(self.discriminator):
+            loss = generator_loss(self.config.loss, self.discriminator(self.generator(self.draw_latents(size))))
+            update("generator", loss)
+        return adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)

@@ -1,0 +1,66 @@
+"""What a run would cost, measured on a few real steps before it starts; nothing is written."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ganforge.data.datasets import Dataset
+from ganforge.data.stream import Stream
+from ganforge.engine import accelerate
+from ganforge.engine.train import build_training
+from ganforge.engine.update import OptimizerUpdate
+from ganforge.run import RunConfig
+
+_WARM_UP_STEPS, _TIMED_STEPS = 2, 5
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """`flops_per_image` counts multiplications and additions of matrix products and convolutions in one training
+    step, divided by its images; `peak_memory_bytes` is this process's after the timed steps.
+    """  # noqa: D205
+
+    parameters: dict[str, int]
+    flops_per_image: float
+    seconds_per_step: float
+    images_per_second: float
+    peak_memory_bytes: int
+    device: str
+    precision: str
+
+
+def estimate(config: RunConfig, dataset: Dataset) -> Estimate:
+    """Time a few steps of a throw-away training of `config`."""
+    training = build_training(config, dataset)
+    system, device = training.system, training.device
+    size = system.images_per_step()
+    stream = Stream(dataset.splits["train"], size, config.train.seed, values=config.spec.values)
+    update = OptimizerUpdate(training.optimizers, device.type)
+    system.train()
+    seconds = []
+    batches = stream.iterate(0)
+    counter = FlopCounterMode(display=False)
+    for index in range(_WARM_UP_STEPS + _TIMED_STEPS):
+        begun = time.monotonic()
+        batch = next(batches).to(device)
+        with accelerate.autocast(device, training.precision):
+            if index == 0:
+                with counter:
+                    system.train_step(batch, update)
+            else:
+                system.train_step(batch, update)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.monotonic() - begun)
+    median = sorted(seconds[_WARM_UP_STEPS:])[_TIMED_STEPS // 2]
+    return Estimate(
+        parameters={name: sum(p.numel() for p in net.parameters()) for name, net in system.named_children()},
+        flops_per_image=counter.get_total_flops() / size,
+        seconds_per_step=median,
+        images_per_second=size / median,
+        peak_memory_bytes=accelerate.peak_memory_bytes(device),
+        device=device.type,
+        precision=training.precision,
+    )

@@ -1,0 +1,71 @@
+"""A trained run, ready to be sampled: `ganforge.load(path).sample(16, seed=7)`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ganforge.checkpoint import load_newest
+from ganforge.data.batch import Batch
+from ganforge.engine import accelerate
+from ganforge.engine.ema import Average
+from ganforge.engine.sampling import draw
+from ganforge.engine.train import build_system
+from ganforge.errors import UserError
+from ganforge.run import Run
+
+Weights = Literal["ema", "raw"]
+
+
+class Trained:
+    """The system of a run at its newest good checkpoint, in evaluation mode."""
+
+    def __init__(self, run: Run, device: str = "auto") -> None:
+        self.run = run
+        checkpoint = load_newest(run.checkpoints)
+        if checkpoint is None:
+            raise UserError(f"{run.path} has no checkpoint yet: train it first (the same command resumes)")
+        self.step = int(checkpoint.state["step"])
+        self.system = build_system(run.config)
+        self._average = Average(self.system)
+        try:
+            self.system.load_state_dict(checkpoint.tensors["system"])
+            self._average.load(checkpoint.tensors["average"])
+        except (KeyError, RuntimeError) as error:
+            first = str(error).splitlines()[0]
+            raise UserError(f"checkpoint {checkpoint.path} is not of this version's networks: {first}") from error
+        for network in (self.system, *self._average.networks.values()):
+            network.to(accelerate.choose_device(device))
+            accelerate.lay_out(network)
+            network.eval()
+
+    def sample(
+        self, count: int, *, seed: int = 0, weights: Weights = "ema", given: Batch | None = None
+    ) -> Tensor:
+        """`count` samples `[count, channels, height, width]` in [-1, 1] (or points), a function of the seed."""
+        if count < 1:
+            raise UserError(f"count is {count}: expected 1 or more")
+        return torch.cat(list(self.draw(count, seed=seed, weights=weights, given=given)))
+
+    def draw(
+        self, count: int, *, seed: int = 0, weights: Weights = "ema", given: Batch | None = None
+    ) -> Iterator[Tensor]:
+        """The same samples, some at a time, so that many never sit in memory at once."""
+        if weights == "raw":
+            yield from draw(self.system, count, seed, given)
+            return
+        with self._average.in_place_of_raw(self.system):
+            yield from draw(self.system, count, seed, given)
+
+    def discriminate(self, images: Tensor) -> Tensor | None:
+        """Discriminator logits `[count]` of `images` in [-1, 1]; None where there is no discriminator."""
+        with torch.no_grad():
+            logits = self.system.discriminate(images.to(self.system.device))
+        return None if logits is None else logits.float().cpu()
+
+
+def load(path: str | Path, device: str = "auto") -> Trained:
+    """The trained system of the run folder `path`; needs no data. Raises UserError where there is none."""
+    return Trained(Run.open(Path(path)), device)

@@ -1,0 +1,1 @@
+"""Data: names, folders and archives in; fixed-size pictures in a reproducible order out."""

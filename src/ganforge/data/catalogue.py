@@ -1,0 +1,205 @@
+"""What a user can name as data: built-in sets, paths, hub sets and downloads, found in that order."""
+
+import importlib.resources
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ganforge.data import download, toys
+from ganforge.data.arrays import Arrays, idx_images_name, read_cifar10, read_idx_set
+from ganforge.data.decode import printable
+from ganforge.data.folder import Entry, Listing, list_pictures
+from ganforge.data.options import DataOptions
+from ganforge.data.storage import Archive, Folder, Storage
+from ganforge.errors import UserError, unknown_name
+
+CELEBA_CROP = 108  # the face without most of the background; DCGAN's crop
+CELEBA_SIZE = 64
+CELEBA_SPLITS = {"0": "train", "1": "validation", "2": "test"}
+
+FASHION_CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Encoded pictures, found but not yet decoded."""
+
+    storage: Storage
+    listing: Listing
+    centre_crop: int | None = None
+    default_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Points:
+    """A two-dimensional set by name."""
+
+    name: str
+
+
+Origin = Pictures | Arrays | Points
+
+
+def available() -> dict[str, str]:
+    """Every name that `--data` knows, with one line of description."""
+    return {
+        "mnist": "built in: 70,000 handwritten digits, grey 28x28, 10 classes",
+        "emoji": "built in: 3,786 emoji, color 64x64, with captions and 10 classes",
+        **{name: f"built in: {line}" for name, line in toys.TOYS.items()},
+        "fashion-mnist": "download, 30 MB: 70,000 clothes, grey 28x28, 10 classes",
+        "cifar10": "download, 170 MB: 60,000 photos, color 32x32, 10 classes",
+        "celeba:FOLDER": "your copy of CelebA: 202,599 faces, cropped to 108 and resized to 64x64",
+        "hf:OWNER/NAME": "an image data set on the Hugging Face hub (needs the extra hub-data)",
+        "FOLDER or FILE.zip": "your own pictures: sub-folders are classes, or a metadata.jsonl",
+    }
+
+
+def locate(options: DataOptions) -> Origin:
+    """What `options.data` means.
+
+    Raises `UserError` if it means nothing, cannot be fetched or holds no pictures.
+    """
+    data = options.data
+    if data in toys.TOYS:
+        return Points(data)
+    by_name: dict[str, Callable[[], Origin]] = {
+        "mnist": _mnist,
+        "emoji": lambda: _emoji(options),
+    }
+    downloads: dict[str, Callable[[], Origin]] = {
+        "fashion-mnist": lambda: _idx_folder(download.fashion_mnist(), FASHION_CLASSES),
+        "cifar10": lambda: read_cifar10(download.cifar10()),
+    }
+    if data in by_name:
+        return by_name[data]()
+    path = Path(data).expanduser()
+    if data and _exists(path):  # an empty path would mean the current folder
+        return _from_path(path, options)
+    if data.startswith("hf:"):
+        from ganforge.data.hub import list_hub_set
+
+        return Pictures(*list_hub_set(data.removeprefix("hf:"), options.label_column))
+    if data.startswith("celeba:"):
+        return _celeba(Path(data.removeprefix("celeba:")).expanduser(), options)
+    if data in downloads:
+        return downloads[data]()
+    if (
+        not data
+        or any(mark in data for mark in "/\\~")
+        or data.startswith(".")
+        or data.endswith((".zip", ".gz"))
+    ):
+        raise UserError(
+            f"the path {printable(data)!r} does not exist (looked in {printable(str(Path.cwd()))}): "
+            "expected a folder "
+            "or a .zip of pictures; see `ganforge list data` for names"
+        )
+    names = [name for name in available() if not any(mark in name for mark in ": ")]
+    raise unknown_name(
+        "data set", data, names, "(or give the path of a folder or a .zip; see `ganforge list data`)"
+    )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name too long or with a zero byte in it
+        return False
+
+
+def _mnist() -> Arrays:
+    folder = importlib.resources.files("ganforge.data") / "builtin" / "mnist"
+    names = {item.name for item in folder.iterdir()}
+    return read_idx_set(names, lambda name: (folder / name).read_bytes(), "the built-in mnist")
+
+
+def _emoji(options: DataOptions) -> Pictures:
+    with importlib.resources.as_file(
+        importlib.resources.files("ganforge.data") / "builtin" / "emoji-64.zip"
+    ) as path:
+        storage = Archive(path)
+    return Pictures(storage, list_pictures(storage, "the built-in emoji", options.label_column))
+
+
+def _from_path(path: Path, options: DataOptions) -> Origin:
+    shown = printable(str(path))
+    if path.is_dir():
+        try:
+            names = {item.name for item in path.iterdir()}
+        except OSError as error:
+            raise UserError(f"{shown} cannot be opened ({error.strerror}): check its permissions") from error
+        if idx_images_name("train", names):
+            return _idx_folder(path)
+        folder = Folder(path)
+        return Pictures(folder, list_pictures(folder, shown, options.label_column))
+    if not path.is_file():
+        raise UserError(
+            f"{shown} is neither a folder nor a regular file: expected a folder or a .zip of pictures"
+        )
+    if path.name.endswith((".tar.gz", ".tgz")) and "cifar-10" in path.name:
+        return read_cifar10(path)
+    if "-idx" in path.name or ".idx" in path.name:
+        return _idx_folder(path.parent)
+    if path.suffix.lower() != ".zip":
+        raise UserError(
+            f"{shown} is a single file: expected a folder of pictures, a .zip of pictures or IDX files; "
+            f"perhaps `--data {printable(str(path.parent))}`"
+        )
+    archive = Archive(path)
+    return Pictures(archive, list_pictures(archive, shown, options.label_column))
+
+
+def _idx_folder(path: Path, class_names: tuple[str, ...] = ()) -> Arrays:
+    names = {item.name for item in path.iterdir() if item.is_file()}
+    return read_idx_set(names, lambda name: (path / name).read_bytes(), printable(str(path)), class_names)
+
+
+def _celeba(path: Path, options: DataOptions) -> Pictures:
+    shown = printable(str(path))
+    if not (path / "img_align_celeba").is_dir():
+        raise UserError(
+            f"celeba:{shown} has no folder img_align_celeba: expected {shown}/img_align_celeba/000001.jpg "
+            "and so on; "
+            "get 'Align&Cropped Images' from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html and unpack "
+            "it there"
+        )
+    storage = Folder(path / "img_align_celeba")
+    listing = list_pictures(storage, f"{shown}/img_align_celeba", options.label_column)
+    splits = {row[0]: row[1] for row in _table(path / "list_eval_partition.txt") if len(row) == 2}
+    attributes = _celeba_attribute(path / "list_attr_celeba.txt", options.label_column)
+    entries = tuple(
+        Entry(
+            name=entry.name,
+            split=CELEBA_SPLITS.get(splits.get(entry.name, "0"), "train"),
+            label=attributes.get(entry.name),
+        )
+        for entry in listing.entries
+    )
+    crop = CELEBA_CROP if options.fit == "crop" else None
+    return Pictures(storage, Listing(entries, ("no", "yes")), crop, CELEBA_SIZE)
+
+
+def _table(path: Path) -> list[list[str]]:
+    if not path.is_file():
+        return []
+    return [line.split() for line in path.read_text("utf-8", errors="replace").splitlines()]
+
+
+def _celeba_attribute(path: Path, attribute: str) -> dict[str, str]:
+    """File name -> "yes" or "no" for one of the 40 attributes; empty if it is not one of them."""
+    rows = _table(path)  # the number of files, the names of the attributes, then a file and 40 times 1 or -1
+    if len(rows) < 2 or attribute not in rows[1]:
+        return {}
+    column = rows[1].index(attribute) + 1
+    return {row[0]: "yes" if row[column] == "1" else "no" for row in rows[2:] if len(row) > column}

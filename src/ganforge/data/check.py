@@ -1,0 +1,314 @@
+"""`check`: what is in a data set, and what is wrong with it, before any time is spent on training."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from ganforge.data import toys
+from ganforge.data.arrays import Arrays
+from ganforge.data.catalogue import Origin, Pictures, Points, locate
+from ganforge.data.datasets import choose_shape, refuse_unreadable
+from ganforge.data.decode import Header, Unreadable, decode_whole, printable, read_header
+from ganforge.data.folder import Entry
+from ganforge.data.images import in_threads
+from ganforge.data.options import DataOptions
+from ganforge.data.storage import Storage
+from ganforge.errors import UserError
+
+FEW_IMAGES = 1000
+STRONG_IMBALANCE = 10.0
+SHOWN = 10  # how many of a list `lines` prints; `to_json` has them all
+
+
+class Report(BaseModel):
+    """What `check` found; `problems` would make training fail, `warnings` may spoil its result.
+
+    `counts` is readable pictures by split; `sizes` ("64x48": width x height) and `modes` (Pillow's names)
+    count pictures, the most common first; `classes` counts the training split, `imbalance` is its largest
+    class over its smallest. `duplicates` are groups of files with exactly equal pixels.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str
+    shape: tuple[int, int, int] | None = None
+    counts: dict[str, int] = {}
+    sizes: dict[str, int] = {}
+    modes: dict[str, int] = {}
+    with_alpha: int = 0
+    classes: dict[str, int] = {}
+    imbalance: float | None = None
+    unlabelled: int = 0
+    with_captions: int = 0
+    partners_missing: list[str] = []
+    duplicates: list[list[str]] = []
+    duplicates_across_splits: int = 0
+    unreadable: dict[str, str] = {}
+    unlisted: int = 0
+    problems: list[str] = []
+    warnings: list[str] = []
+
+    def to_json(self) -> str:
+        """The whole report as JSON."""
+        return self.model_dump_json(indent=2)
+
+    def lines(self) -> list[str]:
+        """The report for a terminal; long lists are cut, with their length."""
+        lines = [f"data        {self.data}"]
+        if self.shape is not None:
+            lines.append(f"shape       {'x'.join(map(str, self.shape))} (channels, height, width)")
+        for title, counts in (
+            ("images", self.counts),
+            ("sizes", self.sizes),
+            ("modes", self.modes),
+            ("classes", self.classes),
+        ):
+            if counts:
+                lines.append(f"{title:<12}{_shorten(f'{name}: {count}' for name, count in counts.items())}")
+        if self.imbalance is not None:
+            lines.append(f"imbalance   {self.imbalance:.1f} (largest class / smallest class)")
+        total = sum(self.counts.values())
+        for title, count in (("with alpha", self.with_alpha), ("captions", self.with_captions)):
+            if count:
+                lines.append(f"{title:<12}{count} of {total}")
+        if self.duplicates:
+            groups = (" = ".join(group[:3]) for group in self.duplicates)
+            lines.append(f"duplicates  {_shorten(groups)}")
+        if self.partners_missing:
+            lines.append(f"no partner  {_shorten(self.partners_missing)}")
+        if self.unreadable:
+            files = (f"{name} ({reason})" for name, reason in self.unreadable.items())
+            lines.append(f"unreadable  {_shorten(files)}")
+        lines += [f"problem     {line}" for line in self.problems]
+        lines += [f"warning     {line}" for line in self.warnings]
+        return lines if self.problems else [*lines, "ready to train"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """One picture, examined; `colorless` if it is stored in colour but every pixel is grey."""
+
+    header: Header
+    digest: bytes
+    colorless: bool
+
+
+def check(options: DataOptions) -> Report:
+    """Look at every picture of the data that `options` describe.
+
+    Raises `UserError` only if there are no such data at all; whatever is wrong inside them is in the report.
+    """
+    shown = printable(options.data)
+    try:
+        origin: Origin = locate(options)
+    except UserError as error:
+        if not _is_there(options):
+            raise
+        return Report(data=shown, problems=[str(error)])
+    if isinstance(origin, Points):
+        counts = {split: len(toys.draw(origin.name, split)[0]) for split in ("train", "test")}
+        return Report(data=shown, shape=(2, 1, 1), counts=counts)
+    if isinstance(origin, Arrays):
+        return _check_arrays(shown, origin, options)
+    return _check_pictures(shown, origin, options)
+
+
+def _is_there(options: DataOptions) -> bool:
+    try:
+        return Path(options.data.removeprefix("celeba:")).expanduser().exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _check_arrays(shown: str, origin: Arrays, options: DataOptions) -> Report:
+    counts = {split: len(pixels) for split, pixels in origin.pixels.items()}
+    height, width, depth = origin.pixels["train"].shape[1:]
+    channels = {"auto": depth, "grey": 1, "color": 3}[options.channels]
+    shape = (channels, options.size or height, options.size or width)
+    found = [
+        (f"{split}/{row}", split, hashlib.sha256(picture.data).digest())
+        for split, pixels in origin.pixels.items()
+        for row, picture in enumerate(pixels)
+    ]
+    classes: dict[str, int] = {}
+    if origin.class_names:
+        numbers = np.bincount(origin.labels["train"], minlength=len(origin.class_names))
+        classes = {name: int(count) for name, count in zip(origin.class_names, numbers, strict=True)}
+    duplicates, across = _group_duplicates(found)
+    return Report(
+        data=shown,
+        shape=shape,
+        counts=counts,
+        sizes={f"{width}x{height}": sum(counts.values())},
+        modes={"L" if depth == 1 else "RGB": sum(counts.values())},
+        classes=classes,
+        imbalance=_imbalance(classes),
+        duplicates=duplicates,
+        duplicates_across_splits=across,
+        warnings=_general_warnings(counts, classes, duplicates, across),
+    )
+
+
+def _check_pictures(shown: str, origin: Pictures, options: DataOptions) -> Report:
+    entries = origin.listing.entries
+    findings = list(in_threads(partial(_examine, origin.storage), entries))
+    unreadable = {
+        printable(entry.name): found
+        for entry, found in zip(entries, findings, strict=True)
+        if isinstance(found, str)
+    }
+    good = [
+        (entry, found) for entry, found in zip(entries, findings, strict=True) if isinstance(found, _Finding)
+    ]
+    headers = [found.header for _, found in good]
+    counts = dict(Counter(entry.split for entry, _ in good))
+    classes = _class_counts(origin, [entry for entry, _ in good])
+    duplicates, across = _group_duplicates(
+        (printable(entry.name), entry.split, found.digest) for entry, found in good
+    )
+    shape = choose_shape(headers, options, origin.default_size) if headers else None
+    present = set(origin.storage.names)
+    missing = [
+        f"{printable(entry.name)} -> {printable(partner)}"
+        for entry in entries
+        for partner in entry.partners
+        if partner not in present
+    ]
+    return Report(
+        data=shown,
+        shape=shape,
+        counts=counts,
+        sizes=dict(Counter(f"{head.width}x{head.height}" for head in headers).most_common()),
+        modes=dict(Counter(head.mode for head in headers).most_common()),
+        with_alpha=sum(head.alpha for head in headers),
+        classes=classes,
+        imbalance=_imbalance(classes),
+        unlabelled=sum(entry.label is None for entry in entries),
+        with_captions=sum(bool(entry.captions) for entry, _ in good),
+        partners_missing=missing,
+        duplicates=duplicates,
+        duplicates_across_splits=across,
+        unreadable=unreadable,
+        unlisted=origin.listing.unlisted,
+        problems=_problems(unreadable, len(entries), counts, options),
+        warnings=_general_warnings(counts, classes, duplicates, across)
+        + _picture_warnings(origin, good, shape, options, len(missing)),
+    )
+
+
+def _examine(storage: Storage, entry: Entry) -> _Finding | str:
+    try:
+        data = storage.read(entry.name)
+        header = read_header(data)
+        pixels = decode_whole(data)
+    except Unreadable as error:
+        return str(error)
+    return _Finding(header, _digest(pixels), not header.grey and bool((pixels == pixels[:1]).all()))
+
+
+def _digest(pixels: NDArray[np.uint8]) -> bytes:
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
+
+
+def _class_counts(origin: Pictures, entries: list[Entry]) -> dict[str, int]:
+    if not origin.listing.class_names:
+        return {}
+    counted = Counter(entry.label for entry in entries if entry.split == "train")
+    return {printable(name): counted[name] for name in origin.listing.class_names}
+
+
+def _imbalance(classes: dict[str, int]) -> float | None:
+    present = [count for count in classes.values() if count]
+    return max(present) / min(present) if present else None
+
+
+def _group_duplicates(found: Iterable[tuple[str, str, bytes]]) -> tuple[list[list[str]], int]:
+    """Groups of names with the same digest, and how many of the groups lie in more than one split."""
+    groups: dict[bytes, list[tuple[str, str]]] = {}
+    for name, split, digest in found:
+        groups.setdefault(digest, []).append((name, split))
+    several = [group for group in groups.values() if len(group) > 1]
+    across = sum(len({split for _, split in group}) > 1 for group in several)
+    return [[name for name, _ in group] for group in several], across
+
+
+def _problems(
+    unreadable: dict[str, str], total: int, counts: dict[str, int], options: DataOptions
+) -> list[str]:
+    problems = []
+    try:
+        refuse_unreadable(unreadable, total, options)
+    except UserError as error:
+        problems.append(str(error))
+    if not counts.get("train"):
+        problems.append("there are no readable training pictures: expected a split called train")
+    return problems
+
+
+def _general_warnings(
+    counts: dict[str, int], classes: dict[str, int], duplicates: list[list[str]], across: int
+) -> list[str]:
+    warnings = []
+    if 0 < counts.get("train", 0) < FEW_IMAGES:
+        warnings.append(
+            f"only {counts['train']} training pictures: a GAN will memorise them; expected {FEW_IMAGES} or "
+            "more"
+        )
+    imbalance = _imbalance(classes)
+    if imbalance is not None and imbalance > STRONG_IMBALANCE:
+        warnings.append(f"the largest class has {imbalance:.0f} times as many pictures as the smallest")
+    empty = [name for name, count in classes.items() if not count]
+    if empty:
+        warnings.append(f"classes without a training picture: {_shorten(empty)}")
+    if duplicates:
+        copies = sum(len(group) - 1 for group in duplicates)
+        warnings.append(f"{copies} pictures are exact copies of another")
+    if across:
+        warnings.append(f"{across} pictures lie in more than one split: test scores will be too good")
+    return warnings
+
+
+def _picture_warnings(
+    origin: Pictures,
+    good: list[tuple[Entry, _Finding]],
+    shape: tuple[int, int, int] | None,
+    options: DataOptions,
+    partners_missing: int,
+) -> list[str]:
+    listing, warnings = origin.listing, []
+    unlabelled = sum(entry.label is None for entry in listing.entries)
+    if 0 < unlabelled < len(listing.entries):
+        warnings.append(
+            f"{unlabelled} of {len(listing.entries)} pictures have no label: no label will be used"
+        )
+    uncaptioned = sum(not entry.captions for entry in listing.entries)
+    if 0 < uncaptioned < len(listing.entries):
+        warnings.append(f"{uncaptioned} of {len(listing.entries)} pictures have no caption")
+    if listing.unlisted:
+        warnings.append(f"{listing.unlisted} pictures are not in the metadata and will not be used")
+    if partners_missing:
+        warnings.append(f"{partners_missing} partner pictures are missing")
+    in_color = options.channels == "auto" and shape is not None and shape[0] == 3
+    if in_color and all(found.colorless or found.header.grey for _, found in good):
+        warnings.append("every picture is grey though stored in color: `--channels grey` is faster")
+    num_sizes = len({(found.header.width, found.header.height) for _, found in good})
+    if shape is not None and options.size is None and num_sizes > 1:
+        warnings.append(f"the sizes differ: all become {shape[2]}x{shape[1]}; choose with --size and --fit")
+    if shape is not None:
+        small = sum(min(found.header.width, found.header.height) < shape[1] for _, found in good)
+        if small:
+            warnings.append(f"{small} pictures are smaller than {shape[2]}x{shape[1]} and will be enlarged")
+    return warnings
+
+
+def _shorten(items: Iterable[str]) -> str:
+    listed = list(items)
+    rest = f", and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+    return ", ".join(listed[:SHOWN]) + rest

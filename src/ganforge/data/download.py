@@ -1,0 +1,65 @@
+"""Sets that are fetched by name, once, into a cache folder; each file is checked against a known hash."""
+
+import os
+from pathlib import Path
+
+from ganforge.data.decode import printable
+from ganforge.errors import UserError
+
+FASHION_URL = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"
+FASHION_SHA256 = {
+    "train-images-idx3-ubyte.gz": "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7",
+    "train-labels-idx1-ubyte.gz": "0ae29f65d86684f32d1b9c85147786c547b9c6aebcaf235f0400a0cce308b056",
+    "t10k-images-idx3-ubyte.gz": "cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa",
+    "t10k-labels-idx1-ubyte.gz": "8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05",
+}
+CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/"
+CIFAR10_FILE = "cifar-10-binary.tar.gz"
+# The page of the data set publishes only this MD5. It guards against damage, not against forgery; the archive
+# is therefore parsed as hostile: nothing is extracted, every length is checked.
+CIFAR10_HASH = "md5:c32a1d4ab5d03f1284b67883e8d87530"
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: the environment's GANFORGE_CACHE, or the user's cache folder."""
+    chosen = os.environ.get("GANFORGE_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganforge"
+
+
+def fashion_mnist() -> Path:
+    """The folder with Fashion-MNIST's four IDX files, fetched if need be."""
+    folder = cache_folder() / "fashion-mnist"
+    for name, digest in FASHION_SHA256.items():
+        _fetch("fashion-mnist", FASHION_URL, name, f"sha256:{digest}", folder, usage=folder)
+    return folder
+
+
+def cifar10() -> Path:
+    """The archive `cifar-10-binary.tar.gz`, fetched if need be."""
+    folder = cache_folder() / "cifar10"
+    _fetch("cifar10", CIFAR10_URL, CIFAR10_FILE, CIFAR10_HASH, folder, usage=folder / CIFAR10_FILE)
+    return folder / CIFAR10_FILE
+
+
+def _fetch(data: str, url: str, name: str, known_hash: str, folder: Path, usage: Path) -> None:
+    try:
+        import pooch
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{data} has to be downloaded, which needs pooch: type `pip install 'ganforge[download]'`, or "
+            "put "
+            f"{url}{name} into a folder by hand and give its path with --data"
+        ) from error
+    pooch.get_logger().setLevel("WARNING")
+    try:
+        pooch.retrieve(url + name, known_hash, fname=name, path=folder)
+    except Exception as error:  # pooch passes on whatever the network library raises
+        reason = printable(" ".join(str(error).split()))[:120]
+        raise UserError(
+            f"{data} could not be downloaded ({type(error).__name__}: {reason}): without network, put "
+            f"{url}{name} "
+            f"into {printable(str(folder))} by hand, then type the same command or `--data "
+            f"{printable(str(usage))}`"
+        ) from error

@@ -1,0 +1,161 @@
+"""`Images`: one split of a data set, in memory or decoded as it is read."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ganforge.data.decode import Unreadable, printable
+from ganforge.errors import UserError
+
+MAX_UNREADABLE = 0.05
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def num_threads() -> int:
+    """How many threads decode: Pillow releases the interpreter's lock, and more than eight help little."""
+    return min(8, os.cpu_count() or 1)
+
+
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """`work` of each item, in order; a thousand at a time, so that a million do not all queue at once."""
+    with ThreadPoolExecutor(num_threads()) as pool:
+        for start in range(0, len(items), 1024):
+            yield from pool.map(work, items[start : start + 1024])
+
+
+@final
+class Images:
+    """One split: uint8 pictures of one `shape` (channels, height, width), or float32 points of shape 2x1x1.
+
+    `labels` int64 `[count]`; `captions`, for each picture the texts that describe it, raw. `pixels` is the
+    whole split as one tensor if it lives in memory, else None.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        read: Callable[[Tensor], Tensor],
+        count: int,
+        *,
+        labels: Tensor | None = None,
+        captions: list[list[str]] | None = None,
+        names: list[str] | None = None,
+        pixels: Tensor | None = None,
+    ):
+        self.shape = shape
+        self.labels = labels
+        self.captions = captions
+        self.pixels = pixels
+        self._read = read
+        self._count = count
+        self._names = names
+
+    def __len__(self) -> int:
+        return self._count
+
+    def name(self, index: int) -> str:
+        """The file name of the picture `index`, or its number where there are no files."""
+        return self._names[index] if self._names is not None else f"#{index}"
+
+    def read(self, indices: Tensor) -> Tensor:
+        """The pictures at `indices` int64 `[n]`: uint8 `[n, channels, height, width]`, float32 for points.
+
+        Raises `UserError` if too many files have become unreadable since the set was opened.
+        """
+        return self._read(indices)
+
+
+def in_memory(
+    pixels: Tensor,
+    labels: Tensor | None = None,
+    captions: list[list[str]] | None = None,
+    names: list[str] | None = None,
+) -> Images:
+    """The split that holds `pixels` `[count, channels, height, width]`."""
+    shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
+
+    def read(indices: Tensor) -> Tensor:
+        return pixels.index_select(0, indices)
+
+    return Images(shape, read, len(pixels), labels=labels, captions=captions, names=names, pixels=pixels)
+
+
+def lazy(
+    shape: tuple[int, int, int],
+    decode: Callable[[str], NDArray[np.uint8]],
+    names: list[str],
+    stop_at_unreadable: bool,
+    labels: Tensor | None = None,
+    captions: list[list[str]] | None = None,
+) -> Images:
+    """The split whose pictures `decode` gives by name, uint8 of `shape`, or raises `Unreadable`."""
+    reader = _LazyReader(shape, decode, names, stop_at_unreadable, labels)
+    return Images(shape, reader.read, len(names), labels=labels, captions=captions, names=names)
+
+
+@final
+class _LazyReader:
+    """Decodes in threads. A picture that turns out unreadable is replaced by the next one of the same class.
+
+    So what index `i` gives depends on the files alone, not on what was read before: a resumed run sees the
+    same.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        decode: Callable[[str], NDArray[np.uint8]],
+        names: list[str],
+        stop_at_unreadable: bool,
+        labels: Tensor | None,
+    ):
+        self.shape = shape
+        self.decode = decode
+        self.names = names
+        self.stop_at_unreadable = stop_at_unreadable
+        self.labels = labels
+        self.unreadable: dict[str, str] = {}
+        self._pool: ThreadPoolExecutor | None = None
+
+    def read(self, indices: Tensor) -> Tensor:
+        if (
+            self._pool is None
+        ):  # started on first use, so that a data set can be opened before a process forks
+            self._pool = ThreadPoolExecutor(num_threads(), thread_name_prefix="decode")
+        pictures = torch.empty((len(indices), *self.shape), dtype=torch.uint8)
+        for row, picture in enumerate(self._pool.map(self._read_one, indices.tolist())):
+            pictures[row] = torch.from_numpy(np.array(picture))
+        return pictures
+
+    def _read_one(self, index: int) -> NDArray[np.uint8]:
+        for step in range(len(self.names)):
+            other = (index + step) % len(self.names)
+            if self.labels is not None and self.labels[other] != self.labels[index]:
+                continue
+            try:
+                return self.decode(self.names[other])
+            except Unreadable as error:
+                self._note(self.names[other], str(error))
+        raise UserError(f"none of the {len(self.names)} pictures can be read: see `ganforge data check`")
+
+    def _note(self, name: str, reason: str) -> None:
+        if name in self.unreadable:
+            return
+        self.unreadable[name] = reason
+        message = f"{printable(name)} cannot be read ({reason})"
+        if self.stop_at_unreadable:
+            raise UserError(f"{message}: mend or remove it, or use `--unreadable skip`")
+        if len(self.unreadable) > max(1, MAX_UNREADABLE * len(self.names)):
+            raise UserError(
+                f"{len(self.unreadable)} of {len(self.names)} pictures cannot be read, the last: {message}; "
+                "see `ganforge data check`"
+            )
+        logging.getLogger(__name__).warning("%s: the next picture takes its place", message)

@@ -1,0 +1,105 @@
+"""`pack`: a data set as one indexed zip of lossless pictures, quick to open and easy to copy."""
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ganforge.data.datasets import Dataset, open_dataset
+from ganforge.data.decode import printable
+from ganforge.data.images import Images, in_threads
+from ganforge.data.options import DataOptions
+from ganforge.errors import UserError
+
+CHUNK = 256
+
+
+def pack(options: DataOptions, out: Path, size: int | None = None) -> int:
+    """Write the data that `options` describe to the zip `out`, at `size` if given; returns their number.
+
+    The zip holds PNG files, `metadata.jsonl` (file_name, split, label, texts, source) and `classes.json`;
+    opening it gives the same pixels and labels. It appears complete or not at all. Raises `UserError` if
+    `out` exists already, its folder does not, or the data are points.
+    """
+    shown = printable(str(out))
+    if os.path.lexists(out):
+        raise UserError(
+            f"{shown} exists already, and pack overwrites nothing: give another name or remove it"
+        )
+    if not out.parent.is_dir():
+        raise UserError(
+            f"the folder of {shown} does not exist: type `mkdir -p {printable(str(out.parent))}` first"
+        )
+    if out.suffix.lower() != ".zip":
+        raise UserError(f"{shown} would not be found as an archive: expected a name that ends in .zip")
+    dataset = open_dataset(options if size is None else options.model_copy(update={"size": size}))
+    if dataset.spec.values != "pixels":
+        raise UserError(f"{options.data} holds 2-D points, and pack writes pictures: use its name as it is")
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "xb") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                _write(dataset, archive)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(partial, out)
+    except OSError as error:
+        raise UserError(
+            f"{shown} could not be written ({error.strerror}): check the disk, then type it again"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    _sync_folder(out.parent)
+    return sum(len(images) for images in dataset.splits.values())
+
+
+def _write(dataset: Dataset, archive: zipfile.ZipFile) -> None:
+    rows = []
+    for split, images in dataset.splits.items():
+        for index, data in enumerate(_encoded(images)):
+            name = f"{split}/{index:07d}.png"
+            # Without a date, so that the same pictures give the same bytes.
+            archive.writestr(zipfile.ZipInfo(name), data)
+            rows.append(json.dumps(_row(dataset, split, index, name)))
+    archive.writestr(zipfile.ZipInfo("classes.json"), json.dumps(dataset.spec.class_names))
+    archive.writestr(zipfile.ZipInfo("metadata.jsonl"), "\n".join(rows) + "\n")
+
+
+def _row(dataset: Dataset, split: str, index: int, name: str) -> dict[str, object]:
+    images = dataset.splits[split]
+    row: dict[str, object] = {"file_name": name, "split": split, "source": printable(images.name(index))}
+    if images.labels is not None:
+        row["label"] = dataset.spec.class_names[int(images.labels[index])]
+    if images.captions is not None and images.captions[index]:
+        row["texts"] = images.captions[index]
+    return row
+
+
+def _encoded(images: Images) -> Iterator[bytes]:
+    for start in range(0, len(images), CHUNK):
+        pictures = images.read(torch.arange(start, min(start + CHUNK, len(images))))
+        yield from in_threads(_to_png, list(pictures))
+
+
+def _to_png(picture: Tensor) -> bytes:
+    pixels = picture[0] if len(picture) == 1 else picture.permute(1, 2, 0)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.contiguous().numpy()).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name itself survive a power cut; Windows cannot open folders, and does not need it."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,154 @@
+"""Where encoded pictures lie: a folder or a zip archive, read by name, one file at a time."""
+
+import os
+import stat
+import zipfile
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import final
+
+from ganforge.data.decode import SUFFIXES, Unreadable, explain, printable
+from ganforge.errors import UserError
+
+MAX_FILE_BYTES = 256 * 2**20
+
+
+def is_unsafe(name: str) -> bool:
+    """Whether `name` could lead out of its folder: absolute, with a `..` in it, or an address."""
+    parts = name.replace("\\", "/").split("/")
+    return "://" in name or ".." in parts or parts[0] == "" or parts[0].endswith(":") or "\0" in name
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a part of `name` is hidden, as in `.cache/` or in macOS's `._x.jpg` and `__MACOSX/`."""
+    return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether `name` ends like a picture and is not hidden."""
+    return name.lower().endswith(SUFFIXES) and not is_hidden(name)
+
+
+def read_regular(path: Path) -> bytes:
+    """The whole file at `path`; raises `Unreadable` if it is not a regular one or too large."""
+    try:
+        status = os.stat(path)  # before `open`, which would wait for ever on a FIFO
+        if stat.S_ISDIR(status.st_mode):
+            raise Unreadable("a folder, not a file")
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable("not a regular file")
+        if status.st_size > MAX_FILE_BYTES:
+            raise Unreadable(f"larger than {MAX_FILE_BYTES // 2**20} MiB")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise Unreadable("missing") from error
+    except OSError as error:
+        raise Unreadable(error.strerror or str(error)) from error
+
+
+class Storage(ABC):
+    """Files by name, with `/` between folders, in sorted order."""
+
+    names: list[str]
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """The whole file; raises `Unreadable` if that is not possible."""
+
+    @abstractmethod
+    def size(self, name: str) -> int:
+        """The file's size in bytes, 0 if it has none."""
+
+
+@final
+class Folder(Storage):
+    """A folder and everything below it; links to folders are followed, each folder once."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.names = sorted(self._walk())
+
+    def _walk(self) -> list[str]:
+        names: list[str] = []
+        seen: set[tuple[int, int]] = set()
+        # Linked folders come last, so that a folder is known by its own name rather than by that of a link to
+        # it.
+        waiting, linked = [""], list[str]()
+        while waiting or linked:
+            prefix = waiting.pop() if waiting else linked.pop()
+            try:
+                place = os.stat(self.root / prefix)
+                if (place.st_dev, place.st_ino) in seen:
+                    continue
+                seen.add((place.st_dev, place.st_ino))
+                items = list(os.scandir(self.root / prefix))
+            except OSError:
+                continue
+            for item in items:
+                name = f"{prefix}/{item.name}" if prefix else item.name
+                if not _is_folder(item) or is_picture_name(name):
+                    names.append(name)
+                elif item.is_symlink():
+                    linked.append(name)
+                else:
+                    waiting.append(name)
+        return names
+
+    def read(self, name: str) -> bytes:
+        """The whole file; raises `Unreadable` if that is not possible."""
+        if is_unsafe(name):
+            raise Unreadable("its name leads out of the folder")
+        return read_regular(self.root / name)
+
+    def size(self, name: str) -> int:
+        """The file's size in bytes, 0 if it has none."""
+        try:
+            return os.stat(self.root / name).st_size
+        except OSError:
+            return 0
+
+
+@final
+class Archive(Storage):
+    """A zip archive, read by random access; nothing is ever extracted to disk."""
+
+    def __init__(self, path: Path):
+        try:
+            self._archive = zipfile.ZipFile(path)
+            self._members = {
+                member.filename: member for member in self._archive.infolist() if not member.is_dir()
+            }
+        except Exception as error:  # like Pillow, zipfile can raise nearly anything on a hostile file
+            raise UserError(
+                f"{printable(str(path))} cannot be read as a zip archive ({explain(error)}): "
+                "expected a folder or a .zip of pictures; pack it again, or give the unpacked folder"
+            ) from error
+        self.names = sorted(self._members)
+
+    def read(self, name: str) -> bytes:
+        """The whole file; raises `Unreadable` if that is not possible."""
+        member = self._members.get(name)
+        if member is None:
+            raise Unreadable("missing")
+        if is_unsafe(name):
+            raise Unreadable("its name leads out of the archive")
+        if max(member.file_size, member.compress_size) > MAX_FILE_BYTES:
+            raise Unreadable(f"larger than {MAX_FILE_BYTES // 2**20} MiB")
+        try:
+            with self._archive.open(member) as file:
+                # A bound, because `read()` unpacks a whole block before it looks at the promised size.
+                return file.read(member.file_size + 1)
+        except Exception as error:
+            raise Unreadable(explain(error)) from error
+
+    def size(self, name: str) -> int:
+        """The file's size in bytes, 0 if it has none."""
+        member = self._members.get(name)
+        return 0 if member is None else member.file_size
+
+
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    try:
+        return item.is_dir()
+    except OSError:  # a link that leads to itself: kept as a file, so that reading it names the reason
+        return False

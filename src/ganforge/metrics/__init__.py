@@ -1,0 +1,1 @@
+"""Metrics: pure functions, one kind per file; tensors in, numbers out."""

@@ -1,0 +1,129 @@
+"""Judges: small shipped classifiers whose features feed the Fréchet and kernel distances.
+
+A judge is a pair of files here, `NAME.safetensors` and its record `NAME.json`, written by
+`python -m ganforge.metrics.judges.train --data NAME --out NAME.safetensors`. Another pair is another judge.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganforge.data.batch import DataSpec, to_float, to_uint8
+from ganforge.errors import UserError, unknown_name
+from ganforge.metrics.judges.classifier import Classifier
+
+
+class Judge:
+    """A fixed classifier that turns images into features and logits.
+
+    `feature_size`, `class_names`, and `description`, the words to print next to any number that it made.
+    Works on the device of the images it is given.
+    """
+
+    batch_size = 500
+
+    def __init__(self, name: str, network: Classifier, record: dict[str, Any]) -> None:
+        self.name = name
+        self.class_names: tuple[str, ...] = tuple(record["class_names"])
+        self.channels: int = record["architecture"]["channels"]
+        self.size: int = record["architecture"]["size"]
+        self.feature_size: int = record["architecture"]["feature_size"]
+        self.description = (
+            f"{name} judge, {self.feature_size} features, "
+            f"test accuracy {record['test_accuracy_percent']:.2f} %, "
+            f"weights SHA-256 {record['weights_sha256'][:12]}; images rounded to 8 bit, "
+            f"other sizes resized to {self.size}x{self.size} with antialiased bilinear interpolation"
+        )
+        self._network = network.eval().requires_grad_(False)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The features `[n, feature_size]`, float32, of `images` `[n, channels, height, width]` in [-1, 1].
+
+        Raises `UserError` where the number of channels is not the judge's.
+        """
+        return self._run(self._network.features, images, self.feature_size)
+
+    def classify(self, images: Tensor) -> Tensor:
+        """The logits `[n, number of classes]`, float32, of `images` in [-1, 1]; errors as of `features`."""
+        return self._run(self._network, images, len(self.class_names))
+
+    def _run(self, function: Callable[[Tensor], Tensor], images: Tensor, size: int) -> Tensor:
+        if images.dim() != 4 or images.shape[1] != self.channels:
+            raise UserError(
+                f"images {list(images.shape)} for the {self.name} judge: [n, {self.channels}, height, width] "
+                "is needed; train a judge for other data with python -m ganforge.metrics.judges.train"
+            )
+        self._network.to(images.device)
+        if len(images) == 0:
+            return torch.empty(0, size, device=images.device)
+        with full_precision(images.device):
+            return torch.cat(
+                [function(self._prepare(chunk)) for chunk in torch.split(images, self.batch_size)]
+            )
+
+    def _prepare(self, images: Tensor) -> Tensor:
+        """The images as a saved PNG would give them back, at the judge's size."""
+        images = to_float(to_uint8(images))
+        if images.shape[2:] != (self.size, self.size):
+            images = F.interpolate(
+                images, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False
+            )
+        return images
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """No gradients, no autocast, no TF32: a judge's numbers shall not depend on how the run was set up.
+
+    Sets each operation's own precision, and only that way: reading torch's older `allow_tf32` flags is an
+    error wherever a program has used the newer ones.
+    """
+    backends: Any = torch.backends  # torch's stubs lack these settings
+    settings = (backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul)
+    before = [setting.fp32_precision for setting in settings]
+    try:
+        for setting in settings:
+            setting.fp32_precision = "ieee"
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        for setting, precision in zip(settings, before, strict=True):
+            setting.fp32_precision = precision
+
+
+def available_judges() -> tuple[str, ...]:
+    """The names of the shipped judges, sorted."""
+    files = resources.files(__package__).iterdir()
+    return tuple(sorted(file.name.removesuffix(".json") for file in files if file.name.endswith(".json")))
+
+
+@cache
+def load_judge(name: str) -> Judge:
+    """The shipped judge `name`, read once; raises `UserError` for an unknown name."""
+    if name not in available_judges():
+        raise unknown_name("judge", name, available_judges(), "(shipped judges)")
+    files = resources.files(__package__)
+    record = json.loads(files.joinpath(f"{name}.json").read_text(encoding="utf-8"))
+    weights = safetensors.torch.load(files.joinpath(f"{name}.safetensors").read_bytes())
+    network = Classifier(**record["architecture"], folded=True)
+    network.load_state_dict({key: value.float() for key, value in weights.items()})
+    return Judge(name, network, record)
+
+
+def judge_for(data_name: str, spec: DataSpec) -> Judge | None:
+    """The judge that was trained on the built-in data `data_name`, or `None` where there is none that fits.
+
+    Only the very name counts ("mnist"): a look-alike folder of digits has other statistics.
+    """
+    if data_name not in available_judges() or spec.values != "pixels":
+        return None
+    judge = load_judge(data_name)
+    return judge if judge.channels == spec.channels else None

@@ -1,0 +1,141 @@
+import itertools
+import time
+
+import pytest
+import torch
+
+from ganforge.data.batch import to_float, to_uint8
+from ganforge.data.images import in_memory, lazy
+from ganforge.data.stream import Stream
+from ganforge.errors import UserError
+
+COUNT, BATCH = 97, 8
+
+
+def numbered(count=COUNT):
+    """Images whose pixels say their index; the left column is dark, so that a flip shows."""
+    pixels = torch.arange(count, dtype=torch.uint8)[:, None, None, None].repeat(1, 1, 2, 2)
+    pixels[..., 0] = 255
+    return in_memory(pixels, labels=torch.arange(count))
+
+
+def indices(stream, position):
+    return stream.indices_at(position).tolist()
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 97, 250])
+def test_every_epoch_is_a_permutation(batch_size):
+    stream = Stream(numbered(), batch_size, seed=3)
+    needed = 4 * COUNT // batch_size + 1
+    seen = list(itertools.chain(*(indices(stream, at * batch_size) for at in range(needed))))
+    for epoch in range(4):
+        assert sorted(seen[epoch * COUNT : (epoch + 1) * COUNT]) == list(range(COUNT))
+    assert seen[:COUNT] != seen[COUNT : 2 * COUNT]
+
+
+@pytest.mark.parametrize("position", range(COUNT + 1))
+def test_resume_from_any_position_continues_the_same_order(position):
+    whole = Stream(numbered(), 2 * COUNT + BATCH, seed=1).indices_at(0)
+    resumed = next(Stream(numbered(), BATCH, seed=1, flip=True).iterate(position))
+    assert torch.equal(resumed.labels, whole[position : position + BATCH])
+    assert torch.equal(resumed.images, Stream(numbered(), BATCH, seed=1, flip=True).batch_at(position).images)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"flip": True}, {"dequantise": True}, {"flip": True, "dequantise": True}]
+)
+def test_a_batch_is_a_function_of_its_position(settings):
+    stream = Stream(numbered(), BATCH, seed=5, **settings)
+    forward = [batch for _, batch in zip(range(30), stream.iterate(0), strict=False)]
+    for at in reversed(range(30)):
+        again = stream.batch_at(at * BATCH)
+        assert torch.equal(again.images, forward[at].images)
+        assert torch.equal(again.labels, forward[at].labels)
+
+
+def test_labels_and_images_stay_together():
+    batch = Stream(numbered(), BATCH, seed=5).batch_at(40)
+    assert torch.equal(to_uint8(batch.images)[:, 0, 0, 1].long(), batch.labels)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(0, 1), (2**63, 2**63 + 1), (2**64 - 1, 2**64 - 2), (0, 2**64 - 1)]
+)
+def test_different_seeds_differ(one, other):
+    assert indices(Stream(numbered(), COUNT, one), 0) != indices(Stream(numbered(), COUNT, other), 0)
+
+
+def test_flips_differ_between_epochs_and_are_about_half():
+    stream = Stream(numbered(), COUNT, seed=0, flip=True)
+    flipped = []
+    for epoch in range(20):
+        batch = stream.batch_at(epoch * COUNT)
+        by_index = torch.empty(COUNT, dtype=torch.bool)
+        by_index[batch.labels] = batch.images[:, 0, 0, 1] == 1
+        flipped.append(by_index)
+    assert not torch.equal(flipped[0], flipped[1])
+    assert 0.45 < torch.stack(flipped).float().mean() < 0.55
+    assert torch.stack(flipped).any(0).all()
+
+
+def test_flipping_leaves_the_data_as_they_are():
+    images = numbered()
+    before = images.pixels.clone()
+    Stream(images, COUNT, seed=0, flip=True).batch_at(0)
+    assert torch.equal(images.pixels, before)
+
+
+def test_bytes_survive_the_round_trip_to_floats():
+    levels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_uint8(to_float(levels)), levels)
+
+
+def test_dequantised_pixels_stay_in_their_bin_and_fill_it():
+    stream = Stream(numbered(), COUNT, seed=0, dequantise=True)
+    batch = stream.batch_at(0)
+    levels = (batch.images + 1) * 128
+    bytes_ = stream.images.read(batch.labels)
+    assert batch.images.min() >= -1
+    assert batch.images.max() <= 1
+    assert ((levels - bytes_) >= -1e-4).all()
+    assert ((levels - bytes_) <= 1 + 1e-4).all()
+    assert 0.4 < (levels - bytes_).mean() < 0.6
+    assert not torch.equal(batch.images, stream.batch_at(COUNT).images)
+
+
+def test_a_lazy_set_gives_the_same_batches_ahead_of_time():
+    whole = numbered()
+    names = [str(number) for number in range(COUNT)]
+    on_disk = lazy((1, 2, 2), lambda name: whole.pixels[int(name)].numpy(), names, False, whole.labels)
+    eager = Stream(whole, BATCH, seed=2, flip=True).iterate(50)
+    ahead = Stream(on_disk, BATCH, seed=2, flip=True).iterate(50)
+    for one, other in itertools.islice(zip(eager, ahead, strict=True), 30):
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.labels, other.labels)
+    ahead.close()
+
+
+def test_points_pass_unchanged_and_refuse_pixel_options():
+    points = in_memory(torch.randn(10, 2, 1, 1) * 9)
+    batch = Stream(points, 10, seed=0, values="points").batch_at(0)
+    assert torch.equal(batch.images.sum(), points.pixels[Stream(points, 10, 0).indices_at(0)].sum())
+    with pytest.raises(UserError, match="2-D points"):
+        Stream(points, 10, seed=0, flip=True, values="points")
+
+
+@pytest.mark.parametrize(("batch_size", "seed"), [(0, 0), (8, -1), (8, 2**64)])
+def test_values_out_of_range_are_refused(batch_size, seed):
+    with pytest.raises(ValueError, match="expected"):
+        Stream(numbered(), batch_size, seed)
+
+
+def test_a_batch_from_memory_is_quick():
+    stream = Stream(in_memory(torch.zeros(2000, 3, 64, 64, dtype=torch.uint8)), 64, seed=0, flip=True)
+    stream.batch_at(0)
+    seconds = []
+    for at in range(50):
+        start = time.perf_counter()
+        stream.batch_at(64 * at)
+        seconds.append(time.perf_counter() - start)
+    # The fastest of many, because other work on the machine only ever adds time.
+    assert min(seconds) < 0.005

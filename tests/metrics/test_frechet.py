@@ -1,0 +1,85 @@
+import pytest
+import scipy.linalg
+import torch
+from torch import Tensor
+
+from ganforge.errors import UserError
+from ganforge.metrics.frechet import Moments, frechet_distance, rank_deficient
+
+
+def correlated(count: int, dimension: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(dimension, dimension, generator=generator, dtype=torch.float64)
+    return torch.randn(count, dimension, generator=generator, dtype=torch.float64) @ mixing + seed
+
+
+def exact(mean: Tensor, covariance: Tensor) -> Moments:
+    """Moments of features with exactly this mean and covariance: a whitened cloud, coloured again."""
+    cloud = correlated(500, len(mean), seed=3)
+    cloud = cloud - cloud.mean(0)
+    white = torch.linalg.solve_triangular(torch.linalg.cholesky(torch.cov(cloud.T)), cloud.T, upper=False).T
+    return Moments.of(white @ torch.linalg.cholesky(covariance).T + mean)
+
+
+def test_a_set_has_no_distance_to_itself() -> None:
+    moments = Moments.of(correlated(1000, 64, seed=1))
+    assert frechet_distance(moments, moments) == pytest.approx(
+        0, abs=1e-8 * moments.covariance.trace().item()
+    )
+
+
+def test_shifted_unit_gaussians_are_the_squared_shift_apart() -> None:
+    shift = torch.linspace(-1, 2, 8, dtype=torch.float64)
+    unit = torch.eye(8, dtype=torch.float64)
+    distance = frechet_distance(exact(torch.zeros(8, dtype=torch.float64), unit), exact(shift, unit))
+    assert distance == pytest.approx(shift.square().sum().item(), rel=1e-9)
+
+
+def test_commuting_covariances_have_a_closed_form() -> None:
+    orthogonal = torch.linalg.qr(correlated(6, 6, seed=2)).Q
+    left, right = torch.linspace(0.1, 3, 6).double(), torch.linspace(5, 0.2, 6).double()
+    zero = torch.zeros(6, dtype=torch.float64)
+    distance = frechet_distance(
+        exact(zero, orthogonal * left @ orthogonal.T), exact(zero, orthogonal * right @ orthogonal.T)
+    )
+    assert distance == pytest.approx((left.sqrt() - right.sqrt()).square().sum().item(), rel=1e-8)
+
+
+@pytest.mark.parametrize("dimension", [2, 16, 128])
+def test_equals_the_matrix_square_root_formula(dimension: int) -> None:
+    real, fake = correlated(1000, dimension, seed=0), correlated(800, dimension, seed=1) * 1.5
+    left, right = torch.cov(real.T).numpy(), torch.cov(fake.T).numpy()
+    root = scipy.linalg.sqrtm(left @ right).real
+    shift = (real.mean(0) - fake.mean(0)).numpy()
+    expected = shift @ shift + (left + right - 2 * root).trace()
+    both = Moments.of(real), Moments.of(fake)
+    assert frechet_distance(*both) == pytest.approx(expected, rel=1e-6)
+    assert frechet_distance(*reversed(both)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_pieces_of_any_size_give_the_moments_of_the_whole() -> None:
+    features = correlated(500, 12, seed=4) + 1e6  # a sum of squares would lose all digits here
+    moments = Moments(12)
+    for piece in features.split([0, 1, 7, 392, 100]):
+        moments.update(piece)
+    assert moments.count == 500
+    torch.testing.assert_close(moments.mean, features.mean(0), rtol=1e-14, atol=0)
+    torch.testing.assert_close(moments.covariance, torch.cov(features.T), rtol=1e-7, atol=1e-7)
+
+
+def test_features_of_less_than_full_rank_are_told() -> None:
+    assert rank_deficient(Moments.of(correlated(8, 8, seed=0)))
+    assert not rank_deficient(Moments.of(correlated(9, 8, seed=0)))
+    few = Moments.of(correlated(5, 8, seed=0)), Moments.of(correlated(6, 8, seed=1))
+    assert frechet_distance(*few) > 0
+
+
+def test_user_mistakes_are_named() -> None:
+    with pytest.raises(UserError, match=r"1 of 3 feature rows hold NaN"):
+        Moments.of(torch.tensor([[1.0, 2.0], [torch.nan, 0.0], [0.0, 0.0]]))
+    with pytest.raises(UserError, match="at least 2 are needed"):
+        frechet_distance(Moments.of(torch.ones(1, 2)), Moments.of(torch.ones(4, 2)))
+    with pytest.raises(UserError, match="2 and 3 dimensions"):
+        frechet_distance(Moments.of(torch.ones(4, 2)), Moments.of(torch.ones(4, 3)))
+    with pytest.raises(UserError, match=r"\[number, 2\]"):
+        Moments(2).update(torch.ones(4, 3))

@@ -1,0 +1,347 @@
+"""Tensors and curves to pictures; PNG files that say how they were made."""
+
+import base64
+import io
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, PngImagePlugin
+from torch import Tensor
+
+from ganforge.checkpoint import replace_file
+from ganforge.data.batch import DataSpec, to_uint8
+from ganforge.errors import UserError
+
+WHITE = (255, 255, 255)
+SAMPLE_COLOUR = "#d9480f"
+REFERENCE_COLOUR = "#868e96"
+FRAME_COLOUR = (240, 180, 0)  # the paper's figure 2 frames the training pictures in yellow
+
+SMALLEST_CELL = 48  # pixels: below this a picture cannot be judged on a screen
+FRAME = 3  # pixels
+GAP = 2  # pixels
+SCATTER_INCHES = 4.8
+SCATTER_DPI = 100
+
+CHART_WIDTH, CHART_HEIGHT = 480, 240
+MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 46, 20, 10, 26
+NUM_COLOURS = 8
+MOST_POINTS = 1000  # of one curve: more cannot be seen and makes a page heavy
+SMOOTH_FROM = 100  # points: shorter curves are drawn as logged
+
+# What Pillow raises for files that are no PNG, or a part of one, or absurdly large.
+BROKEN_PNG = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+Points = list[tuple[int, float]]
+
+
+def grid(images: Tensor, columns: int | None = None, gap: int = GAP, scale: int | None = None) -> Image.Image:
+    """The pictures in rows, left to right, with a white gap between cells.
+
+    `images` `[n, channels, height, width]` in [-1, 1], 1 or 3 channels; values outside are clamped and NaN is
+    drawn mid-grey. `columns`: near-square by default. `scale`: integer nearest-neighbour factor; by default
+    the smallest that makes a cell's longer side at least 48 pixels. Raises `UserError` for other shapes.
+    """
+    cells = _cells(images, scale)
+    count, height, width, channels = cells.shape
+    across = _columns(count, height, width) if columns is None else columns
+    if across < 1 or gap < 0:
+        raise UserError(f"a grid needs columns >= 1 and gap >= 0, got columns={across}, gap={gap}")
+    down = math.ceil(count / across)
+    shape = (down * (height + gap) - gap, across * (width + gap) - gap, channels)
+    canvas = np.full(shape, 255, dtype=np.uint8)
+    for index, cell in enumerate(cells):
+        top, left = (index // across) * (height + gap), (index % across) * (width + gap)
+        canvas[top : top + height, left : left + width] = cell
+    return Image.fromarray(canvas[:, :, 0] if channels == 1 else canvas)
+
+
+def neighbours_grid(
+    samples: Tensor, neighbours: Tensor, columns: int | None = None, scale: int | None = None
+) -> Image.Image:
+    """Each sample with its nearest training picture to its right, framed: figure 2 of Goodfellow et al. 2014.
+
+    `samples`, `neighbours` `[n, channels, height, width]` in [-1, 1], of one shape; `columns` counts pairs.
+    The frame lies outside the pictures. Raises `UserError` where the shapes differ.
+    """
+    if samples.shape != neighbours.shape:
+        raise UserError(
+            f"every sample needs one neighbour of its shape, got samples {tuple(samples.shape)} "
+            f"and neighbours {tuple(neighbours.shape)}"
+        )
+    left, right = (_cells(images, scale) for images in (samples, neighbours))
+    count, height, width, _ = left.shape
+    pair_width, pair_height = 2 * (width + 2 * FRAME), height + 2 * FRAME
+    across = _columns(count, pair_height, pair_width) if columns is None else columns
+    if across < 1:
+        raise UserError(f"a grid needs columns >= 1, got {across}")
+    down, pair_gap = math.ceil(count / across), 4 * FRAME
+    size = (across * (pair_width + pair_gap) - pair_gap, down * (pair_height + GAP) - GAP)
+    canvas = Image.new("RGB", size, WHITE)
+    pen = ImageDraw.Draw(canvas)
+    for index in range(count):
+        x, y = (index % across) * (pair_width + pair_gap), (index // across) * (pair_height + GAP)
+        middle = x + width + 2 * FRAME
+        pen.rectangle((middle, y, x + pair_width - 1, y + pair_height - 1), fill=FRAME_COLOUR)
+        canvas.paste(_picture(left[index]), (x + FRAME, y + FRAME))
+        canvas.paste(_picture(right[index]), (middle + FRAME, y + FRAME))
+    return canvas
+
+
+def scatter(points: Tensor, reference: Tensor | None = None) -> Image.Image:
+    """Generated `points` `[n, 2]` over real `reference` points `[m, 2]`, with equal axes, 480 x 480 pixels.
+
+    With a reference the frame depends on it alone, so that the pictures of one run can be compared; how many
+    points lie outside is written in the corner. Raises `UserError` for other shapes.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    drawn = _coordinates(points)
+    real = None if reference is None else _coordinates(reference)
+    low, high = _square(drawn if real is None else real)
+    # The object interface, not pyplot: pyplot keeps global state and may look for a display.
+    figure = Figure(figsize=(SCATTER_INCHES, SCATTER_INCHES), dpi=SCATTER_DPI, facecolor="white")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.09, 0.07, 0.88, 0.88))
+    size = float(np.clip(4000 / max(len(drawn), 1), 3, 16))
+    if real is not None:
+        axes.scatter(
+            real[:, 0], real[:, 1], s=size, c=REFERENCE_COLOUR, alpha=0.35, linewidths=0, label="real"
+        )
+    axes.scatter(
+        drawn[:, 0], drawn[:, 1], s=size, c=SAMPLE_COLOUR, alpha=0.75, linewidths=0, label="generated"
+    )
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
+    axes.tick_params(labelsize=8, colors="#495057")
+    axes.grid(True, color="#e9ecef", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for spine in axes.spines.values():
+        spine.set_color("#ced4da")
+    if real is not None:
+        axes.legend(loc="upper right", fontsize=8, markerscale=2, framealpha=0.9)
+    outside = int((~((drawn >= low) & (drawn <= high)).all(axis=1)).sum())
+    if outside:
+        note = f"{outside:,} of {len(drawn):,} outside"
+        axes.text(0.02, 0.02, note, transform=axes.transAxes, fontsize=8, color=SAMPLE_COLOUR)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    return Image.fromarray(pixels[:, :, :3].copy())
+
+
+def draw(images: Tensor, spec: DataSpec, reference: Tensor | None = None) -> Image.Image:
+    """The picture of a batch: a grid for pixels, a scatter for points.
+
+    `images` `[n, channels, height, width]` as `spec` says; `reference`, of the same kind, lies behind points.
+    """
+    if spec.values == "pixels":
+        return grid(images)
+    return scatter(images.flatten(1), None if reference is None else reference.flatten(1))
+
+
+def curves_svg(
+    curves: Mapping[str, Points],
+    label: str,
+    fixed: tuple[float, float] | None = None,
+    rule: float | None = None,
+    marks: Iterable[int] = (),
+) -> tuple[str, int]:
+    """An inline SVG of curves over steps, and how many points lie beyond its axis.
+
+    `curves`: name -> `(step, value)`, at least one, in order of steps, finite. `fixed`: the value axis, else
+    chosen so that outliers do not flatten the rest. `rule`: a dashed level. `marks`: dotted uprights. Colours
+    come from the page's style sheet (classes `s0` to `s7`), so that they follow light and dark.
+    """
+    low, high = fixed or _range([value for points in curves.values() for _, value in points])
+    steps = [step for points in curves.values() for step, _ in points]
+    first, last = min(steps), max(max(steps), min(steps) + 1)
+    right, floor = CHART_WIDTH - MARGIN_RIGHT, CHART_HEIGHT - MARGIN_BOTTOM
+
+    def x(step: float) -> float:
+        return MARGIN_LEFT + (step - first) / (last - first) * (right - MARGIN_LEFT)
+
+    def y(value: float) -> float:
+        return floor - (min(max(value, low), high) - low) / (high - low) * (floor - MARGIN_TOP)
+
+    parts = []
+    for tick in _ticks(low, high, 5):
+        parts.append(_line("grid", MARGIN_LEFT, y(tick), right, y(tick)))
+        parts.append(f'<text class="y" x="{MARGIN_LEFT - 7}" y="{y(tick) + 4:.1f}">{_short(tick)}</text>')
+    for tick in _ticks(first, last, 6):
+        parts.append(f'<text x="{x(tick):.1f}" y="{floor + 18}">{_short(tick)}</text>')
+    parts.append(_line("axis", MARGIN_LEFT, floor, right, floor))
+    parts += [_line("mark", x(m), MARGIN_TOP, x(m), floor) for m in sorted(set(marks)) if first < m < last]
+    if rule is not None:
+        parts.append(_line("rule", MARGIN_LEFT, y(rule), right, y(rule)))
+    for index, points in enumerate(curves.values()):
+        smooth = _smooth(points)
+        for layer, line in [("", points)] if smooth is None else [(" raw", points), ("", smooth)]:
+            places = [f"{x(step):.1f},{y(value):.1f}" for step, value in _thin(line)]
+            places += places if len(places) == 1 else []  # a dot, by the round line cap
+            parts.append(f'<polyline class="s{index % NUM_COLOURS}{layer}" points="{" ".join(places)}"/>')
+    head = f'<svg viewBox="0 0 {CHART_WIDTH} {CHART_HEIGHT}" role="img" aria-label="{escape(label)}">'
+    beyond = sum(not low <= value <= high for points in curves.values() for _, value in points)
+    return f"{head}{''.join(parts)}</svg>", beyond
+
+
+def embed_png(path: Path, longest_side: int, caption: str) -> str:
+    """An HTML figure that holds the PNG itself, shrunk to `longest_side` pixels where it is larger.
+
+    Raises `UserError` where `path` holds no whole PNG.
+    """
+    try:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            image.load()  # finds a truncated file
+            if max(image.size) > longest_side:
+                image.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+                buffer = io.BytesIO()
+                image.save(buffer, format="PNG")
+                content = buffer.getvalue()
+            width, height = image.size
+    except BROKEN_PNG as error:
+        raise UserError(f"{path} is not a readable PNG: {error}") from error
+    text, data = escape(caption), base64.b64encode(content).decode("ascii")
+    picture = f'<img src="data:image/png;base64,{data}" alt="{text}" width="{width}" height="{height}">'
+    return f"<figure>{picture}<figcaption>{text}</figcaption></figure>"
+
+
+def save_png(image: Image.Image, path: Path, about: Mapping[str, str]) -> None:
+    """Write `image` to `path` atomically, with `about` (command, seed, run, step) in its text chunks.
+
+    Equal input gives equal bytes: no time stamp, keys sorted. Raises `UserError` for a key that PNG forbids.
+    """
+    chunks = PngImagePlugin.PngInfo()
+    for key, value in sorted(about.items()):
+        if not (1 <= len(key) <= 79 and key.isascii() and key.isprintable() and key == key.strip()):
+            raise UserError(f"a PNG text key is 1 to 79 printable ASCII characters, got {key!r}")
+        # A command line may hold undecodable bytes (surrogates), and a zero would end the chunk's text early.
+        clean = value.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
+        chunks.add_text(key, clean)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", pnginfo=chunks)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, buffer.getvalue())
+
+
+def read_about(path: Path) -> dict[str, str]:
+    """The text chunks of a PNG; raises `UserError` where `path` holds no readable PNG."""
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            image.load()  # text may also follow the pixels
+            texts = image.text if isinstance(image, PngImagePlugin.PngImageFile) else {}
+            return {key: str(value) for key, value in texts.items()}
+    except FileNotFoundError:
+        raise UserError(f"no such picture: {path}") from None
+    except BROKEN_PNG as error:
+        raise UserError(f"{path} is not a readable PNG: {error}") from error
+
+
+def _cells(images: Tensor, scale: int | None) -> NDArray[np.uint8]:
+    """Pixels uint8 `[n, height, width, channels]`, scaled up."""
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+        raise UserError(
+            f"expected pictures [n, 1 or 3 channels, height, width], n >= 1, got shape {tuple(images.shape)}"
+        )
+    height, width = images.shape[2:]
+    factor = math.ceil(SMALLEST_CELL / max(height, width)) if scale is None else scale
+    if factor < 1:
+        raise UserError(f"scale is an integer factor >= 1, got {scale}")
+    # A diverged network gives NaN: undefined as an integer, and the picture must still be drawn.
+    finite = torch.nan_to_num(images.detach().float(), nan=0.0, posinf=1.0, neginf=-1.0)
+    pixels = to_uint8(finite).permute(0, 2, 3, 1).cpu().numpy()
+    return pixels.repeat(factor, axis=1).repeat(factor, axis=2)
+
+
+def _picture(cell: NDArray[np.uint8]) -> Image.Image:
+    return Image.fromarray(cell[:, :, 0] if cell.shape[2] == 1 else cell)
+
+
+def _columns(count: int, height: int, width: int) -> int:
+    """The number of columns of a near-square grid; one near it that leaves no cell empty is preferred."""
+    nearest = min(count, max(1, math.ceil(math.sqrt(count * height / width))))
+    for candidate in range(nearest, min(count, nearest + nearest // 2) + 1):
+        if count % candidate == 0:
+            return candidate
+    return nearest
+
+
+def _coordinates(points: Tensor) -> NDArray[np.float64]:
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise UserError(f"expected points [n, 2], got shape {tuple(points.shape)}")
+    return points.detach().double().cpu().numpy()
+
+
+def _square(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The lower left and upper right corner of the square around the finite points, with a margin."""
+    finite = points[np.isfinite(points).all(axis=1)]
+    if not len(finite):
+        return np.full(2, -1.0), np.full(2, 1.0)
+    low, high = finite.min(axis=0), finite.max(axis=0)
+    middle = (low + high) / 2
+    # Not narrower than what the axes can resolve around a diverged run's far away points.
+    half = 0.62 * max((high - low).max(), 1e-3, 1e-6 * np.abs(middle).max())
+    return middle - half, middle + half
+
+
+def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _range(values: list[float]) -> tuple[float, float]:
+    """The axis: all values, but one per cent of outliers may not flatten the rest of a curve."""
+    ordered = sorted(values)
+    tail = len(ordered) // 100
+    near, far = ordered[tail], ordered[-1 - tail]
+    low, high = max(ordered[0], near - (far - near)), min(ordered[-1], far + (far - near))
+    if 0 <= low < high / 4:
+        low = 0.0
+    margin = (high - low) * 0.04 or abs(high) * 0.05 or 1.0
+    return (low if low == 0.0 else low - margin), high + margin
+
+
+def _ticks(low: float, high: float, most: int) -> Iterator[float]:
+    """Round numbers in [low, high], at most about `most`."""
+    rough = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(rough))
+    spacing = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    for index in range(math.ceil(low / spacing), math.floor(high / spacing + 1e-9) + 1):
+        yield index * spacing
+
+
+def _short(value: float) -> str:
+    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            return f"{value / (1e3 if suffix == 'k' else size):.6g}{suffix}"
+    return f"{value:.6g}"
+
+
+def _smooth(points: Points) -> Points | None:
+    """The moving average over a fortieth of the curve; None for short curves."""
+    if len(points) < SMOOTH_FROM:
+        return None
+    half = len(points) // 80
+    sums = list(itertools.accumulate((value for _, value in points), initial=0.0))
+    smooth = []
+    for index, (step, _) in enumerate(points):
+        left, right = max(0, index - half), min(len(points), index + half + 1)
+        smooth.append((step, (sums[right] - sums[left]) / (right - left)))
+    return smooth
+
+
+def _thin(points: Points) -> Points:
+    """At most 1000 points: of each stretch its lowest and its highest, so that spikes stay."""
+    if len(points) <= MOST_POINTS:
+        return points
+    edges = [len(points) * index // (MOST_POINTS // 2) for index in range(MOST_POINTS // 2 + 1)]
+    kept: Points = []
+    for left, right in itertools.pairwise(edges):
+        stretch = sorted(points[left:right], key=lambda point: point[1])
+        kept += sorted({stretch[0], stretch[-1]})
+    return kept

@@ -26,7 +26,7 @@ class TrainOptions(BaseModel):
 
     seed: NonNegativeInt = Field(0, description="Seed of the weights, the order of the data and the latents.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 where the processor or GPU computes in it, else fp32."
+        "auto", description="auto: bf16 where it is measured to be faster here, else fp32; settled when a run begins."
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train.")
     compile: Literal["auto", "on", "off"] = Field(
@@ -105,6 +105,8 @@ class Run:
             for name in sorted(mine.keys() | theirs.keys())
             if name not in FREE_TO_CHANGE and mine.get(name) != theirs.get(name)
         ]
+        if self.config.system != config.system:
+            different = [f"system is {self.config.system} there and {config.system} here"]
         if different:
             shown = "; ".join(different[:4]) + ("; ..." if len(different) > 4 else "")
             raise UserError(f"{self.path} holds another run: {shown}: name a new folder with --run")

@@ -1,15 +1,20 @@
 """Device, precision, memory layout and compilation of a run."""
 
+import functools
 import platform
 import resource
 import sys
+import time
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
 
 from ganforge.errors import UserError
 from ganforge.run import TrainOptions
+
+Precision = Literal["fp32", "bf16"]
 
 
 def choose_device(asked: str) -> torch.device:
@@ -21,18 +26,37 @@ def choose_device(asked: str) -> torch.device:
     return torch.device(asked)
 
 
-def computes_bf16(device: torch.device) -> bool:
-    """Whether the device has bf16 arithmetic, so that bf16 is faster than fp32."""
+@functools.cache
+def bf16_pays(device: torch.device) -> bool:
+    """Whether bf16 is faster than fp32 on the device, as its own arithmetic shows.
+
+    The processor's flags do not tell: with AVX512-BF16 but no AMX, some Intel generations multiply bf16
+    matrices at half the speed of fp32 ones, others and AMD's at twice (`benchmarks/precision.json`).
+    """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+        return False
+    seconds = {dtype: _matmul_seconds(dtype) for dtype in (torch.float32, torch.bfloat16)}
+    return seconds[torch.bfloat16] < 0.9 * seconds[torch.float32]
 
 
-def choose_precision(asked: str, device: torch.device) -> str:
+def _matmul_seconds(dtype: torch.dtype, size: int = 512, repeats: int = 8) -> float:
+    """The fastest of some products of square matrices: what the processor can do when nothing disturbs it."""
+    left, right = torch.ones(size, size, dtype=dtype), torch.ones(size, size, dtype=dtype)
+    seconds = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        torch.mm(left, right)
+        seconds.append(time.perf_counter() - begun)
+    return min(seconds)
+
+
+def choose_precision(asked: str, device: torch.device) -> Precision:
     """ "bf16" or "fp32" for "auto", "fp32" or "bf16"."""
-    if asked != "auto":
-        return asked
-    return "bf16" if computes_bf16(device) else "fp32"
+    if asked == "auto":
+        return "bf16" if bf16_pays(device) else "fp32"
+    return "bf16" if asked == "bf16" else "fp32"
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

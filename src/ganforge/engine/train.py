@@ -113,6 +113,7 @@ def train(
     started = time.monotonic() if started is None else started
     with locked(path):
         run, checkpoint, warnings = open_or_create(path, config)
+        config = run.config
         training = build_training(config, dataset, start_from if checkpoint is None else None)
         if checkpoint is not None:
             load_state(training, checkpoint)
@@ -121,6 +122,9 @@ def train(
         with Display(f"{config.system} on {config.data.data}", training.step, _steps(config), quiet) as display:
             for warning in warnings:
                 display.say(warning)
+            if training.step == _steps(config):
+                display.say(f"{path} has its {training.step} steps done already: more --steps would go on")
+                return run
             if training.step:
                 display.say(f"resuming {path} at step {training.step}")
             run.append(_start_line(training, command, time.monotonic() - started))
@@ -134,9 +138,11 @@ def train(
 def open_or_create(path: Path, config: RunConfig) -> tuple[Run, Checkpoint | None, list[str]]:
     """The run in `path`, checked to be of `config`, its newest good checkpoint, and warnings about damaged ones."""
     warnings: list[str] = []
-    if not (path / "config.json").exists():
+    begun = Run.open(path) if (path / "config.json").exists() else None
+    config = _settle_precision(config, begun)
+    if begun is None:
         return Run.create(path, config), None, warnings
-    run = Run.open(path)
+    run = begun
     run.check_same(config)
     checkpoint = load_newest(run.checkpoints, warnings)
     done = 0 if checkpoint is None else int(checkpoint.state["step"])
@@ -147,6 +153,15 @@ def open_or_create(path: Path, config: RunConfig) -> tuple[Run, Checkpoint | Non
     run.write_config(config)
     run.rewind(done)
     return run, checkpoint, warnings
+
+
+def _settle_precision(config: RunConfig, begun: Run | None) -> RunConfig:
+    """Replace "auto" by what the run began with, so that it goes on alike, or by what pays here."""
+    if config.train.precision != "auto":
+        return config
+    device = accelerate.choose_device(config.train.device)
+    precision = begun.config.train.precision if begun else accelerate.choose_precision("auto", device)
+    return config.model_copy(update={"train": config.train.model_copy(update={"precision": precision})})
 
 
 def _steps(config: RunConfig) -> int:

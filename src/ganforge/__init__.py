@@ -1,0 +1,15 @@
+"""Train, judge and use generative adversarial networks and their classic rivals."""
+
+import time
+
+STARTED = time.monotonic()
+"""When this program began to import: what start-up time is counted from."""
+
+__version__ = "0.1.0"
+
+from ganforge.api import train as train
+from ganforge.errors import UserError as UserError
+from ganforge.evaluate import evaluate as evaluate
+from ganforge.trained import load as load
+
+__all__ = ["UserError", "__version__", "evaluate", "load", "train"]

@@ -1,0 +1,54 @@
+"""The Python door: `train`, as the command line does it."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from ganforge.checkpoint import load_newest
+from ganforge.data.datasets import open_dataset
+from ganforge.data.options import DataOptions
+from ganforge.engine.train import train as train_run
+from ganforge.errors import UserError, unknown_name
+from ganforge.plan import Plan, make_plan, open_start, validated
+from ganforge.run import Run, TrainOptions
+from ganforge.system import find
+from ganforge.trained import Trained
+
+
+def train(
+    system: str, data: str, *, run: str | Path | None = None, start_from: str | None = None, quiet: bool = False,
+    **options: Any,
+) -> Trained:  # fmt: skip
+    """Train `system` on `data`, or go on with the run in the folder `run`, and return it ready to be sampled.
+
+    `options` are those of `ganforge train`, with underscores: `steps`, `batch`, `seed`, `size`, `learning_rate`...
+    Raises UserError for a mistake and `ganforge.engine.train.Stopped` after SIGINT or SIGTERM (the run is saved).
+    """
+    kind = find(system)
+    groups: dict[Any, dict[str, Any]] = {DataOptions: {"data": str(data)}, TrainOptions: {}, kind.Config: {}}
+    for name, value in options.items():
+        owners = [model for model in groups if name in model.model_fields]
+        if not owners:
+            known = [field for model in groups for field in model.model_fields]
+            raise unknown_name("option", name, known, f"(`ganforge train {system} --help`)")
+        groups[owners[0]][name] = value
+    dataset = open_dataset(validated(DataOptions, groups[DataOptions]))
+    train_options = validated(TrainOptions, groups[TrainOptions])
+    path = None if run is None else Path(run)
+    plan = make_plan(system, dataset, train_options, groups[kind.Config], path, start_from)
+    command = f"ganforge.train({system!r}, {str(data)!r}, ...)"
+    return Trained(carry_out(plan, command=command, quiet=quiet))
+
+
+def carry_out(plan: Plan, *, command: str, quiet: bool = False, started: float | None = None) -> Run:
+    """Train what was planned."""
+    started = time.monotonic() if started is None else started
+    weights = None
+    if plan.config.start_from is not None:
+        checkpoint = load_newest(open_start(plan.config.start_from).checkpoints)
+        if checkpoint is None:
+            raise UserError(f"--from {plan.config.start_from}: that run has no checkpoint yet")
+        weights = checkpoint.tensors["system"] | checkpoint.tensors["average"]
+    return train_run(
+        plan.config, plan.dataset, plan.path, command=command, quiet=quiet, started=started, start_from=weights
+    )

@@ -1,0 +1,331 @@
+"""The command line: one function for each verb."""
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+import ganforge
+from ganforge import system
+from ganforge.api import carry_out
+from ganforge.arguments import arguments_of, parse, parse_known, print_completion, values_of
+from ganforge.data import check as data_check
+from ganforge.data.datasets import available as available_data
+from ganforge.data.datasets import open_dataset
+from ganforge.data.options import DataOptions
+from ganforge.data.pack import pack
+from ganforge.engine.estimate import estimate
+from ganforge.engine.train import Stopped
+from ganforge.errors import UserError, unknown_name
+from ganforge.evaluate import Score, evaluate
+from ganforge.plan import Plan, make_plan, reasons, suggested_fields, validated
+from ganforge.recipes import recipes
+from ganforge.run import Run, TrainOptions, find_runs
+from ganforge.sample import write_samples
+from ganforge.trained import Weights, load
+
+EXIT_BAD_DATA, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
+
+USAGE = """usage: ganforge VERB ...
+
+  train SYSTEM --data DATA   train, or go on with a run: the same command resumes
+  sample RUN                 draw samples to a PNG, a folder of PNGs or an .npz
+  evaluate RUN               scores with their protocol, and the report remade
+  data check PATH            what is in a data set and what would go wrong
+  data pack PATH OUT.zip     resize a data set into one indexed zip
+  list systems|data|runs|recipes
+  demo                       train a DCGAN on MNIST for a few minutes and judge it
+  completion bash|zsh|tcsh   print a completion script for your shell
+
+  ganforge VERB --help       the options of a verb
+  ganforge --version
+"""
+
+DEMO = ["dcgan", "--data", "mnist", "--run", "runs/demo", "--width", "32", "--steps", "2000"]
+
+
+@dataclass(frozen=True)
+class SampleArguments:
+    """Draw samples from a run."""
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="A run folder.")]]
+    out: Annotated[Path, tyro.conf.arg(help="PATH.png: a grid; PATH.npz: an array; else a folder of PNGs.")] = Path(
+        "samples.png"
+    )
+    count: Annotated[int, tyro.conf.arg(help="How many samples.")] = 64
+    seed: Annotated[int, tyro.conf.arg(help="The same seed gives the same samples.")] = 0
+    weights: Annotated[Weights, tyro.conf.arg(help="The averaged generator, or the one being trained.")] = "ema"
+
+
+@dataclass(frozen=True)
+class EvaluateArguments:
+    """Judge a run: every score with its protocol."""
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="A run folder.")]]
+    num_samples: Annotated[int, tyro.conf.arg(help="Samples to judge.")] = 10_000
+    seed: Annotated[int, tyro.conf.arg(help="Seed of the samples.")] = 0
+    weights: Annotated[Weights, tyro.conf.arg(help="The averaged generator, or the one being trained.")] = "ema"
+    json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.")] = False
+
+
+@dataclass(frozen=True)
+class ListArguments:
+    """Show what there is."""
+
+    what: tyro.conf.Positional[Literal["systems", "data", "runs", "recipes"]]
+    folder: Annotated[Path, tyro.conf.arg(help="Where the runs are.")] = Path("runs")
+
+
+def _check_arguments() -> type:
+    options = arguments_of(DataOptions, {}, positional=("data",))
+    show = (bool, field(default=False))
+    return make_dataclass("CheckArguments", [("options", options), ("json", *show)], frozen=True)
+
+
+def _pack_arguments() -> type:
+    options = arguments_of(DataOptions, {}, positional=("data",))
+    out = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="The zip to write.")]]
+    return make_dataclass("PackArguments", [("options", options), ("out", out)], frozen=True)
+
+
+def _train_arguments(name: str, defaults: dict[str, Any]) -> type:
+    """Arguments of `ganforge train NAME`: what the run is, the data, the engine, the system."""
+
+    def option(kind: Any, default: Any, text: str, name: str | None = None) -> tuple[Any, Any]:
+        return Annotated[kind, tyro.conf.arg(help=text, name=name)], field(default=default)
+
+    return make_dataclass(
+        "TrainArguments",
+        [
+            ("data", arguments_of(DataOptions, {})),
+            ("run", *option(Path | None, None, "The run folder; left out: runs/SYSTEM-DATA.")),
+            ("start_from", *option(str | None, None, "Start from the weights of this run.", name="from")),
+            ("dry_run", *option(bool, False, "Show what would be done and what it would cost, and stop.")),
+            ("train", *_optional(arguments_of(TrainOptions, {}))),
+            ("system", *_optional(arguments_of(system.find(name).Config, defaults))),
+        ],
+        frozen=True,
+    )
+
+
+def _optional(kind: type) -> tuple[type, Any]:
+    """Type and default of a group of arguments that all have defaults."""
+    return kind, field(default=kind())
+
+
+def _train_help() -> str:
+    return (
+        "usage: ganforge train SYSTEM --data DATA [options]\n\n"
+        f"systems: {', '.join(system.available())}\n"
+        f"data: {', '.join(available_data())}, a folder, a zip ...\n\n"
+        "ganforge train SYSTEM --help lists the options of a system and their defaults;\n"
+        "with --data they are the defaults for that data.\n"
+    )
+
+
+def _train(arguments: Sequence[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_train_help())
+        return 0 if arguments else EXIT_MISTAKE
+    name, rest = arguments[0], list(arguments[1:])
+    if name.startswith("-"):
+        raise UserError(f"expected a system before {name}: ganforge train {system.available()[0]} {shlex.join(arguments)}")
+    kind, program = system.find(name), f"ganforge train {name}"
+    dataset, defaults = None, {}
+    if any(word == "--data" or word.startswith("--data=") for word in rest):
+        asked = parse_known(arguments_of(DataOptions, {}), [w for w in rest if w not in ("-h", "--help")], program)
+        dataset = open_dataset(validated(DataOptions, values_of(asked)))
+        defaults = suggested_fields(name, dataset.spec)
+    summary = (kind.__doc__ or "").strip().partition("\n")[0]
+    given = parse(_train_arguments(name, defaults), rest, program, summary)
+    assert dataset is not None  # tyro has refused arguments without --data
+    options = validated(TrainOptions, values_of(given.train))
+    plan = make_plan(name, dataset, options, values_of(given.system), given.run, given.start_from)
+    if given.dry_run:
+        _print_dry_run(plan)
+        return 0
+    command = shlex.join(["ganforge", "train", *arguments])
+    run = carry_out(plan, command=command, started=ganforge.STARTED)
+    _print_finished(run)
+    return 0
+
+
+def _print_dry_run(plan: Plan) -> None:
+    why = reasons(plan)
+    print(f"run folder: {plan.path}" + (" (exists: would resume)" if (plan.path / "config.json").exists() else ""))
+    print(plan.config.model_dump_json(indent=1, exclude={"fingerprint"}))
+    for name, text in why.items():
+        print(f"chosen for this data: {name} = {text}")
+    cost = estimate(plan.config, plan.dataset)
+    steps = int(plan.config.config["steps"])
+    for name, count in cost.parameters.items():
+        print(f"{name}: {count:,} parameters")
+    print(f"{cost.flops_per_image / 1e6:,.1f} MFLOP per image and step, on {cost.device} in {cost.precision}")
+    print(
+        f"measured over a few steps: {cost.images_per_second:,.0f} images/s, {cost.seconds_per_step * 1e3:.1f} ms per "
+        f"step, so {steps} steps take about {steps * cost.seconds_per_step / 60:.1f} minutes; "
+        f"peak memory about {cost.peak_memory_bytes / 1e6:,.0f} MB"
+    )
+    print("nothing was written")
+
+
+def _print_finished(run: Run) -> None:
+    newest = sorted((run.path / "samples").glob("*.png"))[-1]
+    print(f"run folder    {run.path}\nsample grid   {newest}\nreport        {run.path / 'report.html'}")
+    print("\nnext:")
+    print(f"  ganforge evaluate {shlex.quote(str(run.path))}")
+    print(f"  ganforge sample {shlex.quote(str(run.path))} --count 16 --seed 7 --out samples.png")
+    print(f"  ganforge train {run.config.system} --help")
+
+
+def _sample(arguments: Sequence[str]) -> int:
+    given = parse(SampleArguments, arguments, "ganforge sample", "Draw samples from a run.")
+    trained = load(given.run)
+    command = shlex.join(["ganforge", "sample", *arguments])
+    written = write_samples(trained, given.out, given.count, given.seed, given.weights, command)
+    print(written)
+    return 0
+
+
+def _evaluate(arguments: Sequence[str]) -> int:
+    given = parse(EvaluateArguments, arguments, "ganforge evaluate", "Judge a run: every score with its protocol.")
+    scores = _evaluate_aloud(given.run, num_samples=given.num_samples, seed=given.seed, weights=given.weights)
+    if given.json:
+        print(json.dumps([score.model_dump() for score in scores], indent=1))
+    else:
+        _print_scores(scores)
+        print(f"stored in {given.run / 'evaluation.json'}, shown in {given.run / 'report.html'}")
+    return 0
+
+
+def _evaluate_aloud(run: Path, **options: Any) -> list[Score]:
+    console = Console(stderr=True)
+    with console.status("judging") as status:
+        return evaluate(run, say=lambda text: status.update(f"judging: {text}"), **options)
+
+
+def _print_scores(scores: list[Score]) -> None:
+    """Scores with what is special to each; what all share, and the feature networks, are said once below."""
+    protocols = [{name: str(text) for name, text in score.protocol.items()} for score in scores]
+    shared = {name: text for name, text in protocols[0].items() if all(p.get(name) == text for p in protocols)}
+    table = Table("score", "value", "measured on")
+    for score, protocol in zip(scores, protocols, strict=True):
+        spread = "" if score.plus_minus is None else f" ± {score.plus_minus:.3g}"
+        special = [f"{name}: {text}" for name, text in protocol.items() if name not in (*shared, "features")]
+        measured_on = "; ".join([*special, score.note] if score.note else special)
+        table.add_row(score.name, f"{score.value:.4g}{spread} {score.unit}".strip(), measured_on)
+    console = Console()
+    console.print(table)
+    console.print("all:", "; ".join(f"{name}: {text}" for name, text in shared.items()), highlight=False)
+    for features in sorted({protocol["features"] for protocol in protocols if "features" in protocol}):
+        console.print(f"features: {features}", highlight=False)
+
+
+def _data(arguments: Sequence[str]) -> int:
+    if arguments and arguments[0] == "check":
+        return _data_check(arguments[1:])
+    if arguments and arguments[0] == "pack":
+        given = parse(_pack_arguments(), arguments[1:], "ganforge data pack", "Resize a data set into one zip.")
+        count = pack(validated(DataOptions, values_of(given.options)), given.out)
+        print(f"{given.out}: {count} pictures")
+        return 0
+    raise UserError("expected ganforge data check PATH, or ganforge data pack PATH OUT.zip --size 64")
+
+
+def _data_check(arguments: Sequence[str]) -> int:
+    given = parse(_check_arguments(), arguments, "ganforge data check", "What is in a data set.")
+    report = data_check.check(validated(DataOptions, values_of(given.options)))
+    print(report.to_json() if given.json else "\n".join(report.lines()))
+    return EXIT_BAD_DATA if report.problems else 0
+
+
+def _list(arguments: Sequence[str]) -> int:
+    given = parse(ListArguments, arguments, "ganforge list", "Show what there is.")
+    table: Table
+    if given.what == "systems":
+        table = Table("system", "paper", "needs")
+        for name in system.available():
+            kind = system.find(name)
+            table.add_row(name, (kind.__doc__ or "").strip().partition("\n")[0], ", ".join(sorted(kind.needs)) or "-")
+    elif given.what == "data":
+        table = Table("data", "what")
+        for name, text in available_data().items():
+            table.add_row(name, text)
+    elif given.what == "runs":
+        table = Table("run", "system", "data", "steps")
+        for path in find_runs(given.folder):
+            run = Run.open(path)
+            done = max((line["step"] for line in run.metrics()), default=0)
+            table.add_row(str(path), run.config.system, run.config.data.data, f"{done}/{run.config.config['steps']}")
+    else:
+        table = Table("recipe", "what", "command", "minutes", "images/s", "MB", "score")
+        for recipe in recipes():
+            cost = f"{recipe.minutes:g}", f"{recipe.images_per_second:,.0f}", f"{recipe.memory_mb:,.0f}"
+            table.add_row(recipe.name, recipe.what, recipe.command, *cost, recipe.score)
+    Console().print(table)
+    return 0
+
+
+def _demo(arguments: Sequence[str]) -> int:
+    if arguments:
+        raise UserError(f"ganforge demo takes no arguments, got {shlex.join(arguments)}: it is ganforge train {shlex.join(DEMO)}")
+    code = _train(DEMO)
+    if code == 0:
+        _print_scores(_evaluate_aloud(Path("runs/demo")))
+    return code
+
+
+def _completion(arguments: Sequence[str]) -> int:
+    if len(arguments) != 1 or arguments[0] not in ("bash", "zsh", "tcsh"):
+        raise UserError("expected ganforge completion bash, zsh or tcsh")
+    verbs = {
+        "train": {name: _train_arguments(name, {}) for name in system.available()},
+        "sample": SampleArguments,
+        "evaluate": EvaluateArguments,
+        "data": {"check": _check_arguments(), "pack": _pack_arguments()},
+        "list": ListArguments,
+    }
+    print_completion(verbs, arguments[0])
+    return 0
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "train": _train,
+    "sample": _sample,
+    "evaluate": _evaluate,
+    "data": _data,
+    "list": _list,
+    "demo": _demo,
+    "completion": _completion,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code: 0, 2 for a mistake, 1 for bad data, 130 or 143 when stopped."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0 if words else EXIT_MISTAKE
+    if words[0] == "--version":
+        print(f"ganforge {ganforge.__version__}")
+        return 0
+    try:
+        if words[0] not in VERBS:
+            raise unknown_name("verb", words[0], VERBS, "(ganforge --help)")
+        return VERBS[words[0]](words[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_MISTAKE
+    except Stopped as stopped:
+        print(f"{stopped}: the same command goes on", file=sys.stderr)
+        return stopped.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED

@@ -1,0 +1,97 @@
+"""What a run will be, settled before anything is built: the data opened, the fields chosen, the reasons given."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from ganforge import __version__
+from ganforge.data.batch import DataSpec
+from ganforge.data.datasets import Dataset
+from ganforge.data.options import DataOptions
+from ganforge.errors import UserError
+from ganforge.run import Run, RunConfig, TrainOptions
+from ganforge.system import SystemConfig, check_needs, find
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run before it starts."""
+
+    config: RunConfig
+    dataset: Dataset
+    path: Path
+
+
+def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
+    """`model` of these values; raises UserError in one line, naming the option, what came and what is expected."""
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        option = f"--{name.replace('_', '-')}: " if name else ""
+        came = f", got {first['input']!r}" if name else ""
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{option}{message[0].lower()}{message[1:]}{came}") from error
+
+
+def suggested_fields(system: str, spec: DataSpec) -> dict[str, Any]:
+    """Values of the system's config that this data suggests."""
+    return {name: value for name, (value, _) in find(system).suggest(spec).items()}
+
+
+def make_plan(
+    system: str,
+    dataset: Dataset,
+    train_options: TrainOptions,
+    fields: Mapping[str, Any],
+    run: Path | None = None,
+    start_from: str | None = None,
+) -> Plan:
+    """The plan for `system` on `dataset` with these config `fields`; the rest is suggested or the paper's.
+
+    Without `run` the folder is `runs/SYSTEM-DATA`, so that the same command resumes.
+    """
+    kind = find(system)
+    check_needs(kind, system, dataset.spec)
+    system_config: SystemConfig = validated(kind.Config, {**suggested_fields(system, dataset.spec), **fields})
+    config = RunConfig(
+        ganforge=__version__,
+        system=system,
+        data=dataset.options,
+        train=train_options,
+        config=system_config.model_dump(mode="json"),
+        spec=dataset.spec,
+        fingerprint=dataset.fingerprint,
+        start_from=start_from,
+    )
+    return Plan(config, dataset, run or default_path(system, dataset.options))
+
+
+def default_path(system: str, data: DataOptions) -> Path:
+    """The run folder of a system on a data set where none is named."""
+    name = Path(data.data.rpartition(":")[2]).name.removesuffix(".zip") or "data"
+    return Path("runs") / f"{system.rpartition(':')[2].lower()}-{name}"
+
+
+def reasons(plan: Plan) -> dict[str, str]:
+    """Why fields that the data suggested have the value they have: `field` -> "value: reason"."""
+    found = {}
+    for name, (value, why) in find(plan.config.system).suggest(plan.config.spec).items():
+        asked = plan.config.config[name]
+        if (list(value) if isinstance(value, tuple) else value) == asked:
+            found[name] = f"{asked}: {why}"
+    return found
+
+
+def open_start(path: str) -> Run:
+    """The run that `--from` names."""
+    try:
+        return Run.open(Path(path))
+    except UserError as error:
+        raise UserError(f"--from {path}: {error}") from error

@@ -1,0 +1,28 @@
+"""Named runs with their evidence: the command, and what it was measured to cost and to reach."""
+
+import json
+from importlib import resources
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Recipe(BaseModel):
+    """A run that was measured; `minutes`, `images_per_second`, `memory_mb` and `score` are of `machine` on `date`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    what: str
+    command: str
+    minutes: float
+    images_per_second: float
+    memory_mb: float
+    score: str
+    machine: str
+    date: str
+
+
+def recipes() -> list[Recipe]:
+    """All recipes of `recipes.json`, by name."""
+    text = resources.files("ganforge").joinpath("recipes.json").read_text(encoding="utf-8")
+    return sorted((Recipe.model_validate(entry) for entry in json.loads(text)), key=lambda recipe: recipe.name)

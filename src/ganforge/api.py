@@ -12,17 +12,22 @@ from ganforge.errors import UserError, unknown_name
 from ganforge.plan import Plan, make_plan, open_start, validated
 from ganforge.run import Run, TrainOptions
 from ganforge.system import find
-from ganforge.trained import Trained
+from ganforge.trained import Trained, load
 
 
 def train(
-    system: str, data: str, *, run: str | Path | None = None, start_from: str | None = None, quiet: bool = False,
+    system: str,
+    data: str,
+    *,
+    run: str | Path | None = None,
+    start_from: str | None = None,
+    quiet: bool = False,
     **options: Any,
-) -> Trained:  # fmt: skip
+) -> Trained:
     """Train `system` on `data`, or go on with the run in the folder `run`, and return it ready to be sampled.
 
-    `options` are those of `ganforge train`, with underscores: `steps`, `batch`, `seed`, `size`, `learning_rate`...
-    Raises UserError for a mistake and `ganforge.engine.train.Stopped` after SIGINT or SIGTERM (the run is saved).
+    `options` are those of `ganforge train`, with underscores: `steps`, `seed`, `size`, `learning_rate`...
+    Raises UserError for a mistake and `ganforge.engine.train.Stopped` after SIGINT or SIGTERM, the run saved.
     """
     kind = find(system)
     groups: dict[Any, dict[str, Any]] = {DataOptions: {"data": str(data)}, TrainOptions: {}, kind.Config: {}}
@@ -37,7 +42,7 @@ def train(
     path = None if run is None else Path(run)
     plan = make_plan(system, dataset, train_options, groups[kind.Config], path, start_from)
     command = f"ganforge.train({system!r}, {str(data)!r}, ...)"
-    return Trained(carry_out(plan, command=command, quiet=quiet))
+    return load(carry_out(plan, command=command, quiet=quiet).path)
 
 
 def carry_out(plan: Plan, *, command: str, quiet: bool = False, started: float | None = None) -> Run:
@@ -50,5 +55,11 @@ def carry_out(plan: Plan, *, command: str, quiet: bool = False, started: float |
             raise UserError(f"--from {plan.config.start_from}: that run has no checkpoint yet")
         weights = checkpoint.tensors["system"] | checkpoint.tensors["average"]
     return train_run(
-        plan.config, plan.dataset, plan.path, command=command, quiet=quiet, started=started, start_from=weights
+        plan.config,
+        plan.dataset,
+        plan.path,
+        command=command,
+        quiet=quiet,
+        started=started,
+        start_from=weights,
     )

@@ -12,6 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from ganforge.errors import UserError
 
+_STYLE = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
 _BOX = "│╭╮╰╯─"
 
 
@@ -24,7 +25,7 @@ def arguments_of(model: type[BaseModel], defaults: Mapping[str, Any], positional
     for name, info in model.model_fields.items():
         kind: Any = Annotated[info.annotation, tyro.conf.arg(help=info.description)]
         if name in positional:
-            kind = tyro.conf.Positional[kind]
+            kind = Annotated[kind, tyro.conf.Positional]
         default = defaults.get(name, info.get_default(call_default_factory=True))
         if default is PydanticUndefined:
             fields.insert(0, (name, kind))
@@ -52,18 +53,20 @@ def _call(kind: Any, arguments: Sequence[str], program: str, description: str, u
     said = io.StringIO()
     try:
         with redirect_stderr(said):
-            return tyro.cli(
+            return tyro.cli(  # type: ignore[call-overload]
                 kind,
                 prog=program,
                 description=description,
                 args=list(arguments),
                 return_unknown_args=unknown,
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+                config=_STYLE,
             )
     except SystemExit as ended:
         if ended.code in (0, None):
             raise
-        raise UserError(_one_line(said.getvalue()) or f"{program}: bad arguments, see {program} --help") from None
+        raise UserError(
+            _one_line(said.getvalue()) or f"{program}: bad arguments, see {program} --help"
+        ) from None
 
 
 def _one_line(box: str) -> str:
@@ -78,5 +81,5 @@ def print_completion(verbs: Any, shell: str) -> None:
         verbs,
         prog="ganforge",
         args=["--tyro-print-completion", shell],
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        config=_STYLE,
     )

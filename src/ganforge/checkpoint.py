@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from ganforge.errors import UserError
@@ -74,7 +75,9 @@ def save_checkpoint(
     disk is full or not writable; what was committed before stays.
     """
     contents = {
-        f"{stem}.safetensors": safetensors.torch.save({k: t.detach().cpu().contiguous() for k, t in named.items()})
+        f"{stem}.safetensors": safetensors.torch.save(
+            {k: t.detach().cpu().contiguous() for k, t in named.items()}
+        )
         for stem, named in tensors.items()
     }
     contents["state.json"] = _json_bytes(state)
@@ -96,7 +99,9 @@ def save_checkpoint(
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise _disk_error(error, final, sum(map(len, contents.values()))) from error
-    for old in _committed(folder)[keep:]:
+    committed = _committed(folder)
+    newer = [path for path in committed if int(path.name) > step]  # damaged: this training passed over them
+    for old in newer + committed[len(newer) + keep :]:
         shutil.rmtree(old)
     return final
 
@@ -132,24 +137,27 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read and verify the checkpoint folder `path`; raises UserError naming the file that is damaged."""
     try:
         manifest = json.loads((path / "manifest.json").read_bytes())
-        expected = {str(name): str(entry["sha256"]) for name, entry in manifest.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        expected = {str(name): (entry["bytes"], entry["sha256"]) for name, entry in manifest.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"checkpoint {path} is damaged in manifest.json") from error
     tensors: dict[str, dict[str, Tensor]] = {}
     state: dict[str, Any] = {}
-    for name, sha256 in expected.items():
+    for name, seal in expected.items():
         try:
             data = (path / Path(name).name).read_bytes()
-        except OSError as error:
-            raise UserError(f"checkpoint {path} is damaged: {name} cannot be read") from error
-        if _hash(data) != sha256:
+        except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+            raise UserError(f"checkpoint {path} is damaged: {name!r} cannot be read") from error
+        if (len(data), _hash(data)) != seal:
             raise UserError(f"checkpoint {path} is damaged in {name}")
-        if name == "state.json":
-            state = json.loads(data)
-        else:
-            tensors[name.removesuffix(".safetensors")] = safetensors.torch.load(data)
-    if not state:
-        raise UserError(f"checkpoint {path} is damaged: its manifest lists no state.json")
+        try:
+            if name == "state.json":
+                state = json.loads(data)
+            else:
+                tensors[name.removesuffix(".safetensors")] = safetensors.torch.load(data)
+        except (ValueError, RecursionError, SafetensorError) as error:
+            raise UserError(f"checkpoint {path} is damaged: {name!r} cannot be understood") from error
+    if not isinstance(state, dict) or not isinstance(state.get("step"), int):
+        raise UserError(f"checkpoint {path} is damaged: it has no state.json with a step")
     return Checkpoint(path, tensors, state)
 
 
@@ -161,7 +169,8 @@ def _committed(folder: Path) -> list[Path]:
     """Checkpoint folders, newest first."""
     if not folder.is_dir():
         return []
-    return sorted((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name), reverse=True)
+    found = (path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir())
+    return sorted(found, key=lambda path: int(path.name), reverse=True)
 
 
 def _remove_leftovers(folder: Path) -> None:

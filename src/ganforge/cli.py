@@ -56,12 +56,14 @@ class SampleArguments:
     """Draw samples from a run."""
 
     run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="A run folder.")]]
-    out: Annotated[Path, tyro.conf.arg(help="PATH.png: a grid; PATH.npz: an array; else a folder of PNGs.")] = Path(
-        "samples.png"
-    )
+    out: Annotated[
+        Path, tyro.conf.arg(help="PATH.png: a grid; PATH.npz: an array; else a folder of PNGs.")
+    ] = Path("samples.png")
     count: Annotated[int, tyro.conf.arg(help="How many samples.")] = 64
     seed: Annotated[int, tyro.conf.arg(help="The same seed gives the same samples.")] = 0
-    weights: Annotated[Weights, tyro.conf.arg(help="The averaged generator, or the one being trained.")] = "ema"
+    weights: Annotated[Weights, tyro.conf.arg(help="The averaged generator, or the one being trained.")] = (
+        "ema"
+    )
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,9 @@ class EvaluateArguments:
     run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="A run folder.")]]
     num_samples: Annotated[int, tyro.conf.arg(help="Samples to judge.")] = 10_000
     seed: Annotated[int, tyro.conf.arg(help="Seed of the samples.")] = 0
-    weights: Annotated[Weights, tyro.conf.arg(help="The averaged generator, or the one being trained.")] = "ema"
+    weights: Annotated[Weights, tyro.conf.arg(help="The averaged generator, or the one being trained.")] = (
+        "ema"
+    )
     json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.")] = False
 
 
@@ -136,11 +140,15 @@ def _train(arguments: Sequence[str]) -> int:
         return 0 if arguments else EXIT_MISTAKE
     name, rest = arguments[0], list(arguments[1:])
     if name.startswith("-"):
-        raise UserError(f"expected a system before {name}: ganforge train {system.available()[0]} {shlex.join(arguments)}")
+        raise UserError(
+            f"expected a system before {name}: ganforge train {system.available()[0]} {shlex.join(arguments)}"
+        )
     kind, program = system.find(name), f"ganforge train {name}"
     dataset, defaults = None, {}
     if any(word == "--data" or word.startswith("--data=") for word in rest):
-        asked = parse_known(arguments_of(DataOptions, {}), [w for w in rest if w not in ("-h", "--help")], program)
+        asked = parse_known(
+            arguments_of(DataOptions, {}), [w for w in rest if w not in ("-h", "--help")], program
+        )
         dataset = open_dataset(validated(DataOptions, values_of(asked)))
         defaults = suggested_fields(name, dataset.spec)
     summary = (kind.__doc__ or "").strip().partition("\n")[0]
@@ -159,18 +167,22 @@ def _train(arguments: Sequence[str]) -> int:
 
 def _print_dry_run(plan: Plan) -> None:
     why = reasons(plan)
-    print(f"run folder: {plan.path}" + (" (exists: would resume)" if (plan.path / "config.json").exists() else ""))
+    print(
+        f"run folder: {plan.path}"
+        + (" (exists: would resume)" if (plan.path / "config.json").exists() else "")
+    )
     print(plan.config.model_dump_json(indent=1, exclude={"fingerprint"}))
     for name, text in why.items():
         print(f"chosen for this data: {name} = {text}")
     cost = estimate(plan.config, plan.dataset)
     steps = int(plan.config.config["steps"])
+    minutes = steps * cost.seconds_per_step / 60
     for name, count in cost.parameters.items():
         print(f"{name}: {count:,} parameters")
     print(f"{cost.flops_per_image / 1e6:,.1f} MFLOP per image and step, on {cost.device} in {cost.precision}")
     print(
-        f"measured over a few steps: {cost.images_per_second:,.0f} images/s, {cost.seconds_per_step * 1e3:.1f} ms per "
-        f"step, so {steps} steps take about {steps * cost.seconds_per_step / 60:.1f} minutes; "
+        f"measured over a few steps: {cost.images_per_second:,.0f} images/s, "
+        f"{cost.seconds_per_step * 1e3:.1f} ms per step, so {steps} steps take about {minutes:.1f} minutes; "
         f"peak memory about {cost.peak_memory_bytes / 1e6:,.0f} MB"
     )
     print("nothing was written")
@@ -195,7 +207,9 @@ def _sample(arguments: Sequence[str]) -> int:
 
 
 def _evaluate(arguments: Sequence[str]) -> int:
-    given = parse(EvaluateArguments, arguments, "ganforge evaluate", "Judge a run: every score with its protocol.")
+    given = parse(
+        EvaluateArguments, arguments, "ganforge evaluate", "Judge a run: every score with its protocol."
+    )
     scores = _evaluate_aloud(given.run, num_samples=given.num_samples, seed=given.seed, weights=given.weights)
     if given.json:
         print(json.dumps([score.model_dump() for score in scores], indent=1))
@@ -214,7 +228,9 @@ def _evaluate_aloud(run: Path, **options: Any) -> list[Score]:
 def _print_scores(scores: list[Score]) -> None:
     """Scores with what is special to each; what all share, and the feature networks, are said once below."""
     protocols = [{name: str(text) for name, text in score.protocol.items()} for score in scores]
-    shared = {name: text for name, text in protocols[0].items() if all(p.get(name) == text for p in protocols)}
+    shared = {
+        name: text for name, text in protocols[0].items() if all(p.get(name) == text for p in protocols)
+    }
     table = Table("score", "value", "measured on")
     for score, protocol in zip(scores, protocols, strict=True):
         spread = "" if score.plus_minus is None else f" ± {score.plus_minus:.3g}"
@@ -232,7 +248,9 @@ def _data(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] == "check":
         return _data_check(arguments[1:])
     if arguments and arguments[0] == "pack":
-        given = parse(_pack_arguments(), arguments[1:], "ganforge data pack", "Resize a data set into one zip.")
+        given = parse(
+            _pack_arguments(), arguments[1:], "ganforge data pack", "Resize a data set into one zip."
+        )
         count = pack(validated(DataOptions, values_of(given.options)), given.out)
         print(f"{given.out}: {count} pictures")
         return 0
@@ -253,7 +271,9 @@ def _list(arguments: Sequence[str]) -> int:
         table = Table("system", "paper", "needs")
         for name in system.available():
             kind = system.find(name)
-            table.add_row(name, (kind.__doc__ or "").strip().partition("\n")[0], ", ".join(sorted(kind.needs)) or "-")
+            table.add_row(
+                name, (kind.__doc__ or "").strip().partition("\n")[0], ", ".join(sorted(kind.needs)) or "-"
+            )
     elif given.what == "data":
         table = Table("data", "what")
         for name, text in available_data().items():
@@ -263,7 +283,9 @@ def _list(arguments: Sequence[str]) -> int:
         for path in find_runs(given.folder):
             run = Run.open(path)
             done = max((line["step"] for line in run.metrics()), default=0)
-            table.add_row(str(path), run.config.system, run.config.data.data, f"{done}/{run.config.config['steps']}")
+            table.add_row(
+                str(path), run.config.system, run.config.data.data, f"{done}/{run.config.config['steps']}"
+            )
     else:
         table = Table("recipe", "what", "command", "minutes", "images/s", "MB", "score")
         for recipe in recipes():
@@ -275,7 +297,10 @@ def _list(arguments: Sequence[str]) -> int:
 
 def _demo(arguments: Sequence[str]) -> int:
     if arguments:
-        raise UserError(f"ganforge demo takes no arguments, got {shlex.join(arguments)}: it is ganforge train {shlex.join(DEMO)}")
+        raise UserError(
+            f"ganforge demo takes no arguments, got {shlex.join(arguments)}: "
+            f"it is ganforge train {shlex.join(DEMO)}"
+        )
     code = _train(DEMO)
     if code == 0:
         _print_scores(_evaluate_aloud(Path("runs/demo")))

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake that its message lets the user repair; the command line prints it as one line, exit code 2."""
+    """A mistake that its message lets the user repair; the command line prints one line and exits with 2."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], hint: str) -> UserError:

@@ -61,7 +61,9 @@ def evaluate(
     trained = load(run, device)
     dataset = open_dataset(trained.run.config.data)
     if dataset.fingerprint != trained.run.config.fingerprint:
-        raise UserError(f"{dataset.options.data} has changed since {trained.run.path} was trained: scores would mislead")
+        raise UserError(
+            f"{dataset.options.data} has changed since {trained.run.path} was trained: scores would mislead"
+        )
     scores = judge(trained, dataset, num_samples=num_samples, seed=seed, weights=weights, say=say)
     if dataset.spec.values == "pixels":
         say("nearest training neighbours")
@@ -150,10 +152,17 @@ def _judge_features(
     subsets = protocol | {"subsets": f"{kernel.num_subsets} of {kernel.subset_size}"}
     scores = [
         Score(
-            name="kid", value=1_000 * kernel.mean, unit="x 10^-3", plus_minus=1_000 * kernel.std, protocol=subsets
+            name="kid",
+            value=1_000 * kernel.mean,
+            unit="x 10^-3",
+            plus_minus=1_000 * kernel.std,
+            protocol=subsets,
         )
     ]
-    moments = {name: Moments.of(features) for name, features in (("real", real), ("fake", fake), ("train", other_real))}
+    moments = {
+        name: Moments.of(features)
+        for name, features in (("real", real), ("fake", fake), ("train", other_real))
+    }
     if len(fake) < SMALLEST_FID_COUNT or rank_deficient(moments["real"]):
         return scores
     floor = f"{dataset.options.data} train, {train_count} pictures, in place of samples"
@@ -199,7 +208,10 @@ def _judge_points(samples: Tensor, dataset: Dataset, protocol: dict[str, Any]) -
     points = samples.flatten(1)
     name, held_out = _held_out(dataset)
     reference = torch.cat(list(_chunks(held_out))).flatten(1)
-    against = protocol | {"generated": len(points), "reference": f"{dataset.options.data} {name}, {len(reference)}"}
+    against = protocol | {
+        "generated": len(points),
+        "reference": f"{dataset.options.data} {name}, {len(reference)}",
+    }
     scores = [
         Score(
             name="frechet_distance",
@@ -210,7 +222,10 @@ def _judge_points(samples: Tensor, dataset: Dataset, protocol: dict[str, Any]) -
     if dataset.mixture is not None:
         counted = points[:MODE_SAMPLES]
         coverage = mode_coverage(counted, dataset.mixture.means, dataset.mixture.std)
-        rule = protocol | {"generated": len(counted), "high quality": "within 3 standard deviations of a mean"}
+        rule = protocol | {
+            "generated": len(counted),
+            "high quality": "within 3 standard deviations of a mean",
+        }
         scores += [
             Score(name="modes", value=coverage.modes, unit=f"of {coverage.num_modes}", protocol=rule),
             Score(name="high_quality", value=coverage.high_quality_percent, unit="%", protocol=rule),

@@ -1,4 +1,4 @@
-"""Adversarial losses on logits, to minimise; names as in the loss dictionary of Goodfellow et al. 2014 and after.
+"""Adversarial losses on logits, to minimise.
 
 `real_logits` and `fake_logits` are raw discriminator outputs `[batch]`. Everything is computed in float32.
 At equilibrium `discriminator_logistic` is log 4 = 1.386 and `generator_non_saturating` is log 2 = 0.693.

@@ -1,4 +1,4 @@
-"""What a run will be, settled before anything is built: the data opened, the fields chosen, the reasons given."""
+"""What a run will be, settled before anything is built: its data, its fields and the reasons for them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Plan:
 
 
 def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
-    """`model` of these values; raises UserError in one line, naming the option, what came and what is expected."""
+    """`model` of these values; raises UserError naming the option, what came and what is expected."""
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Recipe(BaseModel):
-    """A run that was measured; `minutes`, `images_per_second`, `memory_mb` and `score` are of `machine` on `date`."""
+    """A run that was measured; minutes, speed, memory and score are of `machine` on `date`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,4 +25,6 @@ class Recipe(BaseModel):
 def recipes() -> list[Recipe]:
     """All recipes of `recipes.json`, by name."""
     text = resources.files("ganforge").joinpath("recipes.json").read_text(encoding="utf-8")
-    return sorted((Recipe.model_validate(entry) for entry in json.loads(text)), key=lambda recipe: recipe.name)
+    return sorted(
+        (Recipe.model_validate(entry) for entry in json.loads(text)), key=lambda recipe: recipe.name
+    )

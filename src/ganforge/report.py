@@ -13,9 +13,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from ganforge.charts import NUM_COLOURS, Points, curves_svg
 from ganforge.checkpoint import replace_file
 from ganforge.errors import UserError
-from ganforge.pictures import NUM_COLOURS, Points, curves_svg, embed_png
+from ganforge.pictures import embed_png
 
 BOOKKEEPING = frozenset(
     {
@@ -371,7 +372,9 @@ def _settings(config: dict[str, Any]) -> str:
 
 
 def _commands(run: Path, log: Log) -> str:
-    commands = [("Draw new samples", f"ganforge sample {shlex.quote(str(run))} --count 64 --seed 7")]
+    commands = [
+        ("Draw new samples", f"ganforge sample {shlex.quote(str(run))} --count 64 --seed 7 --out samples.png")
+    ]
     recorded = next((str(start["command"]) for start in reversed(log.starts) if start.get("command")), None)
     if recorded:
         commands.insert(0, ("Resume, or go on with more steps: the same command", recorded))

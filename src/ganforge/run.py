@@ -1,12 +1,13 @@
 """The run folder, the only interface between training and everything after it.
 
-    runs/NAME/  config.json  metrics.jsonl  samples/000500.png  checkpoints/000500/...  evaluation.json  report.html
+runs/NAME/  config.json  metrics.jsonl  samples/000500.png  checkpoints/000500/...
+            evaluation.json  neighbours.png  report.html
 """
 
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,13 +25,17 @@ class TrainOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: NonNegativeInt = Field(0, description="Seed of the weights, the order of the data and the latents.")
+    seed: NonNegativeInt = Field(
+        0, lt=2**64, description="Seed of the weights, the data's order and the latents."
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 where it is measured to be faster here, else fp32; settled when a run begins."
+        "auto",
+        description="auto: bf16 where it is measured to be faster, else fp32; settled when a run begins.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train.")
     compile: Literal["auto", "on", "off"] = Field(
-        "auto", description="Compile each network; auto: only where it was measured to pay (nowhere on a CPU)."
+        "auto",
+        description="Compile each network; auto: only where it was measured to pay (nowhere on a CPU).",
     )
     checkpoint_every: PositiveInt = Field(500, description="Steps between checkpoints.")
     sample_every: PositiveInt = Field(500, description="Steps between sample pictures.")
@@ -39,7 +44,8 @@ class TrainOptions(BaseModel):
 
 
 # What the same run may be continued with; everything else is part of what the run is.
-FREE_TO_CHANGE = ("config.steps", "train.device", "train.compile", "train.checkpoint_every", "train.sample_every",
+FREE_TO_CHANGE = ("config.steps", "train.device", "train.compile", "train.checkpoint_every",
+                  "train.sample_every",
                   "train.log_every", "train.keep", "ganforge", "start_from")  # fmt: skip
 
 
@@ -73,7 +79,9 @@ class Run:
         # The lock file is ours: it was made just before this call.
         foreign = sorted(p.name for p in path.iterdir() if p.name != ".lock") if path.exists() else []
         if foreign:
-            raise UserError(f"{path} is not a run folder and not empty ({foreign[0]}): name another with --run")
+            raise UserError(
+                f"{path} is not a run folder and not empty ({foreign[0]}): name another with --run"
+            )
         path.mkdir(parents=True, exist_ok=True)
         run = cls(path, config)
         run.write_config(config)
@@ -140,15 +148,28 @@ class Run:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the run folder `path`; raises UserError where another process holds it. Death releases it."""
+    made = not path.exists()
+    lock = FileLock(path / ".lock", timeout=0)
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the run folder {path}: {error.strerror}: name another with --run") from error
-    try:
-        with FileLock(path / ".lock", timeout=0):
-            yield
+        lock.acquire()
     except Timeout as error:
-        raise UserError(f"another process is training in {path}: wait for it or name another folder") from error
+        raise UserError(
+            f"another process is training in {path}: wait for it or name another folder"
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"cannot make the run folder {path}: {error.strerror}: name another with --run"
+        ) from error
+    try:
+        yield
+    finally:
+        if not (path / "config.json").exists():  # a mistake: no run was begun, the place stays as it was
+            (path / ".lock").unlink(missing_ok=True)
+            with suppress(OSError):
+                if made:
+                    path.rmdir()
+        lock.release()
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:

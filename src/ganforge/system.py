@@ -21,7 +21,7 @@ class Update(Protocol):
     """The engine's one verb: backward into one optimizer's parameters, and step it."""
 
     def __call__(self, name: str, loss: Tensor, watch: Tensor | None = None) -> Tensor | None:
-        """Step the optimizer `name` down `loss`; with `watch`, return d loss / d watch from the same backward."""
+        """Step the optimizer `name` down `loss`; returns d loss / d watch of the same backward."""
 
 
 class SystemConfig(BaseModel):
@@ -80,12 +80,10 @@ class System(nn.Module, ABC):
         """Real images that one step consumes."""
         return self.config.batch
 
-    def prepare(self, images: Tensor) -> None:  # noqa: B027 - optional
+    def prepare(self, images: Tensor) -> None:
         """Initialise from real `images` once, before the first step of a new run."""
 
-    def schedule(  # noqa: B027 - optional
-        self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int
-    ) -> None:
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Set learning rates and momenta as a function of the images seen; called before every step."""
 
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
@@ -124,7 +122,9 @@ def frozen(*networks: nn.Module) -> Iterator[None]:
 
 def available() -> list[str]:
     """Names of the systems of this package: the files of `ganforge/systems`."""
-    return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module("ganforge.systems").__path__))
+    return sorted(
+        module.name for module in pkgutil.iter_modules(importlib.import_module("ganforge.systems").__path__)
+    )
 
 
 def find(name: str) -> type[System]:
@@ -155,4 +155,6 @@ def check_needs(system: type[System], name: str, data: DataSpec) -> None:
     missing = sorted(system.needs - data.offers)
     if missing:
         has = ", ".join(sorted(data.offers)) or "images only"
-        raise UserError(f"{name} needs {' and '.join(missing)}; this data has {has}: see `ganforge data check`")
+        raise UserError(
+            f"{name} needs {' and '.join(missing)}; this data has {has}: see `ganforge data check`"
+        )

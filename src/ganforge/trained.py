@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ganforge.checkpoint import load_newest
+from ganforge.checkpoint import Checkpoint, load_newest
 from ganforge.data.batch import Batch
 from ganforge.engine import accelerate
 from ganforge.engine.ema import Average
@@ -20,31 +20,34 @@ Weights = Literal["ema", "raw"]
 
 
 class Trained:
-    """The system of a run at its newest good checkpoint, in evaluation mode."""
+    """The system of a run at a checkpoint, or without one as it was before training, in evaluation mode."""
 
-    def __init__(self, run: Run, device: str = "auto") -> None:
+    def __init__(self, run: Run, checkpoint: Checkpoint | None, device: str = "auto") -> None:
         self.run = run
-        checkpoint = load_newest(run.checkpoints)
-        if checkpoint is None:
-            raise UserError(f"{run.path} has no checkpoint yet: train it first (the same command resumes)")
-        self.step = int(checkpoint.state["step"])
+        self.step = 0 if checkpoint is None else int(checkpoint.state["step"])
         self.system = build_system(run.config)
         self._average = Average(self.system)
-        try:
-            self.system.load_state_dict(checkpoint.tensors["system"])
-            self._average.load(checkpoint.tensors["average"])
-        except (KeyError, RuntimeError) as error:
-            first = str(error).splitlines()[0]
-            raise UserError(f"checkpoint {checkpoint.path} is not of this version's networks: {first}") from error
+        if checkpoint is not None:
+            self._load(checkpoint)
         for network in (self.system, *self._average.networks.values()):
             network.to(accelerate.choose_device(device))
             accelerate.lay_out(network)
             network.eval()
 
+    def _load(self, checkpoint: Checkpoint) -> None:
+        try:
+            self.system.load_state_dict(checkpoint.tensors["system"])
+            self._average.load(checkpoint.tensors["average"])
+        except (KeyError, RuntimeError) as error:
+            first = str(error).splitlines()[0]
+            raise UserError(
+                f"checkpoint {checkpoint.path} is not of this version's networks: {first}"
+            ) from error
+
     def sample(
         self, count: int, *, seed: int = 0, weights: Weights = "ema", given: Batch | None = None
     ) -> Tensor:
-        """`count` samples `[count, channels, height, width]` in [-1, 1] (or points), a function of the seed."""
+        """`count` samples `[count, channels, height, width]` in [-1, 1] (or points), by the seed."""
         if count < 1:
             raise UserError(f"count is {count}: expected 1 or more")
         return torch.cat(list(self.draw(count, seed=seed, weights=weights, given=given)))
@@ -67,5 +70,12 @@ class Trained:
 
 
 def load(path: str | Path, device: str = "auto") -> Trained:
-    """The trained system of the run folder `path`; needs no data. Raises UserError where there is none."""
-    return Trained(Run.open(Path(path)), device)
+    """The system of the run folder `path` at its newest good checkpoint; needs no data.
+
+    Raises UserError where there is no run or no checkpoint.
+    """
+    run = Run.open(Path(path))
+    checkpoint = load_newest(run.checkpoints)
+    if checkpoint is None:
+        raise UserError(f"{run.path} has no checkpoint yet: train it first (the same command resumes)")
+    return Trained(run, checkpoint, device)

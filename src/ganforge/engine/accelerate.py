@@ -53,7 +53,7 @@ def _matmul_seconds(dtype: torch.dtype, size: int = 512, repeats: int = 8) -> fl
 
 
 def choose_precision(asked: str, device: torch.device) -> Precision:
-    """ "bf16" or "fp32" for "auto", "fp32" or "bf16"."""
+    """The precision for "auto", "fp32" or "bf16"."""
     if asked == "auto":
         return "bf16" if bf16_pays(device) else "fp32"
     return "bf16" if asked == "bf16" else "fp32"
@@ -66,7 +66,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 def lay_out(system: nn.Module) -> None:
     """Put convolution weights channels-last, which CPU and GPU kernels prefer in bf16."""
-    system.to(memory_format=torch.channels_last)
+    system.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def compile_networks(system: nn.Module, options: TrainOptions, device: torch.device) -> None:

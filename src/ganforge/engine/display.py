@@ -5,7 +5,14 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 _SECONDS_BETWEEN_LINES = 15.0
 
@@ -49,15 +56,22 @@ class Display:
         if self._bar:
             self._bar.update(self._task, completed=step)
 
-    def measure(self, step: int, images_per_second: float, seconds_left: float, losses: dict[str, float]) -> None:
+    def measure(
+        self, step: int, images_per_second: float, seconds_left: float, losses: dict[str, float]
+    ) -> None:
         """Show a new line of metrics."""
         shown = " ".join(f"{name.removesuffix('_loss')} {value:.3f}" for name, value in losses.items())
         if self._bar:
             self._bar.update(self._task, completed=step, text=f"{images_per_second:,.0f} images/s {shown}")
-        elif not self._quiet and (time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES or step == self._steps):
+        elif not self._quiet and (
+            time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES or step == self._steps
+        ):
             self._last_line = time.monotonic()
             left = f"{seconds_left / 60:.1f} min left"
-            print(f"step {step}/{self._steps}  {images_per_second:,.0f} images/s  {left}  {shown}", file=sys.stderr)
+            print(
+                f"step {step}/{self._steps}  {images_per_second:,.0f} images/s  {left}  {shown}",
+                file=sys.stderr,
+            )
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""

@@ -13,7 +13,7 @@ from ganforge.system import System
 class Average:
     """Exponential moving averages of the children that a system names in `averaged`.
 
-    After every step `average <- beta average + (1 - beta) weights` with `beta = 0.5^(images per step / half-life)`,
+    After every step `average <- beta average + (1 - beta) weights`, `beta = 0.5^(step images / half-life)`,
     and the half-life, in images, is at most `ramp_up` times the images seen (Karras et al. 2020, appendix D).
     Buffers such as batch-norm statistics are averaged too, so that they belong to the averaged weights.
     """
@@ -45,13 +45,17 @@ class Average:
 
     def state(self) -> dict[str, Tensor]:
         """Tensors by name, for a checkpoint."""
-        return {f"{name}.{key}": t for name, net in self.networks.items() for key, t in net.state_dict().items()}
+        return {
+            f"{name}.{key}": t for name, net in self.networks.items() for key, t in net.state_dict().items()
+        }
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Restore what `state` gave."""
         for name, network in self.networks.items():
             prefix = f"{name}."
-            network.load_state_dict({k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)})
+            network.load_state_dict(
+                {k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)}
+            )
 
     @contextmanager
     def in_place_of_raw(self, system: System) -> Iterator[None]:

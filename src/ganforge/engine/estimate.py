@@ -18,9 +18,11 @@ _WARM_UP_STEPS, _TIMED_STEPS = 2, 5
 
 @dataclass(frozen=True)
 class Estimate:
-    """`flops_per_image` counts multiplications and additions of matrix products and convolutions in one training
+    """What was measured.
+
+    `flops_per_image` counts multiplications and additions of matrix products and convolutions in one training
     step, divided by its images; `peak_memory_bytes` is this process's after the timed steps.
-    """  # noqa: D205
+    """
 
     parameters: dict[str, int]
     flops_per_image: float

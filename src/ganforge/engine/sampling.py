@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ganforge.data.batch import Batch
+from ganforge.errors import UserError
 from ganforge.system import System
 
 CHUNK = 250
@@ -23,6 +24,8 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 def draw(system: System, count: int, seed: int, given: Batch | None = None) -> Iterator[Tensor]:
     """Samples of `system` in evaluation mode and float32, `[at most CHUNK, ...]` at a time, on the CPU."""
+    if not 0 <= seed < 2**64:
+        raise UserError(f"seed is {seed}: expected 0 to 2**64 - 1")
     was_training = system.training
     system.eval()
     try:

@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -69,7 +69,9 @@ def build_system(config: RunConfig) -> System:
     return kind(kind.Config.model_validate(config.config), config.spec)
 
 
-def build_training(config: RunConfig, dataset: Dataset, start_from: dict[str, Tensor] | None = None) -> Training:
+def build_training(
+    config: RunConfig, dataset: Dataset, start_from: dict[str, Tensor] | None = None
+) -> Training:
     """A training at step 0."""
     device = accelerate.choose_device(config.train.device)
     system = build_system(config)
@@ -107,19 +109,27 @@ def train(
 ) -> Run:
     """Train the run in the folder `path`, from its newest checkpoint on, up to `config`'s steps.
 
-    `started` is the `time.monotonic()` at which the program started. Raises UserError on a mistake and Stopped
-    after SIGINT or SIGTERM, with the run saved.
+    `started` is the `time.monotonic()` at which the program started. Raises UserError on a mistake and
+    Stopped after SIGINT or SIGTERM, with the run saved.
     """
     started = time.monotonic() if started is None else started
-    with locked(path):
+    with locked(path), _disk_errors(path):
+        begun = (path / "config.json").exists()
         run, checkpoint, warnings = open_or_create(path, config)
         config = run.config
-        training = build_training(config, dataset, start_from if checkpoint is None else None)
+        try:
+            training = build_training(config, dataset, start_from if checkpoint is None else None)
+        except UserError:  # such as networks that cannot have the shape of this data
+            if not begun:
+                (path / "config.json").unlink()
+            raise
         if checkpoint is not None:
             load_state(training, checkpoint)
         for warning in warnings:
             run.append({"kind": "note", "step": training.step, "text": warning})
-        with Display(f"{config.system} on {config.data.data}", training.step, _steps(config), quiet) as display:
+        with Display(
+            f"{config.system} on {config.data.data}", training.step, _steps(config), quiet
+        ) as display:
             for warning in warnings:
                 display.say(warning)
             if training.step == _steps(config):
@@ -130,13 +140,26 @@ def train(
             run.append(_start_line(training, command, time.monotonic() - started))
             try:
                 _loop(run, training, dataset, display)
-            finally:
-                write_report(path)
+            except BaseException:
+                with suppress(OSError):  # a full disk: the error that comes says so
+                    write_report(path)
+                raise
+            write_report(path)
         return run
 
 
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Say in one line that the run folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        why = f"{error.strerror or error}; type the same command again once this is mended"
+        raise UserError(f"cannot write {error.filename or path}: {why}") from error
+
+
 def open_or_create(path: Path, config: RunConfig) -> tuple[Run, Checkpoint | None, list[str]]:
-    """The run in `path`, checked to be of `config`, its newest good checkpoint, and warnings about damaged ones."""
+    """The run in `path`, checked against `config`, its newest good checkpoint, warnings of damage."""
     warnings: list[str] = []
     begun = Run.open(path) if (path / "config.json").exists() else None
     config = _settle_precision(config, begun)
@@ -148,7 +171,8 @@ def open_or_create(path: Path, config: RunConfig) -> tuple[Run, Checkpoint | Non
     done = 0 if checkpoint is None else int(checkpoint.state["step"])
     if done > _steps(config):
         raise UserError(
-            f"{path} has {done} steps done, {_steps(config)} were asked for: give --steps {done} or more, or a new --run"
+            f"{path} has {done} steps done, {_steps(config)} were asked for: "
+            f"give --steps {done} or more, or a new --run"
         )
     run.write_config(config)
     run.rewind(done)
@@ -169,7 +193,9 @@ def _steps(config: RunConfig) -> int:
 
 
 def _start_line(training: Training, command: str, startup_seconds: float) -> dict[str, Any]:
-    parameters = {name: sum(p.numel() for p in net.parameters()) for name, net in training.system.named_children()}
+    parameters = {
+        name: sum(p.numel() for p in net.parameters()) for name, net in training.system.named_children()
+    }
     return {
         "kind": "start",
         "step": training.step,
@@ -233,7 +259,8 @@ def _loop(run: Run, training: Training, dataset: Dataset, display: Display) -> N
             training.step += 1
             training.average.update(images_per_step, training.images)
             display.advance(training.step)
-            last = training.step == steps or asked.signal_number is not None
+            stop = asked.signal_number  # read once: a signal during the save below waits for the next step
+            last = training.step == steps or stop is not None
             if training.step % options.log_every == 0 or training.step == steps:
                 _log(run, training, display, clock, steps)
             with clock.paused():
@@ -241,8 +268,8 @@ def _loop(run: Run, training: Training, dataset: Dataset, display: Display) -> N
                     _picture(run, training, dataset)
                 if training.step % options.checkpoint_every == 0 or last:
                     _save(run, training)
-            if asked.signal_number is not None and training.step < steps:
-                raise Stopped(training.step, asked.signal_number)
+            if stop is not None and training.step < steps:
+                raise Stopped(training.step, stop)
         _end_line(run, training, clock)
 
 
@@ -274,7 +301,7 @@ def _finite_means(run: Run, training: Training) -> dict[str, float]:
         if not isfinite(value):
             run.append({"kind": "note", "step": training.step, "text": f"{name} became {value}"})
             raise UserError(
-                f"{name} became {value} by step {training.step}: training stopped, earlier checkpoints are intact: "
+                f"{name} became {value} by step {training.step}: stopped, earlier checkpoints are intact: "
                 "try a smaller --learning-rate or --precision fp32"
             )
     return values
@@ -291,7 +318,9 @@ def _picture(run: Run, training: Training, dataset: Dataset) -> None:
         file.parent.mkdir(exist_ok=True)
         pictures.save_png(pictures.draw(images, run.config.spec, reference_points(dataset)), file, about)
     except OSError as error:
-        raise UserError(f"cannot write {file}: {error.strerror or error}; earlier checkpoints are intact") from error
+        raise UserError(
+            f"cannot write {file}: {error.strerror or error}; earlier checkpoints are intact"
+        ) from error
 
 
 def reference_points(dataset: Dataset) -> Tensor | None:
@@ -305,6 +334,12 @@ def reference_points(dataset: Dataset) -> Tensor | None:
 def _save(run: Run, training: Training) -> None:
     _finite_means(run, training)  # a broken state is never committed
     tensors, state = pack_state(training)
+    for name, tensor in (pair for named in tensors.values() for pair in named.items()):
+        if not torch.isfinite(tensor).all():  # finite losses do not tell what the step's update did
+            raise UserError(
+                f"{name} became infinite or NaN by step {training.step}: stopped, earlier checkpoints "
+                "are intact: try a smaller --learning-rate or --precision fp32"
+            )
     save_checkpoint(run.checkpoints, training.step, tensors, state, run.config.train.keep)
 
 
@@ -329,7 +364,7 @@ class _Asked:
 
 @contextmanager
 def _signals() -> Iterator[_Asked]:
-    """Turn SIGINT and SIGTERM into a wish that the loop reads after its step; a second SIGINT interrupts at once."""
+    """Turn SIGINT and SIGTERM into a wish that the loop reads after its step; a second SIGINT interrupts."""
     asked = _Asked()
     if threading.current_thread() is not threading.main_thread():
         yield asked
@@ -346,5 +381,3 @@ def _signals() -> Iterator[_Asked]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-

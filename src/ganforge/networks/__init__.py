@@ -1,0 +1,1 @@
+"""Networks: keyword arguments in; no loss, no config, no device, no file."""

@@ -26,10 +26,10 @@ def _padding(kernel_size: int) -> tuple[int, int]:
 
 
 class DCGANGenerator(nn.Module):
-    """Latents `[batch, latent_size]` to images in [-1, 1]: a dense layer, then stride-2 transposed convolutions.
+    """Latents `[batch, latent_size]` to images in [-1, 1]: dense, then stride-2 transposed convolutions.
 
     `width` is the number of channels before the last convolution, doubled at each coarser map (64x64, width
-    128: 1024, 512, 256, 128). Batch norm everywhere but the output; with kernel 5 the first one is per unit, as
+    128: 1024, 512, 256, 128). Batch norm everywhere but the output; with kernel 5 the first is per unit, as
     in the released code, with kernel 4 per channel, as in the PyTorch ports.
     """
 
@@ -74,9 +74,7 @@ class DCGANDiscriminator(nn.Module):
     Batch norm everywhere but the input layer. `width` counts the channels of the first convolution.
     """
 
-    def __init__(
-        self, *, channels: int, start: int, doublings: int, width: int, kernel_size: int
-    ) -> None:
+    def __init__(self, *, channels: int, start: int, doublings: int, width: int, kernel_size: int) -> None:
         super().__init__()
         padding, _ = _padding(kernel_size)
         layers: list[nn.Module] = []

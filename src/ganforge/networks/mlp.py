@@ -1,5 +1,6 @@
 """Fully connected networks: the MNIST pair of Goodfellow et al. 2014 and plain ones for 2-D points."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Literal
@@ -19,7 +20,7 @@ def _activation(name: Activation) -> nn.Module:
 def _layers(sizes: Sequence[int], activation: Activation) -> nn.Sequential:
     """Linear layers of these sizes with the activation between them, none after the last."""
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+    for inputs, outputs in itertools.pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), _activation(activation)]
     return nn.Sequential(*layers[:-1])
 
@@ -31,7 +32,12 @@ class SigmoidGenerator(nn.Module):
     """
 
     def __init__(
-        self, *, latent_size: int, hidden: Sequence[int], shape: tuple[int, int, int], init_range: float = 0.05
+        self,
+        *,
+        latent_size: int,
+        hidden: Sequence[int],
+        shape: tuple[int, int, int],
+        init_range: float = 0.05,
     ) -> None:
         super().__init__()
         self.shape = shape
@@ -39,7 +45,7 @@ class SigmoidGenerator(nn.Module):
         initialise_uniform(self, init_range)
 
     def set_output_mean(self, mean: Tensor) -> None:
-        """Set the output bias so that zero activations decode to `mean` `[channels, height, width]` in [-1, 1].
+        """Set the output bias so that zero activations decode to `mean`, an image in [-1, 1].
 
         The mean is kept away from black and white by 1e-3, whose logits would be infinite.
         """

@@ -1,0 +1,1 @@
+"""Systems: one paper per file; the file name is the system's name."""

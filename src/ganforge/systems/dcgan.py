@@ -41,8 +41,8 @@ class DCGAN(LatentSystem):
     """Radford, Metz and Chintala 2015, "Unsupervised Representation Learning with DCGANs", arXiv 1511.06434.
 
     Differs from the paper: no L2 penalty unless asked for and both networks are updated on every batch (the
-    paper's text; its code adds 1e-5 and alternates by batch); the generator is updated with the fakes that the
-    discriminator has just seen (as the PyTorch tutorial does: one generator pass less); an average of the
+    paper's text; its code adds 1e-5 and alternates by batch); the generator is updated with the fakes that
+    the discriminator has just seen (as the PyTorch tutorial does: one generator pass less); an average of the
     generator (EMA) is what is sampled. 28x28 starts from 7x7 maps.
     """
 
@@ -78,10 +78,12 @@ class DCGAN(LatentSystem):
             return
         stages = stages_of(data.height) if data.height == data.width else None
         if data.values == "points":
-            raise UserError("convolutional networks need pictures, this data is 2-D points: use --network mlp")
+            raise UserError(
+                "convolutional networks need pictures, this data is 2-D points: use --network mlp"
+            )
         if stages is None:
             raise UserError(
-                f"dcgan needs square pictures of 8, 16, 32, 64, 128, ... or 14, 28, 56, ... pixels, this data "
+                f"dcgan needs square pictures of 8, 16, 32, 64, ... or 14, 28, 56, ... pixels, this data "
                 f"has {data.width}x{data.height}: use --size 64 (or another of these), or --network mlp"
             )
         start, doublings = stages

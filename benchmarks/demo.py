@@ -1,0 +1,61 @@
+"""`ganforge demo` in a fresh process, and its scores beside those of the untrained generator.
+
+    python benchmarks/demo.py --out benchmarks/demo.json
+
+Run it in an empty folder: it makes `runs/demo`. The picture of the README is remade from that run by
+    ganforge sample runs/demo --count 96 --seed 7 --out docs/pictures/demo.png
+"""
+
+import argparse
+import datetime
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ganforge.cli import DEMO
+from ganforge.data.datasets import open_dataset
+from ganforge.evaluate import judge
+from ganforge.run import Run
+from ganforge.trained import Trained
+
+COMMAND = "import sys; from ganforge.cli import main; sys.exit(main())"
+
+
+def main() -> None:
+    """Run the demo, judge it and an untrained copy, print and store."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    begun = time.monotonic()
+    subprocess.run([sys.executable, "-c", COMMAND, "demo"], check=True)
+    seconds = time.monotonic() - begun
+    run = Run.open(Path("runs/demo"))
+    scores = json.loads((run.path / "evaluation.json").read_text(encoding="utf-8"))
+    start, end = run.metrics("start")[0], run.metrics("end")[-1]
+    before = judge(Trained(run, None), open_dataset(run.config.data), weights="raw")
+    result = {
+        "command": "python benchmarks/demo.py",
+        "what": f"ganforge demo, that is ganforge train {' '.join(DEMO)}, then ganforge evaluate",
+        "seconds_in_all": round(seconds, 1),
+        "training_seconds": end["seconds"],
+        "startup_seconds": start["startup_seconds"],
+        "images_per_second": end["images_per_second"],
+        "peak_memory_mb": round(end["peak_memory_bytes"] / 1e6),
+        "precision": start["precision"],
+        "scores": {score["name"]: round(score["value"], 3) for score in scores},
+        "scores_untrained": {score.name: round(score.value, 3) for score in before},
+        "machine": start["machine"],
+        "threads": start["threads"],
+        "torch": start["torch"],
+        "date": datetime.date.today().isoformat(),
+    }
+    text = json.dumps(result, indent=1)
+    print(text)
+    if given.out:
+        given.out.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

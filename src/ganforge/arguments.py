@@ -4,7 +4,7 @@ import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
-from typing import Annotated, Any
+from typing import Annotated, Any, Union
 
 import tyro
 from pydantic import BaseModel
@@ -75,11 +75,20 @@ def _one_line(box: str) -> str:
     return " ".join(line for line in lines[1:] if line)
 
 
-def print_completion(verbs: Any, shell: str) -> None:
+def print_completion(verbs: Mapping[str, Any], shell: str) -> None:
     """Print tyro's completion script of the whole command line, `verbs` being nested by subcommand."""
-    tyro.extras.subcommand_cli_from_dict(
-        verbs,
+    tyro.cli(
+        _subcommands(verbs),
         prog="ganforge",
         args=["--tyro-print-completion", shell],
-        config=_STYLE,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
     )
+
+
+def _subcommands(verbs: Mapping[str, Any]) -> Any:
+    kinds: list[Any] = []
+    for name, kind in verbs.items():
+        if isinstance(kind, Mapping):
+            kind = dataclasses.make_dataclass(name, [("verb", _subcommands(kind))], frozen=True)
+        kinds.append(Annotated[kind, tyro.conf.subcommand(name=name)])
+    return Union[tuple(kinds)]  # noqa: UP007 - made of a list

@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
@@ -96,7 +97,9 @@ def _check_arguments() -> type:
 def _pack_arguments() -> type:
     options = arguments_of(DataOptions, {}, positional=("data",))
     out = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="The zip to write.")]]
-    return make_dataclass("PackArguments", [("options", options), ("out", out)], frozen=True)
+    # `out` in a group of its own: tyro puts the positions of groups after those of plain fields.
+    target = make_dataclass("TargetArguments", [("out", out)], frozen=True)
+    return make_dataclass("PackArguments", [("options", options), ("target", target)], frozen=True)
 
 
 def _train_arguments(name: str, defaults: dict[str, Any]) -> type:
@@ -251,8 +254,8 @@ def _data(arguments: Sequence[str]) -> int:
         given = parse(
             _pack_arguments(), arguments[1:], "ganforge data pack", "Resize a data set into one zip."
         )
-        count = pack(validated(DataOptions, values_of(given.options)), given.out)
-        print(f"{given.out}: {count} pictures")
+        count = pack(validated(DataOptions, values_of(given.options)), given.target.out)
+        print(f"{given.target.out}: {count} pictures")
         return 0
     raise UserError("expected ganforge data check PATH, or ganforge data pack PATH OUT.zip --size 64")
 
@@ -335,6 +338,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code: 0, 2 for a mistake, 1 for bad data, 130 or 143 when stopped."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     if not words or words[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0 if words else EXIT_MISTAKE

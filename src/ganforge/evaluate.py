@@ -67,7 +67,7 @@ def evaluate(
     scores = judge(trained, dataset, num_samples=num_samples, seed=seed, weights=weights, say=say)
     if dataset.spec.values == "pixels":
         say("nearest training neighbours")
-        _draw_neighbours(trained, dataset, seed)
+        _draw_neighbours(trained, dataset, seed, weights)
     stored = TypeAdapter(list[Score]).dump_json(scores, indent=1) + b"\n"
     replace_file(trained.run.path / "evaluation.json", stored)
     write_report(trained.run.path)
@@ -90,17 +90,28 @@ def judge(
     say(f"drawing {num_samples} samples")
     begun = time.monotonic()
     if dataset.spec.values == "points":
-        samples = trained.sample(num_samples, seed=seed, weights=weights)
+        samples = _finite(trained.sample(num_samples, seed=seed, weights=weights), "samples")
         scores = _judge_points(samples, dataset, protocol)
     else:
         drawn = trained.draw(num_samples, seed=seed, weights=weights)
-        samples = torch.cat([to_uint8(part) for part in drawn])
+        unrounded = torch.cat([_finite(part, "samples") for part in drawn])
+        samples = to_uint8(unrounded)
         rate = num_samples / (time.monotonic() - begun)
         timing = protocol | {"generated": num_samples, "device": trained.system.device.type}
         scores = [Score(name="sampling_speed", value=rate, unit="images/s", protocol=timing)]
         scores += _judge_pictures(samples, dataset, protocol, say)
+        if {"validation", "test"} <= dataset.splits.keys():
+            say("Parzen log-likelihood")
+            scores.append(_judge_parzen(unrounded, dataset, protocol))
     say("discriminator on held-out data")
     return scores + _judge_discriminator(trained, samples, dataset, protocol)
+
+
+def _finite(values: Tensor, what: str) -> Tensor:
+    """`values`; raises UserError where one is NaN or infinite, which as 8-bit pixels would pass unseen."""
+    if not values.isfinite().all():
+        raise UserError(f"{what} hold NaN or infinity: training has diverged, train anew with a smaller rate")
+    return values
 
 
 def _chunks(images: Images, count: int | None = None, start: int = 0) -> Iterator[Tensor]:
@@ -129,9 +140,6 @@ def _judge_pictures(
     if judge_network is not None:
         say("FID and KID")
         scores += _judge_features(judge_network, samples, dataset, protocol)
-    if "validation" in dataset.splits and "test" in dataset.splits:
-        say("Parzen log-likelihood")
-        scores.append(_judge_parzen(samples, dataset, protocol))
     return scores
 
 
@@ -179,13 +187,13 @@ def _judge_features(
 
 
 def _judge_parzen(samples: Tensor, dataset: Dataset, protocol: dict[str, Any]) -> Score:
-    """Section 5 of Goodfellow et al. 2014: pixels in [0, 1], sigma by 1,000 validation images."""
+    """Section 5 of Goodfellow et al. 2014; `samples` in [-1, 1] as drawn: rounding them would cost nats."""
 
     def unit(parts: Iterator[Tensor]) -> Tensor:
         return torch.cat([part.flatten(1) for part in parts]).float() / 255
 
     result = parzen(
-        samples.flatten(1).float() / 255,
+        (samples.clamp(-1, 1).flatten(1) + 1) / 2,
         unit(_chunks(dataset.splits["validation"], 1_000)),
         unit(_chunks(dataset.splits["test"])),
     )
@@ -199,7 +207,7 @@ def _judge_parzen(samples: Tensor, dataset: Dataset, protocol: dict[str, Any]) -
             "generated": len(samples),
             "reference": f"{dataset.options.data} test, {len(dataset.splits['test'])} pictures",
             "sigma": f"{result.sigma:.4g} of 10 from 0.1 to 1, by the first 1,000 validation pictures",
-            "pixels": "[0, 1], 8 bit",
+            "pixels": "[0, 1], samples not rounded",
         },
     )
 
@@ -251,7 +259,7 @@ def _judge_discriminator(
 
     def mean_probability(parts: Iterator[Tensor]) -> float | None:
         logits = [trained.discriminate(as_images(part)) for part in parts]
-        found = [part for part in logits if part is not None]
+        found = [_finite(part, "discriminator logits") for part in logits if part is not None]
         return float(torch.sigmoid(torch.cat(found).double()).mean()) if found else None
 
     real = mean_probability(_chunks(reference, len(samples)))
@@ -273,12 +281,17 @@ def _judge_discriminator(
     ]
 
 
-def _draw_neighbours(trained: Trained, dataset: Dataset, seed: int) -> None:
+def _draw_neighbours(trained: Trained, dataset: Dataset, seed: int, weights: Weights) -> None:
     """Figure 2 of Goodfellow et al. 2014: samples beside their nearest training pictures."""
-    samples = trained.sample(NUM_NEIGHBOURS, seed=seed)
+    samples = trained.sample(NUM_NEIGHBOURS, seed=seed, weights=weights)
     train = dataset.splits["train"]
     references = (as_images(part).flatten(1) for part in _chunks(train))
     indices, _ = nearest(samples.flatten(1), references)
     picture = pictures.neighbours_grid(samples, as_images(train.read(indices)))
-    about = {"run": trained.run.path.name, "step": str(trained.step), "seed": str(seed)}
+    about = {
+        "run": trained.run.path.name,
+        "step": str(trained.step),
+        "seed": str(seed),
+        "weights": weights,
+    }
     pictures.save_png(picture, trained.run.path / "neighbours.png", about)

@@ -1,5 +1,6 @@
 """A trained run, ready to be sampled: `ganforge.load(path).sample(16, seed=7)`."""
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -72,10 +73,13 @@ class Trained:
 def load(path: str | Path, device: str = "auto") -> Trained:
     """The system of the run folder `path` at its newest good checkpoint; needs no data.
 
-    Raises UserError where there is no run or no checkpoint.
+    Warns of damaged checkpoints; raises UserError where there is no run or no usable checkpoint.
     """
     run = Run.open(Path(path))
-    checkpoint = load_newest(run.checkpoints)
+    damage: list[str] = []
+    checkpoint = load_newest(run.checkpoints, damage)
     if checkpoint is None:
         raise UserError(f"{run.path} has no checkpoint yet: train it first (the same command resumes)")
+    for text in damage:
+        warnings.warn(text, stacklevel=2)
     return Trained(run, checkpoint, device)

@@ -7,9 +7,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ganforge.data.datasets import Dataset
-from ganforge.data.stream import Stream
 from ganforge.engine import accelerate
-from ganforge.engine.train import build_training
+from ganforge.engine.train import build_stream, build_training
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.run import RunConfig
 
@@ -38,15 +37,15 @@ def estimate(config: RunConfig, dataset: Dataset) -> Estimate:
     training = build_training(config, dataset)
     system, device = training.system, training.device
     size = system.images_per_step()
-    stream = Stream(dataset.splits["train"], size, config.train.seed, values=config.spec.values)
     update = OptimizerUpdate(training.optimizers, device.type)
     system.train()
     seconds = []
-    batches = stream.iterate(0)
+    batches = build_stream(config, dataset, size).iterate(0)
     counter = FlopCounterMode(display=False)
     for index in range(_WARM_UP_STEPS + _TIMED_STEPS):
         begun = time.monotonic()
         batch = next(batches).to(device)
+        system.schedule(training.optimizers, index * size)
         with accelerate.autocast(device, training.precision):
             if index == 0:
                 with counter:

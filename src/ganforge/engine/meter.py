@@ -1,4 +1,8 @@
-"""Means of what a step reports, summed on the device and read only when a line is due."""
+"""Means of what a step reports, summed on the device and read only when a line is due; its pace."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -14,7 +18,7 @@ class Meter:
     def add(self, values: dict[str, Tensor]) -> None:
         """Take in one step's values, without reading them."""
         for name, value in values.items():
-            value = value.detach().to(torch.float64)
+            value = value.detach().to(torch.float64, copy=True)
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._count += 1
 
@@ -36,3 +40,25 @@ class Meter:
         assert isinstance(sums, dict) and isinstance(count, int)  # noqa: PT018
         self._sums = {name: torch.tensor(t, dtype=torch.float64, device=device) for name, t in sums.items()}
         self._count = count
+
+
+class Clock:
+    """Seconds of training proper: pictures and checkpoints do not count into images/s."""
+
+    def __init__(self, images: int) -> None:
+        self.begun = time.monotonic()
+        self._mark, self._images = self.begun, images
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave out what happens here."""
+        start = time.monotonic()
+        yield
+        self._mark += time.monotonic() - start
+
+    def lap(self, images: int) -> tuple[float, int]:
+        """Seconds and images since the last lap."""
+        now = time.monotonic()
+        result = now - self._mark, images - self._images
+        self._mark, self._images = now, images
+        return result

@@ -70,3 +70,8 @@ def _load_optimizer(
             index, _, key = rest.partition(".")
             state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+    # Fused kernels pair numbers by place in memory: moments must lie as their weights do (channels-last).
+    for parameter, values in optimizer.state.items():
+        for key, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                values[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

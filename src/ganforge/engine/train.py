@@ -1,14 +1,11 @@
 """Training any system: the loop, exact resume, signals, pictures and costs."""
 
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -18,12 +15,14 @@ from ganforge import pictures
 from ganforge.checkpoint import Checkpoint, load_newest, save_checkpoint
 from ganforge.data.batch import as_images
 from ganforge.data.datasets import Dataset
+from ganforge.data.decode import printable
 from ganforge.data.stream import Stream
 from ganforge.engine import accelerate
 from ganforge.engine.display import Display
 from ganforge.engine.ema import Average
-from ganforge.engine.meter import Meter
+from ganforge.engine.meter import Clock, Meter
 from ganforge.engine.sampling import draw
+from ganforge.engine.signals import stop_signals
 from ganforge.engine.state import load_state, pack_state
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
@@ -88,6 +87,18 @@ def build_training(
     return Training(system, system.build_optimizers(), average, device, precision)
 
 
+def build_stream(config: RunConfig, dataset: Dataset, images_per_step: int) -> Stream:
+    """The training images in the order of the run's seed, as many at a time as a step takes."""
+    return Stream(
+        dataset.splits["train"],
+        images_per_step,
+        config.train.seed,
+        flip=config.data.flip,
+        dequantise=config.data.dequantise,
+        values=config.spec.values,
+    )
+
+
 def start_weights(system: System, weights: dict[str, Tensor]) -> None:
     """Copy into `system` the tensors of another run that have the same name and shape."""
     own = system.state_dict()
@@ -125,6 +136,10 @@ def train(
             raise
         if checkpoint is not None:
             load_state(training, checkpoint)
+        if dataset.skipped:
+            shown = "; ".join(f"{printable(name)} ({why})" for name, why in dataset.skipped[:5])
+            more = "; ..." if len(dataset.skipped) > 5 else ""
+            warnings.append(f"{len(dataset.skipped)} pictures cannot be read and are skipped: {shown}{more}")
         for warning in warnings:
             run.append({"kind": "note", "step": training.step, "text": warning})
         with Display(
@@ -210,47 +225,17 @@ def _start_line(training: Training, command: str, startup_seconds: float) -> dic
     }
 
 
-class _Clock:
-    """Seconds of training proper: pictures and checkpoints do not count into images/s."""
-
-    def __init__(self, images: int) -> None:
-        self.begun = time.monotonic()
-        self.images_at_begin = images
-        self._mark, self._images = self.begun, images
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leave out what happens here."""
-        start = time.monotonic()
-        yield
-        self._mark += time.monotonic() - start
-
-    def lap(self, images: int) -> tuple[float, int]:
-        """Seconds and images since the last lap."""
-        now = time.monotonic()
-        result = now - self._mark, images - self._images
-        self._mark, self._images = now, images
-        return result
-
-
 def _loop(run: Run, training: Training, dataset: Dataset, display: Display) -> None:
     options, steps = run.config.train, _steps(run.config)
     system, images_per_step = training.system, training.system.images_per_step()
-    stream = Stream(
-        dataset.splits["train"],
-        images_per_step,
-        options.seed,
-        flip=run.config.data.flip,
-        dequantise=run.config.data.dequantise,
-        values=run.config.spec.values,
-    )
+    stream = build_stream(run.config, dataset, images_per_step)
     update = OptimizerUpdate(training.optimizers, training.device.type)
     system.train()
     if training.step == 0:
         _picture(run, training, dataset)
-    with _signals() as asked:
+    with stop_signals() as asked:
         batches = stream.iterate(training.images)
-        clock = _Clock(training.images)
+        clock = Clock(training.images)
         while training.step < steps:
             batch = next(batches).to(training.device)
             system.schedule(training.optimizers, training.images)
@@ -268,12 +253,13 @@ def _loop(run: Run, training: Training, dataset: Dataset, display: Display) -> N
                     _picture(run, training, dataset)
                 if training.step % options.checkpoint_every == 0 or last:
                     _save(run, training)
+            if last:
+                _end_line(run, training, clock)
             if stop is not None and training.step < steps:
                 raise Stopped(training.step, stop)
-        _end_line(run, training, clock)
 
 
-def _log(run: Run, training: Training, display: Display, clock: _Clock, steps: int) -> None:
+def _log(run: Run, training: Training, display: Display, clock: Clock, steps: int) -> None:
     values = _finite_means(run, training)
     seconds, images = clock.lap(training.images)
     rate = images / seconds
@@ -343,41 +329,13 @@ def _save(run: Run, training: Training) -> None:
     save_checkpoint(run.checkpoints, training.step, tensors, state, run.config.train.keep)
 
 
-def _end_line(run: Run, training: Training, clock: _Clock) -> None:
-    seconds = time.monotonic() - clock.begun
-    images = training.images - clock.images_at_begin
+def _end_line(run: Run, training: Training, clock: Clock) -> None:
     run.append(
         {
             "kind": "end",
             "step": training.step,
             "images": training.images,
-            "seconds": round(seconds, 3),
-            "images_per_second": round(images / max(seconds, 1e-9), 2),
+            "seconds": round(time.monotonic() - clock.begun, 3),
             "peak_memory_bytes": accelerate.peak_memory_bytes(training.device),
         }
     )
-
-
-class _Asked:
-    signal_number: int | None = None
-
-
-@contextmanager
-def _signals() -> Iterator[_Asked]:
-    """Turn SIGINT and SIGTERM into a wish that the loop reads after its step; a second SIGINT interrupts."""
-    asked = _Asked()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def ask(number: int, _: FrameType | None) -> None:
-        if number == signal.SIGINT and asked.signal_number is not None:
-            raise KeyboardInterrupt
-        asked.signal_number = number
-
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -17,7 +17,7 @@ from ganforge.system import LatentSystem, Suggestions, SystemConfig, Update, fro
 class DCGANConfig(SystemConfig):
     """Defaults are those of section 4 of the paper and of its released networks."""
 
-    steps: PositiveInt = Field(20_000, description="Training steps; 25 epochs of 100,000 images.")
+    steps: PositiveInt = Field(20_000, description="Training steps; about 25 epochs of 100,000 images.")
     batch: PositiveInt = Field(128, description="Images per update.")
     network: Literal["convolutional", "mlp"] = Field(
         "convolutional", description="convolutional: the paper's; mlp: plain layers, for 2-D points."

@@ -91,8 +91,9 @@ class GANConfig(SystemConfig):
 class GAN(LatentSystem):
     """Goodfellow et al. 2014, "Generative Adversarial Nets", arXiv 1406.2661; code goodfeli/adversarial.
 
-    Differs from the paper: nothing in the networks, losses and rates of the released MNIST experiment. Added:
-    an average of the generator (EMA) is what is sampled; plain networks and Adam for 2-D points. The paper's
+    Differs from the paper: nothing in the networks, losses and rates of the released MNIST experiment, but
+    that the output bias starts from the mean of 10,000 training images instead of all. Added: an average of
+    the generator (EMA) is what is sampled; plain networks and Adam for 2-D points. The paper's
     text alternates with fresh noise (Algorithm 1), its code updates both networks from one pass: the default.
     """
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from ganforge.data.batch import to_float
 from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
+from ganforge.engine.accelerate import choose_precision
 from ganforge.errors import UserError
 from ganforge.metrics.judges.classifier import Classifier, fold
 
@@ -69,7 +70,7 @@ def fit(
 ) -> None:
     """Fit `network` in place to the labels of `images` (a split of a data set) by cross-entropy.
 
-    AdamW under a one-cycle learning rate, random shifts, rotations and scales; bf16 where the processor can.
+    AdamW under a one-cycle learning rate, random shifts, rotations and scales; bf16 where that is faster.
     """
     generator = torch.Generator().manual_seed(seed)
     steps = len(images) // batch_size
@@ -77,7 +78,7 @@ def fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, learning_rate, total_steps=epochs * steps, pct_start=0.2
     )
-    use_bf16 = torch.cpu._is_avx512_bf16_supported()
+    use_bf16 = choose_precision("auto", torch.device("cpu")) == "bf16"
     for epoch in range(epochs):
         started, total = time.perf_counter(), 0.0
         network.train()

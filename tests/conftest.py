@@ -9,6 +9,7 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+torch.set_warn_always(True)  # torch says some warnings once per process, and warnings are errors here
 
 
 @pytest.fixture(autouse=True)

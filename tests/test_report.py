@@ -19,6 +19,7 @@ from PIL import Image
 
 import ganforge
 from ganforge import pictures
+from ganforge.charts import MOST_POINTS
 from ganforge.errors import UserError
 from ganforge.report import write_report
 
@@ -207,7 +208,7 @@ def test_curves_are_thinned(full: Path) -> None:
     html, _ = read(write_report(full))
     counts = [len(points.split()) for points in re.findall(r'points="([^"]*)"', html)]
     assert len(counts) == 2 * 5  # five metrics, as logged and averaged
-    assert max(counts) <= pictures.MOST_POINTS
+    assert max(counts) <= MOST_POINTS
 
 
 def test_nothing_is_fetched_from_elsewhere(full: Path) -> None:

@@ -27,7 +27,7 @@ class Update(Protocol):
 class SystemConfig(BaseModel):
     """What every system can be told; each system's own `Config` adds its fields and its paper's values."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: PositiveInt = Field(10_000, description="Training steps, each a full cycle of every network.")
     batch: PositiveInt = Field(64, description="Images per update.")

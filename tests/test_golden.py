@@ -1,0 +1,95 @@
+"""Losses of 20 steps and how far they go: a change that means to change nothing leaves them as they are.
+
+`python tests/test_golden.py --write` stores new ones, on purpose, with a line in the changelog. The stored
+figures have six digits; they are compared to a relative 1e-4, because another generation of processors adds
+in another order and adversarial training amplifies that. Other random numbers, as of another architecture
+or a torch without MKL, would need their own files.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ganforge.data.datasets import open_dataset
+from ganforge.data.options import DataOptions
+from ganforge.data.stream import Stream
+from ganforge.engine.train import build_training
+from ganforge.engine.update import OptimizerUpdate
+from ganforge.plan import make_plan
+from ganforge.run import TrainOptions
+
+FOLDER = Path(__file__).parent / "golden"
+NUM_STEPS = 20
+RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "gan-mnist": ("gan", "mnist", {}),
+    "gan-gaussian": ("gan", "gaussian", {}),
+    "dcgan-mnist": ("dcgan", "mnist", {"width": 8, "batch": 32}),
+}
+
+
+def weights_of(network: nn.Module) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+
+
+def trace(system: str, data: str, fields: dict[str, Any]) -> dict[str, list[float]]:
+    """Every metric of every step, and how far each network has moved in the end from where it began.
+
+    In float32 on one thread, as the engine's loop computes them. The distances show what the losses hide
+    where a network begins undecided, as the paper's discriminator does.
+    """
+    dataset = open_dataset(DataOptions(data=data))
+    options = TrainOptions(seed=0, precision="fp32", device="cpu", compile="off")
+    plan = make_plan(system, dataset, options, fields)
+    training = build_training(plan.config, dataset)
+    size = training.system.images_per_step()
+    stream = Stream(dataset.splits["train"], size, seed=0, values=dataset.spec.values)
+    update = OptimizerUpdate(training.optimizers, "cpu")
+    begin = {name: weights_of(network) for name, network in training.system.named_children()}
+    training.system.train()
+    found: dict[str, list[float]] = {}
+    for step, batch in zip(range(NUM_STEPS), stream.iterate(0), strict=False):
+        training.system.schedule(training.optimizers, step * size)
+        for name, value in training.system.train_step(batch, update).items():
+            found.setdefault(name, []).append(six_digits(value))
+    for name, network in training.system.named_children():
+        found[f"{name}_moved"] = [six_digits((weights_of(network) - begin[name]).norm())]
+    return found
+
+
+def six_digits(value: Tensor) -> float:
+    return float(f"{float(value):.6g}")
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_trace(name: str) -> None:
+    assert torch.get_num_threads() == 1
+    golden = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    system, data, fields = RUNS[name]
+    assert golden["run"] == {"system": system, "data": data, "config": fields}
+    found = trace(system, data, fields)
+    assert found.keys() == golden["metrics"].keys()
+    for metric, values in found.items():
+        assert values == pytest.approx(golden["metrics"][metric], rel=1e-4), metric
+
+
+def write() -> None:
+    torch.set_num_threads(1)
+    FOLDER.mkdir(exist_ok=True)
+    for name, (system, data, fields) in RUNS.items():
+        run = {"system": system, "data": data, "config": fields}
+        golden = {"run": run, "torch": torch.__version__, "metrics": trace(system, data, fields)}
+        text = (
+            json.dumps(golden, indent=1).replace(",\n   ", ", ").replace("[\n   ", "[").replace("\n  ]", "]")
+        )
+        (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["--write"]:
+        sys.exit("usage: python tests/test_golden.py --write")
+    write()

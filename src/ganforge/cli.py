@@ -51,7 +51,8 @@ USAGE = """usage: ganforge VERB ...
 
 # A small DCGAN at five times the paper's rate: the most digits for a few minutes on two cores.
 DEMO = shlex.split(
-    "dcgan --data mnist --run runs/demo --width 32 --kernel-size 4 --batch 64 --learning-rate 0.001 --steps 6000"
+    "dcgan --data mnist --run runs/demo --width 32 --kernel-size 4 --batch 64"
+    " --learning-rate 0.001 --steps 6000"
 )
 
 
@@ -144,6 +145,14 @@ def _train(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_train_help())
         return 0 if arguments else EXIT_MISTAKE
+    run = _train_run(arguments)
+    if run is not None:
+        _print_finished(run)
+    return 0
+
+
+def _train_run(arguments: Sequence[str]) -> Run | None:
+    """Train what the arguments ask for; None after a dry run."""
     name, rest = arguments[0], list(arguments[1:])
     if name.startswith("-"):
         raise UserError(
@@ -164,11 +173,9 @@ def _train(arguments: Sequence[str]) -> int:
     plan = make_plan(name, dataset, options, values_of(given.system), given.run, given.start_from)
     if given.dry_run:
         _print_dry_run(plan)
-        return 0
+        return None
     command = shlex.join(["ganforge", "train", *arguments])
-    run = carry_out(plan, command=command, started=ganforge.STARTED)
-    _print_finished(run)
-    return 0
+    return carry_out(plan, command=command, started=ganforge.STARTED)
 
 
 def _print_dry_run(plan: Plan) -> None:
@@ -195,7 +202,7 @@ def _print_dry_run(plan: Plan) -> None:
 
 
 def _print_finished(run: Run) -> None:
-    newest = sorted((run.path / "samples").glob("*.png"))[-1]
+    newest = max((run.path / "samples").glob("[0-9]*.png"), key=lambda path: int(path.stem))
     print(f"run folder    {run.path}\nsample grid   {newest}\nreport        {run.path / 'report.html'}")
     print("\nnext:")
     print(f"  ganforge evaluate {shlex.quote(str(run.path))}")
@@ -307,10 +314,11 @@ def _demo(arguments: Sequence[str]) -> int:
             f"ganforge demo takes no arguments, got {shlex.join(arguments)}: "
             f"it is ganforge train {shlex.join(DEMO)}"
         )
-    code = _train(DEMO)
-    if code == 0:
-        _print_scores(_evaluate_aloud(Path("runs/demo")))
-    return code
+    run = _train_run(DEMO)
+    assert run is not None
+    _print_scores(_evaluate_aloud(run.path))
+    _print_finished(run)
+    return 0
 
 
 def _completion(arguments: Sequence[str]) -> int:

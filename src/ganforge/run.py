@@ -35,7 +35,7 @@ class TrainOptions(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train.")
     compile: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="Compile each network; auto: only where it was measured to pay (nowhere on a CPU).",
+        description="Compile each network; auto: only where it was measured to pay, so far nowhere.",
     )
     checkpoint_every: PositiveInt = Field(500, description="Steps between checkpoints.")
     sample_every: PositiveInt = Field(500, description="Steps between sample pictures.")

@@ -72,7 +72,7 @@ def lay_out(system: nn.Module) -> None:
 def compile_networks(system: nn.Module, options: TrainOptions, device: torch.device) -> None:
     """Compile each child network in place, where that was asked for.
 
-    "auto" compiles nothing. On a CPU it makes DCGAN's steps about a tenth faster (`benchmarks/dcgan_speed.json`),
+    "auto" compiles nothing. On a CPU it makes DCGAN's steps a tenth faster (`benchmarks/dcgan_speed.json`),
     which a short run does not earn back, and it needs a compiler; on GPUs it has not been measured.
     """
     if options.compile == "on":

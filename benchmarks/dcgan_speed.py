@@ -6,14 +6,13 @@ DCGAN 64x64x3, k4 networks of width 64, latent 100, batch 64, on the built-in em
 """
 
 import argparse
-import datetime
-import json
 import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from record import record
 from tutorial_dcgan import steps as tutorial_steps
 
 from ganforge.data.datasets import Dataset, open_dataset
@@ -88,15 +87,8 @@ def main() -> None:
         "images_per_second": {name: round(value, 1) for name, value in rates.items()},
         "ratio_to_tutorial": {name: round(value, 2) for name, value in ratios.items()},
         "precision_auto_is": automatic,
-        "machine": accelerate.describe_machine(torch.device("cpu")),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "date": datetime.date.today().isoformat(),
     }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if given.out:
-        given.out.write_text(text + "\n", encoding="utf-8")
+    record(result, given.out)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ Run it in an empty folder: it makes `runs/demo`. The picture of the README is re
 """
 
 import argparse
-import datetime
 import json
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from record import record
 
 from ganforge.cli import DEMO
 from ganforge.data.datasets import open_dataset
@@ -48,15 +49,8 @@ def main() -> None:
         "precision": start["precision"],
         "scores": {score["name"]: round(score["value"], 3) for score in scores},
         "scores_untrained": {score.name: round(score.value, 3) for score in before},
-        "machine": start["machine"],
-        "threads": start["threads"],
-        "torch": start["torch"],
-        "date": datetime.date.today().isoformat(),
     }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if given.out:
-        given.out.write_text(text + "\n", encoding="utf-8")
+    record(result, given.out)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,12 @@ python benchmarks/precision.py --out benchmarks/precision.json
 """
 
 import argparse
-import datetime
-import json
 import statistics
 import time
 from pathlib import Path
 
 import torch
+from record import record
 
 from ganforge.engine import accelerate
 
@@ -42,15 +41,8 @@ def main() -> None:
         "avx512_bf16": torch.cpu._is_avx512_bf16_supported(),
         "amx": torch.cpu._is_amx_tile_supported(),
         "precision_auto_is": accelerate.choose_precision("auto", torch.device("cpu")),
-        "machine": accelerate.describe_machine(torch.device("cpu")),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "date": datetime.date.today().isoformat(),
     }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if given.out:
-        given.out.write_text(text + "\n", encoding="utf-8")
+    record(result, given.out)
 
 
 if __name__ == "__main__":

@@ -4,16 +4,13 @@ python benchmarks/toys.py --out benchmarks/toys.json
 """
 
 import argparse
-import datetime
-import json
 import tempfile
 import time
 from pathlib import Path
 
-import torch
+from record import record
 
 import ganforge
-from ganforge.engine import accelerate
 
 SHOWN = {
     "gaussian": ("largest_mean_error", "largest_covariance_error"),
@@ -48,13 +45,8 @@ def main() -> None:
         "command": f"python benchmarks/toys.py --seeds {given.seeds}",
         "what": "ganforge train gan --data gaussian|ring|grid, then ganforge evaluate",
         "rows": rows,
-        "machine": accelerate.describe_machine(torch.device("cpu")),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "date": datetime.date.today().isoformat(),
     }
-    if given.out:
-        given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    record(result, given.out)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,24 @@
+"""How a measurement is kept: printed, and stored with machine, threads, torch and date."""
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganforge.engine import accelerate
+
+
+def record(result: dict[str, Any], out: Path | None) -> None:
+    """Print `result` as JSON, and write it to `out` if that is given."""
+    surroundings = {
+        "machine": accelerate.describe_machine(torch.device("cpu")),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "date": datetime.date.today().isoformat(),
+    }
+    text = json.dumps(result | surroundings, indent=1)
+    print(text)
+    if out:
+        out.write_text(text + "\n", encoding="utf-8")

@@ -16,7 +16,7 @@ from ganforge.data.datasets import Dataset, open_dataset
 from ganforge.data.images import Images
 from ganforge.data.toys import GAUSSIAN_COVARIANCE, GAUSSIAN_MEAN
 from ganforge.errors import UserError
-from ganforge.metrics.frechet import Moments, frechet_distance, rank_deficient
+from ganforge.metrics.frechet import Moments, frechet_distance
 from ganforge.metrics.judges import Judge, judge_for
 from ganforge.metrics.kernel import kernel_distance
 from ganforge.metrics.modes import mode_coverage
@@ -156,6 +156,9 @@ def _judge_features(
         "generated": len(fake),
         "reference": f"{dataset.options.data} {reference_name}, {len(real)} pictures",
     }
+    why_no_fid = ""
+    if min(len(fake), len(real)) < SMALLEST_FID_COUNT:
+        why_no_fid = f"no FID: it needs {SMALLEST_FID_COUNT} samples and as many real pictures"
     kernel = kernel_distance(real, fake)
     subsets = protocol | {"subsets": f"{kernel.num_subsets} of {kernel.subset_size}"}
     scores = [
@@ -165,14 +168,13 @@ def _judge_features(
             unit="x 10^-3",
             plus_minus=1_000 * kernel.std,
             protocol=subsets,
+            note=why_no_fid,
         )
     ]
-    moments = {
-        name: Moments.of(features)
-        for name, features in (("real", real), ("fake", fake), ("train", other_real))
-    }
-    if len(fake) < SMALLEST_FID_COUNT or rank_deficient(moments["real"]):
+    if why_no_fid:
         return scores
+    every = {"real": real, "fake": fake, "train": other_real}
+    moments = {name: Moments.of(features) for name, features in every.items()}
     floor = f"{dataset.options.data} train, {train_count} pictures, in place of samples"
     return [
         Score(name="fid", value=frechet_distance(moments["real"], moments["fake"]), protocol=protocol),

@@ -73,14 +73,6 @@ class Moments:
         return self._scatter / (self.count - 1)
 
 
-def rank_deficient(moments: Moments) -> bool:
-    """Whether there are too few features (less than dimension + 1) for a covariance of full rank.
-
-    A Fréchet distance from such moments is not worth reporting; use the kernel distance.
-    """
-    return moments.count < moments.dimension + 1
-
-
 def square_root(matrix: Tensor) -> Tensor:
     """The symmetric root of a symmetric `matrix` without negative eigenvalues but for rounding errors."""
     values, vectors = torch.linalg.eigh(matrix)
@@ -94,7 +86,7 @@ def frechet_distance(real: Moments, fake: Moments) -> float:
     The middle root has the trace of `(S_r S_f)^1/2` (Heusel et al. 2017), but is taken of a symmetric
     matrix: two eigendecompositions, real numbers only, no jitter on the diagonal. Symmetric in its arguments,
     0 for equal moments up to rounding, and never negative. Biased upwards by about 1 / count: compare only
-    equal counts, and see `rank_deficient`. Raises `UserError` where the dimensions differ or a side has
+    equal counts. Raises `UserError` where the dimensions differ or a side has
     fewer than 2 features.
     """
     if real.dimension != fake.dimension:

@@ -37,19 +37,27 @@ def bf16_pays(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return False
-    seconds = {dtype: _matmul_seconds(dtype) for dtype in (torch.float32, torch.bfloat16)}
-    return seconds[torch.bfloat16] < 0.9 * seconds[torch.float32]
+    fp32, bf16 = _matmul_seconds(torch.float32, torch.bfloat16)
+    return bf16 < 0.9 * fp32
 
 
-def _matmul_seconds(dtype: torch.dtype, size: int = 512, repeats: int = 8) -> float:
-    """The fastest of some products of square matrices: what the processor can do when nothing disturbs it."""
-    left, right = torch.ones(size, size, dtype=dtype), torch.ones(size, size, dtype=dtype)
-    seconds = []
+def _matmul_seconds(*dtypes: torch.dtype, size: int = 256, repeats: int = 100) -> list[float]:
+    """For each type the fastest of many short products, in turn: what the processor can do undisturbed.
+
+    A product takes a fraction of a millisecond, less than a busy machine's time slice, so that some run whole;
+    one thread, because two would wait for each other on a busy machine.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    pairs = [(torch.ones(size, size, dtype=dtype), torch.ones(size, size, dtype=dtype)) for dtype in dtypes]
+    fastest = [float("inf")] * len(pairs)
     for _ in range(repeats):
-        begun = time.perf_counter()
-        torch.mm(left, right)
-        seconds.append(time.perf_counter() - begun)
-    return min(seconds)
+        for index, (left, right) in enumerate(pairs):
+            begun = time.perf_counter()
+            torch.mm(left, right)
+            fastest[index] = min(fastest[index], time.perf_counter() - begun)
+    torch.set_num_threads(threads)
+    return fastest
 
 
 def choose_precision(asked: str, device: torch.device) -> Precision:

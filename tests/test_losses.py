@@ -113,8 +113,16 @@ def test_no_overflow(logit: float, dtype: torch.dtype) -> None:
     for loss in LOSSES:
         scale = one_stage_scale(loss, logits)
         assert scale.dtype == torch.float32
-        # Beyond a logit of -15 the discriminator's own slope is lost, so a larger one would only add noise.
-        assert 0 >= float(scale[0]) >= -math.exp(15) * (1 + 1e-6)
+        assert 0 >= float(scale[0]) >= -math.exp(40) * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("logit", [-5.0, -20.0, -35.0])
+def test_the_scaled_slope_does_not_vanish_where_the_discriminator_wins(logit: float) -> None:
+    logits = torch.full((4,), logit, requires_grad=True)
+    fake_loss = torch.nn.functional.softplus(logits).mean()
+    (slope,) = torch.autograd.grad(fake_loss, logits)
+    (wanted,) = torch.autograd.grad(generator_loss("non_saturating", logits), logits)
+    torch.testing.assert_close(one_stage_scale("non_saturating", logits) * slope, wanted, rtol=1e-5, atol=0)
 
 
 def test_metrics_are_detached_means() -> None:

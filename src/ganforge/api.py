@@ -49,7 +49,7 @@ def carry_out(plan: Plan, *, command: str, quiet: bool = False, started: float |
     """Train what was planned."""
     started = time.monotonic() if started is None else started
     weights = None
-    if plan.config.start_from is not None:
+    if plan.config.start_from is not None and load_newest(plan.path / "checkpoints") is None:
         checkpoint = load_newest(open_start(plan.config.start_from).checkpoints)
         if checkpoint is None:
             raise UserError(f"--from {plan.config.start_from}: that run has no checkpoint yet")

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -202,12 +203,15 @@ def _print_dry_run(plan: Plan) -> None:
 
 
 def _print_finished(run: Run) -> None:
-    newest = max((run.path / "samples").glob("[0-9]*.png"), key=lambda path: int(path.stem))
+    newest = max((run.path / "samples").glob("[0-9]*.png"), key=lambda path: int(path.stem), default="none")
     print(f"run folder    {run.path}\nsample grid   {newest}\nreport        {run.path / 'report.html'}")
+    # In a virtual environment that is not activated, as after `make demo`, only the whole path can be typed.
+    called = Path(sys.argv[0])
+    program = str(called) if called.name == "ganforge" and shutil.which("ganforge") is None else "ganforge"
     print("\nnext:")
-    print(f"  ganforge evaluate {shlex.quote(str(run.path))}")
-    print(f"  ganforge sample {shlex.quote(str(run.path))} --count 16 --seed 7 --out samples.png")
-    print(f"  ganforge train {run.config.system} --help")
+    print(f"  {program} evaluate {shlex.quote(str(run.path))}")
+    print(f"  {program} sample {shlex.quote(str(run.path))} --count 16 --seed 7 --out samples.png")
+    print(f"  {program} train {run.config.system} --help")
 
 
 def _sample(arguments: Sequence[str]) -> int:
@@ -359,6 +363,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if words[0] not in VERBS:
             raise unknown_name("verb", words[0], VERBS, "(ganforge --help)")
+        if words[0] in ("data", "demo", "completion") and words[1:2] in (["-h"], ["--help"]):
+            print(USAGE, end="")
+            return 0
         return VERBS[words[0]](words[1:])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -26,7 +26,8 @@ class Trained:
     def __init__(self, run: Run, checkpoint: Checkpoint | None, device: str = "auto") -> None:
         self.run = run
         self.step = 0 if checkpoint is None else int(checkpoint.state["step"])
-        self.system = build_system(run.config)
+        with torch.random.fork_rng(devices=[]):  # the caller's random numbers go on as before
+            self.system = build_system(run.config)
         self._average = Average(self.system)
         if checkpoint is not None:
             self._load(checkpoint)

@@ -44,8 +44,8 @@ def bf16_pays(device: torch.device) -> bool:
 def _matmul_seconds(*dtypes: torch.dtype, size: int = 256, repeats: int = 100) -> list[float]:
     """For each type the fastest of many short products, in turn: what the processor can do undisturbed.
 
-    A product takes a fraction of a millisecond, less than a busy machine's time slice, so that some run whole;
-    one thread, because two would wait for each other on a busy machine.
+    A product takes less than a busy machine's time slice, so that some run whole; one
+    thread, because two would wait for each other on a busy machine.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,5 +1,6 @@
 """Training any system: the loop, exact resume, signals, pictures and costs."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -76,7 +77,7 @@ def build_training(
     system = build_system(config)
     train_images = dataset.splits["train"]
     order = torch.randperm(len(train_images), generator=torch.Generator().manual_seed(config.train.seed))
-    system.prepare(as_images(train_images.read(order[:NUM_PREPARE_IMAGES])))
+    system.prepare(as_images(train_images.read(order[: _num_prepare_images(config)])))
     if start_from is not None:
         start_weights(system, start_from)
     system.to(device)
@@ -85,6 +86,11 @@ def build_training(
     accelerate.compile_networks(system, config.train, device)
     precision = accelerate.choose_precision(config.train.precision, device)
     return Training(system, system.build_optimizers(), average, device, precision)
+
+
+def _num_prepare_images(config: RunConfig) -> int:
+    """As many images as a statistic of the data needs, but no more than 100 MB of floats."""
+    return max(1, min(NUM_PREPARE_IMAGES, 25_000_000 // math.prod(config.spec.shape)))
 
 
 def build_stream(config: RunConfig, dataset: Dataset, images_per_step: int) -> Stream:

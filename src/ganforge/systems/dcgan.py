@@ -18,7 +18,7 @@ class DCGANConfig(SystemConfig):
     """Defaults are those of section 4 of the paper and of its released networks."""
 
     steps: PositiveInt = Field(20_000, description="Training steps; about 25 epochs of 100,000 images.")
-    batch: PositiveInt = Field(128, description="Images per update.")
+    batch: PositiveInt = Field(128, ge=2, description="Images per update; batch norm needs two.")
     network: Literal["convolutional", "mlp"] = Field(
         "convolutional", description="convolutional: the paper's; mlp: plain layers, for 2-D points."
     )

@@ -2,7 +2,7 @@
 
     python benchmarks/demo.py --out benchmarks/demo.json
 
-Run it in an empty folder: it makes `runs/demo`. The picture of the README is remade from that run by
+It makes `runs/demo` where it is run, which must not be there yet. That run remakes the picture of the README:
     ganforge sample runs/demo --count 96 --seed 7 --out docs/pictures/demo.png
 """
 

@@ -1,6 +1,7 @@
 """The command line: one function for each verb."""
 
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -33,7 +35,7 @@ from ganforge.run import Run, TrainOptions, find_runs
 from ganforge.sample import write_samples
 from ganforge.trained import Weights, load
 
-EXIT_BAD_DATA, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_BAD_DATA, EXIT_MISTAKE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 2, 130, 141
 
 USAGE = """usage: ganforge VERB ...
 
@@ -373,6 +375,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Stopped as stopped:
         print(f"{stopped}: the same command goes on", file=sys.stderr)
         return stopped.exit_code
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except (OSError, MemoryError, torch.OutOfMemoryError) as error:
+        print(f"error: {str(error).splitlines()[0] if str(error) else 'out of memory'}", file=sys.stderr)
+        return EXIT_MISTAKE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED

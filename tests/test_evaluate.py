@@ -227,3 +227,12 @@ def test_only_what_applies_is_scored(points: Path) -> None:
     assert all(score.protocol["step"] == 2 for score in scores.values())
     for score in ("discriminator_on_held_out", "discriminator_on_generated"):
         assert 0 < scores[score].value < 1
+
+
+def test_without_an_average_scores_and_pictures_say_raw(tmp_path: Path) -> None:
+    trained = ganforge.train(
+        "gan", "gaussian", run=tmp_path / "run", steps=2, ema_half_life=0, quiet=True, device="cpu"
+    )
+    scores = ganforge.evaluate(tmp_path / "run", num_samples=100)
+    assert {score.protocol["weights"] for score in scores} == {"raw"}
+    assert trained.settle("ema") == "raw"

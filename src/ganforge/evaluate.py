@@ -67,7 +67,7 @@ def evaluate(
     scores = judge(trained, dataset, num_samples=num_samples, seed=seed, weights=weights, say=say)
     if dataset.spec.values == "pixels":
         say("nearest training neighbours")
-        _draw_neighbours(trained, dataset, seed, weights)
+        _draw_neighbours(trained, dataset, seed, trained.settle(weights))
     stored = TypeAdapter(list[Score]).dump_json(scores, indent=1) + b"\n"
     replace_file(trained.run.path / "evaluation.json", stored)
     write_report(trained.run.path)
@@ -86,6 +86,7 @@ def judge(
     """All scores that apply to this system and this data; writes nothing."""
     if num_samples < 2:
         raise UserError(f"--num-samples {num_samples}: expected 2 or more")
+    weights = trained.settle(weights)
     protocol = {"weights": weights, "seed": seed, "step": trained.step}
     say(f"drawing {num_samples} samples")
     begun = time.monotonic()
@@ -114,10 +115,10 @@ def _finite(values: Tensor, what: str) -> Tensor:
     return values
 
 
-def _chunks(images: Images, count: int | None = None, start: int = 0) -> Iterator[Tensor]:
+def _chunks(images: Images, count: int | None = None) -> Iterator[Tensor]:
     """Stored pixels or points of a split, a part at a time."""
-    stop = len(images) if count is None else min(start + count, len(images))
-    for first in range(start, stop, CHUNK):
+    stop = len(images) if count is None else min(count, len(images))
+    for first in range(0, stop, CHUNK):
         yield images.read(torch.arange(first, min(first + CHUNK, stop)))
 
 

@@ -18,18 +18,8 @@ from ganforge.checkpoint import replace_file
 from ganforge.errors import UserError
 from ganforge.pictures import embed_png
 
-BOOKKEEPING = frozenset(
-    {
-        "kind",
-        "step",
-        "images",
-        "seconds",
-        "images_per_second",
-        "seconds_per_step",
-        "peak_memory_bytes",
-        "session",
-    }
-)
+BOOKKEEPING = frozenset({"kind", "step", "images", "seconds", "images_per_second", "seconds_per_step",
+                         "peak_memory_bytes", "session"})  # fmt: skip
 SERIES_NAMES = {"real_probability": "D(real)", "fake_probability": "D(fake)"}
 
 BELIEFS = (

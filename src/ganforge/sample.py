@@ -25,7 +25,7 @@ def write_samples(
         raise UserError(f"--count {count}: expected 1 or more")
     spec = trained.run.config.spec
     about = {"command": command, "run": trained.run.path.name, "system": trained.run.config.system,
-             "step": str(trained.step), "seed": str(seed), "weights": weights}  # fmt: skip
+             "step": str(trained.step), "seed": str(seed), "weights": trained.settle(weights)}  # fmt: skip
     try:
         if out.suffix.lower() == ".png":
             images = trained.sample(count, seed=seed, weights=weights)

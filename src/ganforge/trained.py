@@ -36,6 +36,10 @@ class Trained:
             accelerate.lay_out(network)
             network.eval()
 
+    def settle(self, weights: Weights) -> Weights:
+        """The weights that `weights` gives: a run without an average has only raw ones."""
+        return weights if self._average.networks else "raw"
+
     def _load(self, checkpoint: Checkpoint) -> None:
         try:
             self.system.load_state_dict(checkpoint.tensors["system"])

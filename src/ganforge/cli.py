@@ -300,8 +300,12 @@ def _list(arguments: Sequence[str]) -> int:
     elif given.what == "runs":
         table = Table("run", "system", "data", "steps")
         for path in find_runs(given.folder):
-            run = Run.open(path)
-            done = max((line["step"] for line in run.metrics()), default=0)
+            try:
+                run = Run.open(path)
+            except UserError as error:  # the other runs are still worth showing
+                table.add_row(str(path), f"cannot be read: {error}", "", "")
+                continue
+            done = max((line["step"] for line in run.metrics() + run.metrics("end")), default=0)
             table.add_row(
                 str(path), run.config.system, run.config.data.data, f"{done}/{run.config.config['steps']}"
             )

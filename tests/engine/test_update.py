@@ -110,3 +110,13 @@ def test_an_unknown_name_is_a_mistake_in_the_system() -> None:
     *_, update = two_layers()
     with pytest.raises(KeyError, match="third"):
         update("third", torch.zeros((), requires_grad=True))
+
+
+def test_a_tensor_watched_twice_gets_each_gradient_alone() -> None:
+    weight = torch.nn.Parameter(torch.ones(1))
+    update = OptimizerUpdate({"only": torch.optim.SGD([weight], 0.0)}, "cpu")
+    leaf = torch.ones(1, requires_grad=True)
+    for factor in (2.0, 3.0):
+        gradient = update("only", (weight * leaf * factor).sum(), watch=leaf)
+        assert gradient is not None
+        assert gradient.item() == factor

@@ -23,6 +23,8 @@ class OptimizerUpdate:
         parameters = self._parameters[name]
         for parameter in parameters:
             parameter.grad = None
+        if watch is not None:
+            watch.grad = None
         inputs = parameters if watch is None else [*parameters, watch]
         with torch.autocast(self._device_type, enabled=False):
             loss.backward(inputs=inputs)

@@ -22,6 +22,7 @@ ROOMS = (
     ("losses", "layers", "networks"),
     ("data",),
     ("system",),
+    ("adversarial",),
     ("systems",),
     ("checkpoint", "run"),
     ("charts", "pictures", "report"),

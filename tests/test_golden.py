@@ -49,14 +49,14 @@ def trace(system: str, data: str, fields: dict[str, Any]) -> dict[str, list[floa
     size = training.system.images_per_step()
     stream = Stream(dataset.splits["train"], size, seed=0, values=dataset.spec.values)
     update = OptimizerUpdate(training.optimizers, "cpu")
-    begin = {name: weights_of(network) for name, network in training.system.named_children()}
+    begin = {name: weights_of(network) for name, network in training.system.networks().items()}
     training.system.train()
     found: dict[str, list[float]] = {}
     for step, batch in zip(range(NUM_STEPS), stream.iterate(0), strict=False):
         training.system.schedule(training.optimizers, step * size)
         for name, value in training.system.train_step(batch, update).items():
             found.setdefault(name, []).append(six_digits(value))
-    for name, network in training.system.named_children():
+    for name, network in training.system.networks().items():
         found[f"{name}_moved"] = [six_digits((weights_of(network) - begin[name]).norm())]
     return found
 

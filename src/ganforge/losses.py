@@ -16,9 +16,24 @@ AdversarialLoss = Literal["non_saturating", "minimax"]
 LOWEST_LOGIT = -40.0
 
 
-def discriminator_logistic(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """-E log D(x) - E log(1 - D(G(z))), in nats: equation 1 of Goodfellow et al. 2014, negated."""
-    return softplus(-real_logits.float()).mean() + softplus(fake_logits.float()).mean()
+def discriminator_logistic(
+    real_logits: Tensor, fake_logits: Tensor, smoothing: float = 0.0, flips: float = 0.0
+) -> Tensor:
+    """-E log D(x) - E log(1 - D(G(z))), in nats: equation 1 of Goodfellow et al. 2014, negated.
+
+    `smoothing` lowers the target of real images from 1 (one-sided label smoothing: Salimans et al. 2016,
+    section 3.4); `flips` is the probability with which a sample's target is exchanged (ganhacks, item 6).
+    """
+    if not smoothing and not flips:
+        return softplus(-real_logits.float()).mean() + softplus(fake_logits.float()).mean()
+    return _logistic(real_logits, 1 - smoothing, flips) + _logistic(fake_logits, 0.0, flips)
+
+
+def _logistic(logits: Tensor, target: float, flips: float) -> Tensor:
+    """Mean cross-entropy to `target`, or with the probability `flips` to 1 - `target`."""
+    logits = logits.float()
+    targets = torch.where(torch.rand_like(logits) < flips, 1 - target, target)
+    return (softplus(logits) - targets * logits).mean()
 
 
 def generator_loss(loss: AdversarialLoss, fake_logits: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from ganforge import __version__
 from ganforge.data.batch import DataSpec
 from ganforge.data.datasets import Dataset
 from ganforge.data.options import DataOptions
+from ganforge.engine.accelerate import choose_device
 from ganforge.errors import UserError
 from ganforge.run import Run, RunConfig, TrainOptions
 from ganforge.system import SystemConfig, check_needs, find
@@ -40,9 +41,10 @@ def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
         raise UserError(f"{option}{message[0].lower()}{message[1:]}{came}") from error
 
 
-def suggested_fields(system: str, spec: DataSpec) -> dict[str, Any]:
-    """Values of the system's config that this data suggests."""
-    return {name: value for name, (value, _) in find(system).suggest(spec).items()}
+def suggested_fields(system: str, spec: DataSpec, device: str = "auto") -> dict[str, Any]:
+    """Values of the system's config that this data, on this device, suggests."""
+    suggested = find(system).suggest(spec, choose_device(device).type)
+    return {name: value for name, (value, _) in suggested.items()}
 
 
 def make_plan(
@@ -59,7 +61,7 @@ def make_plan(
     """
     kind = find(system)
     check_needs(kind, system, dataset.spec)
-    system_config: SystemConfig = validated(kind.Config, {**suggested_fields(system, dataset.spec), **fields})
+    system_config: SystemConfig = validated(kind.Config, {**suggested_fields(system, dataset.spec, train_options.device), **fields})
     config = RunConfig(
         ganforge=__version__,
         system=system,
@@ -82,7 +84,8 @@ def default_path(system: str, data: DataOptions) -> Path:
 def reasons(plan: Plan) -> dict[str, str]:
     """Why fields that the data suggested have the value they have: `field` -> "value: reason"."""
     found = {}
-    for name, (value, why) in find(plan.config.system).suggest(plan.config.spec).items():
+    device = choose_device(plan.config.train.device).type
+    for name, (value, why) in find(plan.config.system).suggest(plan.config.spec, device).items():
         asked = plan.config.config[name]
         if (list(value) if isinstance(value, tuple) else value) == asked:
             found[name] = f"{asked}: {why}"

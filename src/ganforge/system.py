@@ -55,8 +55,11 @@ class System(nn.Module, ABC):
     data: DataSpec
 
     @classmethod
-    def suggest(cls, data: DataSpec) -> Suggestions:
-        """Config values that fit this data better than the paper's: field -> (value, why)."""
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """Config values that fit this data better than the paper's: field -> (value, why).
+
+        `device` is "cpu" or "cuda": what is worth its time differs.
+        """
         return {}
 
     @abstractmethod
@@ -76,9 +79,18 @@ class System(nn.Module, ABC):
         """Where the networks are."""
         return next(self.parameters()).device
 
+    def networks(self) -> dict[str, nn.Module]:
+        """The children that have weights, by name."""
+        return {name: child for name, child in self.named_children() if any(True for _ in child.parameters())}
+
     def images_per_step(self) -> int:
         """Real images that one step consumes."""
         return self.config.batch
+
+    @property
+    def conditions(self) -> frozenset[str]:
+        """Parts of `given` that `sample` heeds; those that are not given it draws itself."""
+        return self.needs
 
     def prepare(self, images: Tensor) -> None:
         """Initialise from real `images` once, before the first step of a new run."""
@@ -89,6 +101,14 @@ class System(nn.Module, ABC):
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
         """Discriminator logits `[batch]` of `images`, or None where there is no discriminator."""
         return None
+
+    def categorise(self, images: Tensor) -> Tensor | None:
+        """Class numbers int64 `[batch]` that the system gives `images`, never having seen labels; or None."""
+        return None
+
+    def measure(self, batch: Batch) -> dict[str, Tensor]:
+        """What the paper reports besides pictures, of real images in evaluation mode: name_unit -> 0-dim."""
+        return {}
 
 
 class LatentSystem(System):
@@ -101,6 +121,13 @@ class LatentSystem(System):
     @abstractmethod
     def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
         """Images in [-1, 1] (or points) of `latents`."""
+
+    def set_code(self, latents: Tensor, index: int, values: Tensor) -> Tensor:
+        """A copy of `latents` whose code number `index` has the `values` `[count]`.
+
+        Raises UserError where there is no such code, or a value is out of its range.
+        """
+        raise UserError(f"{type(self).__name__.lower()} has no codes: train infogan to get some")
 
     def sample(self, count: int, given: Batch | None = None) -> Tensor:
         """Images of fresh latents."""

@@ -45,6 +45,11 @@ class Batch:
         )
 
 
+def conditions(labels: Tensor) -> Batch:
+    """A batch of conditions alone, for sampling: `labels` int64 `[count]`, and images of no pixels."""
+    return Batch(torch.empty(len(labels), 0, 0, 0), labels)
+
+
 class DataSpec(BaseModel):
     """The interface that a data set declares and that networks are built for; saved in the run.
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from ganforge.errors import UserError
 from ganforge.run import TrainOptions
+from ganforge.system import System
 
 Precision = Literal["fp32", "bf16"]
 
@@ -77,14 +78,14 @@ def lay_out(system: nn.Module) -> None:
     system.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def compile_networks(system: nn.Module, options: TrainOptions, device: torch.device) -> None:
+def compile_networks(system: System, options: TrainOptions, device: torch.device) -> None:
     """Compile each child network in place, where that was asked for.
 
     "auto" compiles nothing. On a CPU it makes DCGAN's steps a tenth faster (`benchmarks/dcgan_speed.json`),
     which a short run does not earn back, and it needs a compiler; on GPUs it has not been measured.
     """
     if options.compile == "on":
-        for network in system.children():
+        for network in system.networks().values():
             network.compile(dynamic=False)
 
 

@@ -215,7 +215,7 @@ def _steps(config: RunConfig) -> int:
 
 def _start_line(training: Training, command: str, startup_seconds: float) -> dict[str, Any]:
     parameters = {
-        name: sum(p.numel() for p in net.parameters()) for name, net in training.system.named_children()
+        name: sum(p.numel() for p in net.parameters()) for name, net in training.system.networks().items()
     }
     return {
         "kind": "start",

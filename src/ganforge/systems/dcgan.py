@@ -6,15 +6,16 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from ganforge.adversarial import DiscriminatorView, LogisticConfig
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.losses import adversarial_metrics, discriminator_logistic, generator_loss
 from ganforge.networks.dcgan import DCGANDiscriminator, DCGANGenerator, stages_of
 from ganforge.networks.mlp import PlainDiscriminator, PlainGenerator
-from ganforge.system import LatentSystem, Suggestions, SystemConfig, Update, frozen
+from ganforge.system import LatentSystem, Suggestions, Update, frozen
 
 
-class DCGANConfig(SystemConfig):
+class DCGANConfig(LogisticConfig):
     """Defaults are those of section 4 of the paper and of its released networks."""
 
     steps: PositiveInt = Field(20_000, description="Training steps; about 25 epochs of 100,000 images.")
@@ -50,7 +51,7 @@ class DCGAN(LatentSystem):
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
 
     @classmethod
-    def suggest(cls, data: DataSpec) -> Suggestions:
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
         """For 2-D points: plain networks."""
         if data.values == "pixels":
             return {}
@@ -64,6 +65,7 @@ class DCGAN(LatentSystem):
         super().__init__()
         self.config: DCGANConfig = config
         self.data = data
+        self.view = DiscriminatorView(config, data)
         self.generator: nn.Module
         self.discriminator: nn.Module
         if config.network == "mlp":
@@ -74,7 +76,7 @@ class DCGAN(LatentSystem):
                 shape=data.shape,
                 bounded=data.values == "pixels",
             )
-            self.discriminator = PlainDiscriminator(shape=data.shape, hidden=hidden, activation="leaky_relu")
+            self.discriminator = PlainDiscriminator(shape=self.view.shape, hidden=hidden, activation="leaky_relu")
             return
         stages = stages_of(data.height) if data.height == data.width else None
         if data.values == "points":
@@ -96,7 +98,7 @@ class DCGAN(LatentSystem):
             kernel_size=config.kernel_size,
         )
         self.discriminator = DCGANDiscriminator(
-            channels=data.channels,
+            channels=self.view.shape[0],
             start=start,
             doublings=doublings,
             width=config.width,
@@ -117,6 +119,10 @@ class DCGAN(LatentSystem):
             for name in ("discriminator", "generator")
         }
 
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """Let the instance noise fall."""
+        self.view.schedule(images_seen)
+
     def draw_latents(self, count: int) -> Tensor:
         """Latents `[count, latent_size]`."""
         shape = (count, self.config.latent_size)
@@ -130,20 +136,20 @@ class DCGAN(LatentSystem):
 
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:
         """Logits."""
-        return self.discriminator(images)
+        return self.view.logits(self.discriminator, images)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator, then the generator against it with the same fakes."""
         fakes = self.generator(self.draw_latents(len(batch.images)))
 
         # Discriminator: tell real from generated, in separate passes because of its batch norm.
-        real_logits = self.discriminator(batch.images)
-        fake_logits = self.discriminator(fakes.detach())
-        discriminator_loss = discriminator_logistic(real_logits, fake_logits)
+        real_logits = self.discriminator(self.view(batch.images))
+        fake_logits = self.discriminator(self.view(fakes.detach()))
+        discriminator_loss = discriminator_logistic(real_logits, fake_logits, **self.config.target_options)
         update("discriminator", discriminator_loss)
 
         # Generator: be taken for real.
         with frozen(self.discriminator):
-            loss = generator_loss("non_saturating", self.discriminator(fakes))
+            loss = generator_loss("non_saturating", self.discriminator(self.view(fakes)))
             update("generator", loss)
         return adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)

@@ -6,6 +6,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from ganforge.adversarial import DiscriminatorView, LogisticConfig, adams
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.losses import (
@@ -22,10 +23,10 @@ from ganforge.networks.mlp import (
     PlainGenerator,
     SigmoidGenerator,
 )
-from ganforge.system import LatentSystem, Suggestions, SystemConfig, Update, frozen
+from ganforge.system import LatentSystem, Suggestions, Update, frozen
 
 
-class GANConfig(SystemConfig):
+class GANConfig(LogisticConfig):
     """Defaults are the MNIST experiment of the paper, as released (`mnist.yaml`)."""
 
     steps: PositiveInt = Field(125_000, description="Training steps; the default is 250 epochs of MNIST.")
@@ -82,7 +83,10 @@ class GANConfig(SystemConfig):
     )
 
     def model_post_init(self, _: object) -> None:
-        """Refuse the one combination that has no meaning."""
+        """Refuse combinations that have no meaning."""
+        super().model_post_init(_)
+        if self.label_flips and self.play == "simultaneous":
+            raise ValueError("label_flips needs --play alternating")
         if self.discriminator_steps > 1 and self.play == "simultaneous":
             raise ValueError("discriminator_steps above 1 needs --play alternating")
 
@@ -101,7 +105,7 @@ class GAN(LatentSystem):
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
 
     @classmethod
-    def suggest(cls, data: DataSpec) -> Suggestions:
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
         """For 2-D points: plain networks and Adam."""
         if data.values == "pixels":
             return {}
@@ -141,6 +145,7 @@ class GAN(LatentSystem):
         super().__init__()
         self.config: GANConfig = config
         self.data = data
+        self.view = DiscriminatorView(config, data)
         self.generator: nn.Module
         self.discriminator: nn.Module
         if config.network == "maxout":
@@ -150,7 +155,7 @@ class GAN(LatentSystem):
                 latent_size=config.latent_size, hidden=config.generator_hidden, shape=data.shape
             )
             self.discriminator = MaxoutDiscriminator(
-                shape=data.shape,
+                shape=self.view.shape,
                 units=config.discriminator_hidden,
                 pieces=config.maxout_pieces,
                 input_keep=config.input_keep,
@@ -166,7 +171,7 @@ class GAN(LatentSystem):
                 init_std=config.init_std,
             )
             self.discriminator = PlainDiscriminator(
-                shape=data.shape,
+                shape=self.view.shape,
                 hidden=config.discriminator_hidden,
                 activation=config.activation,
                 init_std=config.init_std,
@@ -186,10 +191,9 @@ class GAN(LatentSystem):
         }
         if config.optimizer == "adam":
             return {
-                name: torch.optim.Adam(
-                    self.get_submodule(name).parameters(), rate, betas=(config.momentum, 0.999), fused=True
-                )
+                key: optimizer
                 for name, rate in rates.items()
+                for key, optimizer in adams(self, [name], rate, config.momentum, 0.999).items()
             }
         return {
             name: torch.optim.SGD(
@@ -200,6 +204,7 @@ class GAN(LatentSystem):
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Decay the rates at every step and raise the momentum linearly from epoch 1 on."""
+        self.view.schedule(images_seen)
         config = self.config
         decay = config.learning_rate_decay ** -(images_seen / self.images_per_step())
         epoch = images_seen / self.data.num_images
@@ -233,7 +238,7 @@ class GAN(LatentSystem):
 
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:
         """Logits."""
-        return self.discriminator(images)
+        return self.view.logits(self.discriminator, images)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """One update of both networks, by the released code or by Algorithm 1."""
@@ -246,12 +251,14 @@ class GAN(LatentSystem):
         fakes = self.generator(self.draw_latents(len(batch.images)))
         leaf = fakes.detach().requires_grad_()
         # One pass for both: nothing in these discriminators looks across samples.
-        real_logits, fake_logits = self.discriminator(torch.cat([batch.images, leaf])).chunk(2)
+        real_logits, fake_logits = self.discriminator(self.view(torch.cat([batch.images, leaf]))).chunk(2)
         # The released code halves the discriminator's loss, not the generator's: hence the 2 below.
-        discriminator_loss = 0.5 * discriminator_logistic(real_logits, fake_logits)
+        discriminator_loss = 0.5 * discriminator_logistic(
+            real_logits, fake_logits, smoothing=self.config.label_smoothing
+        )
         fake_gradient = update("discriminator", discriminator_loss, watch=leaf)
         assert fake_gradient is not None
-        scale = 2 * one_stage_scale(self.config.loss, fake_logits)
+        scale = 2 * one_stage_scale(self.config.loss, fake_logits).repeat_interleave(self.config.pack)
         update("generator", (fakes * (scale.view(-1, 1, 1, 1) * fake_gradient)).sum())
         loss = generator_loss(self.config.loss, fake_logits)
         return adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
@@ -262,13 +269,15 @@ class GAN(LatentSystem):
         for k in range(self.config.discriminator_steps):
             with torch.no_grad():
                 fakes = self.generator(self.draw_latents(size))
-            real_logits = self.discriminator(batch[k * size : (k + 1) * size].images)
-            fake_logits = self.discriminator(fakes)
-            discriminator_loss = 0.5 * discriminator_logistic(real_logits, fake_logits)
+            real_logits = self.discriminator(self.view(batch[k * size : (k + 1) * size].images))
+            fake_logits = self.discriminator(self.view(fakes))
+            discriminator_loss = 0.5 * discriminator_logistic(
+                real_logits, fake_logits, **self.config.target_options
+            )
             update("discriminator", discriminator_loss)
         with frozen(self.discriminator):
             loss = generator_loss(
-                self.config.loss, self.discriminator(self.generator(self.draw_latents(size)))
+                self.config.loss, self.discriminator(self.view(self.generator(self.draw_latents(size))))
             )
             update("generator", loss)
         return adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)

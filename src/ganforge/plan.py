@@ -61,7 +61,9 @@ def make_plan(
     """
     kind = find(system)
     check_needs(kind, system, dataset.spec)
-    system_config: SystemConfig = validated(kind.Config, {**suggested_fields(system, dataset.spec, train_options.device), **fields})
+    system_config: SystemConfig = validated(
+        kind.Config, {**suggested_fields(system, dataset.spec, train_options.device), **fields}
+    )
     config = RunConfig(
         ganforge=__version__,
         system=system,

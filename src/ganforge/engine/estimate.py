@@ -57,7 +57,9 @@ def estimate(config: RunConfig, dataset: Dataset) -> Estimate:
         seconds.append(time.monotonic() - begun)
     median = sorted(seconds[_WARM_UP_STEPS:])[_TIMED_STEPS // 2]
     return Estimate(
-        parameters={name: sum(p.numel() for p in net.parameters()) for name, net in system.networks().items()},
+        parameters={
+            name: sum(p.numel() for p in net.parameters()) for name, net in system.networks().items()
+        },
         flops_per_image=counter.get_total_flops() / size,
         seconds_per_step=median,
         images_per_second=size / median,

@@ -76,7 +76,9 @@ class DCGAN(LatentSystem):
                 shape=data.shape,
                 bounded=data.values == "pixels",
             )
-            self.discriminator = PlainDiscriminator(shape=self.view.shape, hidden=hidden, activation="leaky_relu")
+            self.discriminator = PlainDiscriminator(
+                shape=self.view.shape, hidden=hidden, activation="leaky_relu"
+            )
             return
         stages = stages_of(data.height) if data.height == data.width else None
         if data.values == "points":

@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganforge.data.batch import DataSpec
+from ganforge.data.batch import DataSpec, to_float
+from ganforge.data.datasets import open_dataset, source_fingerprint
+from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.metrics.frechet import Moments, frechet_distance
 from ganforge.metrics.judges import Judge, available_judges, judge_for, load_judge
@@ -41,17 +43,21 @@ def test_the_shipped_weights_know_the_digits(judge: Judge, digits: tuple[Tensor,
     assert right == pytest.approx(record["test_accuracy_percent"], abs=0.03)
 
 
-def test_the_record_belongs_to_the_weights(judge: Judge) -> None:
+@pytest.mark.parametrize("name", available_judges())
+def test_the_record_belongs_to_the_weights(name: str) -> None:
+    judge = load_judge(name)
     files = resources.files("ganforge.metrics.judges")
-    weights = (files / "mnist.safetensors").read_bytes()
+    weights = (files / f"{name}.safetensors").read_bytes()
     assert len(weights) < 2_000_000
     digest = hashlib.sha256(weights).hexdigest()
-    assert json.loads((files / "mnist.json").read_text())["weights_sha256"] == digest
+    record = json.loads((files / f"{name}.json").read_text())
+    assert record["weights_sha256"] == digest
+    assert (record["data"], record["source_fingerprint"]) == (name, judge.source_fingerprint)
     for words in (
-        "mnist judge",
+        f"{name} judge",
         "128 features",
         digest[:12],
-        "test accuracy 99.",
+        f"test accuracy {record['test_accuracy_percent']:.2f} %",
         "8 bit",
         "antialiased bilinear",
     ):
@@ -112,10 +118,43 @@ def test_distances_tell_digits_from_noise(features: Tensor, judge: Judge) -> Non
 
 def test_a_judge_belongs_to_its_data_by_name() -> None:
     assert judge_for("mnist", DIGITS_SPEC) is load_judge("mnist")
-    assert judge_for("emoji", DIGITS_SPEC) is None
+    assert judge_for("emoji", DIGITS_SPEC) is None  # grey ones: another number of channels
+    assert judge_for("ring", DIGITS_SPEC) is None
     assert judge_for("/data/mnist", DIGITS_SPEC) is None
     assert judge_for("mnist", DIGITS_SPEC.model_copy(update={"channels": 3})) is None
-    assert "mnist" in available_judges()
+    assert set(available_judges()) == {"emoji", "fashion-mnist", "mnist"}
+
+
+@pytest.mark.parametrize("name", ["mnist", "emoji"])
+def test_built_in_data_are_still_those_of_their_judge(name: str) -> None:
+    """At any size: the fingerprint is of what is stored."""
+    source = source_fingerprint(DataOptions(data=name, size=16))
+    assert source == load_judge(name).source_fingerprint == source_fingerprint(DataOptions(data=name))
+
+
+def test_accuracies_of_an_uneven_set() -> None:
+    """A network that always says class 0, on 6 of class 0, 3 of class 1 and 1 of class 2."""
+    network = Classifier(channels=1, size=8, num_classes=3, width=4)
+    torch.nn.init.zeros_(network.output.weight)
+    network.output.bias.data = torch.tensor([1.0, 0, 0])
+    split = Stripes(10)
+    split.labels = torch.tensor([0] * 6 + [1] * 3 + [2])
+    found = training.accuracy(network, split)
+    assert found == pytest.approx({"accuracy": 60, "balanced_accuracy": 100 / 3, "majority": 60})
+
+
+@pytest.mark.parametrize(("name", "at_least"), [("emoji", 60.0), ("fashion-mnist", 91.0)])
+def test_the_other_judges_hold_what_their_records_say(name: str, at_least: float) -> None:
+    files = resources.files("ganforge.metrics.judges")
+    record = json.loads((files / f"{name}.json").read_text())
+    assert record["test_accuracy_percent"] >= at_least
+    assert record["test_accuracy_percent"] > record["test_majority_percent"]
+    if name == "emoji":
+        split = open_dataset(DataOptions(data=name)).splits["test"]
+        images = to_float(split.read(torch.arange(len(split))))
+        right = (load_judge(name).classify(images).argmax(1) == split.labels).float().mean().item() * 100
+        # The record is of pictures resized by Pillow; here the judge resizes them itself.
+        assert right == pytest.approx(record["test_accuracy_percent"], abs=2)
 
 
 def test_user_mistakes_are_named(judge: Judge) -> None:
@@ -159,17 +198,23 @@ def test_the_training_command_writes_a_judge(tmp_path: Path, monkeypatch: pytest
     spec = DataSpec(channels=1, height=8, width=8, num_images=200, class_names=("left", "right"))
     splits = {"train": Stripes(200), "validation": Stripes(20), "test": Stripes(20)}
     monkeypatch.setattr(training, "open_dataset", lambda options: SimpleNamespace(spec=spec, splits=splits))
+    monkeypatch.setattr(training, "source_fingerprint", lambda options: f"that of {options.data}")
     out = tmp_path / "stripes.safetensors"
     training.main(
         ["--data", "stripes", "--out", str(out), "--epochs", "3", "--batch-size", "20", "--width", "4"]
     )
     record = json.loads(out.with_suffix(".json").read_text())
-    assert record["test_accuracy_percent"] == 100
+    assert record["test_accuracy_percent"] == record["test_balanced_accuracy_percent"] == 100
+    assert record["test_majority_percent"] == 50
+    assert record["source_fingerprint"] == "that of stripes"
     assert record["command"].startswith(
         "python -m ganforge.metrics.judges.train --data stripes --out stripes."
     )
     network = Classifier(**record["architecture"], folded=True)
     network.load_state_dict(safetensors.torch.load_file(out))
+    del splits["validation"]
+    training.main(["--data", "stripes", "--out", str(out), "--epochs", "1", "--batch-size", "20"])
+    assert "validation_accuracy_percent" not in json.loads(out.with_suffix(".json").read_text())
     unlabelled = SimpleNamespace(spec=spec.model_copy(update={"class_names": ()}), splits=splits)
     monkeypatch.setattr(training, "open_dataset", lambda options: unlabelled)
     with pytest.raises(UserError, match="labelled square images"):

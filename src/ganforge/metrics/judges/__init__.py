@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganforge.data.batch import DataSpec, to_float, to_uint8
+from ganforge.data.datasets import Dataset, source_fingerprint
 from ganforge.errors import UserError, unknown_name
 from ganforge.metrics.judges.classifier import Classifier
 
@@ -24,7 +25,8 @@ from ganforge.metrics.judges.classifier import Classifier
 class Judge:
     """A fixed classifier that turns images into features and logits.
 
-    `feature_size`, `class_names`, and `description`, the words to print next to any number that it made.
+    `feature_size`, `class_names`, and `description`, the words to print next to any number that it made;
+    `source_fingerprint` is that of the data it was trained on (`ganforge.data.datasets`).
     Works on the device of the images it is given.
     """
 
@@ -36,6 +38,7 @@ class Judge:
         self.channels: int = record["architecture"]["channels"]
         self.size: int = record["architecture"]["size"]
         self.feature_size: int = record["architecture"]["feature_size"]
+        self.source_fingerprint: str = record["source_fingerprint"]
         self.description = (
             f"{name} judge, {self.feature_size} features, "
             f"test accuracy {record['test_accuracy_percent']:.2f} %, "
@@ -119,7 +122,7 @@ def load_judge(name: str) -> Judge:
 
 
 def judge_for(data_name: str, spec: DataSpec) -> Judge | None:
-    """The judge that was trained on the built-in data `data_name`, or `None` where there is none that fits.
+    """The judge that was trained on the data named `data_name`, or `None` where there is none that fits.
 
     Only the very name counts ("mnist"): a look-alike folder of digits has other statistics.
     """
@@ -127,3 +130,23 @@ def judge_for(data_name: str, spec: DataSpec) -> Judge | None:
         return None
     judge = load_judge(data_name)
     return judge if judge.channels == spec.channels else None
+
+
+def judge_of(dataset: Dataset) -> tuple[Judge, bool] | None:
+    """The judge of these data, and whether it numbers the classes as they do; `None` without a judge.
+
+    Found by the name of the data, else by what is stored: copies of a judge's very data have it at any path
+    and in any size.
+    """
+    options, spec = dataset.options, dataset.spec
+    judge = judge_for(options.data, spec)
+    if judge is not None:
+        return judge, judge.class_names == spec.class_names
+    if spec.values != "pixels":
+        return None
+    source = source_fingerprint(options)
+    for name in available_judges():
+        judge = judge_for(name, spec)
+        if judge is not None and judge.source_fingerprint == source:
+            return judge, len(judge.class_names) == len(spec.class_names)
+    return None

@@ -1,7 +1,8 @@
 """Train a judge: `python -m ganforge.metrics.judges.train --data mnist --out mnist.safetensors`.
 
-Fits the training split only. The validation split chooses nothing (neither the epoch nor a setting): the
-weights of the last epoch are the result, and the accuracies on validation and test are reported as they are.
+Fits the training split only. The validation split, where there is one, chooses nothing (neither the epoch nor
+a setting): the weights of the last epoch are the result, and the accuracies on validation and test are
+reported as they are.
 """
 
 import argparse
@@ -20,9 +21,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ganforge.data.batch import to_float
-from ganforge.data.datasets import open_dataset
+from ganforge.data.datasets import open_dataset, source_fingerprint
 from ganforge.data.options import DataOptions
-from ganforge.engine.accelerate import choose_precision
 from ganforge.errors import UserError
 from ganforge.metrics.judges.classifier import Classifier, fold
 
@@ -54,23 +54,38 @@ def augment(
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-def accuracy(network: Classifier, images: Any) -> float:
-    """The share, in percent, of `images` (a split of a data set) that `network` classifies correctly."""
+def accuracy(network: Classifier, images: Any) -> dict[str, float]:
+    """How `network` classifies `images` (a split of a data set), in percent.
+
+    `accuracy` is the share that is right; `balanced_accuracy` the mean of that share over the classes, and
+    `majority` what always naming the most frequent class would get right.
+    """
     network.eval()
-    correct = 0
     with torch.no_grad():
-        for rows in torch.split(torch.arange(len(images)), 1000):
-            logits = network(to_float(images.read(rows)))
-            correct += int((logits.argmax(1) == images.labels[rows]).sum())
-    return 100 * correct / len(images)
+        logits = [network(to_float(images.read(rows))) for rows in torch.arange(len(images)).split(1000)]
+    right = (torch.cat(logits).argmax(1) == images.labels).double()
+    counts = images.labels.bincount()
+    shares = images.labels.bincount(weights=right)[counts > 0] / counts[counts > 0]
+    return {
+        "accuracy": 100 * right.mean().item(),
+        "balanced_accuracy": 100 * shares.mean().item(),
+        "majority": 100 * counts.max().item() / len(images),
+    }
 
 
 def fit(
-    network: Classifier, images: Any, *, epochs: int, batch_size: int, learning_rate: float, seed: int
+    network: Classifier,
+    images: Any,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    precision: str = "fp32",
 ) -> None:
     """Fit `network` in place to the labels of `images` (a split of a data set) by cross-entropy.
 
-    AdamW under a one-cycle learning rate, random shifts, rotations and scales; bf16 where that is faster.
+    AdamW under a one-cycle learning rate, random shifts, rotations and scales.
     """
     generator = torch.Generator().manual_seed(seed)
     steps = len(images) // batch_size
@@ -78,7 +93,6 @@ def fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, learning_rate, total_steps=epochs * steps, pct_start=0.2
     )
-    use_bf16 = choose_precision("auto", torch.device("cpu")) == "bf16"
     for epoch in range(epochs):
         started, total = time.perf_counter(), 0.0
         network.train()
@@ -86,7 +100,7 @@ def fit(
         for step in range(steps):
             rows = order[step * batch_size : (step + 1) * batch_size]
             batch = augment(to_float(images.read(rows)), generator).to(memory_format=torch.channels_last)
-            with torch.autocast("cpu", torch.bfloat16, enabled=use_bf16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
                 logits = network(batch)
             loss = F.cross_entropy(logits.float(), images.labels[rows])
             optimizer.zero_grad()
@@ -100,7 +114,8 @@ def fit(
 
 def train(options: argparse.Namespace) -> dict[str, Any]:
     """Train as `options` say, write the weights (fp16) and return the record that is written next to them."""
-    dataset = open_dataset(DataOptions.model_validate({"data": options.data}))
+    data = DataOptions.model_validate({"data": options.data, "size": options.size})
+    dataset = open_dataset(data)
     spec = dataset.spec
     if not spec.class_names or spec.height != spec.width:
         raise UserError(
@@ -118,7 +133,8 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     network = Classifier(**architecture)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     started = time.perf_counter()
-    recipe = {name: getattr(options, name) for name in ("epochs", "batch_size", "learning_rate", "seed")}
+    names = ("epochs", "batch_size", "learning_rate", "seed", "precision")
+    recipe = {name: getattr(options, name) for name in names}
     fit(network, dataset.splits["train"], **recipe)
     seconds = time.perf_counter() - started
     weights = {name: value.half().contiguous() for name, value in fold(network.state_dict()).items()}
@@ -126,17 +142,26 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     # The accuracies are those of the stored weights: folded and rounded to fp16.
     stored = Classifier(**architecture, folded=True)
     stored.load_state_dict({name: value.float() for name, value in weights.items()})
-    # Only the name of the output: the folder says nothing about the judge, but something about its trainer.
-    given = {**vars(options), "out": Path(options.out).name}
+    # Only names of files: a folder says nothing about the judge, but something about its trainer.
+    name = Path(options.data).name if Path(options.data).exists() else options.data
+    given = {**vars(options), "data": name, "out": Path(options.out).name}
     command = " ".join(
-        f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in given.items()
+        f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
+        for name, value in given.items()
+        if value is not None
     )
+    accuracies = {
+        f"{split}_{kind}_percent": round(value, 4)
+        for split in ("test", "validation")
+        if split in dataset.splits
+        for kind, value in accuracy(stored, dataset.splits[split]).items()
+    }
     return {
-        "data": options.data,
+        "data": name,
+        "source_fingerprint": source_fingerprint(data),
         "class_names": list(spec.class_names),
         "architecture": architecture,
-        "test_accuracy_percent": accuracy(stored, dataset.splits["test"]),
-        "validation_accuracy_percent": accuracy(stored, dataset.splits["validation"]),
+        **accuracies,
         "num_training_images": len(dataset.splits["train"]),
         **recipe,
         "seconds": round(seconds, 1),
@@ -151,6 +176,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse the command line, train, and write the weights and, next to them, the record as JSON."""
     parser = argparse.ArgumentParser(prog="python -m ganforge.metrics.judges.train", description=__doc__)
     parser.add_argument("--data", default="mnist", help="a labelled data set of square images")
+    parser.add_argument("--size", type=int, help="side of the pictures; left out: their own")
     parser.add_argument("--out", default="mnist.safetensors", help="file for the weights")
     parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--batch-size", type=int, default=250, help="images per step")
@@ -158,6 +184,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--width", type=int, default=16, help="channels of the first stage")
     parser.add_argument("--feature-size", type=int, default=128, help="penultimate activations")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the network")
     options = parser.parse_args(arguments)
     record = train(options)
     Path(options.out).with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n")

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.metrics.modes import mode_coverage
+from ganforge.metrics.modes import mode_coverage, reverse_kl_nats, stack_modes
 
 ANGLES = torch.arange(8) * (2 * math.pi / 8)
 RING = torch.stack([ANGLES.cos(), ANGLES.sin()], dim=1), 0.01
@@ -58,3 +58,23 @@ def test_nothing_good_is_the_worst_and_finite() -> None:
 def test_user_mistakes_are_named() -> None:
     with pytest.raises(UserError, match="ring or grid"):
         mode_coverage(torch.zeros(5, 1, 28, 28), *RING)
+
+
+def test_reverse_kl_between_even_and_alone() -> None:
+    assert reverse_kl_nats(torch.full((40,), 3)) == pytest.approx(0, abs=1e-12)
+    assert reverse_kl_nats(torch.eye(40, dtype=torch.long)[7] * 9) == pytest.approx(math.log(40))
+    assert reverse_kl_nats(torch.tensor([3, 1, 0, 0])) == pytest.approx(0.75 * math.log(3), abs=1e-12)
+    assert reverse_kl_nats(torch.zeros(4, dtype=torch.long)) == pytest.approx(math.log(4))
+    # The floor that a perfect sampler still shows.
+    counts = torch.randint(1_000, (26_000,), generator=torch.Generator().manual_seed(0)).bincount()
+    assert reverse_kl_nats(counts) == pytest.approx(999 / 52_000, rel=0.15)
+
+
+def test_stacks_are_counted_by_their_three_digits_in_order() -> None:
+    digits = torch.tensor([[0, 1, 2], [0, 1, 2], [2, 1, 0], [9, 9, 9], [0, 0, 0]])
+    counts = stack_modes(digits)
+    assert len(counts) == 1_000
+    assert {int(mode): int(counts[mode]) for mode in counts.nonzero()} == {12: 2, 210: 1, 999: 1, 0: 1}
+    for wrong in (digits[:, :2], digits.flatten(), digits[:0]):
+        with pytest.raises(UserError, match=r"\[n, 3\]"):
+            stack_modes(wrong)

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ganforge.data import download, toys
+from ganforge.data import download, stacked, toys
 from ganforge.data.arrays import Arrays, idx_images_name, read_cifar10, read_idx_set
 from ganforge.data.decode import printable
 from ganforge.data.folder import Entry, Listing, list_pictures
 from ganforge.data.options import DataOptions
+from ganforge.data.stacked import Stacked, stack_digits
 from ganforge.data.storage import Archive, Folder, Storage
 from ganforge.errors import UserError, unknown_name
 
@@ -48,7 +49,7 @@ class Points:
     name: str
 
 
-Origin = Pictures | Arrays | Points
+Origin = Pictures | Arrays | Points | Stacked
 
 
 def available() -> dict[str, str]:
@@ -56,6 +57,7 @@ def available() -> dict[str, str]:
     return {
         "mnist": "built in: 70,000 handwritten digits, grey 28x28, 10 classes",
         "emoji": "built in: 3,786 emoji, color 64x64, with captions and 10 classes",
+        stacked.NAME: f"built in: {stacked.LINE}",
         **{name: f"built in: {line}" for name, line in toys.TOYS.items()},
         "fashion-mnist": "download, 30 MB: 70,000 clothes, grey 28x28, 10 classes",
         "cifar10": "download, 170 MB: 60,000 photos, color 32x32, 10 classes",
@@ -76,6 +78,7 @@ def locate(options: DataOptions) -> Origin:
     by_name: dict[str, Callable[[], Origin]] = {
         "mnist": _mnist,
         "emoji": lambda: _emoji(options),
+        stacked.NAME: lambda: stack_digits(_mnist()),
     }
     downloads: dict[str, Callable[[], Origin]] = {
         "fashion-mnist": lambda: _idx_folder(download.fashion_mnist(), FASHION_CLASSES),

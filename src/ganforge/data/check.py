@@ -14,11 +14,12 @@ from pydantic import BaseModel, ConfigDict
 from ganforge.data import toys
 from ganforge.data.arrays import Arrays
 from ganforge.data.catalogue import Origin, Pictures, Points, locate
-from ganforge.data.datasets import choose_shape, refuse_unreadable
+from ganforge.data.datasets import choose_shape, open_dataset, refuse_unreadable
 from ganforge.data.decode import Header, Unreadable, decode_whole, printable, read_header
 from ganforge.data.folder import Entry
 from ganforge.data.images import in_threads
 from ganforge.data.options import DataOptions
+from ganforge.data.stacked import Stacked
 from ganforge.data.storage import Storage
 from ganforge.errors import UserError
 
@@ -115,6 +116,8 @@ def check(options: DataOptions) -> Report:
     if isinstance(origin, Points):
         counts = {split: len(toys.draw(origin.name, split)[0]) for split in ("train", "test")}
         return Report(data=shown, shape=(2, 1, 1), counts=counts)
+    if isinstance(origin, Stacked):
+        return _check_stacked(shown, origin, options)
     if isinstance(origin, Arrays):
         return _check_arrays(shown, origin, options)
     return _check_pictures(shown, origin, options)
@@ -125,6 +128,19 @@ def _is_there(options: DataOptions) -> bool:
         return Path(options.data.removeprefix("celeba:")).expanduser().exists()
     except (OSError, ValueError):
         return False
+
+
+def _check_stacked(shown: str, origin: Stacked, options: DataOptions) -> Report:
+    """Counts and sizes: that two of random stacks are equal would not be a mistake."""
+    counts = {split: len(triples) for split, triples in origin.triples.items()}
+    height, width = origin.digits["train"].shape[1:3]
+    total = sum(counts.values())
+    try:
+        shape = open_dataset(options).spec.shape
+    except UserError as error:
+        return Report(data=shown, counts=counts, problems=[str(error)])
+    sizes = {f"{width}x{height}": total}
+    return Report(data=shown, shape=shape, counts=counts, sizes=sizes, modes={"RGB": total})
 
 
 def _check_arrays(shown: str, origin: Arrays, options: DataOptions) -> Report:

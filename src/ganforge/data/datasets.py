@@ -30,6 +30,7 @@ from ganforge.data.decode import (
 from ganforge.data.folder import Entry
 from ganforge.data.images import MAX_UNREADABLE, Images, in_memory, in_threads, lazy
 from ganforge.data.options import DataOptions
+from ganforge.data.stacked import Stacked, stacks
 from ganforge.data.storage import Storage
 from ganforge.data.toys import Mixture
 from ganforge.errors import UserError
@@ -68,7 +69,28 @@ def open_dataset(options: DataOptions) -> Dataset:
         return _open_points(origin, options)
     if isinstance(origin, Arrays):
         return _open_arrays(origin, options)
+    if isinstance(origin, Stacked):
+        return _open_stacked(origin, options)
     return _open_pictures(origin, options)
+
+
+def source_fingerprint(options: DataOptions) -> str:
+    """SHA-256, in hex, of the data as they are stored: the same whatever size or channels are asked for.
+
+    Of arrays, all bytes and label numbers; of pictures in files, their names, lengths, splits and labels.
+    """
+    origin = locate(options)
+    if isinstance(origin, Pictures):
+        return _hash_names(list(origin.listing.entries), origin.storage, (0, 0, 0), ())
+    if isinstance(origin, Points | Stacked):
+        return open_dataset(options).fingerprint
+    digest = hashlib.sha256()
+    for split, pixels in sorted(origin.pixels.items()):
+        for part in (pixels, origin.labels.get(split)):
+            if part is not None:
+                digest.update(f"{split} {part.dtype} {part.shape}".encode())
+                digest.update(np.ascontiguousarray(part).data.cast("B"))
+    return digest.hexdigest()
 
 
 def _open_points(origin: Points, options: DataOptions) -> Dataset:
@@ -91,6 +113,23 @@ def _open_arrays(origin: Arrays, options: DataOptions) -> Dataset:
         for split, pixels in origin.pixels.items()
     }
     return _finish(options, splits, origin.class_names, "pixels", _hash_arrays(splits, origin.class_names))
+
+
+def _open_stacked(origin: Stacked, options: DataOptions) -> Dataset:
+    if options.channels == "grey":
+        raise UserError(
+            f"--channels grey would mix the digits of {options.data}: leave it out, or take --data mnist"
+        )
+    splits, digest = {}, hashlib.sha256()
+    # Resized before they are stacked: each colour is a picture of its own.
+    each = options.model_copy(update={"channels": "grey"})
+    for split, triples in origin.triples.items():
+        digits = fit_arrays(origin.digits[split], each)
+        splits[split] = stacks(digits, triples)
+        for part in (digits, triples):
+            digest.update(f"{split} {part.dtype} {tuple(part.shape)}".encode())
+            digest.update(part.numpy().data.cast("B"))
+    return _finish(options, splits, (), "pixels", digest.hexdigest())
 
 
 def fit_arrays(pixels: NDArray[np.uint8], options: DataOptions) -> Tensor:

@@ -4,11 +4,13 @@ from collections.abc import Iterable
 from typing import Protocol
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator
 from torch import Tensor, nn
 
+from ganforge.augment import DIFF_AUGMENTATIONS, AdaptiveAugmentation, diff_augment
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
+from ganforge.networks.dcgan import stages_of
 from ganforge.system import System, SystemConfig
 
 
@@ -24,6 +26,28 @@ class AdversarialConfig(SystemConfig):
     instance_noise_images: PositiveInt = Field(
         500_000, description="Images after which the instance noise has fallen linearly to nothing."
     )
+    augment: str = Field(
+        "none",
+        description="Augmentation of what the discriminator sees: none; some of color, translation and "
+        "cutout, with commas between (DiffAugment); or ada, as often as it takes against overfitting.",
+    )
+    augment_target: float = Field(
+        0.6, ge=0, lt=1, description="Mean sign of the logits of real images that ada keeps."
+    )
+
+    @field_validator("augment")
+    @classmethod
+    def _in_order(cls, augment: str) -> str:
+        """The words of DiffAugment each once and in its order, so that one policy has one name."""
+        words = {word.strip() for word in augment.split(",")}
+        if words in ({"none"}, {"ada"}):
+            return words.pop()
+        if not words <= set(DIFF_AUGMENTATIONS):
+            raise ValueError(
+                "expected none, ada, or some of color, translation and cutout with commas between, such as "
+                "--augment color,cutout"
+            )
+        return ",".join(name for name in DIFF_AUGMENTATIONS if name in words)
 
     def model_post_init(self, _: object) -> None:
         """Refuse a batch that cannot be packed."""
@@ -58,17 +82,22 @@ class Logits(Protocol):
 
 
 class DiscriminatorView(nn.Module):
-    """Real and generated images as the discriminator is shown them: noisy, augmented, packed.
+    """Real and generated images as the discriminator is shown them: augmented, noisy, packed.
 
-    The same for both, in the discriminator's and in the generator's step. `shape` is that of one pack:
-    PacGAN concatenates the channels of `pack` images (Lin et al. 2017, arXiv 1712.04086).
+    The same for both, in the discriminator's and in the generator's step, each image with its own draw.
+    The noise comes after the augmentation, which would scale, smear or cut it out. `shape` is that of one
+    pack: PacGAN concatenates the channels of `pack` images (Lin et al. 2017, arXiv 1712.04086).
+    Raises UserError where 2-D points are to be augmented.
     """
 
     noise: Tensor
 
     def __init__(self, config: AdversarialConfig, data: DataSpec) -> None:
         super().__init__()
+        if config.augment != "none" and data.values == "points":
+            raise UserError(f"--augment {config.augment} needs pictures, this data is 2-D points: use none")
         self.config = config
+        self.adaptive = AdaptiveAugmentation(config.augment_target) if config.augment == "ada" else None
         self.pack = config.pack
         self.shape = (data.channels * config.pack, data.height, data.width)
         self.register_buffer("noise", torch.tensor(config.instance_noise))
@@ -81,18 +110,37 @@ class DiscriminatorView(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """`[batch / pack, *shape]` of images `[batch, channels, height, width]`."""
+        if self.adaptive is not None:
+            images = self.adaptive(images)
+        elif self.config.augment != "none":
+            images = diff_augment(images, self.config.augment.split(","))
         if self.config.instance_noise:
             images = images + self.noise * torch.randn_like(images)
         return images.reshape(-1, *self.shape) if self.pack > 1 else images
 
+    def adapt(self, real_logits: Tensor) -> None:
+        """Let ADA heed the logits of real packs that an update of the discriminator has seen.
+
+        Only their signs count. Nothing happens with any other augmentation.
+        """
+        if self.adaptive is not None:
+            self.adaptive.adapt(real_logits, num_images=len(real_logits) * self.pack)
+
+    def metrics(self) -> dict[str, Tensor]:
+        """What a step reports of the view: with ADA its probability, else nothing."""
+        if self.adaptive is None:
+            return {}
+        return {"augmentation_probability": self.adaptive.probability.clone()}
+
     def logits(self, discriminator: Logits, images: Tensor) -> Tensor:
         """Logits `[batch]` of plain images, for judging; those of a pack share one.
 
-        Where the last pack is not full, the first images fill it.
+        Nothing is augmented and nothing noisy. Where the last pack is not full, the first images fill it.
         """
-        missing = -len(images) % self.pack
-        packs = torch.cat([images, images[:1].expand(missing, -1, -1, -1)]).reshape(-1, *self.shape)
-        return discriminator(packs).repeat_interleave(self.pack)[: len(images)]
+        count = len(images)
+        if missing := -count % self.pack:
+            images = images[torch.arange(count + missing, device=images.device) % count]
+        return discriminator(images.reshape(-1, *self.shape)).repeat_interleave(self.pack)[:count]
 
 
 def adams(
@@ -105,6 +153,59 @@ def adams(
         )
         for name in names
     }
+
+
+def schedule_sgd(
+    optimizers: dict[str, torch.optim.Optimizer],
+    *,
+    step: float,
+    epoch: float,
+    decay: float,
+    lowest_rate: float,
+    momenta: tuple[float, float],
+    momentum_epochs: int,
+) -> None:
+    """The schedule of the code of Goodfellow et al. 2014: rates that fall at every step, momentum that rises.
+
+    Every rate is its first one divided by `decay` to the power of `step`, never below `lowest_rate`; the
+    momentum goes linearly from the first to the second of `momenta` between the epochs 1 and
+    `momentum_epochs`. Gradient rules without a momentum, such as Adam, get the rate alone.
+    """
+    progress = min(max((epoch - 1) / max(momentum_epochs - 1, 1), 0.0), 1.0)
+    momentum = momenta[0] + progress * (momenta[1] - momenta[0])
+    for optimizer in optimizers.values():
+        for group in optimizer.param_groups:
+            group["lr"] = max(group.setdefault("first_lr", group["lr"]) * decay**-step, lowest_rate)
+            if "momentum" in group:
+                group["momentum"] = momentum
+
+
+def stages_for(name: str, data: DataSpec) -> tuple[int, int]:
+    """Side of the smallest maps and number of doublings, as `stages_of` gives them, of square pictures.
+
+    For systems that have --network mlp too. Raises UserError where `data` is anything else.
+    """
+    if data.values == "points":
+        raise UserError("convolutional networks need pictures, this data is 2-D points: use --network mlp")
+    stages = stages_of(data.height) if data.height == data.width else None
+    if stages is None:
+        raise UserError(
+            f"{name} needs square pictures of 8, 16, 32, 64, ... or 14, 28, 56, ... pixels, this data "
+            f"has {data.width}x{data.height}: use --size 64 (or another of these), or --network mlp"
+        )
+    return stages
+
+
+def num_classes_of(name: str, data: DataSpec) -> int:
+    """The number of classes of labelled pictures; raises UserError where `data` is anything else."""
+    if data.values == "points":
+        raise UserError(f"{name} makes pictures, this data is 2-D points: use `ganforge train gan` for them")
+    if not data.class_names:
+        raise UserError(
+            f"{name} needs labels, this data has none: use --data FOLDER with a sub-folder for each class, "
+            f"or `ganforge train dcgan`"
+        )
+    return len(data.class_names)
 
 
 def labels_of(given: Batch | None, count: int, data: DataSpec, device: torch.device) -> Tensor:

@@ -1,12 +1,9 @@
 """A run folder to one page: `report.html`, self-contained, written from the folder alone."""
 
-import itertools
 import json
-import math
 import re
 import shlex
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Set
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -17,9 +14,8 @@ from ganforge.charts import NUM_COLOURS, Points, curves_svg
 from ganforge.checkpoint import replace_file
 from ganforge.errors import UserError
 from ganforge.pictures import embed_png
+from ganforge.report_log import Log, measures, number_of, read_log, series_of
 
-BOOKKEEPING = frozenset({"kind", "step", "images", "seconds", "images_per_second", "seconds_per_step",
-                         "peak_memory_bytes", "session"})  # fmt: skip
 SERIES_NAMES = {"real_probability": "D(real)", "fake_probability": "D(fake)"}
 
 BELIEFS = (
@@ -36,29 +32,6 @@ NEIGHBOURS = "Each sample stands left; framed to its right, the training picture
 NEWEST_SIDE, FRAME_SIDE = 1600, 640  # pixels: larger pictures are shrunk for the page
 
 
-@dataclass
-class Log:
-    """What `metrics.jsonl` says, in the order of steps: a stretch that a resumed run did again is dropped."""
-
-    starts: list[dict[str, Any]] = field(default_factory=list)
-    lines: list[dict[str, Any]] = field(default_factory=list)  # "train" and "end"
-    others: list[dict[str, Any]] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-
-    @property
-    def seconds(self) -> float | None:
-        """The training time of all sessions together: each start counts from zero again."""
-        sessions = {
-            line["session"]: seconds for line in self.lines if (seconds := _number(line.get("seconds")))
-        }
-        return sum(sessions.values()) if sessions else None
-
-    def newest(self, key: str) -> float | None:
-        """The newest number logged under `key`, whether on a "train" or an "end" line."""
-        values = (_number(line.get(key)) for line in reversed(self.lines))
-        return next((value for value in values if value is not None), None)
-
-
 def write_report(run: Path) -> Path:
     """Write `report.html` into the run folder and return its path.
 
@@ -67,11 +40,12 @@ def write_report(run: Path) -> Path:
     """
     run = Path(run)
     config = _read_config(run)
-    log = _read_log(run / "metrics.jsonl")
+    log = read_log(run / "metrics.jsonl")
     evaluation = _read_evaluation(run / "evaluation.json", log)
     sections = [
         _heading(run, config, log),
         _newest(run, log),
+        _health(log),
         _charts(log),
         _film(run, log),
         _section("Nearest training pictures", _picture(run / "neighbours.png", NEWEST_SIDE, NEIGHBOURS, log)),
@@ -102,33 +76,6 @@ def _read_config(run: Path) -> dict[str, Any]:
     return config
 
 
-def _read_log(path: Path) -> Log:
-    log, unreadable = Log(), 0
-    content = path.read_bytes() if path.exists() else b""
-    lines = content.splitlines()
-    for number, text in enumerate(lines, start=1):
-        try:
-            line = json.loads(text)
-        except ValueError:
-            # A crash leaves half a last line; that is expected and is not worth a remark.
-            unreadable += number < len(lines) or content.endswith(b"\n")
-            continue
-        if not isinstance(line, dict):
-            unreadable += 1
-            continue
-        step = line["step"] = int(_number(line.get("step")) or 0)
-        kind = line.get("kind")
-        if kind in ("start", "train", "end"):
-            while log.lines and log.lines[-1]["step"] > step:  # resumed from an earlier checkpoint
-                log.lines.pop()
-            (log.starts if kind == "start" else log.lines).append(line | {"session": len(log.starts)})
-        else:
-            log.others.append(line)
-    if unreadable:
-        log.remarks.append(f"metrics.jsonl: {unreadable} unreadable lines were left out.")
-    return log
-
-
 def _read_evaluation(path: Path, log: Log) -> list[dict[str, Any]]:
     if not path.exists():
         return []
@@ -138,16 +85,6 @@ def _read_evaluation(path: Path, log: Log) -> list[dict[str, Any]]:
         log.remarks.append("evaluation.json could not be read.")
         return []
     return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-
-
-def _number(value: Any) -> float | None:
-    """A finite float, or None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:  # an integer beyond the floats
-        return None
 
 
 def _section(heading: str, body: str) -> str:
@@ -202,7 +139,7 @@ def _title(run: Path, config: dict[str, Any]) -> str:
 def _heading(run: Path, config: dict[str, Any], log: Log) -> str:
     first, *rest = (escape(part) for part in _title(run, config).split(" · "))
     # Steps are a field of the system's own configuration.
-    asked = _number((_dict(config.get("train")) | _dict(config.get("config"))).get("steps"))
+    asked = number_of((_dict(config.get("train")) | _dict(config.get("config"))).get("steps"))
     done = log.newest("step") or 0
     if asked and done >= asked:
         state = f"Finished: {done:,.0f} steps"
@@ -254,8 +191,14 @@ def _film(run: Path, log: Log) -> str:
     return _section("Samples over time", f'{caption}\n<div class="film">\n{frames}\n</div>')
 
 
+def _health(log: Log) -> str:
+    """What went wrong, in words, in the order of steps."""
+    notes = [f"step {line['step']:,}: {escape(str(line.get('text')))}" for line in log.health]
+    return _section("Health", _listed(notes))
+
+
 def _charts(log: Log) -> str:
-    series = _series(log)
+    series = series_of(log)
     losses = {key: points for key, points in series.items() if key.endswith("_loss")}
     beliefs = {key: points for key, points in series.items() if key.endswith("_probability")}
     large = []
@@ -265,33 +208,26 @@ def _charts(log: Log) -> str:
         named = {SERIES_NAMES.get(key, _words(key)): beliefs[key] for key in beliefs}
         large.append(_chart("The discriminator's belief", named, log, fixed=(0.0, 1.0), rule=0.5))
     others = series.keys() - losses.keys() - beliefs.keys()
-    small = [_chart(_words(key), {key: series[key]}, log) for key in sorted(others)]
+    groups: dict[str, dict[str, Points]] = {}
+    for key in sorted(others):
+        title, name = _place(key, others)
+        groups.setdefault(title, {})[name] = series[key]
+    small = [_chart(title, curves, log) for title, curves in groups.items()]
     body = f'<div class="charts">{"".join(large)}</div>' if large else ""
     body += f'<p class="quiet"><small>{BELIEFS}</small></p>' if beliefs else ""
     more = f'<div class="small charts">{"".join(small)}</div>' if small else ""
     return _section("Training", body) + "\n" + _section("Other measurements", more)
 
 
-def _series(log: Log) -> dict[str, Points]:
-    """Every curve by its metric's name; of a step that was logged twice the later value counts."""
-    found: dict[str, dict[int, float]] = {}
-    broken: dict[str, int] = {}
-    for line in itertools.chain(log.lines, filter(_measures, log.others)):
-        prefix = "" if line.get("kind") in ("train", "end") else f"{line.get('kind')}_"
-        for key, value in line.items():
-            if key in BOOKKEEPING:
-                continue
-            if (number := _number(value)) is not None:
-                found.setdefault(prefix + key, {})[line["step"]] = number
-            elif isinstance(value, float):
-                broken.setdefault(prefix + key, line["step"])
-    log.remarks += [f"{key} was not a finite number from step {step:,}." for key, step in broken.items()]
-    return {key: sorted(points.items()) for key, points in found.items()}
-
-
-def _measures(line: dict[str, Any]) -> bool:
-    """Whether a line of another kind holds numbers for a chart, rather than a note to read."""
-    return "text" not in line and any(_number(line[key]) is not None for key in line.keys() - BOOKKEEPING)
+def _place(key: str, keys: Set[str]) -> tuple[str, str]:
+    """The chart of a metric and its name there: some share one, such as samples and real images."""
+    for kind in ("gradient_norm", "skipped_updates"):
+        if key.endswith(f"_{kind}"):
+            return _words(f"{kind.removesuffix('s')}s"), _words(key.removesuffix(f"_{kind}"))
+    plain = key.removeprefix("real_")
+    if {plain, f"real_{plain}"} <= keys:
+        return _words(plain), "samples" if key == plain else "real images"
+    return _words(key), key
 
 
 def _chart(title: str, curves: dict[str, Points], log: Log, **axis: Any) -> str:
@@ -319,7 +255,7 @@ def _note(line: dict[str, Any]) -> str:
 def _scores(evaluation: list[dict[str, Any]]) -> str:
     rows = []
     for entry in evaluation:
-        value, error = _number(entry.get("value")), _number(entry.get("plus_minus"))
+        value, error = number_of(entry.get("value")), number_of(entry.get("plus_minus"))
         score = "not finite" if value is None else f"<b>{value:.4g}</b>"
         score += f" ± {error:.2g}" if error is not None else ""
         score += f" {escape(str(entry.get('unit') or ''))}"
@@ -335,14 +271,14 @@ def _cost(log: Log) -> str:
     start = log.starts[-1] if log.starts else {}
     rows: list[tuple[str, str]] = []
     measured = {
-        "start-up": (_number(start.get("startup_seconds")), _duration),
+        "start-up": (number_of(start.get("startup_seconds")), _duration),
         "training time": (log.seconds, _duration),
         "images per second": (log.newest("images_per_second"), lambda rate: f"{rate:,.4g}"),
         "seconds per step": (log.newest("seconds_per_step"), lambda pace: f"{pace:.4g}"),
         "peak memory": (log.newest("peak_memory_bytes"), _size),
     }
     rows += [(name, show(value)) for name, (value, show) in measured.items() if value is not None]
-    counts = [(_words(name), _number(count)) for name, count in _dict(start.get("parameters")).items()]
+    counts = [(_words(name), number_of(count)) for name, count in _dict(start.get("parameters")).items()]
     rows.append(("parameters", ", ".join(f"{escape(name)} {count:,.0f}" for name, count in counts if count)))
     shown = {"kind", "step", "session", "command", "startup_seconds", "parameters"}
     rows += [(_words(key), _value(value)) for key, value in start.items() if key not in shown]
@@ -382,9 +318,14 @@ def _how_it_was_made(config: dict[str, Any], log: Log) -> str:
     body = f"<p>{text}</p>"
     if fingerprint := config.get("fingerprint"):
         body += f'<p class="quiet">Fingerprint <code>{escape(str(fingerprint))}</code></p>'
-    notes = [f"step {line['step']:,}: {_note(line)}" for line in log.others if not _measures(line)]
+    others = [line for line in log.others if not measures(line) and line.get("kind") != "health"]
+    notes = [f"step {line['step']:,}: {_note(line)}" for line in others]
     notes += [escape(remark) for remark in log.remarks]
+    return _section("Notes", _listed(notes)) + _section("How it was made", body)
+
+
+def _listed(notes: list[str]) -> str:
+    """A list of already escaped notes; only the last of very many."""
     if len(notes) > MOST_NOTES:
-        notes = [f"{len(notes) - MOST_NOTES:,} earlier notes are in metrics.jsonl.", *notes[-MOST_NOTES:]]
-    listed = "".join(f"<li>{note}</li>" for note in notes)
-    return _section("Notes", f"<ul>{listed}</ul>" if notes else "") + _section("How it was made", body)
+        notes = [f"{len(notes) - MOST_NOTES:,} earlier ones are in metrics.jsonl.", *notes[-MOST_NOTES:]]
+    return f"<ul>{''.join(f'<li>{note}</li>' for note in notes)}</ul>" if notes else ""

@@ -5,6 +5,8 @@ import platform
 import resource
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -87,6 +89,20 @@ def compile_networks(system: System, options: TrainOptions, device: torch.device
     if options.compile == "on":
         for network in system.networks().values():
             network.compile(dynamic=False)
+
+
+@contextmanager
+def explained_compiler(options: TrainOptions) -> Iterator[None]:
+    """Within this context a compiler that is missing or fails is one line for the user."""
+    try:
+        yield
+    except RuntimeError as error:
+        # Known by its module's name: to import torch's compiler only to name its errors takes a second.
+        compiler = ("torch._dynamo", "torch._inductor")
+        if options.compile == "on" and type(error).__module__.startswith(compiler):
+            first = str(error).strip().partition("\n")[0]
+            raise UserError(f"--compile on: {first}: use --compile off, or install a C++ compiler") from error
+        raise
 
 
 def describe_machine(device: torch.device) -> str:

@@ -1,6 +1,7 @@
 """What a run would cost, measured on a few real steps before it starts; nothing is written."""
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -45,13 +46,8 @@ def estimate(config: RunConfig, dataset: Dataset) -> Estimate:
     for index in range(_WARM_UP_STEPS + _TIMED_STEPS):
         begun = time.monotonic()
         batch = next(batches).to(device)
-        system.schedule(training.optimizers, index * size)
-        with accelerate.autocast(device, training.precision):
-            if index == 0:
-                with counter:
-                    system.train_step(batch, update)
-            else:
-                system.train_step(batch, update)
+        with accelerate.explained_compiler(config.train), counter if index == 0 else nullcontext():
+            training.advance(batch, update)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds.append(time.monotonic() - begun)

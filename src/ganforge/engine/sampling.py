@@ -6,11 +6,13 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from ganforge.data.batch import Batch
+from ganforge.data.batch import Batch, conditions
 from ganforge.errors import UserError
-from ganforge.system import System
+from ganforge.system import LatentSystem, System
 
 CHUNK = 250
+PREVIEW_COLUMNS = 8
+MOST_PREVIEW_ROWS = 16
 
 
 class SeededRandom:
@@ -37,17 +39,63 @@ class SeededRandom:
             self._states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self._devices)]
 
 
-def draw(system: System, count: int, seed: int, given: Batch | None = None) -> Iterator[Tensor]:
-    """Samples of `system` in evaluation mode and float32, `[at most CHUNK, ...]` at a time, on the CPU."""
-    random = SeededRandom(seed, system.device)
+@contextmanager
+def evaluation_mode(system: System) -> Iterator[None]:
+    """Within this context `system` neither trains nor notes gradients."""
     was_training = system.training
     system.eval()
     try:
-        for start in range(0, count, CHUNK):
-            rows = slice(start, min(start + CHUNK, count))
-            part = None if given is None else given[rows].to(system.device)
-            with random.stretch(), torch.no_grad():
-                images = system.sample(rows.stop - rows.start, part).float().cpu()
-            yield images
+        with torch.no_grad():
+            yield
     finally:
         system.train(was_training)
+
+
+def chunks(count: int) -> Iterator[slice]:
+    """Rows 0 to `count`, at most `CHUNK` at a time."""
+    for start in range(0, count, CHUNK):
+        yield slice(start, min(start + CHUNK, count))
+
+
+def draw(system: System, count: int, seed: int, given: Batch | None = None) -> Iterator[Tensor]:
+    """Samples of `system` in evaluation mode and float32, `[at most CHUNK, ...]` at a time, on the CPU."""
+    random = SeededRandom(seed, system.device)
+    for rows in chunks(count):
+        part = None if given is None else given[rows].to(system.device)
+        with evaluation_mode(system), random.stretch():
+            images = system.sample(rows.stop - rows.start, part).float().cpu()
+        yield images
+
+
+def draw_latents(system: LatentSystem, count: int, seed: int) -> Tensor:
+    """The latents `[count, ...]` on the CPU that `draw` decodes, where all conditions are given."""
+    random = SeededRandom(seed, system.device)
+    parts = []
+    for rows in chunks(count):
+        with evaluation_mode(system), random.stretch():
+            parts.append(system.draw_latents(rows.stop - rows.start).cpu())
+    return torch.cat(parts)
+
+
+def decode(system: LatentSystem, latents: Tensor, given: Batch | None = None) -> Iterator[Tensor]:
+    """Images of `latents` as `draw` gives them.
+
+    What the system itself still draws, such as labels that are not given, comes from the seed 0.
+    """
+    random = SeededRandom(0, system.device)
+    for rows in chunks(len(latents)):
+        part = None if given is None else given[rows].to(system.device)
+        with evaluation_mode(system), random.stretch():
+            images = system.decode(latents[rows].to(system.device), part).float().cpu()
+        yield images
+
+
+def preview_conditions(system: System) -> Batch | None:
+    """Labels for a picture of `PREVIEW_COLUMNS` columns with a row for each class, or for the first sixteen.
+
+    None where the system takes no labels, and for points, which are drawn into one picture.
+    """
+    if "labels" not in system.conditions or system.data.values == "points":
+        return None
+    rows = min(len(system.data.class_names), MOST_PREVIEW_ROWS)
+    return conditions(torch.arange(rows).repeat_interleave(PREVIEW_COLUMNS))

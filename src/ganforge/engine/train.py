@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,20 @@ import torch
 from torch import Tensor
 
 from ganforge import pictures
-from ganforge.checkpoint import Checkpoint, load_newest, save_checkpoint
-from ganforge.data.batch import as_images
+from ganforge.checkpoint import save_checkpoint
+from ganforge.data.batch import Batch, as_images
 from ganforge.data.datasets import Dataset
-from ganforge.data.decode import printable
 from ganforge.data.stream import Stream
 from ganforge.engine import accelerate
 from ganforge.engine.display import Display
+from ganforge.engine.divergence import Diverged, check_skipped, check_state, finite_values, move_on, roll_back
 from ganforge.engine.ema import Average
+from ganforge.engine.health import Health
 from ganforge.engine.meter import Clock, Meter
-from ganforge.engine.sampling import draw
-from ganforge.engine.signals import stop_signals
+from ganforge.engine.opening import open_or_create, skipped_pictures
+from ganforge.engine.previews import Previews
+from ganforge.engine.sampling import PREVIEW_COLUMNS, draw, preview_conditions
+from ganforge.engine.signals import Asked, stop_signals
 from ganforge.engine.state import load_state, pack_state
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
@@ -60,6 +62,29 @@ class Training:
     def images(self) -> int:
         """Real images consumed so far."""
         return self.step * self.system.images_per_step()
+
+    def advance(self, batch: Batch, update: OptimizerUpdate) -> None:
+        """One step: rates, the system's own step, its averages. `batch` is where the system is."""
+        self.system.schedule(self.optimizers, self.images)
+        skipped = update.skipped.total()
+        with accelerate.autocast(self.device, self.precision):
+            values = self.system.train_step(batch, update)
+        self.step += 1
+        if update.skipped.total() == skipped:  # the losses of a skipped update would spoil the means
+            self.meter.add(values, self.step)
+        self.average.update(self.system.images_per_step(), self.images)
+
+
+@dataclass
+class _Session:
+    """What one call of `train` has besides the training itself."""
+
+    dataset: Dataset
+    display: Display
+    update: OptimizerUpdate
+    previews: Previews
+    health: Health
+    clock: Clock
 
 
 def build_system(config: RunConfig) -> System:
@@ -130,9 +155,10 @@ def train(
     Stopped after SIGINT or SIGTERM, with the run saved.
     """
     started = time.monotonic() if started is None else started
-    with locked(path), _disk_errors(path):
+    with locked(path), accelerate.explained_compiler(config.train):
         begun = (path / "config.json").exists()
-        run, checkpoint, warnings = open_or_create(path, config)
+        with _writing(path):
+            run, checkpoint, warnings = open_or_create(path, config)
         config = run.config
         try:
             training = build_training(config, dataset, start_from if checkpoint is None else None)
@@ -142,12 +168,10 @@ def train(
             raise
         if checkpoint is not None:
             load_state(training, checkpoint)
-        if dataset.skipped:
-            shown = "; ".join(f"{printable(name)} ({why})" for name, why in dataset.skipped[:5])
-            more = "; ..." if len(dataset.skipped) > 5 else ""
-            warnings.append(f"{len(dataset.skipped)} pictures cannot be read and are skipped: {shown}{more}")
+            move_on(run, training)
+        warnings += skipped_pictures(dataset)
         for warning in warnings:
-            run.append({"kind": "note", "step": training.step, "text": warning})
+            _append(run, {"kind": "note", "step": training.step, "text": warning})
         with Display(
             f"{config.system} on {config.data.data}", training.step, _steps(config), quiet
         ) as display:
@@ -158,55 +182,32 @@ def train(
                 return run
             if training.step:
                 display.say(f"resuming {path} at step {training.step}")
-            run.append(_start_line(training, command, time.monotonic() - started))
+            _append(run, _start_line(training, command, time.monotonic() - started))
             try:
                 _loop(run, training, dataset, display)
             except BaseException:
                 with suppress(OSError):  # a full disk: the error that comes says so
                     write_report(path)
                 raise
-            write_report(path)
+            with _writing(path):
+                write_report(path)
         return run
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def _writing(path: Path) -> Iterator[None]:
     """Say in one line that the run folder cannot be written."""
     try:
         yield
     except OSError as error:
-        why = f"{error.strerror or error}; type the same command again once this is mended"
-        raise UserError(f"cannot write {error.filename or path}: {why}") from error
+        why = f"{error.strerror or error}; earlier checkpoints are intact"
+        again = "type the same command again once this is mended"
+        raise UserError(f"cannot write {error.filename or path}: {why}: {again}") from error
 
 
-def open_or_create(path: Path, config: RunConfig) -> tuple[Run, Checkpoint | None, list[str]]:
-    """The run in `path`, checked against `config`, its newest good checkpoint, warnings of damage."""
-    warnings: list[str] = []
-    begun = Run.open(path) if (path / "config.json").exists() else None
-    config = _settle_precision(config, begun)
-    if begun is None:
-        return Run.create(path, config), None, warnings
-    run = begun
-    run.check_same(config)
-    checkpoint = load_newest(run.checkpoints, warnings)
-    done = 0 if checkpoint is None else int(checkpoint.state["step"])
-    if done > _steps(config):
-        raise UserError(
-            f"{path} has {done} steps done, {_steps(config)} were asked for: "
-            f"give --steps {done} or more, or a new --run"
-        )
-    run.write_config(config)
-    run.rewind(done)
-    return run, checkpoint, warnings
-
-
-def _settle_precision(config: RunConfig, begun: Run | None) -> RunConfig:
-    """Replace "auto" by what the run began with, so that it goes on alike, or by what pays here."""
-    if config.train.precision != "auto":
-        return config
-    device = accelerate.choose_device(config.train.device)
-    precision = begun.config.train.precision if begun else accelerate.choose_precision("auto", device)
-    return config.model_copy(update={"train": config.train.model_copy(update={"precision": precision})})
+def _append(run: Run, line: dict[str, Any]) -> None:
+    with _writing(run.path):
+        run.append(line)
 
 
 def _steps(config: RunConfig) -> int:
@@ -232,87 +233,105 @@ def _start_line(training: Training, command: str, startup_seconds: float) -> dic
 
 
 def _loop(run: Run, training: Training, dataset: Dataset, display: Display) -> None:
-    options, steps = run.config.train, _steps(run.config)
-    system, images_per_step = training.system, training.system.images_per_step()
-    stream = build_stream(run.config, dataset, images_per_step)
-    update = OptimizerUpdate(training.optimizers, training.device.type)
-    system.train()
-    if training.step == 0:
-        _picture(run, training, dataset)
-    with stop_signals() as asked:
-        batches = stream.iterate(training.images)
-        clock = Clock(training.images)
-        while training.step < steps:
-            batch = next(batches).to(training.device)
-            system.schedule(training.optimizers, training.images)
-            with accelerate.autocast(training.device, training.precision):
-                training.meter.add(system.train_step(batch, update))
-            training.step += 1
-            training.average.update(images_per_step, training.images)
-            display.advance(training.step)
-            stop = asked.signal_number  # read once: a signal during the save below waits for the next step
-            last = training.step == steps or stop is not None
-            if training.step % options.log_every == 0 or training.step == steps:
-                _log(run, training, display, clock, steps)
-            with clock.paused():
-                if training.step % options.sample_every == 0 or training.step == steps:
-                    _picture(run, training, dataset)
-                if training.step % options.checkpoint_every == 0 or last:
-                    _save(run, training)
-            if last:
-                _end_line(run, training, clock)
-            if stop is not None and training.step < steps:
-                raise Stopped(training.step, stop)
-
-
-def _log(run: Run, training: Training, display: Display, clock: Clock, steps: int) -> None:
-    values = _finite_means(run, training)
-    seconds, images = clock.lap(training.images)
-    rate = images / seconds
-    left = (steps - training.step) * training.system.images_per_step() / rate
-    run.append(
-        {
-            "kind": "train",
-            "step": training.step,
-            "images": training.images,
-            "seconds": round(time.monotonic() - clock.begun, 3),
-            "images_per_second": round(rate, 2),
-            "seconds_per_step": round(training.system.images_per_step() / rate, 6),
-            "peak_memory_bytes": accelerate.peak_memory_bytes(training.device),
-            **values,
-        }
+    policy = run.config.train.on_nan
+    session = _Session(
+        dataset,
+        display,
+        OptimizerUpdate(training.optimizers, training.device.type, skip=policy == "skip"),
+        Previews(dataset, run.config.train.seed),
+        Health.of(run),
+        Clock(training.images),
     )
+    training.system.train()
+    if training.step == 0:
+        _picture(run, training, session)
+    with stop_signals() as asked:
+        while True:
+            try:
+                _advance_to_the_end(run, training, session, asked)
+                return
+            except Diverged as error:
+                _append(run, {"kind": "note", "step": training.step, "text": error.what})
+                _append(run, {"kind": "health", "step": training.step, "signal": "nan", "text": str(error)})
+                if policy != "rollback":
+                    raise
+                with _writing(run.path):
+                    display.say(roll_back(run, training, error))
+                session.health = Health.of(run)
+                session.clock.lap(training.images)
+                display.advance(training.step)
+
+
+def _advance_to_the_end(run: Run, training: Training, session: _Session, asked: Asked) -> None:
+    options, steps = run.config.train, _steps(run.config)
+    stream = build_stream(run.config, session.dataset, training.system.images_per_step())
+    batches = stream.iterate(training.images)
+    while training.step < steps:
+        coming = training.step + 1
+        session.update.measuring = coming % options.log_every == 0 or coming == steps
+        training.advance(next(batches).to(training.device), session.update)
+        check_skipped(training, session.update)
+        session.display.advance(training.step)
+        stop = asked.signal_number  # read once: a signal during the save below waits for the next step
+        last = training.step == steps or stop is not None
+        if session.update.measuring:
+            _log(run, training, session)
+        with session.clock.paused():
+            if training.step % options.sample_every == 0 or training.step == steps:
+                _picture(run, training, session)
+            if training.step % options.checkpoint_every == 0 or last:
+                _save(run, training)
+        if last:
+            _end_line(run, training, session.clock)
+        if stop is not None and training.step < steps:
+            raise Stopped(training.step, stop)
+
+
+def _log(run: Run, training: Training, session: _Session) -> None:
+    values = finite_values(training, session.update)
+    if run.config.train.on_nan == "skip":
+        values |= session.update.read_skipped()
+    seconds, images = session.clock.lap(training.images)
+    rate = images / seconds
+    left = (_steps(run.config) - training.step) * training.system.images_per_step() / rate
+    line = {
+        "kind": "train",
+        "step": training.step,
+        "images": training.images,
+        "seconds": round(time.monotonic() - session.clock.begun, 3),
+        "images_per_second": round(rate, 2),
+        "seconds_per_step": round(training.system.images_per_step() / rate, 6),
+        "peak_memory_bytes": accelerate.peak_memory_bytes(training.device),
+        **values,
+    }
+    _tell(run, session, line)
     training.meter.reset()
-    display.measure(training.step, rate, left, {k: v for k, v in values.items() if k.endswith("_loss")})
+    losses = {name: value for name, value in values.items() if name.endswith("_loss")}
+    session.display.measure(training.step, rate, left, losses)
 
 
-def _finite_means(run: Run, training: Training) -> dict[str, float]:
-    """The meter's means. Sync: reads from the device. Raises UserError where one is NaN or infinite."""
-    values = training.meter.read()
-    for name, value in values.items():
-        if not isfinite(value):
-            run.append({"kind": "note", "step": training.step, "text": f"{name} became {value}"})
-            raise UserError(
-                f"{name} became {value} by step {training.step}: stopped, earlier checkpoints are intact: "
-                "try a smaller --learning-rate or --precision fp32"
-            )
-    return values
+def _tell(run: Run, session: _Session, line: dict[str, Any]) -> None:
+    """Log a line, and what it says of the training's health."""
+    _append(run, line)
+    for sign in session.health.look(line):
+        _append(run, sign)
+        session.display.say(f"step {sign['step']}: {sign['text']}")
 
 
-def _picture(run: Run, training: Training, dataset: Dataset) -> None:
-    """Samples of the averaged weights from latents that are the same at every step."""
-    seed = run.config.train.seed
+def _picture(run: Run, training: Training, session: _Session) -> None:
+    """Samples of the averaged weights from latents that are the same at every step; a row for each class."""
+    seed, given = run.config.train.seed, preview_conditions(training.system)
+    count, columns = (NUM_PREVIEWS, None) if given is None else (len(given.images), PREVIEW_COLUMNS)
     with training.average.in_place_of_raw(training.system):
-        images = torch.cat(list(draw(training.system, NUM_PREVIEWS, seed)))
+        images = torch.cat(list(draw(training.system, count, seed, given)))
     about = {"run": run.path.name, "system": run.config.system, "step": str(training.step), "seed": str(seed)}
     file = run.path / "samples" / f"{training.step:06d}.png"
-    try:
+    with _writing(file):
         file.parent.mkdir(exist_ok=True)
-        pictures.save_png(pictures.draw(images, run.config.spec, reference_points(dataset)), file, about)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {file}: {error.strerror or error}; earlier checkpoints are intact"
-        ) from error
+        drawn = pictures.draw(images, run.config.spec, reference_points(session.dataset), columns)
+        pictures.save_png(drawn, file, about)
+    if measured := session.previews.measure(images, None if given is None else given.labels):
+        _tell(run, session, {"kind": "samples", "step": training.step, **measured})
 
 
 def reference_points(dataset: Dataset) -> Tensor | None:
@@ -324,24 +343,20 @@ def reference_points(dataset: Dataset) -> Tensor | None:
 
 
 def _save(run: Run, training: Training) -> None:
-    _finite_means(run, training)  # a broken state is never committed
+    finite_values(training)  # a broken state is never committed
     tensors, state = pack_state(training)
-    for name, tensor in (pair for named in tensors.values() for pair in named.items()):
-        if not torch.isfinite(tensor).all():  # finite losses do not tell what the step's update did
-            raise UserError(
-                f"{name} became infinite or NaN by step {training.step}: stopped, earlier checkpoints "
-                "are intact: try a smaller --learning-rate or --precision fp32"
-            )
+    check_state(training, tensors)
     save_checkpoint(run.checkpoints, training.step, tensors, state, run.config.train.keep)
 
 
 def _end_line(run: Run, training: Training, clock: Clock) -> None:
-    run.append(
+    _append(
+        run,
         {
             "kind": "end",
             "step": training.step,
             "images": training.images,
             "seconds": round(time.monotonic() - clock.begun, 3),
             "peak_memory_bytes": accelerate.peak_memory_bytes(training.device),
-        }
+        },
     )

@@ -1,13 +1,28 @@
 """The engine's one verb: backward into one optimizer's parameters, and step it."""
 
+from collections import Counter
+
 import torch
 from torch import Tensor
 
 
 class OptimizerUpdate:
-    """`update(name, loss, watch=None)` over named optimizers; see `ganforge.system.Update`."""
+    """`update(name, loss, watch=None)` over named optimizers; see `ganforge.system.Update`.
 
-    def __init__(self, optimizers: dict[str, torch.optim.Optimizer], device_type: str) -> None:
+    Where `measuring` is set, the norm of each optimizer's newest gradient is kept in `gradient_norms`, on the
+    device. With `skip` an update whose loss or gradient is not finite leaves its parameters as they are: to
+    know this, every update reads from the device. `skipped` counts these updates of each optimizer, and
+    `skipped_in_a_row` those since its last good one.
+    """
+
+    def __init__(
+        self, optimizers: dict[str, torch.optim.Optimizer], device_type: str, *, skip: bool = False
+    ) -> None:
+        self.measuring = False
+        self.gradient_norms: dict[str, Tensor] = {}
+        self.skipped: Counter[str] = Counter()
+        self.skipped_in_a_row: Counter[str] = Counter()
+        self._skip = skip
         self._optimizers = optimizers
         self._device_type = device_type
         self._parameters = {
@@ -28,7 +43,32 @@ class OptimizerUpdate:
         inputs = parameters if watch is None else [*parameters, watch]
         with torch.autocast(self._device_type, enabled=False):
             loss.backward(inputs=inputs)
-            self._optimizers[name].step()
+            if self._skip and not bool(torch.isfinite(loss.detach() + _gradient_norm(parameters, torch.inf))):
+                self.skipped[name] += 1
+                self.skipped_in_a_row[name] += 1
+            else:
+                if self.measuring:
+                    self.gradient_norms[name] = _gradient_norm(parameters, 2)
+                self._optimizers[name].step()
+                self.skipped_in_a_row[name] = 0
         # Autocast keeps bf16 copies of the weights that have just changed.
         torch.clear_autocast_cache()
         return None if watch is None else watch.grad
+
+    def read_gradient_norms(self) -> dict[str, float]:
+        """`NAME_gradient_norm` of what was measured since the last call. Sync: reads from the device."""
+        norms, self.gradient_norms = self.gradient_norms, {}
+        return {f"{name}_gradient_norm": float(norm) for name, norm in norms.items()}
+
+    def read_skipped(self) -> dict[str, float]:
+        """`NAME_skipped_updates` of every optimizer since the last call."""
+        counts, self.skipped = self.skipped, Counter()
+        return {f"{name}_skipped_updates": counts[name] for name in self._optimizers}
+
+
+def _gradient_norm(parameters: list[Tensor], order: float) -> Tensor:
+    """The norm, 0-dim, of all gradients as one vector: 2, or with infinity their largest magnitude."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:  # a loss that none of them has a part in
+        return torch.zeros(())
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients, order)), order)

@@ -1,0 +1,52 @@
+"""The run folder as a training finds it: new, or begun and gone on with."""
+
+from pathlib import Path
+
+from ganforge.checkpoint import Checkpoint, load_newest
+from ganforge.data.datasets import Dataset
+from ganforge.data.decode import printable
+from ganforge.engine import accelerate
+from ganforge.errors import UserError
+from ganforge.run import Run, RunConfig
+
+
+def open_or_create(path: Path, config: RunConfig) -> tuple[Run, Checkpoint | None, list[str]]:
+    """The run in `path`, checked against `config`, its newest good checkpoint, warnings of damage."""
+    warnings: list[str] = []
+    steps = int(config.config["steps"])
+    begun = Run.open(path) if (path / "config.json").exists() else None
+    config = _settle_precision(config, begun)
+    if begun is None:
+        return Run.create(path, config), None, warnings
+    run = begun
+    run.check_same(config)
+    checkpoint = load_newest(run.checkpoints, warnings)
+    done = 0 if checkpoint is None else int(checkpoint.state["step"])
+    if done > steps:
+        raise UserError(
+            f"{path} has {done} steps done, {steps} were asked for: "
+            f"give --steps {done} or more, or a new --run"
+        )
+    if checkpoint is not None:  # what its weights began from does not change any more
+        config = config.model_copy(update={"start_from": run.config.start_from})
+    run.write_config(config)
+    run.rewind(done)
+    return run, checkpoint, warnings
+
+
+def _settle_precision(config: RunConfig, begun: Run | None) -> RunConfig:
+    """Replace "auto" by what the run began with, so that it goes on alike, or by what pays here."""
+    if config.train.precision != "auto":
+        return config
+    device = accelerate.choose_device(config.train.device)
+    precision = begun.config.train.precision if begun else accelerate.choose_precision("auto", device)
+    return config.model_copy(update={"train": config.train.model_copy(update={"precision": precision})})
+
+
+def skipped_pictures(dataset: Dataset) -> list[str]:
+    """A warning of the pictures that cannot be read, where there are some."""
+    if not dataset.skipped:
+        return []
+    shown = "; ".join(f"{printable(name)} ({why})" for name, why in dataset.skipped[:5])
+    more = "; ..." if len(dataset.skipped) > 5 else ""
+    return [f"{len(dataset.skipped)} pictures cannot be read and are skipped: {shown}{more}"]

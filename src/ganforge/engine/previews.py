@@ -1,0 +1,111 @@
+"""What the sample pictures of a training are measured against."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from ganforge.data.batch import as_images
+from ganforge.data.datasets import Dataset
+from ganforge.metrics.judges import Judge, judge_for
+from ganforge.metrics.neighbours import nearest
+
+NUM_REAL = 64
+NUM_JUDGED = 500
+# Of more images than these a search would see a part only, and miss the copies of the others.
+MOST_REFERENCES = 10_000
+# Copies are looked for among pictures of at most this side: a small copy is still a copy, and 64 samples
+# against 10,000 digits take 0.06 s instead of 0.25 s.
+LARGEST_SIDE = 16
+CHUNK = 1_000
+
+
+class Previews:
+    """Some real images of a run's data, chosen once, and what they say about samples."""
+
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        self._dataset = dataset
+        train = dataset.splits["train"]
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+        self._real_distance = mean_distance(as_images(train.read(order[:NUM_REAL])))
+        self._train = self._small_training_images()
+        self._real_neighbour_distance = None if self._train is None else self._of_real(self._train, order)
+        with torch.random.fork_rng(devices=[]):  # to build the judge's network draws first weights
+            self._judge = judge_for(dataset.options.data, dataset.spec)
+        if self._judge is not None:
+            real_counts, self._real_confidence = _judged(
+                self._judge, as_images(train.read(order[:NUM_JUDGED]))
+            )
+            self._real_shares = real_counts / real_counts.sum()
+
+    def measure(self, images: Tensor, labels: Tensor | None = None) -> dict[str, Any]:
+        """What a line of the log says of the samples `images`; nothing where they are not finite.
+
+        `sample_distance` is the mean L2 distance of all pairs of samples; `neighbour_distance` the median of
+        the samples' L2 distances to their nearest training images, all made small; `judge_confidence` is the
+        judge's mean probability for its choices; each beside what it is of real images. `classes` counts
+        these choices, `expected_classes` what they would be of as many real images, or the `labels` int64
+        `[n]` that were asked for.
+        """
+        if not images.isfinite().all():
+            return {}
+        found: dict[str, Any] = {"sample_distance": mean_distance(images)}
+        found["real_sample_distance"] = self._real_distance
+        if self._train is not None:
+            found["neighbour_distance"] = _median_to_nearest(_small(images), self._train)
+            found["real_neighbour_distance"] = self._real_neighbour_distance
+        if self._judge is not None:
+            counts, found["judge_confidence"] = _judged(self._judge, images)
+            found["real_judge_confidence"] = self._real_confidence
+            expected = [round(len(images) * share, 2) for share in self._real_shares.tolist()]
+            if labels is not None:
+                expected = labels.bincount(minlength=len(expected)).tolist()
+            names = self._judge.class_names
+            found["classes"] = dict(zip(names, counts.tolist(), strict=True))
+            found["expected_classes"] = dict(zip(names, expected, strict=True))
+        return found
+
+    def _small_training_images(self) -> Tensor | None:
+        """All of them, where they are few and in memory; None otherwise, and for points."""
+        train = self._dataset.splits["train"]
+        few = 1 < len(train) <= MOST_REFERENCES and train.pixels is not None
+        if self._dataset.spec.values != "pixels" or not few:
+            return None
+        chunks = torch.arange(len(train)).split(CHUNK)
+        return torch.cat([_small(as_images(train.read(rows))) for rows in chunks])
+
+    def _of_real(self, train: Tensor, order: Tensor) -> float:
+        """The median distance of unseen images to the training images, or of some of these to the others."""
+        for name in ("test", "validation"):
+            if name in self._dataset.splits:
+                split = self._dataset.splits[name]
+                rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:NUM_REAL]
+                return _median_to_nearest(_small(as_images(split.read(rows))), train)
+        chosen, others = train[order[:NUM_REAL]], train[order[NUM_REAL:]]
+        distances = torch.cdist(chosen.double(), chosen.double()).fill_diagonal_(math.inf).amin(1)
+        if len(others):
+            distances = torch.minimum(distances, nearest(chosen, others.split(CHUNK))[1])
+        return float(distances.median())
+
+
+def mean_distance(images: Tensor) -> float | None:
+    """The mean L2 distance of all pairs of `images` `[n, ...]`; None for a single one."""
+    return float(torch.pdist(images.flatten(1).double()).mean()) if len(images) > 1 else None
+
+
+def _judged(judge: Judge, images: Tensor) -> tuple[Tensor, float]:
+    """How many images the judge takes for each class, and its mean confidence."""
+    chances = judge.classify(images).softmax(1)
+    return chances.argmax(1).bincount(minlength=len(judge.class_names)), float(chances.amax(1).mean())
+
+
+def _small(images: Tensor) -> Tensor:
+    """`images` averaged over squares so that no side is above `LARGEST_SIDE`, `[n, numbers]`."""
+    factor = math.ceil(max(images.shape[2:]) / LARGEST_SIDE)
+    return avg_pool2d(images, factor, ceil_mode=True).flatten(1)
+
+
+def _median_to_nearest(images: Tensor, references: Tensor) -> float:
+    return float(nearest(images, references.split(CHUNK))[1].median())

@@ -1,0 +1,101 @@
+"""What `metrics.jsonl` says, for the report: lines in order, curves, and remarks of what cannot be read."""
+
+import itertools
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ganforge.charts import Points
+
+BOOKKEEPING = frozenset({"kind", "step", "images", "seconds", "images_per_second", "seconds_per_step",
+                         "peak_memory_bytes", "session"})  # fmt: skip
+
+
+@dataclass
+class Log:
+    """What `metrics.jsonl` says, in the order of steps: a stretch that a resumed run did again is dropped."""
+
+    starts: list[dict[str, Any]] = field(default_factory=list)
+    lines: list[dict[str, Any]] = field(default_factory=list)  # "train" and "end"
+    others: list[dict[str, Any]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float | None:
+        """The training time of all sessions together: each start counts from zero again."""
+        sessions = {
+            line["session"]: seconds for line in self.lines if (seconds := number_of(line.get("seconds")))
+        }
+        return sum(sessions.values()) if sessions else None
+
+    def newest(self, key: str) -> float | None:
+        """The newest number logged under `key`, whether on a "train" or an "end" line."""
+        values = (number_of(line.get(key)) for line in reversed(self.lines))
+        return next((value for value in values if value is not None), None)
+
+    @property
+    def health(self) -> list[dict[str, Any]]:
+        """The lines that say in words what goes wrong, or no longer does."""
+        return [line for line in self.others if line.get("kind") == "health"]
+
+
+def read_log(path: Path) -> Log:
+    """The log in the file `path`; one that is torn, or is not there, gives what can be read of it."""
+    log, unreadable = Log(), 0
+    content = path.read_bytes() if path.exists() else b""
+    lines = content.splitlines()
+    for number, text in enumerate(lines, start=1):
+        try:
+            line = json.loads(text)
+        except ValueError:
+            # A crash leaves half a last line; that is expected and is not worth a remark.
+            unreadable += number < len(lines) or content.endswith(b"\n")
+            continue
+        if not isinstance(line, dict):
+            unreadable += 1
+            continue
+        step = line["step"] = int(number_of(line.get("step")) or 0)
+        kind = line.get("kind")
+        if kind in ("start", "train", "end"):
+            while log.lines and log.lines[-1]["step"] > step:  # resumed from an earlier checkpoint
+                log.lines.pop()
+            (log.starts if kind == "start" else log.lines).append(line | {"session": len(log.starts)})
+        else:
+            log.others.append(line)
+    if unreadable:
+        log.remarks.append(f"metrics.jsonl: {unreadable} unreadable lines were left out.")
+    return log
+
+
+def series_of(log: Log) -> dict[str, Points]:
+    """Every curve by its metric's name; of a step that was logged twice the later value counts."""
+    found: dict[str, dict[int, float]] = {}
+    broken: dict[str, int] = {}
+    for line in itertools.chain(log.lines, filter(measures, log.others)):
+        prefix = "" if line.get("kind") in ("train", "end", "samples") else f"{line.get('kind')}_"
+        for key, value in line.items():
+            if key in BOOKKEEPING:
+                continue
+            if (number := number_of(value)) is not None:
+                found.setdefault(prefix + key, {})[line["step"]] = number
+            elif isinstance(value, float):
+                broken.setdefault(prefix + key, line["step"])
+    log.remarks += [f"{key} was not a finite number from step {step:,}." for key, step in broken.items()]
+    return {key: sorted(points.items()) for key, points in found.items()}
+
+
+def measures(line: dict[str, Any]) -> bool:
+    """Whether a line of another kind holds numbers for a chart, rather than a note to read."""
+    return "text" not in line and any(number_of(line[key]) is not None for key in line.keys() - BOOKKEEPING)
+
+
+def number_of(value: Any) -> float | None:
+    """A finite float, or None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # an integer beyond the floats
+        return None

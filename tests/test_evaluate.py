@@ -1,22 +1,29 @@
 """Judging runs: protocols, floors, known truths, and what is refused."""
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from command import draw_pictures
 from pydantic import TypeAdapter
 from torch import Tensor
 
 import ganforge
 from ganforge.data import toys
-from ganforge.data.batch import as_images
+from ganforge.data.batch import Batch, as_images
+from ganforge.data.catalogue import locate
 from ganforge.data.datasets import Dataset, open_dataset
 from ganforge.data.options import DataOptions
+from ganforge.data.stacked import stack_digits
 from ganforge.errors import UserError
-from ganforge.evaluate import SMALLEST_FID_COUNT, Score, evaluate, judge
+from ganforge.evaluate import Score, evaluate, judge
+from ganforge.metrics.judges import judge_of, load_judge
+from ganforge.scores.pictures import SMALLEST_FID_COUNT
 from ganforge.trained import Trained, load
 
 TRAINING: dict[str, Any] = {"steps": 2, "quiet": True, "precision": "fp32", "device": "cpu"}
@@ -236,3 +243,215 @@ def test_without_an_average_scores_and_pictures_say_raw(tmp_path: Path) -> None:
     scores = ganforge.evaluate(tmp_path / "run", num_samples=100)
     assert {score.protocol["weights"] for score in scores} == {"raw"}
     assert trained.settle("ema") == "raw"
+
+
+# --- conditional systems ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on MNIST of a system that takes labels."""
+    run = tmp_path_factory.mktemp("runs") / "labelled"
+    ganforge.train("toy_systems:Labelled", "mnist", run=run, batch=8, **TRAINING)
+    return run
+
+
+def give_digits(
+    trained: Trained, mnist: Dataset, monkeypatch: pytest.MonkeyPatch, shown: Callable[[Tensor], Tensor]
+) -> list[Tensor]:
+    """Let `trained` hand out real digits of the classes `shown(labels)`; returns the labels asked for."""
+    split = mnist.splits["test"]
+    assert split.labels is not None
+    members = [torch.nonzero(split.labels == number).flatten() for number in range(10)]
+    asked: list[Tensor] = []
+
+    def digits(labels: Tensor) -> Tensor:
+        asked.append(labels)
+        classes = shown(labels).tolist()
+        rows = [members[number][index % len(members[number])] for index, number in enumerate(classes)]
+        return as_images(split.read(torch.stack(rows)))
+
+    monkeypatch.setattr(trained, "draw", lambda count, given, **_: digits(given.labels).split(250))
+    monkeypatch.setattr(trained, "sample", lambda count, given, **_: digits(given.labels))
+    return asked
+
+
+def test_labels_are_asked_for_as_the_data_has_them_and_evenly_for_parzen(
+    labelled: Path, mnist: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = load(labelled)
+    asked = give_digits(trained, mnist, monkeypatch, lambda labels: labels)
+    scores = by_name(judge(trained, mnist, num_samples=500, seed=2))
+    drawn, even = asked
+    of_data = mnist.splits["test"].labels
+    assert of_data is not None
+    # Those of the very pictures that the samples are compared with, in another order.
+    assert torch.equal(drawn.sort().values, of_data[:500].sort().values)
+    assert not torch.equal(drawn, of_data[:500])
+    assert even.bincount().tolist() == [50] * 10
+    assert scores["kid"].protocol["labels"] == "those of mnist test, shuffled by the seed"
+    assert scores["parzen_log_likelihood"].protocol["labels"] == "50 samples of each of 10 classes"
+    other = give_digits(trained, mnist, monkeypatch, lambda labels: labels)
+    judge(trained, mnist, num_samples=500, seed=3)
+    assert not torch.equal(other[0], drawn)
+
+
+def test_label_agreement_is_the_judges_accuracy_on_real_digits(
+    labelled: Path, mnist: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = load(labelled)
+    give_digits(trained, mnist, monkeypatch, lambda labels: labels)
+    scores = by_name(judge(trained, mnist, num_samples=1_000))
+    assert scores["label_agreement"].value > 99
+    assert 97 < scores["label_agreement_of_worst_class"].value <= scores["label_agreement"].value
+    assert "mnist judge" in scores["label_agreement"].protocol["classifier"]
+    # One class shown as another: its share is lost, and it is the worst.
+    give_digits(trained, mnist, monkeypatch, lambda labels: torch.where(labels == 4, 6, labels))
+    scores = by_name(judge(trained, mnist, num_samples=1_000))
+    labels = mnist.splits["test"].labels
+    assert labels is not None
+    lost = 100 * float((labels[:1_000] == 4).double().mean())
+    assert scores["label_agreement"].value == pytest.approx(100 - lost, abs=1)
+    assert scores["label_agreement_of_worst_class"].value < 2
+    assert scores["label_agreement_of_worst_class"].note == "class 4"
+    assert scores["label_agreement_of_worst_class"].protocol["generated"] == round(10 * lost)
+
+
+def test_conditional_discriminators_are_told_the_labels(
+    labelled: Path, mnist: Dataset, tmp_path: Path
+) -> None:
+    """The toy's is sure of its own samples only under the label they were asked for with."""
+    scores = by_name(judge(load(labelled), mnist, num_samples=300))
+    assert scores["discriminator_on_generated"].value == pytest.approx(1, abs=1e-3)
+    assert 0 <= scores["discriminator_on_held_out"].value < 0.2
+
+
+def test_no_agreement_without_a_judge_of_these_classes(
+    labelled: Path, mnist: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = load(labelled)
+    renamed = mnist.spec.model_copy(update={"class_names": tuple("abcdefghij")})
+    scores = by_name(judge(trained, replace(mnist, spec=renamed), num_samples=100))
+    assert "kid" in scores
+    assert "label_agreement" not in scores
+
+
+def test_a_copy_of_the_data_at_another_path_and_size_has_the_judge(tmp_path: Path) -> None:
+    folder = Path(toys.__file__).parent / "builtin" / "mnist"
+    for size in (None, 16):
+        dataset = open_dataset(DataOptions(data=str(folder), size=size))
+        assert judge_of(dataset) == (load_judge("mnist"), True)
+    other = {file.name: file.read_bytes() for file in folder.iterdir()}
+    other["train-labels-idx1-ubyte.gz"] = other["t10k-labels-idx1-ubyte.gz"]
+    other["train-images-idx3-ubyte.gz"] = other["t10k-images-idx3-ubyte.gz"]
+    for name, content in other.items():
+        (tmp_path / name).write_bytes(content)
+    assert judge_of(open_dataset(DataOptions(data=str(tmp_path)))) is None
+
+
+# --- codes and measures -------------------------------------------------------------------------------------
+
+
+def test_codes_and_measures_of_a_system(
+    mnist: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ganforge.train("toy_systems:Coded", "mnist", run=tmp_path / "run", batch=8, **TRAINING)
+    trained = load(tmp_path / "run")
+    labels = mnist.splits["test"].labels
+    assert labels is not None
+    position = iter(range(0, 10_000, 1_000))
+
+    def shuffled_classes(images: Tensor, weights: str) -> Tensor:
+        """The true class under another number, but that 7 shares the code of 1."""
+        start = next(position)
+        true = labels[start : start + len(images)]
+        return (torch.where(true == 7, 1, true) * 3) % 10
+
+    monkeypatch.setattr(trained, "categorise", shuffled_classes)
+    scores = by_name(judge(trained, mnist, num_samples=100))
+    share_of_seven = 100 * float((labels == 7).double().mean())
+    for name in ("code_error", "code_error_many_to_one"):
+        assert scores[name].value == pytest.approx(share_of_seven)
+        assert scores[name].protocol["reference"] == "mnist test, 10000 labelled pictures"
+        assert scores[name].unit == "%"
+    first = as_images(mnist.splits["test"].read(torch.arange(100)))
+    assert scores["mean_brightness"].value == pytest.approx(50 * (first.mean().item() + 1), abs=1e-3)
+    assert scores["mean_brightness"].unit == "%"
+    assert scores["mean_brightness"].protocol["reference"] == "mnist test, 100"
+    assert (scores["plain"].unit, scores["surprise"].unit) == ("", "nats")
+
+
+def test_what_a_measure_draws_depends_on_the_seed_alone(mnist: Dataset, tmp_path: Path) -> None:
+    ganforge.train("toy_systems:Coded", "mnist", run=tmp_path / "run", batch=8, **TRAINING)
+    trained = load(tmp_path / "run")
+
+    def measured(parts: list[int], seed: int) -> dict[str, float]:
+        images = as_images(mnist.splits["test"].read(torch.arange(sum(parts))))
+        return trained.measure([Batch(part) for part in images.split(parts)], seed)
+
+    assert measured([30, 10], 1) == measured([30, 10], 1)
+    assert measured([30, 10], 1)["surprise_nats"] != measured([30, 10], 2)["surprise_nats"]
+    # A mean over images, not over parts.
+    assert measured([30, 10], 1)["plain"] == pytest.approx(measured([40], 1)["plain"], abs=1e-6)
+
+
+# --- stacked mnist ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stacks_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two steps on stacked MNIST."""
+    run = tmp_path_factory.mktemp("runs") / "stacks"
+    ganforge.train("dcgan", "stacked-mnist", run=run, width=2, batch=8, **TRAINING)
+    return run
+
+
+def test_real_stacks_have_the_modes_of_their_digits(
+    stacks_run: Path, mnist: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, trained = data_of(stacks_run), load(stacks_run)
+    count = 2_000
+    give(trained, as_images(dataset.splits["test"].read(torch.arange(count))), monkeypatch)
+    scores = by_name(judge(trained, dataset, num_samples=count))
+    assert not {"parzen_log_likelihood", "fid", "kid"} & set(scores)
+    digits = mnist.splits["test"].labels
+    assert digits is not None
+    triples = stack_digits(locate(DataOptions(data="mnist"))).triples["test"][:count]  # type: ignore[arg-type]
+    true = {tuple(triple) for triple in digits[triples].tolist()}
+    assert abs(scores["modes"].value - len(true)) < 0.01 * len(true)
+    assert scores["modes"].unit == "of 1000"
+    assert scores["modes"].protocol["generated"] == count
+    # A perfect sampler's histogram of 2 a mode, not asymptotic: KL of a Poisson(2) from its mean is 0.29.
+    assert scores["reverse_kl"].value == pytest.approx(0.29, abs=0.03)
+    one = dataset.splits["test"].read(torch.zeros(count, dtype=torch.long))
+    give(trained, as_images(one), monkeypatch)
+    scores = by_name(judge(trained, dataset, num_samples=count))
+    assert scores["modes"].value == 1
+    assert scores["reverse_kl"].value == pytest.approx(math.log(1_000))
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(None, 26_000), (300, 300)])
+def test_stacks_are_counted_over_as_many_samples_as_in_the_papers(
+    stacks_run: Path, monkeypatch: pytest.MonkeyPatch, asked: int | None, expected: int
+) -> None:
+    trained, counts = load(stacks_run), []
+
+    def draw(count: int, **_: Any) -> Iterator[Tensor]:
+        counts.append(count)
+        raise UserError("enough")
+
+    monkeypatch.setattr(trained, "draw", draw)
+    with pytest.raises(UserError, match="enough"):
+        judge(trained, data_of(stacks_run), num_samples=asked)
+    assert counts == [expected]
+
+
+def test_a_single_test_picture_has_no_parzen_score(tmp_path: Path) -> None:
+    """Neither has a single validation picture: two have a spread."""
+    for number, (validation, test, expected) in enumerate([(3, 1, False), (1, 3, False), (2, 2, True)]):
+        for split, count in (("train", 8), ("validation", validation), ("test", test)):
+            draw_pictures(tmp_path / f"data{number}" / split, count=count)
+        run = tmp_path / f"run{number}"
+        ganforge.train("dcgan", str(tmp_path / f"data{number}"), run=run, width=2, batch=4, **TRAINING)
+        names = {score.name for score in evaluate(run, num_samples=4)}
+        assert ("parzen_log_likelihood" in names) == expected

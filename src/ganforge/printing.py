@@ -1,0 +1,74 @@
+"""What the command line prints about plans, runs and scores."""
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ganforge.engine.estimate import estimate
+from ganforge.evaluate import Score
+from ganforge.plan import Plan, reasons
+from ganforge.run import Run
+
+NETWORKS = ("features", "classifier")
+"""Parts of a protocol that are long and the same for several scores."""
+
+
+def print_dry_run(plan: Plan) -> None:
+    """What a run would be and cost, measured over a few steps."""
+    why = reasons(plan)
+    print(
+        f"run folder: {plan.path}"
+        + (" (exists: would resume)" if (plan.path / "config.json").exists() else "")
+    )
+    print(plan.config.model_dump_json(indent=1, exclude={"fingerprint"}))
+    for name, text in why.items():
+        print(f"chosen for this data: {name} = {text}")
+    cost = estimate(plan.config, plan.dataset)
+    steps = int(plan.config.config["steps"])
+    minutes = steps * cost.seconds_per_step / 60
+    for name, count in cost.parameters.items():
+        print(f"{name}: {count:,} parameters")
+    print(f"{cost.flops_per_image / 1e6:,.1f} MFLOP per image and step, on {cost.device} in {cost.precision}")
+    print(
+        f"measured over a few steps: {cost.images_per_second:,.0f} images/s, "
+        f"{cost.seconds_per_step * 1e3:.1f} ms per step, so {steps} steps take about {minutes:.1f} minutes; "
+        f"peak memory about {cost.peak_memory_bytes / 1e6:,.0f} MB"
+    )
+    print("nothing was written")
+
+
+def print_finished(run: Run) -> None:
+    """Where a run's results are, and what to type next."""
+    newest = max((run.path / "samples").glob("[0-9]*.png"), key=lambda path: int(path.stem), default="none")
+    print(f"run folder    {run.path}\nsample grid   {newest}\nreport        {run.path / 'report.html'}")
+    # In a virtual environment that is not activated, as after `make demo`, only the whole path can be typed.
+    called = Path(sys.argv[0])
+    program = str(called) if called.name == "ganforge" and shutil.which("ganforge") is None else "ganforge"
+    print("\nnext:")
+    print(f"  {program} evaluate {shlex.quote(str(run.path))}")
+    print(f"  {program} sample {shlex.quote(str(run.path))} --count 16 --seed 7 --out samples.png")
+    print(f"  {program} train {run.config.system} --help")
+
+
+def print_scores(scores: list[Score]) -> None:
+    """Scores with what is special to each; what all share, and the judging networks, are said once below."""
+    protocols = [{name: str(text) for name, text in score.protocol.items()} for score in scores]
+    shared = {
+        name: text for name, text in protocols[0].items() if all(p.get(name) == text for p in protocols)
+    }
+    table = Table("score", "value", "measured on")
+    for score, protocol in zip(scores, protocols, strict=True):
+        spread = "" if score.plus_minus is None else f" ± {score.plus_minus:.3g}"
+        special = [f"{name}: {text}" for name, text in protocol.items() if name not in (*shared, *NETWORKS)]
+        measured_on = "; ".join([*special, score.note] if score.note else special)
+        table.add_row(score.name, f"{score.value:.4g}{spread} {score.unit}".strip(), measured_on)
+    console = Console()
+    console.print(table)
+    console.print("all:", "; ".join(f"{name}: {text}" for name, text in shared.items()), highlight=False)
+    for network in NETWORKS:
+        for text in sorted({protocol[network] for protocol in protocols if network in protocol}):
+            console.print(f"{network}: {text}", highlight=False)

@@ -1,0 +1,62 @@
+"""Scores: one number, its unit and the protocol that makes it comparable."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from ganforge.data.batch import Batch, as_images
+from ganforge.data.datasets import Dataset
+from ganforge.data.images import Images
+from ganforge.errors import UserError
+
+CHUNK = 1_000
+
+Protocol = dict[str, Any]
+
+
+class Score(BaseModel):
+    """One number, its unit and its protocol."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    value: float
+    unit: str = ""
+    plus_minus: float | None = None
+    protocol: dict[str, Any]
+    note: str = ""
+
+
+def finite(values: Tensor, what: str) -> Tensor:
+    """`values`; raises UserError where one is NaN or infinite, which as 8-bit pixels would pass unseen."""
+    if not values.isfinite().all():
+        raise UserError(f"{what} hold NaN or infinity: training has diverged, train anew with a smaller rate")
+    return values
+
+
+def rows_of(images: Images, count: int | None = None) -> Iterator[Tensor]:
+    """The indices of the first `count` elements of a split, or of all, a part at a time."""
+    yield from torch.arange(len(images) if count is None else min(count, len(images))).split(CHUNK)
+
+
+def stored_parts(images: Images, count: int | None = None) -> Iterator[Tensor]:
+    """The same elements as they are stored: pixels uint8, or points."""
+    return (images.read(rows) for rows in rows_of(images, count))
+
+
+def batches(images: Images, count: int | None = None) -> Iterator[Batch]:
+    """The same elements as systems see them, with their labels."""
+    for rows in rows_of(images, count):
+        labels = None if images.labels is None else images.labels[rows]
+        yield Batch(as_images(images.read(rows)), labels)
+
+
+def held_out(dataset: Dataset) -> tuple[str, Images]:
+    """The split that scores compare with, and what to call it."""
+    for name in ("test", "validation"):
+        if name in dataset.splits:
+            return name, dataset.splits[name]
+    return "train (this data has no held-out split)", dataset.splits["train"]

@@ -1,0 +1,63 @@
+"""Scores of classes: whether samples are what was asked for, and whether codes found the classes."""
+
+import torch
+from torch import Tensor
+
+from ganforge.data.batch import as_images
+from ganforge.data.datasets import Dataset
+from ganforge.metrics.clusters import many_to_one_error, one_to_one_error
+from ganforge.metrics.judges import Judge
+from ganforge.scores import CHUNK, Protocol, Score, batches, held_out
+from ganforge.trained import Trained, Weights
+
+
+def judge_labels(
+    judge: Judge, samples: Tensor, labels: Tensor, dataset: Dataset, protocol: Protocol
+) -> list[Score]:
+    """How often the judge takes `samples` uint8 for the class `labels` int64 `[n]` that was asked for."""
+    found = torch.cat([judge.classify(as_images(part)).argmax(1).cpu() for part in samples.split(CHUNK)])
+    right = (found == labels).double()
+    counts = labels.bincount()
+    shares = labels.bincount(weights=right) / counts  # NaN where no sample was asked for
+    worst = int(torch.where(counts > 0, shares, 2.0).argmin())
+    rule = protocol | {"generated": len(samples), "classifier": judge.description}
+    return [
+        Score(name="label_agreement", value=100 * float(right.mean()), unit="%", protocol=rule),
+        Score(
+            name="label_agreement_of_worst_class",
+            value=100 * float(shares[worst]),
+            unit="%",
+            protocol=rule | {"generated": int(counts[worst])},
+            note=f"class {dataset.spec.class_names[worst]}",
+        ),
+    ]
+
+
+def judge_codes(trained: Trained, dataset: Dataset, weights: Weights, protocol: Protocol) -> list[Score]:
+    """How well the codes of a system that never saw labels tell the classes of held-out pictures apart."""
+    name, reference = held_out(dataset)
+    if reference.labels is None:
+        return []
+    found = []
+    for batch in batches(reference):
+        numbers = trained.categorise(batch.images, weights)
+        if numbers is None:
+            return []
+        found.append(numbers)
+    codes = torch.cat(found)
+    sizes = int(codes.max()) + 1, len(dataset.spec.class_names)
+    rule = protocol | {"reference": f"{dataset.options.data} {name}, {len(reference)} labelled pictures"}
+    return [
+        Score(
+            name="code_error",
+            value=one_to_one_error(codes, reference.labels, *sizes),
+            unit="%",
+            protocol=rule | {"matching": "each code one class, each class one code, the best such"},
+        ),
+        Score(
+            name="code_error_many_to_one",
+            value=many_to_one_error(codes, reference.labels, *sizes),
+            unit="%",
+            protocol=rule | {"matching": "each code its most frequent class"},
+        ),
+    ]

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from ganforge.losses import (
     AdversarialLoss,
     adversarial_metrics,
+    discriminator_hinge,
     discriminator_logistic,
     generator_loss,
+    generator_wasserstein,
     one_stage_scale,
 )
 
@@ -89,6 +91,37 @@ def test_best_discriminator_measures_the_jensen_shannon_divergence(counts: tuple
         assert float(loss(best + 0.3 * torch.randn(4))) > float(loss(best))
 
 
+@pytest.mark.parametrize(
+    ("logit", "value", "slope"), [(-3.0, 4, -1), (0.0, 1, -1), (0.5, 0.5, -1), (3.0, 0, 0)]
+)
+def test_hinge(logit: float, value: float, slope: float) -> None:
+    """Real images are pushed up to 1 and no further, fakes down to -1: the mirror image."""
+    satisfied = torch.full((4,), torch.inf)
+    assert value_and_slope(lambda s: discriminator_hinge(s, -satisfied), logit) == (value, slope)
+    assert value_and_slope(lambda s: discriminator_hinge(satisfied, s), -logit) == (value, -slope)
+
+
+@pytest.mark.parametrize("counts", [(1, 1, 1, 1), (4, 3, 2, 1), (7, 1, 1, 1)])
+def test_best_hinge_discriminator_measures_the_total_variation(counts: tuple[int, ...]) -> None:
+    """The loss is 2 - 2 TV(p, q) where s is the sign of p - q, and no other s has a smaller one."""
+    real, fake = torch.tensor(counts), torch.tensor(counts[::-1])
+    p, q = real / real.sum(), fake / fake.sum()
+
+    def loss(logits: Tensor) -> float:
+        return float(discriminator_hinge(logits.repeat_interleave(real), logits.repeat_interleave(fake)))
+
+    best = loss((p - q).sign())
+    assert best == pytest.approx(2 - float((p - q).abs().sum()), rel=1e-6)
+    assert loss(torch.zeros(4)) == 2
+    for _ in range(20):
+        assert loss((p - q).sign() + 0.3 * torch.randn(4)) >= best - 1e-6
+
+
+@pytest.mark.parametrize("logit", LOGITS)
+def test_wasserstein_generator(logit: float) -> None:
+    assert value_and_slope(generator_wasserstein, logit) == (-logit, -1)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("logit", LOGITS)
 def test_scale_is_the_ratio_of_the_slopes(loss: AdversarialLoss, logit: float) -> None:
@@ -105,6 +138,7 @@ def test_scale_is_the_ratio_of_the_slopes(loss: AdversarialLoss, logit: float) -
 def test_no_overflow(logit: float, dtype: torch.dtype) -> None:
     logits = torch.full((4,), logit, dtype=dtype, requires_grad=True)
     losses = [generator_loss(loss, logits) for loss in LOSSES] + [discriminator_logistic(logits, logits)]
+    losses += [discriminator_hinge(logits, logits), generator_wasserstein(logits)]
     for value in losses:
         assert value.dtype == torch.float32
         (gradient,) = torch.autograd.grad(value, logits)

@@ -1,6 +1,9 @@
 """Blocks and initialisers used by two or more networks."""
 
+import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import spectral_norm
 
 
 class Maxout(nn.Module):
@@ -17,6 +20,85 @@ class Maxout(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """The maximum over the pieces of each unit."""
         return self.linear(inputs).unflatten(1, (-1, self.pieces)).amax(2)
+
+
+class ConditionalBatchNorm2d(nn.Module):
+    """Batch norm whose gain and bias depend on the class: gain_y (h - mean) / sqrt(variance + eps) + bias_y.
+
+    Maps `[batch, num_features, height, width]` and labels int64 `[batch]` to maps. One row of gains, from 1,
+    and one of biases, from 0, for each class; all classes share the running statistics. Dumoulin et al. 2017,
+    arXiv 1610.07629; eps as in the code released with Miyato and Koyama 2018, arXiv 1802.05637.
+    """
+
+    def __init__(self, num_features: int, num_classes: int, eps: float = 2e-5) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(num_features, eps=eps, affine=False)
+        self.gain = nn.Embedding(num_classes, num_features)
+        self.bias = nn.Embedding(num_classes, num_features)
+        nn.init.ones_(self.gain.weight)
+        nn.init.zeros_(self.bias.weight)
+
+    def forward(self, maps: Tensor, labels: Tensor) -> Tensor:
+        """Normalised maps."""
+        maps = self.norm(maps)
+        gain, bias = self.gain(labels).to(maps.dtype), self.bias(labels).to(maps.dtype)
+        return torch.addcmul(bias[:, :, None, None], gain[:, :, None, None], maps)
+
+
+class ProjectionHead(nn.Module):
+    """Logits `[batch]` of features `[batch, size]`: psi(features), with classes plus <e(label), features>.
+
+    psi is a dense layer without bias, e an embedding; both start Glorot uniform and are computed in float32.
+    `num_classes` 0 leaves the embedding out. Miyato and Koyama 2018, arXiv 1802.05637, equation 5.
+    """
+
+    def __init__(self, size: int, num_classes: int = 0) -> None:
+        super().__init__()
+        self.dense = nn.Linear(size, 1, bias=False)
+        nn.init.xavier_uniform_(self.dense.weight)
+        self.embedding = nn.Embedding(num_classes, size) if num_classes else None
+        if self.embedding is not None:
+            nn.init.xavier_uniform_(self.embedding.weight)
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Logits; `labels` int64 `[batch]` where there are classes."""
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.float()
+            logits = self.dense(features).squeeze(1)
+            if self.embedding is None:
+                return logits
+            assert labels is not None, "a conditional discriminator judges images with their labels"
+            return logits + (self.embedding(labels) * features).sum(1)
+
+
+def normalise_spectrally(network: nn.Module) -> None:
+    """Divide every dense, convolution and embedding weight of `network` by its largest singular value.
+
+    A convolution counts as the matrix `[outputs, inputs * height * width]`. The singular vectors are kept as
+    buffers and refined by one round of power iteration at each pass in training mode, none in evaluation
+    mode; no gradient flows through them. Initialise the weights first. Miyato et al. 2018, algorithm 1.
+    """
+    for module in list(network.modules()):
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding):
+            spectral_norm(module, n_power_iterations=1, eps=1e-12)
+
+
+def spectral_norms(network: nn.Module) -> dict[str, float]:
+    """The true largest singular value of every spectrally normalised weight, by the layer's name.
+
+    Of the weight as evaluation mode uses it: about 1 where the power iteration keeps up with the training.
+    Changes nothing in `network`.
+    """
+    norms = {}
+    for name, module in network.named_modules():
+        if parametrize.is_parametrized(module, "weight"):
+            normalisation = module.parametrizations["weight"]
+            training = normalisation.training
+            normalisation.eval()
+            with torch.no_grad():
+                norms[name] = float(torch.linalg.matrix_norm(module.weight.flatten(1).double(), ord=2))
+            normalisation.train(training)
+    return norms
 
 
 def initialise_uniform(network: nn.Module, bound: float) -> None:
@@ -37,6 +119,6 @@ def initialise_normal(network: nn.Module, std: float = 0.02, biases: bool = Fals
             nn.init.normal_(module.weight, 0.0, std)
             if module.bias is not None:
                 nn.init.normal_(module.bias, 0.0, std) if biases else nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
             nn.init.normal_(module.weight, 1.0, std)
             nn.init.zeros_(module.bias)

@@ -4,11 +4,12 @@
 At equilibrium `discriminator_logistic` is log 4 = 1.386 and `generator_non_saturating` is log 2 = 0.693.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import relu, softplus
 
 AdversarialLoss = Literal["non_saturating", "minimax"]
 
@@ -41,6 +42,90 @@ def generator_loss(loss: AdversarialLoss, fake_logits: Tensor) -> Tensor:
     if loss == "minimax":
         return -softplus(fake_logits.float()).mean()
     return softplus(-fake_logits.float()).mean()
+
+
+def discriminator_hinge(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """E max(0, 1 - s_real) + E max(0, 1 + s_fake): 2 where the discriminator is undecided.
+
+    Lim and Ye 2017, arXiv 1705.02894; Miyato et al. 2018, equation 16.
+    """
+    return relu(1 - real_logits.float()).mean() + relu(1 + fake_logits.float()).mean()
+
+
+def generator_wasserstein(fake_logits: Tensor) -> Tensor:
+    """-E s_fake: the generator's loss against a Wasserstein critic or a discriminator with the hinge loss."""
+    return -fake_logits.float().mean()
+
+
+def critic_wasserstein(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """E s_fake - E s_real: minus the estimate of the Wasserstein distance, where the critic is 1-Lipschitz.
+
+    Arjovsky et al. 2017, arXiv 1701.07875, equation 3, negated.
+    """
+    return fake_logits.float().mean() - real_logits.float().mean()
+
+
+def discriminator_least_squares(
+    real_logits: Tensor, fake_logits: Tensor, fake_target: float = 0.0, real_target: float = 1.0
+) -> Tensor:
+    """1/2 E (s_real - b)^2 + 1/2 E (s_fake - a)^2, with `real_target` b and `fake_target` a.
+
+    1/4 with the targets 0 and 1 where the discriminator is undecided. Mao et al. 2016, arXiv 1611.04076,
+    equation 2.
+    """
+    real, fake = real_logits.float() - real_target, fake_logits.float() - fake_target
+    return 0.5 * (real.square().mean() + fake.square().mean())
+
+
+def generator_least_squares(fake_logits: Tensor, target: float = 1.0) -> Tensor:
+    """1/2 E (s_fake - c)^2, with `target` c: Mao et al. 2016, equation 2."""
+    return 0.5 * (fake_logits.float() - target).square().mean()
+
+
+def discriminator_relativistic(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """E softplus(s_fake - s_real) over pairs: log 2 = 0.693 where they are alike.
+
+    Jolicoeur-Martineau 2018, arXiv 1807.00734; on pairs as in Huang et al. 2024, arXiv 2501.05441.
+    """
+    return softplus(fake_logits.float() - real_logits.float()).mean()
+
+
+def generator_relativistic(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """E softplus(s_real - s_fake) over pairs: the discriminator's loss with the roles exchanged."""
+    return discriminator_relativistic(fake_logits, real_logits)
+
+
+def gradient_penalty(discriminator: Callable[[Tensor], Tensor], reals: Tensor, fakes: Tensor) -> Tensor:
+    """E (|gradient of D at x|_2 - 1)^2 between pairs: x = real + u (fake - real), u ~ U(0, 1) for each pair.
+
+    `reals` and `fakes` `[batch, ...]` are what `discriminator` sees; the norm is over all values of a sample.
+    Computed in float32, outside of autocast, whose double backward overflows; `discriminator` must judge each
+    sample on its own (no batch norm) and, as it is differentiated twice, must not be compiled. Gulrajani
+    et al. 2017, arXiv 1704.00028, equation 3; the caller multiplies by lambda.
+    """
+    with torch.autocast(reals.device.type, enabled=False):
+        reals, fakes = reals.detach().float(), fakes.detach().float()
+        shares = torch.rand(len(reals), *[1] * (reals.dim() - 1), device=reals.device)
+        between = torch.lerp(reals, fakes, shares).requires_grad_()
+        norms = torch.linalg.vector_norm(_image_gradients(discriminator(between), between), dim=1)
+        return (norms - 1).square().mean()
+
+
+def zero_centred_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """E |gradient of D at x|_2^2 over `images` that require gradients and that gave `logits`: R1 or R2.
+
+    Squared and summed over all values of a sample, mean over the batch; the caller multiplies by gamma / 2.
+    Wants logits that were computed in float32, outside of autocast, by a network that is not compiled and in
+    which no sample sees another. Mescheder et al. 2018, arXiv 1801.04406, equations 9 and 10.
+    """
+    with torch.autocast(images.device.type, enabled=False):
+        return _image_gradients(logits, images).square().sum(1).mean()
+
+
+def _image_gradients(logits: Tensor, images: Tensor) -> Tensor:
+    """The gradient of each logit by its own image, float32 `[batch, values]`, to be differentiated again."""
+    (gradients,) = torch.autograd.grad(logits.float().sum(), images, create_graph=True)
+    return gradients.flatten(1).float()
 
 
 def one_stage_scale(loss: AdversarialLoss, fake_logits: Tensor) -> Tensor:

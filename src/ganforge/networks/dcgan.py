@@ -71,10 +71,20 @@ class DCGANGenerator(nn.Module):
 class DCGANDiscriminator(nn.Module):
     """Images to logits `[batch]`: stride-2 convolutions with leaky ReLU 0.2, then a dense layer.
 
-    Batch norm everywhere but the input layer. `width` counts the channels of the first convolution.
+    Batch norm everywhere but the input layer. `width` counts the channels of the first convolution. A
+    Wasserstein critic has no `output_bias`, which its loss does not depend on.
     """
 
-    def __init__(self, *, channels: int, start: int, doublings: int, width: int, kernel_size: int) -> None:
+    def __init__(
+        self,
+        *,
+        channels: int,
+        start: int,
+        doublings: int,
+        width: int,
+        kernel_size: int,
+        output_bias: bool = True,
+    ) -> None:
         super().__init__()
         padding, _ = _padding(kernel_size)
         layers: list[nn.Module] = []
@@ -87,7 +97,7 @@ class DCGANDiscriminator(nn.Module):
             layers.append(nn.LeakyReLU(0.2, inplace=True))
             inputs = outputs
         self.layers = nn.Sequential(*layers)
-        self.head = nn.Linear(inputs * start * start, 1)
+        self.head = nn.Linear(inputs * start * start, 1, bias=output_bias)
         initialise_normal(self)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -121,7 +121,10 @@ class PlainGenerator(nn.Module):
 
 
 class PlainDiscriminator(nn.Module):
-    """Values to logits `[batch]` through plain layers; initialised as `PlainGenerator` is."""
+    """Values to logits `[batch]` through plain layers; initialised as `PlainGenerator` is.
+
+    A Wasserstein critic has no `output_bias`, which its loss does not depend on.
+    """
 
     def __init__(
         self,
@@ -130,9 +133,12 @@ class PlainDiscriminator(nn.Module):
         hidden: Sequence[int],
         activation: Activation = "relu",
         init_std: float | None = None,
+        output_bias: bool = True,
     ) -> None:
         super().__init__()
         self.layers = _layers([math.prod(shape), *hidden, 1], activation)
+        if not output_bias:
+            self.layers[-1].register_parameter("bias", None)
         if init_std is not None:
             initialise_normal(self, init_std, biases=True)
 

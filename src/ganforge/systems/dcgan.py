@@ -6,11 +6,10 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ganforge.adversarial import DiscriminatorView, LogisticConfig
+from ganforge.adversarial import DiscriminatorView, LogisticConfig, stages_for
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.errors import UserError
 from ganforge.losses import adversarial_metrics, discriminator_logistic, generator_loss
-from ganforge.networks.dcgan import DCGANDiscriminator, DCGANGenerator, stages_of
+from ganforge.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganforge.networks.mlp import PlainDiscriminator, PlainGenerator
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 
@@ -80,17 +79,7 @@ class DCGAN(LatentSystem):
                 shape=self.view.shape, hidden=hidden, activation="leaky_relu"
             )
             return
-        stages = stages_of(data.height) if data.height == data.width else None
-        if data.values == "points":
-            raise UserError(
-                "convolutional networks need pictures, this data is 2-D points: use --network mlp"
-            )
-        if stages is None:
-            raise UserError(
-                f"dcgan needs square pictures of 8, 16, 32, 64, ... or 14, 28, 56, ... pixels, this data "
-                f"has {data.width}x{data.height}: use --size 64 (or another of these), or --network mlp"
-            )
-        start, doublings = stages
+        start, doublings = stages_for("dcgan", data)
         self.generator = DCGANGenerator(
             latent_size=config.latent_size,
             channels=data.channels,
@@ -149,9 +138,11 @@ class DCGAN(LatentSystem):
         fake_logits = self.discriminator(self.view(fakes.detach()))
         discriminator_loss = discriminator_logistic(real_logits, fake_logits, **self.config.target_options)
         update("discriminator", discriminator_loss)
+        self.view.adapt(real_logits)
 
         # Generator: be taken for real.
         with frozen(self.discriminator):
             loss = generator_loss("non_saturating", self.discriminator(self.view(fakes)))
             update("generator", loss)
-        return adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
+        metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
+        return metrics | self.view.metrics()

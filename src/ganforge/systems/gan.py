@@ -6,7 +6,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ganforge.adversarial import DiscriminatorView, LogisticConfig, adams
+from ganforge.adversarial import DiscriminatorView, LogisticConfig, adams, schedule_sgd
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.losses import (
@@ -206,17 +206,15 @@ class GAN(LatentSystem):
         """Decay the rates at every step and raise the momentum linearly from epoch 1 on."""
         self.view.schedule(images_seen)
         config = self.config
-        decay = config.learning_rate_decay ** -(images_seen / self.images_per_step())
-        epoch = images_seen / self.data.num_images
-        progress = min(max((epoch - 1) / max(config.momentum_epochs - 1, 1), 0.0), 1.0)
-        momentum = config.momentum + progress * (config.final_momentum - config.momentum)
-        for optimizer in optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = max(
-                    group.setdefault("first_lr", group["lr"]) * decay, config.lowest_learning_rate
-                )
-                if config.optimizer == "sgd":
-                    group["momentum"] = momentum
+        schedule_sgd(
+            optimizers,
+            step=images_seen / self.images_per_step(),
+            epoch=images_seen / self.data.num_images,
+            decay=config.learning_rate_decay,
+            lowest_rate=config.lowest_learning_rate,
+            momenta=(config.momentum, config.final_momentum),
+            momentum_epochs=config.momentum_epochs,
+        )
 
     def images_per_step(self) -> int:
         """Algorithm 1 draws k batches for each step of the generator."""
@@ -257,11 +255,13 @@ class GAN(LatentSystem):
             real_logits, fake_logits, smoothing=self.config.label_smoothing
         )
         fake_gradient = update("discriminator", discriminator_loss, watch=leaf)
+        self.view.adapt(real_logits)
         assert fake_gradient is not None
         scale = 2 * one_stage_scale(self.config.loss, fake_logits).repeat_interleave(self.config.pack)
         update("generator", (fakes * (scale.view(-1, 1, 1, 1) * fake_gradient)).sum())
         loss = generator_loss(self.config.loss, fake_logits)
-        return adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
+        metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
+        return metrics | self.view.metrics()
 
     def _alternating_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Algorithm 1: k discriminator updates on fresh data and noise, then one of the generator."""
@@ -275,9 +275,11 @@ class GAN(LatentSystem):
                 real_logits, fake_logits, **self.config.target_options
             )
             update("discriminator", discriminator_loss)
+            self.view.adapt(real_logits)
         with frozen(self.discriminator):
             loss = generator_loss(
                 self.config.loss, self.discriminator(self.view(self.generator(self.draw_latents(size))))
             )
             update("generator", loss)
-        return adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
+        metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
+        return metrics | self.view.metrics()

@@ -1,0 +1,163 @@
+"""The residual pair for small pictures of Gulrajani et al. 2017, in the form of Miyato et al. 2018."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate
+
+from ganforge.layers import ConditionalBatchNorm2d, ProjectionHead, normalise_spectrally
+
+# Of the released code, whose framework has another default than torch.
+EPS = 2e-5
+RESIDUAL_GAIN, SHORTCUT_GAIN = math.sqrt(2), 1.0
+
+
+def _convolution(inputs: int, outputs: int, kernel_size: int, gain: float) -> nn.Conv2d:
+    """A convolution that keeps the size; weights Glorot uniform of this gain, biases 0."""
+    convolution = nn.Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2)
+    nn.init.xavier_uniform_(convolution.weight, gain)
+    assert convolution.bias is not None
+    nn.init.zeros_(convolution.bias)
+    return convolution
+
+
+def _norm(features: int, num_classes: int) -> nn.Module:
+    """Batch norm, by class where there are classes."""
+    if num_classes:
+        return ConditionalBatchNorm2d(features, num_classes, EPS)
+    return nn.BatchNorm2d(features, EPS)
+
+
+def _double(maps: Tensor) -> Tensor:
+    return interpolate(maps, scale_factor=2, mode="nearest")
+
+
+class UpBlock(nn.Module):
+    """Maps to maps of twice the side: norm, ReLU and convolution, twice, and a shortcut.
+
+    `[batch, width, size, size]` to `[batch, width, 2 size, 2 size]`. The doubling comes before the first
+    convolution, as in both released codes.
+    """
+
+    def __init__(self, width: int, num_classes: int = 0) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = _norm(width, num_classes), _norm(width, num_classes)
+        self.convolution1 = _convolution(width, width, 3, RESIDUAL_GAIN)
+        self.convolution2 = _convolution(width, width, 3, RESIDUAL_GAIN)
+        self.shortcut = _convolution(width, width, 1, SHORTCUT_GAIN)
+
+    def forward(self, maps: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Maps; `labels` int64 `[batch]` where the norms are conditional."""
+        given = () if labels is None else (labels,)
+        hidden = self.convolution1(_double(torch.relu(self.norm1(maps, *given))))
+        hidden = self.convolution2(torch.relu(self.norm2(hidden, *given)))
+        # A 1x1 convolution gives the same before the doubling as after it, at a quarter of the cost.
+        return hidden + _double(self.shortcut(maps))
+
+
+class ResNetGenerator(nn.Module):
+    """Latents `[batch, latent_size]` to images in [-1, 1]: dense, residual blocks, norm, ReLU, convolution.
+
+    From maps of `start` by `start`, each of the `doublings` blocks doubles the side; all maps have `width`
+    channels. With `num_classes` the norms of the blocks are conditional; the last norm is not, as in the
+    released code (pfnet-research/sngan_projection). Miyato et al. 2018, table 4.
+    """
+
+    def __init__(
+        self,
+        *,
+        latent_size: int,
+        channels: int,
+        start: int,
+        doublings: int,
+        width: int,
+        num_classes: int = 0,
+    ) -> None:
+        super().__init__()
+        self.start = start
+        self.dense = nn.Linear(latent_size, width * start * start)
+        nn.init.xavier_uniform_(self.dense.weight)
+        nn.init.zeros_(self.dense.bias)
+        self.blocks = nn.ModuleList([UpBlock(width, num_classes) for _ in range(doublings)])
+        self.norm = nn.BatchNorm2d(width, EPS)
+        self.output = _convolution(width, channels, 3, 1.0)
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Images; `labels` int64 `[batch]` where there are classes."""
+        maps = self.dense(latents).unflatten(1, (-1, self.start, self.start))
+        for block in self.blocks:
+            maps = block(maps, labels)
+        return torch.tanh(self.output(torch.relu(self.norm(maps))).float())
+
+
+class FirstBlock(nn.Module):
+    """Images to maps of half the side: convolution, ReLU, convolution, pooling, and a shortcut.
+
+    No ReLU before the first convolution: it would cut the image's negative half.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.convolution1 = _convolution(channels, width, 3, RESIDUAL_GAIN)
+        self.convolution2 = _convolution(width, width, 3, RESIDUAL_GAIN)
+        self.shortcut = _convolution(channels, width, 1, SHORTCUT_GAIN)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps."""
+        hidden = self.convolution2(torch.relu(self.convolution1(images)))
+        return avg_pool2d(hidden, 2) + self.shortcut(avg_pool2d(images, 2))
+
+
+class DownBlock(nn.Module):
+    """Maps to maps, of half the side where `down`: ReLU and convolution, twice, and a shortcut."""
+
+    def __init__(self, width: int, down: bool) -> None:
+        super().__init__()
+        self.convolution1 = _convolution(width, width, 3, RESIDUAL_GAIN)
+        self.convolution2 = _convolution(width, width, 3, RESIDUAL_GAIN)
+        self.shortcut = _convolution(width, width, 1, SHORTCUT_GAIN) if down else None
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps."""
+        hidden = self.convolution2(torch.relu(self.convolution1(torch.relu(maps))))
+        if self.shortcut is None:
+            return maps + hidden
+        # As in the first block, the pooling first: the same for a 1x1 convolution, at a quarter of the cost.
+        return avg_pool2d(hidden, 2) + self.shortcut(avg_pool2d(maps, 2))
+
+
+class ResNetDiscriminator(nn.Module):
+    """Images to logits `[batch]`: blocks that halve the maps, two plain blocks, ReLU, pooling, dense.
+
+    All maps have `width` channels; no batch norm, so each image is judged on its own. Maps are halved to 8x8
+    or 7x7 (32x32 pictures twice, as in the paper, 28x28 twice, 64x64 three times), but once at least.
+    With `num_classes` the last layer is a projection. `spectral` normalises every weight. Miyato et al. 2018,
+    table 4, and the released code, which pools by "sum"; Gulrajani et al. 2017 pool by "mean".
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        start: int,
+        doublings: int,
+        width: int,
+        num_classes: int = 0,
+        spectral: bool,
+        pooling: Literal["sum", "mean"],
+    ) -> None:
+        super().__init__()
+        self.pooling = pooling
+        halvings = max(1, doublings - 1 if start == 4 else doublings)
+        downs = [True] * (halvings - 1) + [False, False]
+        self.blocks = nn.Sequential(FirstBlock(channels, width), *(DownBlock(width, down) for down in downs))
+        self.head = ProjectionHead(width, num_classes)
+        if spectral:
+            normalise_spectrally(self)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Logits; `labels` int64 `[batch]` where there are classes."""
+        maps = torch.relu(self.blocks(images)).float()
+        return self.head(maps.sum((2, 3)) if self.pooling == "sum" else maps.mean((2, 3)), labels)

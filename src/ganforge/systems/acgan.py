@@ -1,0 +1,149 @@
+"""The auxiliary classifier GAN of Odena et al. 2016."""
+
+from typing import ClassVar, final
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor
+from torch.nn.functional import cross_entropy, one_hot
+
+from ganforge.adversarial import DiscriminatorView, LogisticConfig, adams, labels_of, num_classes_of
+from ganforge.data.batch import Batch, DataSpec
+from ganforge.errors import UserError
+from ganforge.losses import adversarial_metrics, discriminator_logistic, generator_loss
+from ganforge.networks.acgan import ACGANDiscriminator, ACGANGenerator
+from ganforge.networks.dcgan import stages_of
+from ganforge.system import LatentSystem, Update, frozen
+
+
+class ACGANConfig(LogisticConfig):
+    """Defaults are the CIFAR-10 experiment of the paper's appendix."""
+
+    steps: PositiveInt = Field(50_000, description="Training steps; the default is 100 epochs of CIFAR-10.")
+    batch: PositiveInt = Field(100, ge=2, description="Images per update; batch norm needs two.")
+    width: PositiveInt = Field(
+        96, description="Channels of the generator next to the image, doubled at each coarser map."
+    )
+    discriminator_width: PositiveInt = Field(
+        16, description="Channels of the discriminator's first convolution, doubled at each of the next five."
+    )
+    latent_size: PositiveInt = Field(100, description="Standard Gaussian numbers in one latent.")
+    dropout: float = Field(
+        0.5, ge=0, lt=1, description="Probability with which the discriminator drops an activation."
+    )
+    activation_noise: NonNegativeFloat = Field(
+        0.0,
+        description="Standard deviation of noise on the discriminator's activations; the paper's: 0 to 0.2.",
+    )
+    learning_rate: PositiveFloat = Field(2e-4, description="Adam's rate for both networks.")
+    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's momentum.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
+
+    def model_post_init(self, _: object) -> None:
+        """Refuse packs, whose images would be of different classes."""
+        if self.pack > 1:
+            raise ValueError(f"acgan names the class of one image, got --pack {self.pack}: use --pack 1")
+
+
+@final
+class ACGAN(LatentSystem):
+    """Odena et al. 2016, "Conditional Image Synthesis with Auxiliary Classifier GANs", arXiv 1610.09585.
+
+    The generator is given the class, the discriminator is not: besides real or generated it names the class.
+    The fakes have the labels of the real images, so the classes of the data in their proportions.
+
+    Differs from the paper: the generator minimises the non-saturating loss, with the fakes that the
+    discriminator has just seen; an average of the generator (EMA) is what is sampled; 28x28 starts from 7x7
+    maps. The discriminator has the six convolutions of CIFAR-10 at every size. Not checked against the
+    paper's table: the networks, the standard Gaussian latents, the rate (1e-4 to 3e-4 there) and that no
+    noise is added to activations (0 to 0.2 there).
+    """
+
+    Config = ACGANConfig
+    needs = frozenset({"labels"})
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
+
+    def __init__(self, config: ACGANConfig, data: DataSpec) -> None:
+        super().__init__()
+        self.config: ACGANConfig = config
+        self.data = data
+        self.num_classes = num_classes_of("acgan", data)
+        stages = stages_of(data.height) if data.height == data.width else None
+        if stages is None:
+            raise UserError(
+                f"acgan needs square pictures of 8, 16, 32, 64, ... or 14, 28, 56, ... pixels, this data "
+                f"has {data.width}x{data.height}: use --size 32 (or another of these)"
+            )
+        start, doublings = stages
+        self.view = DiscriminatorView(config, data)
+        self.generator = ACGANGenerator(
+            latent_size=config.latent_size,
+            num_classes=self.num_classes,
+            channels=data.channels,
+            start=start,
+            doublings=doublings,
+            width=config.width,
+        )
+        self.discriminator = ACGANDiscriminator(
+            shape=data.shape,
+            num_classes=self.num_classes,
+            width=config.discriminator_width,
+            dropout=config.dropout,
+            activation_noise=config.activation_noise,
+        )
+
+    def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam for each network."""
+        config = self.config
+        return adams(self, ("discriminator", "generator"), config.learning_rate, config.beta1, config.beta2)
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """Let the instance noise fall."""
+        self.view.schedule(images_seen)
+
+    def draw_latents(self, count: int) -> Tensor:
+        """Latents `[count, latent_size]`, standard Gaussian."""
+        return torch.randn(count, self.config.latent_size, device=self.device)
+
+    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+        """Images of latents, of the labels that are given or of random ones."""
+        return self._generate(latents, labels_of(given, len(latents), self.data, self.device))
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:
+        """Logits of being real, with or without labels."""
+        logits: Tensor = self.discriminator(images)[0]
+        return logits
+
+    def _generate(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """Images of latents and labels int64 `[batch]`."""
+        return self.generator(latents, one_hot(labels, self.num_classes).float())
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update the discriminator, then the generator against it with the same fakes."""
+        labels = batch.labels
+        assert labels is not None
+        fakes = self._generate(self.draw_latents(len(labels)), labels)
+
+        # Discriminator: tell real from generated and name the class of both, in separate passes because of
+        # its batch norm.
+        real_logits, real_classes = self.discriminator(self.view(batch.images))
+        fake_logits, fake_classes = self.discriminator(self.view(fakes.detach()))
+        discriminator_loss = discriminator_logistic(real_logits, fake_logits, **self.config.target_options)
+        real_class_loss = cross_entropy(real_classes.float(), labels)
+        fake_class_loss = cross_entropy(fake_classes.float(), labels)
+        update("discriminator", discriminator_loss + real_class_loss + fake_class_loss)
+        self.view.adapt(real_logits)
+
+        # Generator: be taken for real, and for the class.
+        with frozen(self.discriminator):
+            logits, classes = self.discriminator(self.view(fakes))
+            loss = generator_loss("non_saturating", logits)
+            update("generator", loss + cross_entropy(classes.float(), labels))
+        metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
+        metrics |= {
+            "real_class_loss": real_class_loss.detach(),
+            "fake_class_loss": fake_class_loss.detach(),
+            "real_class_accuracy": (real_classes.argmax(1) == labels).float().mean(),
+            "fake_class_accuracy": (fake_classes.argmax(1) == labels).float().mean(),
+        }
+        return metrics | self.view.metrics()

@@ -1,0 +1,169 @@
+"""The least squares GAN of Mao et al. 2016."""
+
+from typing import ClassVar, Literal, final
+
+import torch
+from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from ganforge.adversarial import AdversarialConfig, DiscriminatorView, adams, stages_for
+from ganforge.data.batch import Batch, DataSpec
+from ganforge.losses import discriminator_least_squares, generator_least_squares
+from ganforge.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from ganforge.networks.mlp import PlainDiscriminator, PlainGenerator
+from ganforge.system import LatentSystem, Suggestions, Update, frozen
+
+
+class LSGANConfig(AdversarialConfig):
+    """Defaults are those of the released code for the networks of DCGAN."""
+
+    steps: PositiveInt = Field(100_000, description="Training steps, each one update of both networks.")
+    batch: PositiveInt = Field(64, ge=2, description="Images per update; batch norm needs two.")
+    fake_target: FiniteFloat = Field(0.0, description="a, the discriminator's target for generated images.")
+    real_target: FiniteFloat = Field(1.0, description="b, the discriminator's target for real images.")
+    generator_target: FiniteFloat = Field(
+        1.0, description="c, what the generator wants the discriminator to say of its images."
+    )
+    network: Literal["convolutional", "mlp"] = Field(
+        "convolutional", description="convolutional: those of DCGAN; mlp: plain layers, for 2-D points."
+    )
+    width: PositiveInt = Field(
+        64, description="Channels next to the image, doubled at every halving; hidden units of the mlp."
+    )
+    latent_size: PositiveInt = Field(1024, description="Numbers in one latent.")
+    latent_distribution: Literal["uniform", "gaussian"] = Field(
+        "uniform", description="U(-1, 1), the released code's, or standard Gaussian."
+    )
+    learning_rate: PositiveFloat = Field(2e-4, description="Adam's rate for both networks.")
+    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's momentum.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
+
+    def model_post_init(self, _: object) -> None:
+        """Refuse targets between which there is nothing to tell."""
+        super().model_post_init(_)
+        if self.fake_target == self.real_target:
+            raise ValueError(
+                f"the targets of real and generated images are both {self.real_target:g}: use another "
+                f"--fake-target or --real-target"
+            )
+
+
+@final
+class LSGAN(LatentSystem):
+    """Mao et al. 2016, "Least Squares Generative Adversarial Networks", arXiv 1611.04076.
+
+    Differs from the paper: the networks are those of DCGAN, with which the paper compares the stability of
+    both losses, and so is the rate; its LSUN pictures of 112x112 come from a deeper generator at a rate of
+    1e-3. The loss is a mean over the batch (the code sums, which Adam does not notice). An average of the
+    generator (EMA) is what is sampled.
+    """
+
+    Config = LSGANConfig
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """For 2-D points: plain networks."""
+        if data.values == "pixels":
+            return {}
+        return {
+            "network": ("mlp", "2-D points have no neighbours to convolve"),
+            "width": (256, "two hidden layers of this many units; points need no more"),
+            "latent_size": (2, "the data has two dimensions"),
+            "latent_distribution": ("gaussian", "points are unbounded"),
+            "steps": (20_000, "minutes"),
+            "batch": (256, "points cost little"),
+        }
+
+    def __init__(self, config: LSGANConfig, data: DataSpec) -> None:
+        super().__init__()
+        self.config: LSGANConfig = config
+        self.data = data
+        self.view = DiscriminatorView(config, data)
+        self.generator: nn.Module
+        self.discriminator: nn.Module
+        if config.network == "mlp":
+            hidden = (config.width, config.width)
+            self.generator = PlainGenerator(
+                latent_size=config.latent_size,
+                hidden=hidden,
+                shape=data.shape,
+                bounded=data.values == "pixels",
+            )
+            self.discriminator = PlainDiscriminator(
+                shape=self.view.shape, hidden=hidden, activation="leaky_relu"
+            )
+            return
+        start, doublings = stages_for("lsgan", data)
+        self.generator = DCGANGenerator(
+            latent_size=config.latent_size,
+            channels=data.channels,
+            start=start,
+            doublings=doublings,
+            width=config.width,
+            kernel_size=5,
+        )
+        self.discriminator = DCGANDiscriminator(
+            channels=self.view.shape[0],
+            start=start,
+            doublings=doublings,
+            width=config.width,
+            kernel_size=5,
+        )
+
+    def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam for each network."""
+        config = self.config
+        return adams(self, ("discriminator", "generator"), config.learning_rate, config.beta1, config.beta2)
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """Let the instance noise fall."""
+        self.view.schedule(images_seen)
+
+    def draw_latents(self, count: int) -> Tensor:
+        """Latents `[count, latent_size]`."""
+        shape = (count, self.config.latent_size)
+        if self.config.latent_distribution == "gaussian":
+            return torch.randn(shape, device=self.device)
+        return 2 * torch.rand(shape, device=self.device) - 1
+
+    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+        """Images of latents."""
+        return self.generator(latents)
+
+    @property
+    def logits_are_log_odds(self) -> bool:
+        """No: they aim at the targets of the squares."""
+        return False
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:
+        """Logits of being real: the best output is a + (b - a) p_data / (p_data + p_g) (section 3)."""
+        outputs = self.view.logits(self.discriminator, images).float()
+        fake_target, real_target = self.config.fake_target, self.config.real_target
+        return torch.logit((outputs - fake_target) / (real_target - fake_target), eps=1e-6)
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update the discriminator, then the generator against it with the same fakes."""
+        config = self.config
+        fakes = self.generator(self.draw_latents(len(batch.images)))
+
+        # Discriminator: say b of real and a of generated, in separate passes because of its batch norm.
+        real_logits = self.discriminator(self.view(batch.images))
+        fake_logits = self.discriminator(self.view(fakes.detach()))
+        discriminator_loss = discriminator_least_squares(
+            real_logits, fake_logits, config.fake_target, config.real_target
+        )
+        update("discriminator", discriminator_loss)
+        # Undecided is halfway between both targets.
+        self.view.adapt(real_logits - (config.fake_target + config.real_target) / 2)
+
+        # Generator: be called c.
+        with frozen(self.discriminator):
+            loss = generator_least_squares(self.discriminator(self.view(fakes)), config.generator_target)
+            update("generator", loss)
+        return {
+            "discriminator_loss": discriminator_loss.detach(),
+            "generator_loss": loss.detach(),
+            "real_logit": real_logits.detach().float().mean(),
+            "fake_logit": fake_logits.detach().float().mean(),
+        } | self.view.metrics()

@@ -1,0 +1,233 @@
+"""The modern baseline GAN of Huang et al. 2024: relativistic pairs with two gradient penalties."""
+
+import math
+from functools import partial
+from typing import ClassVar, Literal, final
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from ganforge.adversarial import (
+    AdversarialConfig,
+    DiscriminatorView,
+    adams,
+    labels_of,
+    num_classes_of,
+    stages_for,
+)
+from ganforge.data.batch import Batch, DataSpec
+from ganforge.losses import discriminator_relativistic, generator_relativistic, zero_centred_penalty
+from ganforge.networks.mlp import PlainDiscriminator, PlainGenerator
+from ganforge.networks.r3gan import R3GANDiscriminator, R3GANGenerator
+from ganforge.system import LatentSystem, Suggestions, Update, frozen
+
+
+class R3GANConfig(AdversarialConfig):
+    """Defaults are the CIFAR-10 settings of the paper; `suggest` fits them to other data."""
+
+    steps: PositiveInt = Field(200_000, description="Training steps.")
+    batch: PositiveInt = Field(512, description="Images per update.")
+    ema_half_life: NonNegativeFloat = Field(
+        5_000_000,
+        description="Half-life, in images, of the averaged generator that is sampled; 0 turns it off.",
+    )
+    network: Literal["residual", "mlp"] = Field(
+        "residual", description="residual: the paper's architecture E; mlp: plain layers, for 2-D points."
+    )
+    width: PositiveInt = Field(768, description="Channels of all maps; hidden units of the mlp.")
+    group_size: PositiveInt = Field(
+        16, description="Channels in a group of the 3x3 convolutions; must divide twice the width."
+    )
+    blocks: PositiveInt = Field(2, description="Residual blocks at each size of the maps.")
+    conditional: bool = Field(False, description="Use the labels.")
+    latent_size: PositiveInt = Field(64, description="Standard Gaussian numbers in one latent.")
+    learning_rate: PositiveFloat = Field(2e-4, description="Adam's first rate for both networks.")
+    final_learning_rate: NonNegativeFloat = Field(5e-5, description="Rate after the burn-in.")
+    gamma: NonNegativeFloat = Field(0.05, description="First weight of the gradient penalties, halved.")
+    final_gamma: NonNegativeFloat = Field(0.005, description="Weight of the penalties after the burn-in.")
+    beta2: float = Field(0.9, ge=0, lt=1, description="Adam's second decay at first; beta 1 is 0.")
+    final_beta2: float = Field(0.99, ge=0, lt=1, description="Adam's second decay after the burn-in.")
+    burn_in_images: PositiveInt = Field(
+        20_000_000,
+        description="Images over which rate, gamma and beta 2 go to their final values, by a cosine.",
+    )
+
+    def model_post_init(self, _: object) -> None:
+        """Refuse groups that do not fit, and packs of images that have labels."""
+        super().model_post_init(_)
+        if self.network == "residual" and 2 * self.width % self.group_size:
+            raise ValueError(
+                f"group_size {self.group_size} does not divide {2 * self.width}, twice the width: "
+                "use --group-size 16 and a width that is a multiple of 8"
+            )
+        if self.conditional and self.pack > 1:
+            raise ValueError("pack joins images of different labels: leave out --pack or --conditional")
+
+
+@final
+class R3GAN(LatentSystem):
+    """Huang et al. 2024, "The GAN is dead; long live the GAN! A Modern Baseline GAN", arXiv 2501.05441.
+
+    Code: brownvc/R3GAN. The relativistic pairing loss, R1 and R2 at every step, and networks without
+    normalisation. Differs from the paper: the half-life of the average (EMA) grows with the images seen
+    (`ema_ramp_up`) instead of by a cosine; the probability of augmentation follows ADA's rule or is one,
+    where the paper raises it by a cosine to 0.55; classes are optional, on CIFAR-10 the paper uses them; the
+    output is not bounded in training, as in the paper, and clamped to [-1, 1] where it is sampled; 28x28
+    starts from 7x7 maps; the penalised passes are in float32. Plain layers for 2-D points are ours.
+    """
+
+    Config = R3GANConfig
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    gamma: Tensor
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """Sizes, rates and penalties from what the data is, how much there is of it, and the device."""
+        return _for_points() if data.values == "points" else _for_pictures(data, device)
+
+    def __init__(self, config: R3GANConfig, data: DataSpec) -> None:
+        super().__init__()
+        self.config: R3GANConfig = config
+        self.data = data
+        self.view = DiscriminatorView(config, data)
+        self.register_buffer("gamma", torch.tensor(config.gamma))
+        self.generator: nn.Module
+        self.discriminator: nn.Module
+        num_classes = num_classes_of("r3gan --conditional", data) if config.conditional else 0
+        if config.network == "mlp":
+            hidden = (config.width,) * 3
+            self.generator = PlainGenerator(latent_size=config.latent_size, hidden=hidden, shape=data.shape)
+            self.discriminator = PlainDiscriminator(
+                shape=self.view.shape, hidden=hidden, activation="leaky_relu", output_bias=False
+            )
+            return
+        start, doublings = stages_for("r3gan", data)
+        sizes = {"start": start, "doublings": doublings, "width": config.width, "num_classes": num_classes}
+        sizes |= {"group_size": config.group_size, "blocks": config.blocks}
+        self.generator = R3GANGenerator(latent_size=config.latent_size, channels=data.channels, **sizes)
+        self.discriminator = R3GANDiscriminator(channels=self.view.shape[0], **sizes)
+
+    def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam without momentum for each network."""
+        config = self.config
+        return adams(self, ("discriminator", "generator"), config.learning_rate, 0.0, config.beta2)
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """Take rate, gamma and beta 2 from their first to their final values along half a cosine."""
+        self.view.schedule(images_seen)
+        config = self.config
+        left = 0.5 * (1 + math.cos(math.pi * min(1.0, images_seen / config.burn_in_images)))
+
+        def between(first: float, final: float) -> float:
+            return final + left * (first - final)
+
+        self.gamma.fill_(between(config.gamma, config.final_gamma))
+        for optimizer in optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = between(config.learning_rate, config.final_learning_rate)
+                group["betas"] = (0.0, between(config.beta2, config.final_beta2))
+
+    @property
+    def conditions(self) -> frozenset[str]:
+        """The labels, where they are used."""
+        return frozenset({"labels"}) if self.config.conditional else frozenset()
+
+    def draw_latents(self, count: int) -> Tensor:
+        """Latents `[count, latent_size]`."""
+        return torch.randn(count, self.config.latent_size, device=self.device)
+
+    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+        """Images of latents, clamped to [-1, 1]; of the labels that are given or of random ones."""
+        if self.config.conditional:
+            labels = labels_of(given, len(latents), self.data, latents.device)
+            images = self.generator(latents, labels)
+        else:
+            images = self.generator(latents)
+        return images.clamp(-1, 1) if self.data.values == "pixels" else images
+
+    @property
+    def logits_are_log_odds(self) -> bool:
+        """No: only differences mean something."""
+        return False
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
+        """Logits; None where labels are needed and not given."""
+        if not self.config.conditional:
+            return self.view.logits(self.discriminator, images)
+        if given is None or given.labels is None:
+            return None
+        return self.view.logits(partial(self.discriminator, labels=given.labels), images)
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update the discriminator with both penalties, then the generator with fresh fakes."""
+        labels = (batch.labels,) if self.config.conditional else ()
+        reals = batch.images.detach().requires_grad_()
+        with torch.no_grad():
+            fakes = self.generator(self.draw_latents(len(reals)), *labels)
+        fakes.requires_grad_()
+
+        # Discriminator: one pass of each serves the loss and its penalty, which need float32 and no compiler.
+        with torch.autocast(reals.device.type, enabled=False):
+            real_logits = self.discriminator.forward(self.view(reals), *labels)
+            fake_logits = self.discriminator.forward(self.view(fakes), *labels)
+            r1, r2 = zero_centred_penalty(real_logits, reals), zero_centred_penalty(fake_logits, fakes)
+            discriminator_loss = discriminator_relativistic(real_logits, fake_logits)
+            update("discriminator", discriminator_loss + self.gamma / 2 * (r1 + r2))
+        self.view.adapt(real_logits - fake_logits)  # only differences of these logits mean anything
+
+        # Generator: look more real than the real image that each fake is paired with.
+        with frozen(self.discriminator):
+            fakes = self.generator(self.draw_latents(len(reals)), *labels)
+            loss = generator_relativistic(
+                self.discriminator(self.view(batch.images), *labels),
+                self.discriminator(self.view(fakes), *labels),
+            )
+            update("generator", loss)
+        return {
+            "discriminator_loss": discriminator_loss.detach(),
+            "generator_loss": loss.detach(),
+            "real_penalty": r1.detach(),
+            "fake_penalty": r2.detach(),
+        } | self.view.metrics()
+
+
+def _for_points() -> Suggestions:
+    why = "2-D points: minutes on a processor"
+    precise = "points are far smaller than the plane they lie in: the end must be precise"
+    return {
+        "network": ("mlp", "2-D points have no neighbours to convolve"),
+        "width": (128, why),
+        "latent_size": (2, "the data has two dimensions"),
+        "batch": (256, why),
+        "steps": (20_000, why),
+        "learning_rate": (1e-3, "plain layers"),
+        "final_learning_rate": (0.0, precise),
+        "gamma": (0.1, "coordinates of about one to four"),
+        "final_gamma": (0.001, precise),
+        "burn_in_images": (5_120_000, "all of the training"),
+        "ema_half_life": (100_000, "a fiftieth of the training"),
+    }
+
+
+def _for_pictures(data: DataSpec, device: str) -> Suggestions:
+    cpu = device == "cpu"
+    where = "a processor" if cpu else "a GPU"
+    size = max(data.height, data.width)
+    batch, steps = (32, 20_000) if cpu else (256, 100_000)
+    images = batch * steps
+    gamma = 0.5 * (size / 32) ** 2
+    pixels = f"{size} pixels: the paper has 0.5 at 32, 2 at 64"
+    found: Suggestions = {
+        "width": (64 if cpu else 256, f"{where}; the paper's 768 was for eight GPUs"),
+        "batch": (batch, where),
+        "steps": (steps, f"{where}: {images / 1e6:.2g} million images"),
+        "gamma": (gamma, pixels),
+        "final_gamma": (gamma / 10, pixels),
+        "burn_in_images": (images, "rates fall over the whole training"),
+        "ema_half_life": (images / 40, "a fortieth of the training, as in the paper"),
+    }
+    if data.num_images < 10_000:
+        why = f"{data.num_images:,} pictures: fewer than 10,000 are soon known by heart"
+        found["augment"] = ("color,translation,cutout", why)
+    return found

@@ -1,0 +1,206 @@
+"""The spectrally normalised GAN of Miyato et al. 2018, and its class-conditional form with projection."""
+
+from functools import partial
+from typing import ClassVar, Literal, final
+
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from ganforge.adversarial import AdversarialConfig, DiscriminatorView, adams, labels_of, num_classes_of
+from ganforge.data.batch import Batch, DataSpec
+from ganforge.errors import UserError
+from ganforge.losses import (
+    discriminator_hinge,
+    discriminator_logistic,
+    generator_loss,
+    generator_wasserstein,
+)
+from ganforge.networks.dcgan import stages_of
+from ganforge.networks.resnet import ResNetDiscriminator, ResNetGenerator
+from ganforge.networks.sngan import SNGANDiscriminator, SNGANGenerator
+from ganforge.system import LatentSystem, Update, frozen
+
+
+class SNGANConfig(AdversarialConfig):
+    """Defaults are those of the CIFAR-10 ResNet of the paper."""
+
+    steps: PositiveInt = Field(100_000, description="Training steps, each one generator update.")
+    batch: PositiveInt = Field(64, description="Images per discriminator update.")
+    generator_batch_factor: PositiveInt = Field(
+        2, description="Generated images of a generator update, in batches."
+    )
+    discriminator_steps: PositiveInt = Field(5, description="Discriminator updates in each step.")
+    network: Literal["resnet", "convolutional"] = Field(
+        "resnet", description="resnet: residual blocks; convolutional: the paper's standard CNN."
+    )
+    width: PositiveInt | None = Field(
+        None,
+        description="Channels of the generator: of all maps (resnet; none: 256), or of the finest, "
+        "doubled at each coarser one (convolutional; none: 64).",
+    )
+    discriminator_width: PositiveInt | None = Field(
+        None,
+        description="Channels of the discriminator: of all maps (resnet; none: 128), or of the finest, "
+        "doubled at each coarser one (convolutional; none: 64).",
+    )
+    spectral: bool = Field(True, description="Spectral normalisation of every discriminator weight.")
+    conditional: bool = Field(
+        False,
+        description="Use the labels: conditional batch norm in the generator, projection discriminator.",
+    )
+    loss: Literal["hinge", "non_saturating"] = Field("hinge", description="Loss of both networks.")
+    latent_size: PositiveInt = Field(128, description="Standard Gaussian numbers in one latent.")
+    learning_rate: PositiveFloat = Field(2e-4, description="Adam's first rate for both networks.")
+    learning_rate_decay: Literal["linear", "none"] = Field(
+        "linear", description="linear: the rate falls from the first step on, to 0 after the last."
+    )
+    beta1: float = Field(0.0, ge=0, lt=1, description="Adam's momentum.")
+    beta2: float = Field(0.9, ge=0, lt=1, description="Adam's second decay.")
+
+    def model_post_init(self, _: object) -> None:
+        """Refuse packs of images that have labels."""
+        super().model_post_init(_)
+        if self.conditional and self.pack > 1:
+            raise ValueError("pack joins images of different labels: leave out --pack or --conditional")
+
+
+@final
+class SNGAN(LatentSystem):
+    """Miyato et al. 2018, "Spectral Normalization for Generative Adversarial Networks", arXiv 1802.05957.
+
+    With `conditional`: Miyato and Koyama 2018, "cGANs with Projection Discriminator", arXiv 1802.05637.
+    Code: pfnet-research/sngan_projection, which the ResNets, the order of the updates and the rates follow.
+    Differs from the paper: power iteration begins with 15 rounds and goes one round at each pass, so two for
+    an update, as in the released code; the labels of generated images are those of real ones of the same
+    batch, not uniform; an average of the generator (EMA) is what is sampled; the output layer of the
+    convolutional discriminator has no bias; pixels are dequantised only where the data's options say so.
+    Sizes other than 32x32 are ours.
+    """
+
+    Config = SNGANConfig
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
+
+    def __init__(self, config: SNGANConfig, data: DataSpec) -> None:
+        super().__init__()
+        self.config: SNGANConfig = config
+        self.data = data
+        self.view = DiscriminatorView(config, data)
+        if data.values == "points":
+            raise UserError(
+                "sngan needs pictures, this data is 2-D points: use `ganforge train gan` or --data mnist"
+            )
+        stages = stages_of(data.height) if data.height == data.width else None
+        if stages is None:
+            raise UserError(
+                f"sngan needs square pictures of 8, 16, 32, 64, ... or 14, 28, 56, ... pixels, this data "
+                f"has {data.width}x{data.height}: use --size 64 (or another of these)"
+            )
+        num_classes = num_classes_of("sngan --conditional", data) if config.conditional else 0
+        sizes = {"start": stages[0], "doublings": stages[1], "num_classes": num_classes}
+        latent_size, spectral = config.latent_size, config.spectral
+        channels, shown = data.channels, self.view.shape[0]
+        self.generator: nn.Module
+        self.discriminator: nn.Module
+        if config.network == "resnet":
+            self.generator = ResNetGenerator(
+                latent_size=latent_size, channels=channels, width=config.width or 256, **sizes
+            )
+            self.discriminator = ResNetDiscriminator(
+                channels=shown,
+                width=config.discriminator_width or 128,
+                spectral=spectral,
+                pooling="sum",
+                **sizes,
+            )
+        else:
+            self.generator = SNGANGenerator(
+                latent_size=latent_size, channels=channels, width=config.width or 64, **sizes
+            )
+            self.discriminator = SNGANDiscriminator(
+                channels=shown, width=config.discriminator_width or 64, spectral=spectral, **sizes
+            )
+
+    def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam for each network."""
+        config = self.config
+        return adams(self, ("discriminator", "generator"), config.learning_rate, config.beta1, config.beta2)
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """Let the instance noise fall, and the rates linearly to 0."""
+        self.view.schedule(images_seen)
+        if self.config.learning_rate_decay == "linear":
+            left = max(0.0, 1 - images_seen / (self.config.steps * self.images_per_step()))
+            for optimizer in optimizers.values():
+                for group in optimizer.param_groups:
+                    group["lr"] = self.config.learning_rate * left
+
+    def images_per_step(self) -> int:
+        """A batch for each of the discriminator's updates."""
+        return self.config.batch * self.config.discriminator_steps
+
+    @property
+    def conditions(self) -> frozenset[str]:
+        """The labels, where they are used."""
+        return frozenset({"labels"}) if self.config.conditional else frozenset()
+
+    def draw_latents(self, count: int) -> Tensor:
+        """Latents `[count, latent_size]`."""
+        return torch.randn(count, self.config.latent_size, device=self.device)
+
+    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+        """Images of latents, of the labels that are given or random ones."""
+        if not self.config.conditional:
+            return self.generator(latents)
+        return self.generator(latents, labels_of(given, len(latents), self.data, latents.device))
+
+    @property
+    def logits_are_log_odds(self) -> bool:
+        """Where the loss is logistic."""
+        return self.config.loss == "non_saturating"
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
+        """Logits; None where the labels are needed and not given."""
+        if not self.config.conditional:
+            return self.view.logits(self.discriminator, images)
+        if given is None or given.labels is None:
+            return None
+        return self.view.logits(partial(self.discriminator, labels=given.labels), images)
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update the generator, then the discriminator on fresh images and fakes, as the released code."""
+        config, size = self.config, self.config.batch
+        hinge = config.loss == "hinge"
+
+        # Generator: twice the batch, with labels drawn from those of the data.
+        labels, count = None, config.generator_batch_factor * size
+        if config.conditional:
+            assert batch.labels is not None
+            labels = batch.labels[torch.randint(len(batch.labels), (count,), device=self.device)]
+        with frozen(self.discriminator):
+            fakes = self.generator(self.draw_latents(count), labels)
+            fake_logits = self.discriminator(self.view(fakes), labels)
+            loss = (
+                generator_wasserstein(fake_logits) if hinge else generator_loss("non_saturating", fake_logits)
+            )
+            update("generator", loss)
+
+        # Discriminator: in two passes, so that the power iteration goes two rounds for each update.
+        for k in range(config.discriminator_steps):
+            real = batch[k * size : (k + 1) * size]
+            labels = real.labels if config.conditional else None
+            with torch.no_grad():
+                fakes = self.generator(self.draw_latents(size), labels)
+            real_logits = self.discriminator(self.view(real.images), labels)
+            fake_logits = self.discriminator(self.view(fakes), labels)
+            discriminator_loss = (discriminator_hinge if hinge else discriminator_logistic)(
+                real_logits, fake_logits
+            )
+            update("discriminator", discriminator_loss)
+            self.view.adapt(real_logits)
+        return {
+            "discriminator_loss": discriminator_loss.detach(),
+            "generator_loss": loss.detach(),
+            "real_logit": real_logits.detach().float().mean(),
+            "fake_logit": fake_logits.detach().float().mean(),
+        } | self.view.metrics()

@@ -1,0 +1,156 @@
+"""The Wasserstein GAN of Arjovsky et al. 2017, whose critic is kept Lipschitz by clipping its weights."""
+
+from typing import ClassVar, Literal, final
+
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from ganforge.adversarial import AdversarialConfig, DiscriminatorView, stages_for
+from ganforge.data.batch import Batch, DataSpec
+from ganforge.losses import critic_wasserstein, generator_wasserstein
+from ganforge.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from ganforge.networks.mlp import PlainDiscriminator, PlainGenerator
+from ganforge.networks.wgan_gp import initialise_plain
+from ganforge.system import LatentSystem, Suggestions, Update, frozen
+
+
+class WGANConfig(AdversarialConfig):
+    """Defaults are those of algorithm 1 and of the released code."""
+
+    steps: PositiveInt = Field(100_000, description="Training steps, each one generator update.")
+    batch: PositiveInt = Field(64, ge=2, description="Images per critic update; batch norm needs two.")
+    critic_steps: PositiveInt = Field(5, description="Critic updates in each step.")
+    clip: PositiveFloat = Field(
+        0.01, description="Every critic parameter is kept between minus and plus this."
+    )
+    network: Literal["convolutional", "mlp"] = Field(
+        "convolutional", description="convolutional: those of DCGAN; mlp: plain layers, for 2-D points."
+    )
+    width: PositiveInt = Field(
+        64, description="Channels next to the image, doubled at every halving; hidden units of the mlp."
+    )
+    latent_size: PositiveInt = Field(100, description="Standard Gaussian numbers in one latent.")
+    learning_rate: PositiveFloat = Field(5e-5, description="RMSProp's rate for both networks.")
+
+
+@final
+class WGAN(LatentSystem):
+    """Arjovsky, Chintala and Bottou 2017, "Wasserstein GAN", arXiv 1701.07875.
+
+    Differs from the paper: no 100 critic updates in each of the first 25 steps and in every 500th, which the
+    released code (WassersteinGAN/main.py) has and algorithm 1 has not. The critic's weights, those of batch
+    norm included, are clipped after each of its updates, as in algorithm 1, and once before the first (the
+    code clips before each update, so that its generator sees weights up to one update beyond). The mlp
+    networks start as in the code of Gulrajani et al. 2017. An average of the generator (EMA) is what is
+    sampled. 28x28 starts from 7x7 maps.
+    """
+
+    Config = WGANConfig
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """For 2-D points: plain networks, as in the toy script of Gulrajani et al. 2017, but smaller."""
+        if data.values == "pixels":
+            return {}
+        return {
+            "network": ("mlp", "2-D points have no neighbours to convolve"),
+            "width": (128, "a quarter of that of the WGAN-GP authors' toy script: much faster"),
+            "latent_size": (2, "the data has two dimensions"),
+            "steps": (20_000, "minutes; the toy script has 100,000"),
+            "batch": (256, "that of the toy script; points cost little"),
+        }
+
+    def __init__(self, config: WGANConfig, data: DataSpec) -> None:
+        super().__init__()
+        self.config: WGANConfig = config
+        self.data = data
+        self.view = DiscriminatorView(config, data)
+        self.generator: nn.Module
+        self.critic: nn.Module
+        if config.network == "mlp":
+            hidden = (config.width,) * 3
+            self.generator = PlainGenerator(
+                latent_size=config.latent_size,
+                hidden=hidden,
+                shape=data.shape,
+                bounded=data.values == "pixels",
+            )
+            self.critic = PlainDiscriminator(shape=self.view.shape, hidden=hidden, output_bias=False)
+            initialise_plain(self.generator)
+            initialise_plain(self.critic)
+        else:
+            start, doublings = stages_for("wgan", data)
+            self.generator = DCGANGenerator(
+                latent_size=config.latent_size,
+                channels=data.channels,
+                start=start,
+                doublings=doublings,
+                width=config.width,
+                kernel_size=4,
+            )
+            self.critic = DCGANDiscriminator(
+                channels=self.view.shape[0],
+                start=start,
+                doublings=doublings,
+                width=config.width,
+                kernel_size=4,
+                output_bias=False,
+            )
+        self._clip()
+
+    def _clip(self, *_: object) -> None:
+        """Put every critic parameter back between -clip and clip."""
+        with torch.no_grad():
+            for parameter in self.critic.parameters():
+                parameter.clamp_(-self.config.clip, self.config.clip)
+
+    def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """RMSProp without momentum for each network; the critic's clips after each of its steps."""
+        optimizers: dict[str, torch.optim.Optimizer] = {
+            name: torch.optim.RMSprop(self.get_submodule(name).parameters(), self.config.learning_rate)
+            for name in ("critic", "generator")
+        }
+        optimizers["critic"].register_step_post_hook(self._clip)
+        return optimizers
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """Let the instance noise fall."""
+        self.view.schedule(images_seen)
+
+    def images_per_step(self) -> int:
+        """A batch for each of the critic's updates."""
+        return self.config.batch * self.config.critic_steps
+
+    def draw_latents(self, count: int) -> Tensor:
+        """Latents `[count, latent_size]`."""
+        return torch.randn(count, self.config.latent_size, device=self.device)
+
+    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+        """Images of latents."""
+        return self.generator(latents)
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update the critic on as many fresh batches as it has steps, then the generator against it."""
+        size = self.config.batch
+
+        # Critic: estimate the distance. Real and generated in separate passes because of its batch norm.
+        for k in range(self.config.critic_steps):
+            with torch.no_grad():
+                fakes = self.generator(self.draw_latents(size))
+            real_values = self.critic(self.view(batch.images[k * size : (k + 1) * size]))
+            fake_values = self.critic(self.view(fakes))
+            critic_loss = critic_wasserstein(real_values, fake_values)
+            update("critic", critic_loss)
+            self.view.adapt(real_values - fake_values)  # a critic's values have no zero of their own
+
+        # Generator: shorten it.
+        with frozen(self.critic):
+            loss = generator_wasserstein(self.critic(self.view(self.generator(self.draw_latents(size)))))
+            update("generator", loss)
+        return {
+            "critic_loss": critic_loss.detach(),
+            "generator_loss": loss.detach(),
+            "wasserstein_estimate": -critic_loss.detach(),
+        } | self.view.metrics()

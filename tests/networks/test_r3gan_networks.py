@@ -1,0 +1,67 @@
+"""Architecture E of R3GAN: identity at the start, resampling, sizes, no coupling between samples."""
+
+import pytest
+import torch
+from torch.nn.functional import interpolate
+
+from ganforge.networks.r3gan import R3GANDiscriminator, R3GANGenerator, Resample, ResidualBlock
+
+
+def test_a_block_begins_as_the_identity() -> None:
+    maps = torch.randn(2, 32, 5, 5)
+    assert torch.equal(ResidualBlock(32, 16, 8)(maps), maps)
+
+
+def test_upsampling_interpolates_linearly() -> None:
+    ramp = torch.arange(6.0).repeat(6, 1)[None, None]
+    larger = Resample(1, up=True)(ramp)
+    assert larger.shape == (1, 1, 12, 12)
+    assert torch.allclose(larger[0, 0, 2:10, :11], torch.arange(11.0) / 2)
+
+
+def test_downsampling_keeps_what_is_flat_and_is_the_adjoint_of_upsampling() -> None:
+    flat = Resample(3, up=False)(torch.full((1, 3, 8, 8), 2.0))
+    assert flat.shape == (1, 3, 4, 4)
+    assert torch.allclose(flat[..., 1:, 1:], torch.tensor(2.0))
+    small, large = torch.randn(1, 2, 4, 4), torch.randn(1, 2, 8, 8)
+    left = (Resample(2, up=True)(small) * large).sum()
+    right = 4 * (small * Resample(2, up=False)(large)).sum()
+    assert torch.allclose(left, right, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("start", "doublings", "size"), [(4, 3, 32), (7, 2, 28), (4, 1, 8)])
+def test_sizes(start: int, doublings: int, size: int) -> None:
+    sizes = {"start": start, "doublings": doublings, "width": 16, "group_size": 16, "blocks": 2}
+    images = R3GANGenerator(latent_size=5, channels=3, **sizes)(torch.randn(2, 5))
+    assert images.shape == (2, 3, size, size)
+    discriminator = R3GANDiscriminator(channels=3, **sizes)
+    assert discriminator(images).shape == (2,)
+    num_blocks = sum(isinstance(module, ResidualBlock) for module in discriminator.modules())
+    assert num_blocks == 2 * (doublings + 1)
+
+
+def test_first_outputs_are_of_order_one() -> None:
+    """Inputs of unit variance keep it through all of the depth, at the start."""
+    torch.manual_seed(0)
+    sizes = {"start": 4, "doublings": 3, "width": 64, "group_size": 16, "blocks": 2}
+    images = R3GANGenerator(latent_size=64, channels=3, **sizes)(torch.randn(200, 64))
+    assert 0.3 < float(images.detach().std()) < 1.5
+
+
+def test_samples_are_judged_alone() -> None:
+    torch.manual_seed(0)
+    network = R3GANDiscriminator(channels=1, start=4, doublings=1, width=16, group_size=8, blocks=1)
+    for parameter in network.parameters():
+        with torch.no_grad():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    images = torch.randn(4, 1, 8, 8)
+    alone = torch.cat([network(image[None]) for image in images])
+    assert torch.allclose(network(images), alone, atol=1e-6)
+    assert float(alone.detach().std()) > 0
+
+
+def test_resampling_matches_torch_in_the_middle() -> None:
+    maps = torch.randn(1, 1, 6, 6)
+    ours = Resample(1, up=True)(maps)
+    aligned = interpolate(maps, size=(11, 11), mode="bilinear", align_corners=True)
+    assert torch.allclose(ours[..., :11, :11], aligned, atol=1e-6)

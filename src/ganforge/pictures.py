@@ -126,13 +126,16 @@ def scatter(points: Tensor, reference: Tensor | None = None) -> Image.Image:
     return Image.fromarray(pixels[:, :, :3].copy())
 
 
-def draw(images: Tensor, spec: DataSpec, reference: Tensor | None = None) -> Image.Image:
+def draw(
+    images: Tensor, spec: DataSpec, reference: Tensor | None = None, columns: int | None = None
+) -> Image.Image:
     """The picture of a batch: a grid for pixels, a scatter for points.
 
     `images` `[n, channels, height, width]` as `spec` says; `reference`, of the same kind, lies behind points.
+    `columns` of the grid: near-square by default.
     """
     if spec.values == "pixels":
-        return grid(images)
+        return grid(images, columns)
     return scatter(images.flatten(1), None if reference is None else reference.flatten(1))
 
 

@@ -41,12 +41,18 @@ class TrainOptions(BaseModel):
     sample_every: PositiveInt = Field(500, description="Steps between sample pictures.")
     log_every: PositiveInt = Field(50, description="Steps between lines of metrics.jsonl.")
     keep: PositiveInt = Field(2, description="Newest checkpoints that are kept.")
+    on_nan: Literal["stop", "skip", "rollback"] = Field(
+        "stop",
+        description="What to do about NaN or infinity: stop; skip the updates that have it, which reads "
+        "from the device at every update, and stop after 100 in a row; or rollback to the newest checkpoint "
+        "and go on with other random numbers, at most 3 times from each.",
+    )
 
 
 # What the same run may be continued with; everything else is part of what the run is.
 FREE_TO_CHANGE = ("config.steps", "train.device", "train.compile", "train.checkpoint_every",
                   "train.sample_every",
-                  "train.log_every", "train.keep", "ganforge", "start_from")  # fmt: skip
+                  "train.log_every", "train.keep", "train.on_nan", "ganforge", "start_from")  # fmt: skip
 
 
 class RunConfig(BaseModel):

@@ -1,7 +1,9 @@
 """The one abstraction: `System`, a method of one paper, and `LatentSystem`, one that decodes latents."""
 
 import importlib
+import os
 import pkgutil
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,6 +104,11 @@ class System(nn.Module, ABC):
         """Discriminator logits `[batch]` of `images`, or None where there is no discriminator."""
         return None
 
+    @property
+    def logits_are_log_odds(self) -> bool:
+        """Whether `discriminate` gives the log odds of being real, as logistic losses make them."""
+        return True
+
     def categorise(self, images: Tensor) -> Tensor | None:
         """Class numbers int64 `[batch]` that the system gives `images`, never having seen labels; or None."""
         return None
@@ -161,6 +168,8 @@ def find(name: str) -> type[System]:
     """
     if ":" in name:
         module_name, _, class_name = name.partition(":")
+        if os.getcwd() not in sys.path:  # a console script does not look into the folder it is typed in
+            sys.path.append(os.getcwd())
         try:
             found = getattr(importlib.import_module(module_name), class_name)
         except (ImportError, AttributeError) as error:

@@ -1,7 +1,9 @@
 """A trained run, ready to be sampled: `ganforge.load(path).sample(16, seed=7)`."""
 
+import operator
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -9,15 +11,18 @@ import torch
 from torch import Tensor
 
 from ganforge.checkpoint import Checkpoint, load_newest
-from ganforge.data.batch import Batch
-from ganforge.engine import accelerate
+from ganforge.data.batch import Batch, conditions
+from ganforge.data.decode import printable
+from ganforge.engine import accelerate, sampling
 from ganforge.engine.ema import Average
-from ganforge.engine.sampling import draw
 from ganforge.engine.train import build_system
 from ganforge.errors import UserError
 from ganforge.run import Run
+from ganforge.system import LatentSystem
 
 Weights = Literal["ema", "raw"]
+Label = int | str
+SHOWN_CLASSES = 20
 
 
 class Trained:
@@ -51,28 +56,136 @@ class Trained:
             ) from error
 
     def sample(
-        self, count: int, *, seed: int = 0, weights: Weights = "ema", given: Batch | None = None
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        weights: Weights = "ema",
+        labels: Sequence[Label] | None = None,
+        given: Batch | None = None,
     ) -> Tensor:
-        """`count` samples `[count, channels, height, width]` in [-1, 1] (or points), by the seed."""
+        """`count` samples `[count, channels, height, width]` in [-1, 1] (or points), by the seed.
+
+        `labels` as of `conditions`, or other conditions as `given`; those that are left out the system draws.
+        Raises UserError for labels that it does not know.
+        """
         if count < 1:
             raise UserError(f"count is {count}: expected 1 or more")
+        if labels is not None:
+            if given is not None:
+                raise UserError("labels and given: expected one of them, since given holds labels")
+            given = self.conditions(labels, count)
         return torch.cat(list(self.draw(count, seed=seed, weights=weights, given=given)))
 
     def draw(
         self, count: int, *, seed: int = 0, weights: Weights = "ema", given: Batch | None = None
     ) -> Iterator[Tensor]:
         """The same samples, some at a time, so that many never sit in memory at once."""
+        with self._using(weights):
+            yield from sampling.draw(self.system, count, seed, given)
+
+    def draw_latents(self, count: int, seed: int = 0) -> Tensor:
+        """The latents `[count, ...]` behind the samples of this count and seed.
+
+        Raises UserError where the system decodes no latents.
+        """
+        return sampling.draw_latents(self._latent_system(), count, seed)
+
+    def set_code(self, latents: Tensor, index: int, values: Tensor | float) -> Tensor:
+        """A copy of `latents` whose code number `index` has the value, or each its own of `values` `[count]`.
+
+        Raises UserError where the system has no such code, or a value is out of its range.
+        """
+        return self._latent_system().set_code(latents, index, torch.as_tensor(values).expand(len(latents)))
+
+    def decode(self, latents: Tensor, given: Batch | None = None, weights: Weights = "ema") -> Tensor:
+        """Images in [-1, 1] (or points) of `latents` `[count, ...]`, on the CPU; raises as `draw_latents`."""
+        system = self._latent_system()
+        with self._using(weights):
+            return torch.cat(list(sampling.decode(system, latents, given)))
+
+    def conditions(self, labels: Sequence[Label], count: int | None = None) -> Batch:
+        """Labels as what systems are given: for `count` samples they take turns; left out, one sample each.
+
+        A label is a class number from 0, or a text: the name of a class, or its number where no class has
+        that name. Raises UserError where the system takes no labels, does not know one, or they are too many.
+        """
+        system, names = self.run.config.system, self.run.config.spec.class_names
+        if "labels" not in self.system.conditions:
+            raise UserError(f"{system} takes no labels: leave them out, or sample a run of one that does")
+        numbers = torch.tensor([_class_number(label, names) for label in labels])
+        if not len(numbers):
+            raise UserError(f"no labels were given: expected {known_classes(names)}")
+        count = len(numbers) if count is None else count
+        if count < len(numbers):
+            raise UserError(f"{len(numbers)} labels for {count} samples: expected as many samples or more")
+        return conditions(numbers[torch.arange(count) % len(numbers)])
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
+        """Discriminator logits `[count]` of `images` in [-1, 1]; None where there is no discriminator.
+
+        One that judges images under a condition gives None without it.
+        """
+        device = self.system.device
+        with torch.no_grad():
+            logits = self.system.discriminate(images.to(device), None if given is None else given.to(device))
+        return None if logits is None else logits.float().cpu()
+
+    def categorise(self, images: Tensor, weights: Weights = "ema") -> Tensor | None:
+        """Class numbers `[count]` that the system itself gives `images`, or None; see `System.categorise`."""
+        with self._using(weights), torch.no_grad():
+            numbers = self.system.categorise(images.to(self.system.device))
+        return None if numbers is None else numbers.cpu()
+
+    def measure(self, parts: Iterable[Batch], seed: int = 0, weights: Weights = "ema") -> dict[str, float]:
+        """The means over all images of `parts` of what the system measures; see `System.measure`."""
+        random = sampling.SeededRandom(seed, self.system.device)
+        sums: dict[str, float] = {}
+        count = 0
+        with self._using(weights):
+            for part in parts:
+                with sampling.evaluation_mode(self.system), random.stretch():
+                    values = self.system.measure(part.to(self.system.device))
+                if not values:
+                    return {}
+                count += len(part.images)
+                for name, value in values.items():
+                    sums[name] = sums.get(name, 0.0) + float(value) * len(part.images)
+        return {name: total / count for name, total in sums.items()}
+
+    def _latent_system(self) -> LatentSystem:
+        if not isinstance(self.system, LatentSystem):
+            raise UserError(f"{self.run.config.system} decodes no latents, and so has no codes: draw samples")
+        return self.system
+
+    @contextmanager
+    def _using(self, weights: Weights) -> Iterator[None]:
         if weights == "raw":
-            yield from draw(self.system, count, seed, given)
+            yield
             return
         with self._average.in_place_of_raw(self.system):
-            yield from draw(self.system, count, seed, given)
+            yield
 
-    def discriminate(self, images: Tensor) -> Tensor | None:
-        """Discriminator logits `[count]` of `images` in [-1, 1]; None where there is no discriminator."""
-        with torch.no_grad():
-            logits = self.system.discriminate(images.to(self.system.device))
-        return None if logits is None else logits.float().cpu()
+
+def known_classes(class_names: Sequence[str]) -> str:
+    """The classes that may be asked for, in words."""
+    numbers = f"0 to {len(class_names) - 1}"
+    if list(class_names) == [str(number) for number in range(len(class_names))]:
+        return numbers
+    more = ", ..." if len(class_names) > SHOWN_CLASSES else ""
+    return f"{numbers}, or of {', '.join(map(printable, class_names[:SHOWN_CLASSES]))}{more}"
+
+
+def _class_number(label: Label, class_names: Sequence[str]) -> int:
+    if isinstance(label, str) and label.strip() in class_names:
+        return class_names.index(label.strip())
+    try:
+        number = int(label) if isinstance(label, str) else operator.index(label)
+    except (TypeError, ValueError):
+        number = -1
+    if not 0 <= number < len(class_names):
+        raise UserError(f"no class {printable(str(label))[:80]!r}: expected {known_classes(class_names)}")
+    return number
 
 
 def load(path: str | Path, device: str = "auto") -> Trained:

@@ -39,18 +39,12 @@ def ganforge_steps(dataset: Dataset, precision: str, compiled: str = "off") -> I
     options = TrainOptions(precision=precision, compile=compiled)
     config = make_plan("dcgan", dataset, options, FIELDS, Path("unused")).config
     training = build_training(config, dataset)
-    system = training.system
     batches = Stream(dataset.splits["train"], BATCH, 0).iterate(0)
     update = OptimizerUpdate(training.optimizers, "cpu")
-    system.train()
+    training.system.train()
     while True:
         begun = time.perf_counter()
-        batch = next(batches)
-        system.schedule(training.optimizers, training.images)
-        with accelerate.autocast(training.device, training.precision):
-            training.meter.add(system.train_step(batch, update))
-        training.step += 1
-        training.average.update(BATCH, training.images)
+        training.advance(next(batches), update)
         yield time.perf_counter() - begun
 
 

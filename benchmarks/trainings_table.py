@@ -20,4 +20,14 @@ class Comparison(NamedTuple):
     trainings: tuple[Training, ...]
 
 
-TABLE: dict[str, Comparison] = {}
+TABLE: dict[str, Comparison] = {
+    "toys": Comparison(
+        "2-D mixtures of Gaussians, five seeds: modes, share of high quality, reverse KL of 2,500 samples",
+        "family_toys.json",
+        tuple(
+            Training(f"{data}-{name}", f"train {system} --data {data}")
+            for data in ("ring", "grid")
+            for name, system in (("gan", "gan"), ("gan-pack2", "gan --pack 2"), ("r3gan", "r3gan"))
+        ),
+    ),
+}

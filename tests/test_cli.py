@@ -415,3 +415,12 @@ def test_a_full_disk_in_the_real_command(place: Path) -> None:
     done = run(*words, cwd=place)
     assert done.returncode == 0, done.stderr
     assert [line["step"] for line in metrics_of(place / "full")] == [1, 2, 3, 4]
+
+
+def test_a_dry_run_counts_second_gradients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Two penalties that differentiate a network twice, which torch's own counter refuses."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "r3gan", "--data", "ring", "--width", "8", "--dry-run"]) == 0
+    assert "MFLOP per image and step" in capfd.readouterr().out

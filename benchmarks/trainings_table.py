@@ -20,14 +20,70 @@ class Comparison(NamedTuple):
     trainings: tuple[Training, ...]
 
 
+# Small enough for a processor: narrow networks, one discriminator update in a step.
+_SMALL_SNGAN = "--network convolutional --width 16 --discriminator-width 16 --discriminator-steps 1"
+_SMALL_INFOGAN = "--width 32 --dense-units 256"
+
 TABLE: dict[str, Comparison] = {
     "toys": Comparison(
-        "2-D mixtures of Gaussians, five seeds: modes, share of high quality, reverse KL of 2,500 samples",
+        "2-D mixtures of Gaussians: modes, share of high quality, reverse KL of 2,500 samples",
         "family_toys.json",
         tuple(
-            Training(f"{data}-{name}", f"train {system} --data {data}")
+            Training(f"{data}-{name}", f"train {system} --data {data} --steps 10000")
             for data in ("ring", "grid")
             for name, system in (("gan", "gan"), ("gan-pack2", "gan --pack 2"), ("r3gan", "r3gan"))
         ),
+    ),
+    "stacked": Comparison(
+        "stacked MNIST: modes of 1,000 and KL of 26,000 samples, by the MNIST judge on each channel",
+        "family_stacked.json",
+        (
+            Training("dcgan", "train dcgan --data stacked-mnist --width 32 --steps 12000"),
+            Training("dcgan-pack2", "train dcgan --data stacked-mnist --width 32 --steps 12000 --pack 2"),
+            Training("r3gan", "train r3gan --data stacked-mnist"),
+        ),
+    ),
+    "conditional": Comparison(
+        "labelled MNIST: how often the judge reads the digit that was asked for",
+        "family_conditional.json",
+        (
+            Training("cgan", "train cgan --data mnist --steps 30000"),
+            Training(
+                "sngan",
+                f"train sngan --data mnist --conditional {_SMALL_SNGAN} --steps 4000",
+                singular_values=True,
+            ),
+        ),
+    ),
+    "infogan": Comparison(
+        "InfoGAN on MNIST: the bound on the information of the codes, and the error of codes read as digits",
+        "family_infogan.json",
+        (Training("infogan", f"train infogan --data mnist {_SMALL_INFOGAN} --steps 4000"),),
+    ),
+    "projection": Comparison(
+        "Fashion-MNIST with and without labels, otherwise the same",
+        "family_projection.json",
+        tuple(
+            Training(
+                name,
+                f"train sngan --data fashion-mnist {labels}{_SMALL_SNGAN} --steps 4000",
+                singular_values=True,
+            )
+            for name, labels in (("unconditional", ""), ("conditional", "--conditional "))
+        ),
+    ),
+    "emoji": Comparison(
+        "emoji at 32x32 for equal minutes: KID in the emoji judge's features",
+        "family_emoji.json",
+        (
+            Training("dcgan", "train dcgan --data emoji --size 32 --width 32 --steps 4000"),
+            Training("sngan", f"train sngan --data emoji --size 32 {_SMALL_SNGAN} --steps 4000"),
+            Training("r3gan", "train r3gan --data emoji --size 32 --steps 1200"),
+        ),
+    ),
+    "wgan_gp": Comparison(
+        "WGAN-GP on MNIST with bf16 outside the penalty",
+        "family_wgan_gp.json",
+        (Training("wgan_gp-bf16", "train wgan_gp --data mnist --width 32 --steps 2000 --precision bf16"),),
     ),
 }

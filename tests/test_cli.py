@@ -17,6 +17,7 @@ from PIL import Image
 import ganforge
 from ganforge.cli import main
 from ganforge.data.batch import to_uint8
+from ganforge.systems.r3gan import R3GAN
 
 SMALL = ["--batch", "8", "--latent-size", "4", "--width", "4"]
 
@@ -424,3 +425,20 @@ def test_a_dry_run_counts_second_gradients(
     monkeypatch.chdir(tmp_path)
     assert main(["train", "r3gan", "--data", "ring", "--width", "8", "--dry-run"]) == 0
     assert "MFLOP per image and step" in capfd.readouterr().out
+
+
+def test_suggestions_are_for_the_device_where_a_run_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A run that began on a GPU goes on, on a processor, with the GPU's sizes."""
+    monkeypatch.chdir(tmp_path)
+    ring = ["train", "r3gan", "--data", "ring", "--width", "8", "--steps", "2", "--run", "r"]
+    assert main(ring) == 0
+    config = json.loads((tmp_path / "r/config.json").read_text())
+    assert config["suggested_for"] == "cpu"
+    smaller = {name: (config["config"][name], "as it was") for name in ("batch", "blocks")}
+    monkeypatch.setattr(R3GAN, "suggest", lambda data, device: smaller if device == "cpu" else {})
+    assert main([*ring, "--network", "mlp", "--steps", "3", "--dry-run"]) == 0
+    (tmp_path / "r/config.json").write_text(json.dumps(config | {"suggested_for": "cuda"}))
+    assert main([*ring, "--network", "mlp", "--dry-run"]) == 0
+    assert '"batch": 512' in capfd.readouterr().out

@@ -29,6 +29,31 @@ RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "gan-mnist": ("gan", "mnist", {}),
     "gan-gaussian": ("gan", "gaussian", {}),
     "dcgan-mnist": ("dcgan", "mnist", {"width": 8, "batch": 32}),
+    "lsgan-mnist": ("lsgan", "mnist", {"width": 8, "batch": 32}),
+    "wgan-mnist": ("wgan", "mnist", {"width": 8, "batch": 16}),
+    "wgan_gp-mnist": ("wgan_gp", "mnist", {"width": 8, "batch": 16}),
+    "wgan_gp-ring": ("wgan_gp", "ring", {}),
+    "cgan-mnist": ("cgan", "mnist", {"batch": 32}),
+    "acgan-mnist": ("acgan", "mnist", {"width": 8, "discriminator_width": 4, "batch": 16}),
+    "sngan-mnist": (
+        "sngan",
+        "mnist",
+        {"width": 8, "discriminator_width": 8, "batch": 4, "conditional": True},
+    ),
+    "sngan-cnn-mnist": (
+        "sngan",
+        "mnist",
+        {
+            "network": "convolutional",
+            "width": 8,
+            "discriminator_width": 8,
+            "batch": 8,
+            "loss": "non_saturating",
+        },
+    ),
+    "infogan-mnist": ("infogan", "mnist", {"width": 8, "dense_units": 64, "batch": 32}),
+    "r3gan-mnist": ("r3gan", "mnist", {"width": 16, "batch": 8}),
+    "r3gan-grid": ("r3gan", "grid", {}),
 }
 
 

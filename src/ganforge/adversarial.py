@@ -180,18 +180,30 @@ def schedule_sgd(
                 group["momentum"] = momentum
 
 
-def stages_for(name: str, data: DataSpec) -> tuple[int, int]:
+def fall_linearly(
+    optimizers: dict[str, torch.optim.Optimizer], first_rate: float, images_seen: int, all_images: int
+) -> None:
+    """Set every rate to what is left of `first_rate`, which is 0 when `all_images` have been seen."""
+    left = max(0.0, 1 - images_seen / all_images)
+    for optimizer in optimizers.values():
+        for group in optimizer.param_groups:
+            group["lr"] = first_rate * left
+
+
+def stages_for(name: str, data: DataSpec, *, plain: bool = True) -> tuple[int, int]:
     """Side of the smallest maps and number of doublings, as `stages_of` gives them, of square pictures.
 
-    For systems that have --network mlp too. Raises UserError where `data` is anything else.
+    Raises UserError where `data` is anything else, which names --network mlp where a system has it (`plain`).
     """
     if data.values == "points":
-        raise UserError("convolutional networks need pictures, this data is 2-D points: use --network mlp")
+        instead = "--network mlp" if plain else "`ganforge train gan` for them"
+        raise UserError(f"{name} has convolutions and needs pictures, this data is 2-D points: use {instead}")
     stages = stages_of(data.height) if data.height == data.width else None
     if stages is None:
         raise UserError(
             f"{name} needs square pictures of 8, 16, 32, 64, ... or 14, 28, 56, ... pixels, this data "
-            f"has {data.width}x{data.height}: use --size 64 (or another of these), or --network mlp"
+            f"has {data.width}x{data.height}: use --size 64 (or another of these)"
+            + (", or --network mlp" if plain else "")
         )
     return stages
 

@@ -27,7 +27,7 @@ from ganforge.data.pack import pack
 from ganforge.engine.train import Stopped
 from ganforge.errors import UserError, unknown_name
 from ganforge.evaluate import Score, evaluate
-from ganforge.plan import make_plan, suggested_fields, validated
+from ganforge.plan import default_path, device_to_suggest_for, make_plan, suggested_fields, validated
 from ganforge.printing import print_dry_run, print_finished, print_scores
 from ganforge.recipes import recipes
 from ganforge.run import Run, TrainOptions, find_runs
@@ -119,6 +119,20 @@ def _pack_arguments() -> type:
     return make_dataclass("PackArguments", [("options", options), ("target", target)], frozen=True)
 
 
+def _early_arguments() -> type:
+    """What decides the defaults of all other arguments of `ganforge train`: data, run folder and device."""
+    device = TrainOptions.model_fields["device"]
+    return make_dataclass(
+        "EarlyArguments",
+        [
+            ("data", arguments_of(DataOptions, {})),
+            ("run", Path | None, field(default=None)),
+            ("device", device.annotation, field(default=device.default)),
+        ],
+        frozen=True,
+    )
+
+
 def _train_arguments(name: str, defaults: dict[str, Any]) -> type:
     """Arguments of `ganforge train NAME`: what the run is, the data, the engine, the system."""
 
@@ -174,11 +188,10 @@ def _train_run(arguments: Sequence[str]) -> Run | None:
     kind, program = system.find(name), f"ganforge train {name}"
     dataset, defaults = None, {}
     if any(word == "--data" or word.startswith("--data=") for word in rest):
-        asked = parse_known(
-            arguments_of(DataOptions, {}), [w for w in rest if w not in ("-h", "--help")], program
-        )
-        dataset = open_dataset(validated(DataOptions, values_of(asked)))
-        defaults = suggested_fields(name, dataset.spec)
+        asked = parse_known(_early_arguments(), [w for w in rest if w not in ("-h", "--help")], program)
+        dataset = open_dataset(validated(DataOptions, values_of(asked.data)))
+        path = asked.run or default_path(name, dataset.options)
+        defaults = suggested_fields(name, dataset.spec, device_to_suggest_for(asked.device, path))
     summary = (kind.__doc__ or "").strip().partition("\n")[0]
     given = parse(_train_arguments(name, defaults), rest, program, summary)
     assert dataset is not None  # tyro has refused arguments without --data

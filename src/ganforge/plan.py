@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -41,10 +41,16 @@ def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
         raise UserError(f"{option}{message[0].lower()}{message[1:]}{came}") from error
 
 
-def suggested_fields(system: str, spec: DataSpec, device: str = "auto") -> dict[str, Any]:
+def suggested_fields(system: str, spec: DataSpec, device: str) -> dict[str, Any]:
     """Values of the system's config that this data, on this device, suggests."""
-    suggested = find(system).suggest(spec, choose_device(device).type)
-    return {name: value for name, (value, _) in suggested.items()}
+    return {name: value for name, (value, _) in find(system).suggest(spec, device).items()}
+
+
+def device_to_suggest_for(asked: str, path: Path) -> Literal["cpu", "cuda"]:
+    """The kind of device that suggestions are for: where the run in `path` began, else the one asked for."""
+    if (path / "config.json").is_file():
+        return Run.open(path).config.suggested_for
+    return "cuda" if choose_device(asked).type == "cuda" else "cpu"
 
 
 def make_plan(
@@ -61,8 +67,10 @@ def make_plan(
     """
     kind = find(system)
     check_needs(kind, system, dataset.spec)
+    path = run or default_path(system, dataset.options)
+    device = device_to_suggest_for(train_options.device, path)
     system_config: SystemConfig = validated(
-        kind.Config, {**suggested_fields(system, dataset.spec, train_options.device), **fields}
+        kind.Config, {**suggested_fields(system, dataset.spec, device), **fields}
     )
     config = RunConfig(
         ganforge=__version__,
@@ -72,9 +80,10 @@ def make_plan(
         config=system_config.model_dump(mode="json"),
         spec=dataset.spec,
         fingerprint=dataset.fingerprint,
+        suggested_for=device,
         start_from=start_from,
     )
-    return Plan(config, dataset, run or default_path(system, dataset.options))
+    return Plan(config, dataset, path)
 
 
 def default_path(system: str, data: DataOptions) -> Path:
@@ -86,8 +95,8 @@ def default_path(system: str, data: DataOptions) -> Path:
 def reasons(plan: Plan) -> dict[str, str]:
     """Why fields that the data suggested have the value they have: `field` -> "value: reason"."""
     found = {}
-    device = choose_device(plan.config.train.device).type
-    for name, (value, why) in find(plan.config.system).suggest(plan.config.spec, device).items():
+    suggestions = find(plan.config.system).suggest(plan.config.spec, plan.config.suggested_for)
+    for name, (value, why) in suggestions.items():
         asked = plan.config.config[name]
         if (list(value) if isinstance(value, tuple) else value) == asked:
             found[name] = f"{asked}: {why}"

@@ -67,6 +67,7 @@ class RunConfig(BaseModel):
     config: dict[str, Any]
     spec: DataSpec
     fingerprint: str
+    suggested_for: Literal["cpu", "cuda"] = "cpu"  # where it began: suggestions stay those of this device
     start_from: str | None = None
 
 

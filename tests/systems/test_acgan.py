@@ -187,8 +187,8 @@ def test_options_reach_the_discriminator() -> None:
             {"channels": 2, "height": 1, "width": 1, "values": "points"},
             "this data is 2-D points: use `ganforge",
         ),
-        ({"height": 30, "width": 30}, "this data has 30x30: use --size 32"),
-        ({"height": 16, "width": 32}, "this data has 32x16: use --size 32"),
+        ({"height": 30, "width": 30}, "this data has 30x30: use --size 64"),
+        ({"height": 16, "width": 32}, "this data has 32x16: use --size 64"),
     ],
 )
 def test_other_data_is_refused_in_one_line(changes: dict[str, Any], said: str) -> None:

@@ -92,6 +92,9 @@ def test_schedule() -> None:
         assert float(system.gamma) == pytest.approx(0.2 + share * 1.8)
     assert float(build().gamma) == pytest.approx(0.05)
     assert "gamma" in system.state_dict()
+    whole = build(burn_in_images=None, steps=100, batch=10)
+    whole.schedule(optimizers := whole.build_optimizers(), 500)
+    assert optimizers["generator"].param_groups[0]["lr"] == pytest.approx(1.25e-4)
 
 
 def test_decoding_is_clamped_and_training_is_not() -> None:
@@ -135,11 +138,12 @@ def test_presets(size: int) -> None:
     """What is suggested follows the resolution, the number of pictures and the device."""
     data = DataSpec(channels=3, height=size, width=size, num_images=500)
     few, many = (R3GAN.suggest(data.model_copy(update={"num_images": n})) for n in (500, 50_000))
-    assert few["gamma"][0] == pytest.approx(0.5 * (size / 32) ** 2)
+    assert few["gamma"][0] == pytest.approx(4 * (size / 32) ** 2)
     assert "augment" in few
     assert "augment" not in many
     gpu = R3GAN.suggest(data, "cuda")
+    assert gpu["gamma"][0] == pytest.approx(0.5 * (size / 32) ** 2)
     assert gpu["width"][0] > few["width"][0]
     assert gpu["batch"][0] > few["batch"][0]
-    assert few["burn_in_images"][0] == few["batch"][0] * few["steps"][0]
+    assert few["burn_in_images"][0] is None
     R3GANConfig.model_validate({name: value for name, (value, _) in gpu.items()})

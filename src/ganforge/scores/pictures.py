@@ -51,7 +51,7 @@ def judge_features(judge: Judge, samples: Tensor, dataset: Dataset, protocol: Pr
         )
     ]
     if why_no_fid:
-        return scores
+        return [*_fid_to_training(judge, fake, dataset, protocol), *scores]
     every = {"real": real, "fake": fake, "train": other_real}
     moments = {name: Moments.of(features) for name, features in every.items()}
     without_labels = {name: text for name, text in protocol.items() if name != "labels"}
@@ -65,6 +65,22 @@ def judge_features(judge: Judge, samples: Tensor, dataset: Dataset, protocol: Pr
             note="the floor: two sets of real pictures",
         ),
         *scores,
+    ]
+
+
+def _fid_to_training(judge: Judge, fake: Tensor, dataset: Dataset, protocol: Protocol) -> list[Score]:
+    """FID against all training pictures, as most papers have it, where held-out ones are too few."""
+    train = dataset.splits["train"]
+    if min(len(fake), len(train)) < SMALLEST_FID_COUNT:
+        return []
+    real = _features(judge, stored_parts(train))
+    return [
+        Score(
+            name="fid_to_training",
+            value=frechet_distance(Moments.of(real), Moments.of(fake)),
+            protocol=protocol | {"reference": f"{dataset.options.data} train, {len(real)} pictures"},
+            note="held-out pictures are too few; copies of the training pictures score 0",
+        )
     ]
 
 

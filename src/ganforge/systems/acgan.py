@@ -7,12 +7,17 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
-from ganforge.adversarial import DiscriminatorView, LogisticConfig, adams, labels_of, num_classes_of
+from ganforge.adversarial import (
+    DiscriminatorView,
+    LogisticConfig,
+    adams,
+    labels_of,
+    num_classes_of,
+    stages_for,
+)
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.errors import UserError
 from ganforge.losses import adversarial_metrics, discriminator_logistic, generator_loss
 from ganforge.networks.acgan import ACGANDiscriminator, ACGANGenerator
-from ganforge.networks.dcgan import stages_of
 from ganforge.system import LatentSystem, Update, frozen
 
 
@@ -68,13 +73,7 @@ class ACGAN(LatentSystem):
         self.config: ACGANConfig = config
         self.data = data
         self.num_classes = num_classes_of("acgan", data)
-        stages = stages_of(data.height) if data.height == data.width else None
-        if stages is None:
-            raise UserError(
-                f"acgan needs square pictures of 8, 16, 32, 64, ... or 14, 28, 56, ... pixels, this data "
-                f"has {data.width}x{data.height}: use --size 32 (or another of these)"
-            )
-        start, doublings = stages
+        start, doublings = stages_for("acgan", data, plain=False)
         self.view = DiscriminatorView(config, data)
         self.generator = ACGANGenerator(
             latent_size=config.latent_size,

@@ -9,11 +9,10 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from torch import Tensor
 from torch.nn.functional import log_softmax, one_hot
 
-from ganforge.adversarial import DiscriminatorView, LogisticConfig
+from ganforge.adversarial import DiscriminatorView, LogisticConfig, stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.losses import adversarial_metrics, discriminator_logistic, generator_loss
-from ganforge.networks.dcgan import stages_of
 from ganforge.networks.infogan import InfoGANDiscriminator, InfoGANGenerator, InfoGANRecogniser
 from ganforge.system import LatentSystem, Update, frozen
 
@@ -98,22 +97,13 @@ class InfoGAN(LatentSystem):
         self.config: InfoGANConfig = config
         self.data = data
         self.view = DiscriminatorView(config, data)
-        if data.values == "points":
-            raise UserError(
-                "infogan needs pictures, this data is 2-D points: use `ganforge train gan` or --data mnist"
-            )
-        stages = stages_of(data.height) if data.height == data.width else None
-        if stages is None:
-            raise UserError(
-                f"infogan needs square pictures of 8, 16, 32, 64, ... or 14, 28, 56, ... pixels, this data "
-                f"has {data.width}x{data.height}: use --size 28 (or another of these)"
-            )
+        start, doublings = stages_for("infogan", data, plain=False)
         self.num_continuous = config.uniform_codes + config.gaussian_codes
         num_categories = sum(config.categorical_codes)
         sizes = {
             "channels": data.channels,
-            "start": stages[0],
-            "doublings": stages[1],
+            "start": start,
+            "doublings": doublings,
             "width": config.width,
             "dense_units": config.dense_units,
         }

@@ -131,11 +131,6 @@ class LSGAN(LatentSystem):
         """Images of latents."""
         return self.generator(latents)
 
-    @property
-    def logits_are_log_odds(self) -> bool:
-        """No: they aim at the targets of the squares."""
-        return False
-
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:
         """Logits of being real: the best output is a + (b - a) p_data / (p_data + p_g) (section 3)."""
         outputs = self.view.logits(self.discriminator, images).float()

@@ -7,16 +7,22 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ganforge.adversarial import AdversarialConfig, DiscriminatorView, adams, labels_of, num_classes_of
+from ganforge.adversarial import (
+    AdversarialConfig,
+    DiscriminatorView,
+    adams,
+    fall_linearly,
+    labels_of,
+    num_classes_of,
+    stages_for,
+)
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.errors import UserError
 from ganforge.losses import (
     discriminator_hinge,
     discriminator_logistic,
     generator_loss,
     generator_wasserstein,
 )
-from ganforge.networks.dcgan import stages_of
 from ganforge.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from ganforge.networks.sngan import SNGANDiscriminator, SNGANGenerator
 from ganforge.system import LatentSystem, Update, frozen
@@ -86,18 +92,9 @@ class SNGAN(LatentSystem):
         self.config: SNGANConfig = config
         self.data = data
         self.view = DiscriminatorView(config, data)
-        if data.values == "points":
-            raise UserError(
-                "sngan needs pictures, this data is 2-D points: use `ganforge train gan` or --data mnist"
-            )
-        stages = stages_of(data.height) if data.height == data.width else None
-        if stages is None:
-            raise UserError(
-                f"sngan needs square pictures of 8, 16, 32, 64, ... or 14, 28, 56, ... pixels, this data "
-                f"has {data.width}x{data.height}: use --size 64 (or another of these)"
-            )
+        start, doublings = stages_for("sngan", data, plain=False)
         num_classes = num_classes_of("sngan --conditional", data) if config.conditional else 0
-        sizes = {"start": stages[0], "doublings": stages[1], "num_classes": num_classes}
+        sizes = {"start": start, "doublings": doublings, "num_classes": num_classes}
         latent_size, spectral = config.latent_size, config.spectral
         channels, shown = data.channels, self.view.shape[0]
         self.generator: nn.Module
@@ -130,10 +127,8 @@ class SNGAN(LatentSystem):
         """Let the instance noise fall, and the rates linearly to 0."""
         self.view.schedule(images_seen)
         if self.config.learning_rate_decay == "linear":
-            left = max(0.0, 1 - images_seen / (self.config.steps * self.images_per_step()))
-            for optimizer in optimizers.values():
-                for group in optimizer.param_groups:
-                    group["lr"] = self.config.learning_rate * left
+            all_images = self.config.steps * self.images_per_step()
+            fall_linearly(optimizers, self.config.learning_rate, images_seen, all_images)
 
     def images_per_step(self) -> int:
         """A batch for each of the discriminator's updates."""

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ganforge.adversarial import AdversarialConfig, DiscriminatorView, adams, stages_for
+from ganforge.adversarial import AdversarialConfig, DiscriminatorView, adams, fall_linearly, stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.losses import critic_wasserstein, generator_wasserstein, gradient_penalty
 from ganforge.networks.mlp import PlainDiscriminator, PlainGenerator
@@ -128,10 +128,8 @@ class WGANGP(LatentSystem):
         """Let the instance noise fall and, where that is asked for, the rates."""
         self.view.schedule(images_seen)
         if self.config.learning_rate_decay == "linear":
-            left = max(0.0, 1 - images_seen / (self.config.steps * self.images_per_step()))
-            for optimizer in optimizers.values():
-                for group in optimizer.param_groups:
-                    group["lr"] = self.config.learning_rate * left
+            all_images = self.config.steps * self.images_per_step()
+            fall_linearly(optimizers, self.config.learning_rate, images_seen, all_images)
 
     def images_per_step(self) -> int:
         """A batch for each of the critic's updates."""

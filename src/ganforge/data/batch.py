@@ -54,7 +54,7 @@ class DataSpec(BaseModel):
     """The interface that a data set declares and that networks are built for; saved in the run.
 
     `values` says what one element is: "pixels" lie in [-1, 1]; "points" are 2-D coordinates, unbounded,
-    with the shape `2x1x1`. `num_images` counts the training split.
+    with the shape `2x1x1`. `binary` pixels are -1 or 1. `num_images` counts the training split.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +64,7 @@ class DataSpec(BaseModel):
     width: PositiveInt
     num_images: PositiveInt
     values: Literal["pixels", "points"] = "pixels"
+    binary: bool = False
     class_names: tuple[str, ...] = ()
     caption_alphabet: str = ""
     caption_length: int = 0

@@ -15,6 +15,7 @@ from torch import Tensor
 from ganforge.data import toys
 from ganforge.data.arrays import Arrays
 from ganforge.data.batch import DataSpec
+from ganforge.data.binarise import binarised_once
 from ganforge.data.catalogue import Pictures, Points, available, locate
 from ganforge.data.decode import (
     Header,
@@ -94,8 +95,8 @@ def source_fingerprint(options: DataOptions) -> str:
 
 
 def _open_points(origin: Points, options: DataOptions) -> Dataset:
-    for name in ("size", "flip", "dequantise"):
-        if getattr(options, name):
+    for name in ("size", "flip", "dequantise", "binarise"):
+        if getattr(options, name) not in (None, False, "none"):
             raise UserError(f"--{name} is for pictures, but {origin.name} holds 2-D points: leave it out")
     splits = {split: in_memory(*toys.draw(origin.name, split)) for split in ("train", "test")}
     labels = splits["train"].labels
@@ -305,6 +306,8 @@ def _finish(
             f"{', '.join(splits) or 'unreadable ones'}: "
             "expected a split called train"
         )
+    if options.binarise != "none":
+        splits = _binarise(splits, options)
     channels, height, width = splits["train"].shape
     spec = DataSpec.model_validate(
         {
@@ -313,10 +316,20 @@ def _finish(
             "width": width,
             "num_images": len(splits["train"]),
             "values": values,
+            "binary": options.binarise != "none",
             "class_names": class_names,
         }
     )
     return Dataset(options, spec, splits, fingerprint, tuple((skipped or {}).items()), mixture)
+
+
+def _binarise(splits: Mapping[str, Images], options: DataOptions) -> Mapping[str, Images]:
+    """Held-out splits are drawn once whatever is asked for, so that a score is one of fixed pictures."""
+    if options.dequantise:
+        raise UserError("--dequantise would blur what --binarise makes black or white: leave one of them out")
+    kept = {"train"} if options.binarise == "dynamic" else set()
+    once = {split: binarised_once(images, options.data) for split, images in splits.items()}
+    return {split: splits[split] if split in kept else images for split, images in once.items()}
 
 
 def _hash_arrays(splits: Mapping[str, Images], class_names: tuple[str, ...]) -> str:

@@ -40,6 +40,11 @@ class DataOptions(BaseModel):
     flip: bool = Field(
         False, description="Mirror pictures left to right at random, drawn anew in each epoch."
     )
+    binarise: Literal["none", "static", "dynamic"] = Field(
+        "none",
+        description="Make grey pixels black or white, white with the probability of their brightness: "
+        "static, drawn once; dynamic, drawn anew each time a training picture is shown.",
+    )
     dequantise: bool = Field(
         False, description="Add uniform noise of one grey level, so that pixels are continuous (WGAN-GP)."
     )

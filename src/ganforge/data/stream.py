@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from ganforge.data.batch import Batch, to_float
+from ganforge.data.binarise import binarise
 from ganforge.data.images import Images
 from ganforge.errors import UserError
 
 # Which random numbers a generator is for; in the highest word of Philox's counter, so that they never
 # overlap.
-_ORDER, _FLIPS, _NOISE = range(3)
+_ORDER, _FLIPS, _NOISE, _BINARY = range(4)
 
 
 def _random(seed: int, number: int, purpose: int) -> np.random.Generator:
@@ -32,7 +33,7 @@ class Stream:
     Every batch is a function of `seed` and its position alone, so a run resumes exactly, whatever was read
     before and however many threads decode. Batches run across the ends of epochs. `flip` mirrors each picture
     with probability 1/2; `dequantise` spreads each grey level over its bin (WGAN-GP): 2 (byte + U(0, 1)) /
-    256 - 1.
+    256 - 1; `binarise` makes each pixel black or white, white with the probability of its brightness.
 
     Raises `ValueError` for a batch size or seed below their range, `UserError` for pixel options with points.
     """
@@ -44,6 +45,7 @@ class Stream:
         seed: int,
         flip: bool = False,
         dequantise: bool = False,
+        binarise: bool = False,
         values: Literal["pixels", "points"] = "pixels",
     ):
         if batch_size < 1 or len(images) < 1:
@@ -61,6 +63,7 @@ class Stream:
         self.seed = seed
         self.flip = flip
         self.dequantise = dequantise
+        self.binarise = binarise
         self.values = values
         # Two, because a batch at the end of an epoch needs that one and the next.
         self._epoch = lru_cache(maxsize=2)(self._draw_epoch)
@@ -106,6 +109,8 @@ class Stream:
         )
 
     def _to_values(self, pictures: Tensor, position: int) -> Tensor:
+        if self.binarise:
+            return to_float(binarise(pictures, _random(self.seed, position, _BINARY)))
         if not self.dequantise:
             return to_float(pictures)
         random = _random(self.seed, position, _NOISE).random(tuple(pictures.shape), dtype=np.float32)

@@ -126,6 +126,7 @@ def build_stream(config: RunConfig, dataset: Dataset, images_per_step: int) -> S
         config.train.seed,
         flip=config.data.flip,
         dequantise=config.data.dequantise,
+        binarise=config.data.binarise == "dynamic",
         values=config.spec.values,
     )
 

@@ -1,0 +1,38 @@
+"""Binary pictures: every pixel black or white, white with the probability that its brightness says."""
+
+import hashlib
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganforge.data.images import Images, in_memory
+from ganforge.errors import UserError
+
+_CHUNK = 4096
+
+
+def binarise(pixels: Tensor, random: np.random.Generator) -> Tensor:
+    """`pixels` uint8 as 0 and 255, 255 with the probability of byte / 255 (Salakhutdinov and Murray 2008)."""
+    drawn = torch.from_numpy(random.random(tuple(pixels.shape), dtype=np.float32))
+    return (drawn * 255 < pixels).to(torch.uint8) * 255
+
+
+def binarised_once(images: Images, data: str) -> Images:
+    """The split `images` with every picture drawn once, by a seed that is the SHA-256 of its own pixels.
+
+    So the binary set is a function of the pictures alone: the same for every run, seed and machine. It is not
+    the one of Larochelle and Murray (2011), whose draws are no function of anything but their file. Raises
+    UserError where the pictures are read from disk one by one, or have colours.
+    """
+    if images.shape[0] != 1:
+        raise UserError(f"--binarise is for grey pictures, {data} has colours: add --channels grey")
+    if images.pixels is None:
+        raise UserError(
+            f"--binarise needs pictures that fit into memory, {data} does not: use a smaller --size"
+        )
+    digest = hashlib.sha256(images.pixels.contiguous().numpy().data.cast("B")).digest()
+    random = np.random.default_rng(list(digest))
+    parts = [binarise(part, random) for part in images.pixels.split(_CHUNK)]
+    names = [images.name(row) for row in range(len(images))]
+    return in_memory(torch.cat(parts), images.labels, images.captions, names)

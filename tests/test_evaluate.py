@@ -18,6 +18,7 @@ from ganforge.data import toys
 from ganforge.data.batch import Batch, as_images
 from ganforge.data.catalogue import locate
 from ganforge.data.datasets import Dataset, open_dataset
+from ganforge.data.images import in_memory
 from ganforge.data.options import DataOptions
 from ganforge.data.stacked import stack_digits
 from ganforge.errors import UserError
@@ -95,6 +96,20 @@ def test_fid_needs_more_than_a_covariance_of_full_rank(pictures: Path, mnist: Da
     """150 samples in 128 dimensions have one, and a distance biased by so much that it is not told."""
     assert SMALLEST_FID_COUNT == 2_048
     assert "fid" not in by_name(judge(load(pictures), mnist, num_samples=150))
+
+
+def test_few_held_out_pictures_leave_fid_to_the_training_ones(
+    pictures: Path, mnist: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = torch.arange(SMALLEST_FID_COUNT)
+    train = mnist.splits["train"].read(rows)
+    splits = {"train": in_memory(train), "test": in_memory(mnist.splits["test"].read(rows[:100]))}
+    trained = load(pictures)
+    give(trained, as_images(train), monkeypatch)
+    scores = by_name(judge(trained, replace(mnist, splits=splits), num_samples=len(rows)))
+    assert "fid" not in scores
+    assert scores["fid_to_training"].value == pytest.approx(0, abs=1e-3)
+    assert scores["fid_to_training"].protocol["reference"] == "mnist train, 2048 pictures"
 
 
 @pytest.mark.parametrize("count", [-1, 0, 1])

@@ -101,7 +101,7 @@ def main() -> None:
     for seed in given.seeds:
         for training in comparison.trainings:
             if given.only is None or training.name in given.only:
-                row = measure(training, seed, given.runs)
+                row = measure(training, seed, given.runs / given.comparison)
                 keep(comparison, row)
                 print(json.dumps(row), flush=True)
 

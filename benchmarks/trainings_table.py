@@ -47,10 +47,10 @@ TABLE: dict[str, Comparison] = {
         "labelled MNIST: how often the judge reads the digit that was asked for",
         "family_conditional.json",
         (
-            Training("cgan", "train cgan --data mnist --steps 30000"),
+            Training("cgan", "train cgan --data mnist --steps 25000"),
             Training(
                 "sngan",
-                f"train sngan --data mnist --conditional {_SMALL_SNGAN} --steps 4000",
+                f"train sngan --data mnist --conditional {_SMALL_SNGAN} --steps 3000",
                 singular_values=True,
             ),
         ),
@@ -58,7 +58,7 @@ TABLE: dict[str, Comparison] = {
     "infogan": Comparison(
         "InfoGAN on MNIST: the bound on the information of the codes, and the error of codes read as digits",
         "family_infogan.json",
-        (Training("infogan", f"train infogan --data mnist {_SMALL_INFOGAN} --steps 4000"),),
+        (Training("infogan", f"train infogan --data mnist {_SMALL_INFOGAN} --steps 3000"),),
     ),
     "projection": Comparison(
         "Fashion-MNIST with and without labels, otherwise the same",
@@ -66,7 +66,7 @@ TABLE: dict[str, Comparison] = {
         tuple(
             Training(
                 name,
-                f"train sngan --data fashion-mnist {labels}{_SMALL_SNGAN} --steps 4000",
+                f"train sngan --data fashion-mnist {labels}{_SMALL_SNGAN} --steps 3000",
                 singular_values=True,
             )
             for name, labels in (("unconditional", ""), ("conditional", "--conditional "))
@@ -76,9 +76,9 @@ TABLE: dict[str, Comparison] = {
         "emoji at 32x32 for equal minutes: KID in the emoji judge's features",
         "family_emoji.json",
         (
-            Training("dcgan", "train dcgan --data emoji --size 32 --width 32 --steps 4000"),
-            Training("sngan", f"train sngan --data emoji --size 32 {_SMALL_SNGAN} --steps 4000"),
-            Training("r3gan", "train r3gan --data emoji --size 32 --steps 1200"),
+            Training("dcgan", "train dcgan --data emoji --size 32 --width 32 --steps 3000"),
+            Training("sngan", f"train sngan --data emoji --size 32 {_SMALL_SNGAN} --steps 3000"),
+            Training("r3gan", "train r3gan --data emoji --size 32 --steps 900"),
         ),
     ),
     "wgan_gp": Comparison(

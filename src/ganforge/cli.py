@@ -19,6 +19,14 @@ import ganforge
 from ganforge import system
 from ganforge.api import carry_out
 from ganforge.arguments import arguments_of, parse, parse_known, print_completion, values_of
+from ganforge.cli_uses import (
+    FeaturesArguments,
+    OutliersArguments,
+    ProbeArguments,
+    run_features,
+    run_outliers,
+    run_probe,
+)
 from ganforge.data import check as data_check
 from ganforge.data.datasets import available as available_data
 from ganforge.data.datasets import open_dataset
@@ -41,6 +49,9 @@ USAGE = """usage: ganforge VERB ...
   train SYSTEM --data DATA   train, or go on with a run: the same command resumes
   sample RUN                 draw samples to a PNG, a folder of PNGs or an .npz
   evaluate RUN               scores with their protocol, and the report remade
+  features RUN --out F.npz   what a run makes of pictures, for classifiers
+  probe F.npz                a linear classifier on such features
+  outliers RUN --data D      how well a run tells other data from its own
   data check PATH            what is in a data set and what would go wrong
   data pack PATH OUT.zip     resize a data set into one indexed zip
   list systems|data|runs|recipes
@@ -309,6 +320,9 @@ def _completion(arguments: Sequence[str]) -> int:
         "sample": SampleArguments,
         "evaluate": EvaluateArguments,
         "data": {"check": _check_arguments(), "pack": _pack_arguments()},
+        "features": FeaturesArguments,
+        "probe": ProbeArguments,
+        "outliers": OutliersArguments,
         "list": ListArguments,
     }
     print_completion(verbs, arguments[0])
@@ -320,6 +334,9 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "sample": _sample,
     "evaluate": _evaluate,
     "data": _data,
+    "features": run_features,
+    "probe": run_probe,
+    "outliers": run_outliers,
     "list": _list,
     "demo": _demo,
     "completion": _completion,

@@ -109,6 +109,15 @@ class System(nn.Module, ABC):
         """Whether `discriminate` gives the log odds of being real, as logistic losses make them."""
         return True
 
+    def features(self, images: Tensor) -> Tensor | None:
+        """Features `[batch, n]` of `images` that a linear classifier can use, or None."""
+        return None
+
+    def outlier_scores(self, batch: Batch) -> dict[str, Tensor]:
+        """Numbers `[batch]`, by name, that are larger the less an image is like the data to this system."""
+        logits = self.discriminate(batch.images, batch)
+        return {} if logits is None else {"discriminator": -logits}
+
     def categorise(self, images: Tensor) -> Tensor | None:
         """Class numbers int64 `[batch]` that the system gives `images`, never having seen labels; or None."""
         return None

@@ -131,6 +131,31 @@ class Trained:
             logits = self.system.discriminate(images.to(device), None if given is None else given.to(device))
         return None if logits is None else logits.float().cpu()
 
+    def features(self, images: Tensor, weights: Weights = "ema") -> Tensor:
+        """Features `[count, n]` of `images` in [-1, 1]; raises UserError where the system has none."""
+        with self._using(weights), torch.no_grad():
+            found = self.system.features(images.to(self.system.device))
+        if found is None:
+            raise UserError(
+                f"this run of {self.run.config.system} has no features: use one of dcgan with convolutions, "
+                "or of vae"
+            )
+        return found.float().cpu()
+
+    def outlier_scores(
+        self, parts: Iterable[Batch], seed: int = 0, weights: Weights = "ema"
+    ) -> dict[str, Tensor]:
+        """Of all images of `parts`, numbers `[count]` by name; see `System.outlier_scores`."""
+        random = sampling.SeededRandom(seed, self.system.device)
+        found: dict[str, list[Tensor]] = {}
+        with self._using(weights), torch.no_grad():
+            for part in parts:
+                with sampling.evaluation_mode(self.system), random.stretch():
+                    values = self.system.outlier_scores(part.to(self.system.device))
+                for name, numbers in values.items():
+                    found.setdefault(name, []).append(numbers.float().cpu())
+        return {name: torch.cat(numbers) for name, numbers in found.items()}
+
     def categorise(self, images: Tensor, weights: Weights = "ema") -> Tensor | None:
         """Class numbers `[count]` that the system itself gives `images`, or None; see `System.categorise`."""
         with self._using(weights), torch.no_grad():

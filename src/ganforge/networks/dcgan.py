@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_max_pool2d
 
 from ganforge.layers import initialise_normal
 
@@ -103,3 +104,15 @@ class DCGANDiscriminator(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits."""
         return self.head(self.layers(images).flatten(1)).squeeze(1)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The maps after every activation, max-pooled to 4x4, one after the other: `[batch, n]`.
+
+        Radford et al. 2015, section 5.1.
+        """
+        maps = []
+        for layer in self.layers:
+            images = layer(images)
+            if isinstance(layer, nn.LeakyReLU):
+                maps.append(adaptive_max_pool2d(images, 4).flatten(1))
+        return torch.cat(maps, 1)

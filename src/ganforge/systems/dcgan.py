@@ -129,6 +129,12 @@ class DCGAN(LatentSystem):
         """Logits."""
         return self.view.logits(self.discriminator, images)
 
+    def features(self, images: Tensor) -> Tensor | None:
+        """Pooled maps of the discriminator; None of plain layers, and of one that sees packs."""
+        if not isinstance(self.discriminator, DCGANDiscriminator) or self.config.pack > 1:
+            return None
+        return self.discriminator.features(images)
+
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator, then the generator against it with the same fakes."""
         fakes = self.generator(self.draw_latents(len(batch.images)))

@@ -137,6 +137,12 @@ class LSGAN(LatentSystem):
         fake_target, real_target = self.config.fake_target, self.config.real_target
         return torch.logit((outputs - fake_target) / (real_target - fake_target), eps=1e-6)
 
+    def features(self, images: Tensor) -> Tensor | None:
+        """Pooled maps of the discriminator; None of plain layers, and of one that sees packs."""
+        if not isinstance(self.discriminator, DCGANDiscriminator) or self.config.pack > 1:
+            return None
+        return self.discriminator.features(images)
+
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator, then the generator against it with the same fakes."""
         config = self.config

@@ -131,6 +131,12 @@ class WGAN(LatentSystem):
         """Images of latents."""
         return self.generator(latents)
 
+    def features(self, images: Tensor) -> Tensor | None:
+        """Pooled maps of the critic; None of plain layers, and of one that sees packs."""
+        if not isinstance(self.critic, DCGANDiscriminator) or self.config.pack > 1:
+            return None
+        return self.critic.features(images)
+
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the critic on as many fresh batches as it has steps, then the generator against it."""
         size = self.config.batch

@@ -1,0 +1,118 @@
+"""The verbs that use a trained run for something else than samples: features, probe, outliers."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from torch import Tensor
+
+from ganforge.arguments import parse
+from ganforge.data.datasets import open_dataset
+from ganforge.data.options import DataOptions
+from ganforge.errors import UserError
+from ganforge.plan import validated
+from ganforge.printing import print_scores
+from ganforge.trained import Weights, load
+from ganforge.uses.data import open_like
+from ganforge.uses.features import pixels, write_features
+from ganforge.uses.outliers import outliers
+from ganforge.uses.probe import probe
+
+_WEIGHTS = tyro.conf.arg(help="The averaged networks, or those being trained.")
+
+
+@dataclass(frozen=True)
+class FeaturesArguments:
+    """Write what a run makes of pictures, for classifiers."""
+
+    run: tyro.conf.Positional[
+        Annotated[str, tyro.conf.arg(help="A run folder; or the word pixels, for the pixels themselves.")]
+    ]
+    out: Annotated[Path, tyro.conf.arg(help="The .npz to write.")]
+    data: Annotated[str | None, tyro.conf.arg(help="Which data; left out: the run's own.")] = None
+    count: Annotated[int | None, tyro.conf.arg(help="Pictures of each split; left out: all.")] = None
+    weights: Annotated[Weights, _WEIGHTS] = "ema"
+
+
+@dataclass(frozen=True)
+class ProbeArguments:
+    """Classify stored features with a linear support vector machine."""
+
+    features: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="An .npz of `ganforge features`.")]]
+    labels: Annotated[
+        int | None, tyro.conf.arg(help="Training labels, as many of each class; left out: all.")
+    ] = None
+    draws: Annotated[int, tyro.conf.arg(help="How often they are drawn.")] = 10
+    seed: Annotated[int, tyro.conf.arg(help="Seed of the draws.")] = 0
+    json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of words.")] = False
+
+
+@dataclass(frozen=True)
+class OutliersArguments:
+    """How well a run tells other data from its own."""
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="A run folder.")]]
+    data: Annotated[str, tyro.conf.arg(help="The other data.")]
+    count: Annotated[int, tyro.conf.arg(help="Pictures of each.")] = 1_000
+    seed: Annotated[int, tyro.conf.arg(help="Seed of what a system draws to judge a picture.")] = 0
+    weights: Annotated[Weights, _WEIGHTS] = "ema"
+    json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.")] = False
+
+
+def run_features(arguments: Sequence[str]) -> int:
+    """`ganforge features`."""
+    given = parse(FeaturesArguments, arguments, "ganforge features", "Write features of pictures.")
+    if given.count is not None and given.count < 1:
+        raise UserError(f"--count {given.count}: expected 1 or more")
+    if given.run == "pixels":
+        if given.data is None:
+            raise UserError("features of pixels need data: add --data mnist")
+        dataset = open_dataset(validated(DataOptions, {"data": given.data}))
+        extract: Callable[[Tensor], Tensor] = pixels
+    else:
+        trained = load(given.run)
+        dataset = open_like(trained.run.config, given.data)
+        extract = partial(trained.features, weights=given.weights)
+    for name, shape in write_features(extract, dataset, given.out, given.count).items():
+        print(f"{name}: {shape[0]} pictures, {shape[1]} features")
+    print(f"{given.out}: `ganforge probe {given.out} --labels 1000` classifies them")
+    return 0
+
+
+def run_probe(arguments: Sequence[str]) -> int:
+    """`ganforge probe`."""
+    given = parse(ProbeArguments, arguments, "ganforge probe", "Classify stored features.")
+    if given.draws < 1:
+        raise UserError(f"--draws {given.draws}: expected 1 or more")
+    found = probe(given.features, given.labels, given.draws, given.seed)
+    if given.json:
+        print(json.dumps(dataclasses.asdict(found), indent=1))
+    else:
+        spread = f" +- {found.plus_minus:.2f}" if found.num_draws > 1 else ""
+        print(f"error {found.error_percent:.2f}{spread} % of {found.num_test} test pictures")
+        print(
+            f"linear L2-SVM on {found.num_features} features, {found.num_labels} labels, {found.num_draws} "
+            f"draws; C {found.penalty:g} by the validation error of {found.validation_error_percent:.2f} %"
+        )
+    return 0
+
+
+def run_outliers(arguments: Sequence[str]) -> int:
+    """`ganforge outliers`."""
+    given = parse(OutliersArguments, arguments, "ganforge outliers", "Tell other data from a run's own.")
+    if given.count < 1:
+        raise UserError(f"--count {given.count}: expected 1 or more")
+    trained = load(given.run)
+    config = trained.run.config
+    datasets = open_like(config, None), open_like(config, given.data)
+    scores = outliers(trained, *datasets, given.count, given.weights, given.seed)
+    if given.json:
+        print(json.dumps([score.model_dump() for score in scores], indent=1))
+    else:
+        print_scores(scores)
+    return 0

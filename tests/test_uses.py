@@ -1,0 +1,172 @@
+"""Features, probes and outliers: known truths, real commands, refusals."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import mannwhitneyu
+
+import ganforge
+from ganforge.cli import main
+from ganforge.errors import UserError
+from ganforge.networks.dcgan import DCGANDiscriminator
+from ganforge.trained import load
+from ganforge.uses.data import open_like
+from ganforge.uses.outliers import area_under_roc
+from ganforge.uses.probe import probe
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two steps on MNIST."""
+    path = tmp_path_factory.mktemp("runs") / "digits"
+    ganforge.train("dcgan", "mnist", run=path, width=4, batch=8, steps=2, quiet=True, device="cpu")
+    return path
+
+
+def store(path: Path, count: int = 300, informative: bool = True) -> Path:
+    """Features of three classes, which say the class plainly or not at all."""
+    random = np.random.default_rng(0)
+    arrays: dict[str, np.ndarray] = {}
+    for split in ("train", "validation", "test"):
+        labels = random.permutation(np.arange(count) % 3)
+        noise = random.normal(size=(count, 5)).astype(np.float32)
+        noise[:, :3] += 20 * informative * np.eye(3, dtype=np.float32)[labels]
+        arrays |= {f"{split}_features": noise, f"{split}_labels": labels}
+    np.savez(path, allow_pickle=False, **arrays)
+    return path
+
+
+# Area under the ROC curve
+
+
+def test_area_of_order_and_of_chance() -> None:
+    low, high = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([4.0, 5.0])
+    assert area_under_roc(low, high) == 1
+    assert area_under_roc(high, low) == 0
+    assert area_under_roc(low, low) == 0.5
+
+
+def test_area_is_that_of_mann_and_whitney() -> None:
+    """Integers, so that many are tied."""
+    low, high = (torch.randint(0, 20, (n,), generator=torch.Generator().manual_seed(n)) for n in (70, 50))
+    expected = mannwhitneyu(high.numpy(), low.numpy()).statistic / (70 * 50)
+    assert area_under_roc(low.float(), high.float()) == pytest.approx(expected, abs=1e-12)
+
+
+# Features
+
+
+def test_features_of_the_paper() -> None:
+    """Every layer pooled to 4x4: 28,672 numbers where widths add up to 1,792 (section 5.1)."""
+    network = DCGANDiscriminator(channels=3, start=4, doublings=3, width=256, kernel_size=5).eval()
+    images = torch.rand(2, 3, 32, 32)
+    features = network.features(images)
+    assert features.shape == (2, 28_672)
+    # The last maps are 4x4 already, so the logit can be had of them.
+    logits = network.head(features[:, -1024 * 16 :]).squeeze(1)
+    torch.testing.assert_close(logits, network(images))
+
+
+def test_commands(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "f.npz"
+    assert main(["features", str(run), "--out", str(out), "--count", "200"]) == 0
+    assert "train_features: 200 pictures, 192 features" in capfd.readouterr().out
+    with np.load(out) as stored:
+        assert stored["test_features"].shape == (200, 192)
+        assert stored["test_features"].dtype == np.float32
+        assert stored["test_labels"].shape == (200,)
+        assert list(stored["class_names"]) == list("0123456789")
+        first = stored["train_features"][:3]
+    trained = load(run)
+    images = torch.from_numpy(
+        open_like(trained.run.config, None).splits["train"].read(torch.arange(3)).numpy()
+    )
+    np.testing.assert_allclose(trained.features(images / 127.5 - 1).numpy(), first, rtol=1e-4, atol=1e-5)
+
+    assert main(["probe", str(out), "--labels", "50", "--draws", "2", "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["num_labels"] == 50
+    assert found["num_draws"] == 2
+    assert 0 < found["error_percent"] < 90  # chance is 90
+
+    assert main(["features", "pixels", "--data", "mnist", "--count", "60", "--out", str(out)]) == 0
+    assert "60 pictures, 784 features" in capfd.readouterr().out
+
+
+def test_outliers_are_compared_in_the_shape_of_the_run(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["outliers", str(run), "--data", "emoji", "--count", "100", "--json"]) == 0
+    (score,) = json.loads(capfd.readouterr().out)
+    assert score["name"] == "auroc_of_discriminator"
+    assert 0 <= score["value"] <= 1
+    assert score["protocol"]["own"] == "mnist test, 100"
+    assert score["protocol"]["other"] == "emoji test, 100"
+    assert main(["outliers", str(run), "--data", "mnist", "--count", "100", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)[0]["value"] == 0.5  # its own data against themselves
+
+
+# Probes
+
+
+def test_a_probe_reads_what_is_there_and_nothing_else(tmp_path: Path) -> None:
+    plain = probe(store(tmp_path / "plain.npz"), num_labels=30, num_draws=3)
+    assert plain.error_percent == 0
+    assert (plain.num_labels, plain.num_draws, plain.num_features, plain.num_test) == (30, 3, 5, 300)
+    nothing = probe(store(tmp_path / "nothing.npz", informative=False))
+    assert 55 < nothing.error_percent < 78  # two thirds, by chance; five standard errors are 14
+    assert nothing.num_labels == 300
+
+
+def test_without_a_validation_split_a_fifth_is_held_out(tmp_path: Path) -> None:
+    with np.load(store(tmp_path / "a.npz")) as stored:
+        arrays = {name: stored[name] for name in stored.files if not name.startswith("validation")}
+    np.savez(tmp_path / "b.npz", allow_pickle=False, **arrays)
+    assert probe(tmp_path / "b.npz").num_labels == 240
+
+
+def test_draws_depend_on_the_seed_alone(tmp_path: Path) -> None:
+    path = store(tmp_path / "a.npz", informative=False)
+    one, same, other = (probe(path, 30, 2, seed).error_percent for seed in (1, 1, 2))
+    assert one == same != other
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["probe", "f.npz", "--labels", "31"], "a multiple of the 3 classes"),
+        (["probe", "f.npz", "--labels", "3000"], "at most 300"),
+        (["probe", "f.npz", "--draws", "0"], "expected 1 or more"),
+        (["probe", "none.npz"], "cannot be read as features"),
+        (["probe", "half.npz"], "has no test_labels"),
+        (["features", "RUN", "--out", "f.txt"], "ends in .npz"),
+        (["features", "pixels", "--out", "f.npz"], "add --data mnist"),
+        (["features", "RUN", "--out", "f.npz", "--count", "0"], "expected 1 or more"),
+        (["outliers", "RUN", "--data", "ring"], "2-D points"),
+        (["outliers", "RUN", "--data", "nowhere"], "nowhere"),
+    ],
+)
+def test_mistakes(
+    words: list[str],
+    said: str,
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store(tmp_path / "f.npz")
+    half = np.load(tmp_path / "f.npz")
+    kept = {name: half[name] for name in half.files if name != "test_labels"}
+    np.savez(tmp_path / "half.npz", allow_pickle=False, **kept)
+    assert main([str(run) if word == "RUN" else word for word in words]) == 2
+    error = capfd.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_systems_without_features_say_so(tmp_path: Path) -> None:
+    ganforge.train("gan", "ring", run=tmp_path / "r", batch=8, steps=1, quiet=True, device="cpu")
+    with pytest.raises(UserError, match="has no features: use one of dcgan"):
+        load(tmp_path / "r").features(torch.zeros(2, 2, 1, 1))

@@ -1,6 +1,7 @@
 """The recipes that compare methods with their papers and with each other: train, judge, keep the numbers.
 
 python benchmarks/trainings.py toys --seeds 0 1 2 3 4        writes benchmarks/toys_family.json
+python benchmarks/trainings.py toys --table                  prints the stored rows as the docs have them
 python benchmarks/trainings.py --list
 
 Every row is one run: its command, seed, minutes, images/s, peak memory and scores. Rows are kept as they
@@ -80,6 +81,21 @@ def keep(comparison: Comparison, row: dict[str, Any]) -> None:
     path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
 
 
+def print_table(comparison: Comparison) -> None:
+    """The stored rows in Markdown, a line for each run."""
+    rows = json.loads((FOLDER / comparison.file).read_text(encoding="utf-8"))["rows"]
+    hidden = ("sampling_speed", "fid_of_real_data")
+    scores = [
+        name for name in dict.fromkeys(key for row in rows for key in row["scores"]) if name not in hidden
+    ]
+    columns = ["run", "seed", *scores, "minutes", "images/s", "MB"]
+    print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
+    for row in rows:
+        values = [f"{row['scores'][name][0]:g}" if name in row["scores"] else "-" for name in scores]
+        cost = [f"{row[name]:g}" for name in ("minutes", "images_per_second", "memory_mb")]
+        print("| " + " | ".join([row["name"], str(row["seed"]), *values, *cost]) + " |")
+
+
 def main() -> None:
     """Measure the trainings that are named, seed by seed."""
     parser = argparse.ArgumentParser(
@@ -90,6 +106,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
     if given.list or given.comparison is None:
         for name, comparison in TABLE.items():
@@ -98,6 +115,9 @@ def main() -> None:
                 print(f"  {training.name}: ganforge {training.command}")
         return
     comparison = TABLE[given.comparison]
+    if given.table:
+        print_table(comparison)
+        return
     for seed in given.seeds:
         for training in comparison.trainings:
             if given.only is None or training.name in given.only:

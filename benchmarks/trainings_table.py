@@ -40,7 +40,7 @@ TABLE: dict[str, Comparison] = {
         (
             Training("dcgan", "train dcgan --data stacked-mnist --width 32 --steps 12000"),
             Training("dcgan-pack2", "train dcgan --data stacked-mnist --width 32 --steps 12000 --pack 2"),
-            Training("r3gan", "train r3gan --data stacked-mnist"),
+            Training("r3gan", "train r3gan --data stacked-mnist --width 32 --halvings 0"),
         ),
     ),
     "conditional": Comparison(
@@ -78,7 +78,7 @@ TABLE: dict[str, Comparison] = {
         (
             Training("dcgan", "train dcgan --data emoji --size 32 --width 32 --steps 3000"),
             Training("sngan", f"train sngan --data emoji --size 32 {_SMALL_SNGAN} --steps 3000"),
-            Training("r3gan", "train r3gan --data emoji --size 32 --steps 900"),
+            Training("r3gan", "train r3gan --data emoji --size 32 --steps 1500"),
         ),
     ),
     "wgan_gp": Comparison(

@@ -65,3 +65,21 @@ def test_resampling_matches_torch_in_the_middle() -> None:
     ours = Resample(1, up=True)(maps)
     aligned = interpolate(maps, size=(11, 11), mode="bilinear", align_corners=True)
     assert torch.allclose(ours[..., :11, :11], aligned, atol=1e-6)
+
+
+@pytest.mark.parametrize(("halvings", "widths"), [(0, [32, 32, 32]), (1, [32, 32, 16]), (2, [32, 16, 8])])
+def test_widths_are_halved_at_the_largest_sizes(halvings: int, widths: list[int]) -> None:
+    sizes = {"start": 7, "doublings": 2, "width": 32, "group_size": 8, "blocks": 1, "halvings": halvings}
+    generator = R3GANGenerator(latent_size=5, channels=1, **sizes)
+    discriminator = R3GANDiscriminator(channels=1, **sizes)
+    for network, expected in ((generator, widths), (discriminator, widths[::-1])):
+        seen: list[torch.Size] = []
+        for module in network.modules():
+            if isinstance(module, ResidualBlock):
+                module.register_forward_hook(lambda *args, seen=seen: seen.append(args[2].shape[1:]))
+        network(torch.randn(2, 5) if network is generator else torch.randn(2, 1, 28, 28))
+        sides = [7, 14, 28] if network is generator else [28, 14, 7]
+        assert seen == [torch.Size([w, side, side]) for w, side in zip(expected, sides, strict=True)]
+    # Widths change at the smaller of two sizes, where it costs a quarter.
+    changes = [m for m in generator.layers if isinstance(m, torch.nn.Conv2d)]
+    assert len(changes) == halvings

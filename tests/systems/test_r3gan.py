@@ -146,4 +146,5 @@ def test_presets(size: int) -> None:
     assert gpu["width"][0] > few["width"][0]
     assert gpu["batch"][0] > few["batch"][0]
     assert few["burn_in_images"][0] is None
+    R3GAN(R3GANConfig.model_validate({name: value for name, (value, _) in few.items()}), data)
     R3GANConfig.model_validate({name: value for name, (value, _) in gpu.items()})

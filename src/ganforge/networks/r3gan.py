@@ -1,6 +1,7 @@
 """Architecture E of Huang et al. 2024 (R3GAN): residual, grouped, without any normalisation."""
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ class ResidualBlock(nn.Module):
         inner = 2 * width
         gain = LEAKY_GAIN * num_blocks**-0.25
         self.expand = nn.Conv2d(width, inner, 1)
-        self.spread = nn.Conv2d(inner, inner, 3, padding=1, groups=inner // group_size)
+        self.spread = nn.Conv2d(inner, inner, 3, padding=1, groups=max(1, inner // group_size))
         self.shrink = nn.Conv2d(inner, width, 1, bias=False)
         _initialise(self.expand, gain)
         _initialise(self.spread, gain)
@@ -65,10 +66,25 @@ def _blocks(width: int, group_size: int, blocks: int, total: int) -> list[nn.Mod
     return [ResidualBlock(width, group_size, total) for _ in range(blocks)]
 
 
+def _widths(width: int, doublings: int, halvings: int) -> list[int]:
+    """Channels at every size of the maps, the smallest first."""
+    return [width >> max(0, index + halvings - doublings) for index in range(doublings + 1)]
+
+
+def _other_width(inputs: int, outputs: int) -> list[nn.Module]:
+    """A 1x1 convolution where the width changes: always at the smaller of the two sizes."""
+    if inputs == outputs:
+        return []
+    layer = nn.Conv2d(inputs, outputs, 1, bias=False)
+    _initialise(layer)
+    return [layer]
+
+
 class R3GANGenerator(nn.Module):
     """Latents `[batch, latent_size]` to unbounded images; `blocks` residual blocks at each size of the maps.
 
-    The smallest maps are learned and scaled channel by channel. With `num_classes`, labels are embedded into
+    The smallest maps are learned and scaled channel by channel, and have `width` channels; at the largest
+    `halvings` sizes the width is halved, each time once more. With `num_classes`, labels are embedded into
     as many numbers as a latent has and go beside it.
     """
 
@@ -82,10 +98,12 @@ class R3GANGenerator(nn.Module):
         width: int,
         group_size: int,
         blocks: int,
+        halvings: int = 0,
         num_classes: int = 0,
     ) -> None:
         super().__init__()
         total = blocks * (doublings + 1)
+        widths = _widths(width, doublings, halvings)
         self.embedding = nn.Embedding(num_classes, latent_size) if num_classes else None
         if self.embedding is not None:
             nn.init.normal_(self.embedding.weight, 0.0, num_classes**-0.5)
@@ -93,10 +111,11 @@ class R3GANGenerator(nn.Module):
         self.scale = nn.Linear(latent_size * (2 if num_classes else 1), width, bias=False)
         _initialise(self.scale)
         layers = _blocks(width, group_size, blocks, total)
-        for _ in range(doublings):
-            layers += [Resample(width, up=True), *_blocks(width, group_size, blocks, total)]
+        for inputs, outputs in pairwise(widths):
+            layers += [*_other_width(inputs, outputs), Resample(outputs, up=True)]
+            layers += _blocks(outputs, group_size, blocks, total)
         self.layers = nn.Sequential(*layers)
-        self.output = nn.Conv2d(width, channels, 1, bias=False)
+        self.output = nn.Conv2d(widths[-1], channels, 1, bias=False)
         _initialise(self.output)
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -123,15 +142,18 @@ class R3GANDiscriminator(nn.Module):
         width: int,
         group_size: int,
         blocks: int,
+        halvings: int = 0,
         num_classes: int = 0,
     ) -> None:
         super().__init__()
         total = blocks * (doublings + 1)
-        self.input = nn.Conv2d(channels, width, 1, bias=False)
+        widths = _widths(width, doublings, halvings)[::-1]
+        self.input = nn.Conv2d(channels, widths[0], 1, bias=False)
         _initialise(self.input)
         layers: list[nn.Module] = []
-        for _ in range(doublings):
-            layers += [*_blocks(width, group_size, blocks, total), Resample(width, up=False)]
+        for inputs, outputs in pairwise(widths):
+            layers += [*_blocks(inputs, group_size, blocks, total), Resample(inputs, up=False)]
+            layers += _other_width(inputs, outputs)
         self.layers = nn.Sequential(*layers, *_blocks(width, group_size, blocks, total))
         self.basis = nn.Conv2d(width, width, start, groups=width, bias=False)
         self.head = nn.Linear(width, width if num_classes else 1, bias=False)

@@ -5,7 +5,7 @@ from functools import partial
 from typing import ClassVar, Literal, final
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from ganforge.adversarial import (
@@ -17,6 +17,7 @@ from ganforge.adversarial import (
     stages_for,
 )
 from ganforge.data.batch import Batch, DataSpec
+from ganforge.errors import UserError
 from ganforge.losses import discriminator_relativistic, generator_relativistic, zero_centred_penalty
 from ganforge.networks.mlp import PlainDiscriminator, PlainGenerator
 from ganforge.networks.r3gan import R3GANDiscriminator, R3GANGenerator
@@ -35,9 +36,14 @@ class R3GANConfig(AdversarialConfig):
     network: Literal["residual", "mlp"] = Field(
         "residual", description="residual: the paper's architecture E; mlp: plain layers, for 2-D points."
     )
-    width: PositiveInt = Field(768, description="Channels of all maps; hidden units of the mlp.")
+    width: PositiveInt = Field(768, description="Channels of the maps; hidden units of the mlp.")
+    halvings: NonNegativeInt = Field(
+        0,
+        description="At how many of the largest sizes of the maps the width is halved, each time once more; "
+        "the paper has 3 for 256x256 pictures.",
+    )
     group_size: PositiveInt = Field(
-        16, description="Channels in a group of the 3x3 convolutions; must divide twice the width."
+        16, description="Channels in a group of the 3x3 convolutions; must divide twice the width, if less."
     )
     blocks: PositiveInt = Field(2, description="Residual blocks at each size of the maps.")
     conditional: bool = Field(False, description="Use the labels.")
@@ -57,11 +63,13 @@ class R3GANConfig(AdversarialConfig):
     def model_post_init(self, _: object) -> None:
         """Refuse groups that do not fit, and packs of images that have labels."""
         super().model_post_init(_)
-        if self.network == "residual" and 2 * self.width % self.group_size:
-            raise ValueError(
-                f"group_size {self.group_size} does not divide {2 * self.width}, twice the width: "
-                "use --group-size 16 and a width that is a multiple of 8"
-            )
+        for halved in range(self.halvings + 1) if self.network == "residual" else ():
+            inner = 2 * (self.width >> halved)
+            if (inner > self.group_size and inner % self.group_size) or not inner:
+                raise ValueError(
+                    f"group_size {self.group_size} does not divide {inner}, twice the width of some maps: "
+                    "use --group-size 16 and a width that is a multiple of 8"
+                )
         if self.conditional and self.pack > 1:
             raise ValueError("pack joins images of different labels: leave out --pack or --conditional")
 
@@ -105,7 +113,12 @@ class R3GAN(LatentSystem):
             return
         start, doublings = stages_for("r3gan", data)
         sizes = {"start": start, "doublings": doublings, "width": config.width, "num_classes": num_classes}
-        sizes |= {"group_size": config.group_size, "blocks": config.blocks}
+        if config.halvings > doublings:
+            raise UserError(
+                f"--halvings {config.halvings}: maps of {data.height} pixels have {doublings} sizes above "
+                f"the smallest, expected 0 to {doublings}"
+            )
+        sizes |= {"group_size": config.group_size, "blocks": config.blocks, "halvings": config.halvings}
         self.generator = R3GANGenerator(latent_size=config.latent_size, channels=data.channels, **sizes)
         self.discriminator = R3GANDiscriminator(channels=self.view.shape[0], **sizes)
 
@@ -221,7 +234,8 @@ def _for_pictures(data: DataSpec, device: str) -> Suggestions:
     gamma = (4.0 if cpu else 0.5) * (size / 32) ** 2
     pixels = f"{size} pixels: the paper has 0.5 at 32, 2 at 64" + cpu * ", for many more images"
     found: Suggestions = {
-        "width": (32 if cpu else 256, f"{where}; the paper's 768 was for eight GPUs"),
+        "width": (64 if cpu else 256, f"{where}; the paper's 768 was for eight GPUs"),
+        "halvings": (2 if cpu and size >= 16 else 0, f"{where}: the largest maps cost most"),
         "blocks": (1 if cpu else 2, where),
         "batch": (batch, where),
         "steps": (steps, f"{where}: {images / 1e6:.2g} million images"),

@@ -430,15 +430,30 @@ def test_a_dry_run_counts_second_gradients(
 def test_suggestions_are_for_the_device_where_a_run_began(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A run that began on a GPU goes on, on a processor, with the GPU's sizes."""
+    """A run that began on a GPU goes on with its sizes elsewhere; a dry run says what would be."""
     monkeypatch.chdir(tmp_path)
-    ring = ["train", "r3gan", "--data", "ring", "--width", "8", "--steps", "2", "--run", "r"]
+    sizes = {"cpu": 8, "cuda": 8}
+    monkeypatch.setattr(R3GAN, "suggest", lambda data, device: {"batch": (sizes[device], "a device")})
+    ring = [
+        "train",
+        "r3gan",
+        "--data",
+        "ring",
+        "--network",
+        "mlp",
+        "--width",
+        "8",
+        "--steps",
+        "2",
+        "--run",
+        "r",
+    ]
     assert main(ring) == 0
     config = json.loads((tmp_path / "r/config.json").read_text())
     assert config["suggested_for"] == "cpu"
-    smaller = {name: (config["config"][name], "as it was") for name in ("batch", "blocks")}
-    monkeypatch.setattr(R3GAN, "suggest", lambda data, device: smaller if device == "cpu" else {})
-    assert main([*ring, "--network", "mlp", "--steps", "3", "--dry-run"]) == 0
+    sizes["cpu"] = 16
+    assert main([*ring, "--dry-run"]) == 2
+    assert "config.batch is 8 there and 16 here" in capfd.readouterr().err
     (tmp_path / "r/config.json").write_text(json.dumps(config | {"suggested_for": "cuda"}))
-    assert main([*ring, "--network", "mlp", "--dry-run"]) == 0
-    assert '"batch": 512' in capfd.readouterr().out
+    assert main([*ring, "--dry-run"]) == 0
+    assert "batch = 8: a device" in capfd.readouterr().out

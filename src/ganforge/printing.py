@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ganforge.engine.estimate import estimate
+from ganforge.engine.opening import begun_run
 from ganforge.evaluate import Score
 from ganforge.plan import Plan, reasons
 from ganforge.run import Run
@@ -19,11 +20,9 @@ NETWORKS = ("features", "classifier")
 
 def print_dry_run(plan: Plan) -> None:
     """What a run would be and cost, measured over a few steps."""
+    begun, _ = begun_run(plan.path, plan.config)
     why = reasons(plan)
-    print(
-        f"run folder: {plan.path}"
-        + (" (exists: would resume)" if (plan.path / "config.json").exists() else "")
-    )
+    print(f"run folder: {plan.path}" + (" (exists: would resume)" if begun else ""))
     print(plan.config.model_dump_json(indent=1, exclude={"fingerprint"}))
     for name, text in why.items():
         print(f"chosen for this data: {name} = {text}")

@@ -14,12 +14,9 @@ def open_or_create(path: Path, config: RunConfig) -> tuple[Run, Checkpoint | Non
     """The run in `path`, checked against `config`, its newest good checkpoint, warnings of damage."""
     warnings: list[str] = []
     steps = int(config.config["steps"])
-    begun = Run.open(path) if (path / "config.json").exists() else None
-    config = _settle_precision(config, begun)
-    if begun is None:
+    run, config = begun_run(path, config)
+    if run is None:
         return Run.create(path, config), None, warnings
-    run = begun
-    run.check_same(config)
     checkpoint = load_newest(run.checkpoints, warnings)
     done = 0 if checkpoint is None else int(checkpoint.state["step"])
     if done > steps:
@@ -32,6 +29,18 @@ def open_or_create(path: Path, config: RunConfig) -> tuple[Run, Checkpoint | Non
     run.write_config(config)
     run.rewind(done)
     return run, checkpoint, warnings
+
+
+def begun_run(path: Path, config: RunConfig) -> tuple[Run | None, RunConfig]:
+    """The run that `path` holds, if any, and `config` with its precision settled; writes nothing.
+
+    Raises UserError where it is another run than that of `config`.
+    """
+    begun = Run.open(path) if (path / "config.json").exists() else None
+    config = _settle_precision(config, begun)
+    if begun is not None:
+        begun.check_same(config)
+    return begun, config
 
 
 def _settle_precision(config: RunConfig, begun: Run | None) -> RunConfig:

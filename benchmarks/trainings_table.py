@@ -40,6 +40,11 @@ TABLE: dict[str, Comparison] = {
         (
             Training("dcgan", "train dcgan --data stacked-mnist --width 32 --steps 12000"),
             Training("dcgan-pack2", "train dcgan --data stacked-mnist --width 32 --steps 12000 --pack 2"),
+            Training(
+                "dcgan-pack2-fast",
+                "train dcgan --data stacked-mnist --width 32 --kernel-size 4 --batch 64 --learning-rate 0.001"
+                " --steps 20000 --pack 2",
+            ),
             Training("r3gan", "train r3gan --data stacked-mnist --width 32 --halvings 0"),
         ),
     ),
@@ -47,7 +52,7 @@ TABLE: dict[str, Comparison] = {
         "labelled MNIST: how often the judge reads the digit that was asked for",
         "family_conditional.json",
         (
-            Training("cgan", "train cgan --data mnist --steps 25000"),
+            Training("cgan", "train cgan --data mnist --steps 20000"),
             Training(
                 "sngan",
                 f"train sngan --data mnist --conditional {_SMALL_SNGAN} --steps 3000",
@@ -84,6 +89,6 @@ TABLE: dict[str, Comparison] = {
     "wgan_gp": Comparison(
         "WGAN-GP on MNIST with bf16 outside the penalty",
         "family_wgan_gp.json",
-        (Training("wgan_gp-bf16", "train wgan_gp --data mnist --width 32 --steps 2000 --precision bf16"),),
+        (Training("wgan_gp-bf16", "train wgan_gp --data mnist --width 16 --steps 2000 --precision bf16"),),
     ),
 }

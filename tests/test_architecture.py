@@ -19,7 +19,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # From top to bottom: a module imports only from its own room or from rooms above it.
 ROOMS = (
     ("errors",),
-    ("losses", "layers", "augment", "networks"),
+    ("losses", "likelihoods", "layers", "augment", "networks"),
     ("data",),
     ("system",),
     ("adversarial",),
@@ -103,7 +103,7 @@ def test_nobody_imports_a_particular_system(path: Path) -> None:
 
 @each_file
 def test_mathematics_needs_torch_only(path: Path) -> None:
-    if name_of(path).split(".")[0] in ("losses", "layers", "augment", "networks"):
+    if name_of(path).split(".")[0] in ("losses", "likelihoods", "layers", "augment", "networks"):
         outside = {name.split(".")[0] for name in imported(parse(path))}
         files = {"io", "json", "os", "pathlib", "shutil", "tempfile"}
         assert outside <= (sys.stdlib_module_names - files) | {"torch", "ganforge"}

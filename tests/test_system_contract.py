@@ -48,6 +48,7 @@ SMALL: dict[str, Any] = {
 # Data that a system refuses, in one line; every other pair is put through the whole contract.
 REFUSES: dict[str, set[str]] = {
     "acgan": {"few_points", "many_points"},
+    "autoencoder": {"few_points", "many_points"},
     "cgan": {"few_points", "many_points"},
     "infogan": {"few_points", "many_points"},
     "sngan": {"few_points", "many_points"},

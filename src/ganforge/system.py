@@ -126,6 +126,11 @@ class System(nn.Module, ABC):
         """What the paper reports besides pictures, of real images in evaluation mode: name_unit -> 0-dim."""
         return {}
 
+    @property
+    def measure_protocol(self) -> dict[str, Any]:
+        """What the numbers of `measure` depend on besides the data, for their protocol."""
+        return {}
+
 
 class LatentSystem(System):
     """A system that decodes latents, so that latents can be kept, walked and combined."""

@@ -17,7 +17,7 @@ def _activation(name: Activation) -> nn.Module:
     return {"relu": nn.ReLU(), "leaky_relu": nn.LeakyReLU(0.2), "tanh": nn.Tanh()}[name]
 
 
-def _layers(sizes: Sequence[int], activation: Activation) -> nn.Sequential:
+def dense_layers(sizes: Sequence[int], activation: Activation) -> nn.Sequential:
     """Linear layers of these sizes with the activation between them, none after the last."""
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(sizes):
@@ -41,7 +41,7 @@ class SigmoidGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.shape = shape
-        self.layers = _layers([latent_size, *hidden, math.prod(shape)], "relu")
+        self.layers = dense_layers([latent_size, *hidden, math.prod(shape)], "relu")
         initialise_uniform(self, init_range)
 
     def set_output_mean(self, mean: Tensor) -> None:
@@ -110,7 +110,7 @@ class PlainGenerator(nn.Module):
         super().__init__()
         self.shape = shape
         self.bounded = bounded
-        self.layers = _layers([latent_size, *hidden, math.prod(shape)], activation)
+        self.layers = dense_layers([latent_size, *hidden, math.prod(shape)], activation)
         if init_std is not None:
             initialise_normal(self, init_std, biases=True)
 
@@ -136,7 +136,7 @@ class PlainDiscriminator(nn.Module):
         output_bias: bool = True,
     ) -> None:
         super().__init__()
-        self.layers = _layers([math.prod(shape), *hidden, 1], activation)
+        self.layers = dense_layers([math.prod(shape), *hidden, 1], activation)
         if not output_bias:
             self.layers[-1].register_parameter("bias", None)
         if init_std is not None:

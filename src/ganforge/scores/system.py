@@ -69,6 +69,7 @@ def judge_measures(
     name, reference = held_out(dataset)
     values = trained.measure(batches(reference, count), seed, weights)
     rule = protocol | {"reference": f"{dataset.options.data} {name}, {min(count, len(reference))}"}
+    rule |= trained.system.measure_protocol
     scores = []
     for full_name, value in values.items():
         if not math.isfinite(value):

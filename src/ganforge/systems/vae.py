@@ -1,0 +1,268 @@
+"""The variational autoencoder of Kingma and Welling 2013, and its importance-weighted bound."""
+
+import math
+from typing import Any, ClassVar, Literal, final
+
+import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from ganforge.adversarial import stages_for
+from ganforge.data.batch import Batch, DataSpec
+from ganforge.errors import UserError
+from ganforge.likelihoods import (
+    LikelihoodName,
+    gaussian_kl,
+    importance_bound,
+    latent_log_ratio,
+    likelihood_of,
+)
+from ganforge.networks.autoencoder import ConvolutionalDecoder, DenseDecoder, convolutional_pair, dense_pair
+from ganforge.networks.mlp import Activation
+from ganforge.networks.vae import GaussianEncoder
+from ganforge.system import LatentSystem, Suggestions, SystemConfig, Update
+
+_STAGES = 8  # of the learning rate of Burda et al. 2015: 3^i epochs each, i = 0 ... 7
+_ACTIVE = 0.01
+# Values decoded at a time for the importance-weighted estimate: 1 MB, which a processor's cache holds.
+_DECODED_AT_A_TIME = 2**18
+_NLL_SAMPLES = {"mlp": 5_000, "convolutional": 500}
+
+
+class VAEConfig(SystemConfig):
+    """Defaults are the network with one stochastic layer of Burda et al. 2015, of whom the numbers are."""
+
+    steps: PositiveInt = Field(1_640_000, description="Training steps; the default is 3,280 epochs of MNIST.")
+    batch: PositiveInt = Field(100, description="Images per update.")
+    ema_half_life: NonNegativeFloat = Field(
+        0, description="Half-life, in images, of averaged networks that are sampled and judged; 0: none."
+    )
+    network: Literal["mlp", "convolutional"] = Field(
+        "mlp", description="mlp: dense layers; convolutional: stride-2 convolutions, for square pictures."
+    )
+    hidden: tuple[PositiveInt, ...] = Field(
+        (200, 200), description="Hidden units of the mlp's encoder; the decoder has them in reverse."
+    )
+    activation: Activation = Field("tanh", description="Of the mlp's hidden units.")
+    width: PositiveInt = Field(
+        32, description="Channels of the first convolution; they double at each coarser map."
+    )
+    latent_size: PositiveInt = Field(50, description="Standard Gaussian numbers in one latent.")
+    likelihood: LikelihoodName | None = Field(
+        None,
+        description="Of p(x|z): bernoulli for binary pixels, logistic for 256 levels, gaussian; None: by the data.",
+    )
+    objective: Literal["elbo", "iwae"] = Field(
+        "elbo", description="elbo: one sample, analytic KL; iwae: the importance-weighted bound."
+    )
+    num_importance: PositiveInt = Field(
+        1, description="Samples of q(z|x) for each image in --objective iwae."
+    )
+    beta: NonNegativeFloat = Field(1.0, description="Weight of the KL in --objective elbo; 1: the ELBO.")
+    learning_rate: PositiveFloat = Field(1e-3, description="Adam's first rate.")
+    learning_rate_decay: Literal["stages", "none"] = Field(
+        "stages", description="stages: those of Burda et al., shortened in proportion to --steps."
+    )
+    nll_samples: NonNegativeInt | None = Field(
+        None,
+        description="Samples of q(z|x) for each image in the estimate of -log p(x) by `ganforge evaluate`; "
+        "0: no estimate; None: 5,000, with convolutions 500.",
+    )
+
+    def model_post_init(self, _: object) -> None:
+        """Refuse options of the one objective with the other."""
+        if self.objective == "elbo" and self.num_importance > 1:
+            raise ValueError(
+                f"num_importance {self.num_importance} is of the importance-weighted bound: add --objective iwae"
+            )
+        if self.objective == "iwae" and self.beta != 1:
+            raise ValueError(f"beta {self.beta:g} weighs the KL, which iwae has not: use --objective elbo")
+
+
+@final
+class VAE(LatentSystem):
+    """Kingma and Welling 2013, "Auto-Encoding Variational Bayes", arXiv 1312.6114.
+
+    With --objective iwae: Burda, Grosse and Salakhutdinov 2015, "Importance Weighted Autoencoders", arXiv
+    1509.00519. Reconstruction and KL are both summed, over pixels and over latents. Samples are the means of
+    p(x|z), not draws from it.
+
+    Differs from the paper: the defaults are the network and the optimizer of Burda et al. with one stochastic
+    layer (Kingma and Welling: 500 hidden units, Adagrad), with batch 100 instead of 20 and so a fifth of the
+    updates. The log variance is clamped to [-10, 10]; the output bias starts at the mean training image.
+    The convolutional networks, the logistic likelihood, beta (Higgins et al. 2017) and an average of the
+    weights are options of ours.
+    """
+
+    Config = VAEConfig
+    averaged: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """The likelihood by what the values are; small networks for points; fewer steps on a processor."""
+        found: Suggestions = {"likelihood": _likelihood_for(data)}
+        if data.values == "points":
+            why = "2-D points: a minute on a processor"
+            found |= {"hidden": ((64, 64), why), "latent_size": (2, "the data has two dimensions")}
+            found |= {"steps": (10_000, why), "learning_rate_decay": ("none", "so few steps")}
+        elif device == "cpu":
+            found["steps"] = (100_000, "a processor: a sixteenth of the paper's epochs on MNIST")
+        return found
+
+    def __init__(self, config: VAEConfig, data: DataSpec) -> None:
+        super().__init__()
+        self.config: VAEConfig = config
+        self.data = data
+        self.likelihood_name: LikelihoodName = config.likelihood or _likelihood_for(data)[0]
+        _check_likelihood(self.likelihood_name, data)
+        self.likelihood = likelihood_of(self.likelihood_name, bounded=data.values == "pixels")
+        self.num_values = math.prod(data.shape)
+        per_value = self.likelihood.outputs_per_value
+        self.decoder: DenseDecoder | ConvolutionalDecoder
+        if config.network == "mlp":
+            body, self.decoder = dense_pair(
+                shape=data.shape,
+                hidden=config.hidden,
+                codes=2 * config.latent_size,
+                latent_size=config.latent_size,
+                outputs=per_value * self.num_values,
+                activation=config.activation,
+            )
+            self.encoder = GaussianEncoder(body)
+        else:
+            maps, self.decoder = convolutional_pair(
+                channels=data.channels,
+                stages=stages_for("vae", data),
+                width=config.width,
+                codes=2 * config.latent_size,
+                latent_size=config.latent_size,
+                outputs_per_value=per_value,
+            )
+            self.encoder = GaussianEncoder(maps)
+
+    def prepare(self, images: Tensor) -> None:
+        """Set the decoder's output bias so that p(x|z) has the mean and the spread of the training images."""
+        self.decoder.set_output_bias(self.likelihood.first_outputs(images.flatten(1)))
+
+    def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """One Adam for both networks, with the epsilon of Burda et al."""
+        rate = self.config.learning_rate
+        return {"vae": torch.optim.Adam(self.parameters(), rate, (0.9, 0.999), 1e-4, fused=True)}
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """The rate times 10^(-i/7) for 3^i of every 3,280 parts of the training, i = 0 ... 7."""
+        if self.config.learning_rate_decay == "none":
+            return
+        parts = (3**_STAGES - 1) / 2 * images_seen / (self.config.steps * self.config.batch)
+        stage = sum(parts >= (3**index - 1) / 2 for index in range(1, _STAGES))
+        for optimizer in optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = self.config.learning_rate * 10 ** (-stage / (_STAGES - 1))
+
+    def draw_latents(self, count: int) -> Tensor:
+        """Latents `[count, latent_size]` of the standard Gaussian prior."""
+        return torch.randn(count, self.config.latent_size, device=self.device)
+
+    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+        """The means of p(x|z)."""
+        return self.likelihood.mean(self.decoder(latents)).unflatten(1, self.data.shape)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """The means `[batch, latent_size]` of q(z|x) of images in [-1, 1]."""
+        mean, _ = self.encoder(images)
+        return mean
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update both networks up the ELBO, or up the importance-weighted bound."""
+        mean, log_variance = self.encoder(batch.images)
+        kl = gaussian_kl(mean, log_variance).mean()
+        if self.config.objective == "elbo":
+            noise = torch.randn_like(mean)
+            latents = mean + torch.exp(log_variance / 2) * noise
+            log_probability = self.likelihood.log_probability(self.decoder(latents), batch.images.flatten(1))
+            loss = self.config.beta * kl - log_probability.mean()
+        else:
+            log_weights = self.log_weights(batch.images, mean, log_variance, self.config.num_importance)
+            loss = -importance_bound(log_weights).mean()
+        update("vae", loss)
+        return {"vae_loss": loss.detach(), "kl_nats": kl.detach()}
+
+    def log_weights(self, images: Tensor, mean: Tensor, log_variance: Tensor, count: int) -> Tensor:
+        """The log of p(x, z) / q(z|x) `[count, batch]` for `count` draws from each q(z|x)."""
+        noise = torch.randn(count, *mean.shape, device=mean.device)
+        latents = mean + torch.exp(log_variance / 2) * noise
+        log_probability = self.likelihood.log_probability(self.decoder(latents), images.flatten(1))
+        return log_probability + latent_log_ratio(latents, noise, log_variance)
+
+    def log_likelihood(self, images: Tensor, count: int) -> Tensor:
+        """The importance-weighted estimate of log p(x), float64 `[batch]`, from `count` samples an image.
+
+        In expectation a lower bound. Memory does not grow with `count`: few images are decoded at a time.
+        """
+        rows = max(1, _DECODED_AT_A_TIME // self.num_values)
+        estimates = []
+        for part in images.split(rows):
+            mean, log_variance = self.encoder(part)
+            total = torch.full((len(part),), -math.inf, dtype=torch.float64, device=part.device)
+            left = count
+            while left:
+                drawn = min(left, max(1, rows // len(part)))
+                log_weights = self.log_weights(part, mean, log_variance, drawn).double()
+                total = torch.logaddexp(total, log_weights.logsumexp(0))
+                left -= drawn
+            estimates.append(total - math.log(count))
+        return torch.cat(estimates)
+
+    @property
+    def measure_protocol(self) -> dict[str, Any]:
+        """The likelihood, and the number of samples of the estimate of -log p(x)."""
+        return {"likelihood": self.likelihood_name, "nll_samples": self._nll_samples}
+
+    @property
+    def _nll_samples(self) -> int:
+        asked = self.config.nll_samples
+        return _NLL_SAMPLES[self.config.network] if asked is None else asked
+
+    def measure(self, batch: Batch) -> dict[str, Tensor]:
+        """The ELBO and its parts from one sample an image, the estimate of -log p(x), and active units.
+
+        A latent is active where the variance over images of its posterior mean is above 0.01 (Burda et al.,
+        section 5.3). In bits per pixel value where pixels have 256 levels.
+        """
+        mean, log_variance = self.encoder(batch.images)
+        latents = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
+        outputs, values = self.decoder(latents), batch.images.flatten(1)
+        reconstruction = -self.likelihood.log_probability(outputs, values).mean()
+        kl = gaussian_kl(mean, log_variance).mean()
+        measured = {
+            "elbo_nats": -(reconstruction + kl),
+            "reconstruction_nats": reconstruction,
+            "kl_nats": kl,
+            "active_units": (mean.var(0, unbiased=False) > _ACTIVE).sum().float(),
+        }
+        if self._nll_samples:
+            nll = -self.log_likelihood(batch.images, self._nll_samples).mean()
+            measured["nll_nats"] = nll
+            if self.likelihood_name == "logistic":
+                measured["nll_bits_per_dim"] = nll / (math.log(2) * self.num_values)
+        return measured
+
+
+def _likelihood_for(data: DataSpec) -> tuple[LikelihoodName, str]:
+    """The likelihood that fits the data, and why."""
+    if data.values == "points":
+        return "gaussian", "points are unbounded"
+    return ("bernoulli", "binary pixels") if data.binary else ("logistic", "pixels of 256 levels")
+
+
+def _check_likelihood(name: LikelihoodName, data: DataSpec) -> None:
+    """Raise UserError where `name` gives the data no probability."""
+    if data.values == "points" and name != "gaussian":
+        raise UserError(
+            f"--likelihood {name} is of pixels, this data is 2-D points: use --likelihood gaussian"
+        )
+    if name == "bernoulli" and not data.binary:
+        raise UserError(
+            "--likelihood bernoulli is of black and white pixels, this data has others, of which it would be "
+            "no likelihood: add --binarise dynamic, or use --likelihood logistic"
+        )

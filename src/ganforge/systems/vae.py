@@ -50,7 +50,7 @@ class VAEConfig(SystemConfig):
     latent_size: PositiveInt = Field(50, description="Standard Gaussian numbers in one latent.")
     likelihood: LikelihoodName | None = Field(
         None,
-        description="Of p(x|z): bernoulli for binary pixels, logistic for 256 levels, gaussian; None: by the data.",
+        description="bernoulli for binary pixels, logistic for 256 levels, or gaussian; None: by the data.",
     )
     objective: Literal["elbo", "iwae"] = Field(
         "elbo", description="elbo: one sample, analytic KL; iwae: the importance-weighted bound."
@@ -73,7 +73,7 @@ class VAEConfig(SystemConfig):
         """Refuse options of the one objective with the other."""
         if self.objective == "elbo" and self.num_importance > 1:
             raise ValueError(
-                f"num_importance {self.num_importance} is of the importance-weighted bound: add --objective iwae"
+                f"num_importance {self.num_importance} is of another bound: add --objective iwae"
             )
         if self.objective == "iwae" and self.beta != 1:
             raise ValueError(f"beta {self.beta:g} weighs the KL, which iwae has not: use --objective elbo")

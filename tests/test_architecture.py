@@ -23,6 +23,7 @@ ROOMS = (
     ("data",),
     ("system",),
     ("adversarial",),
+    ("autoregressive",),
     ("systems",),
     ("checkpoint", "run"),
     ("charts", "pictures", "report", "report_log"),

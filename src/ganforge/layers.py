@@ -1,7 +1,10 @@
 """Blocks and initialisers used by two or more networks."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d, pad
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -69,6 +72,63 @@ class ProjectionHead(nn.Module):
                 return logits
             assert labels is not None, "a conditional discriminator judges images with their labels"
             return logits + (self.embedding(labels) * features).sum(1)
+
+
+class MaskedConv2d(nn.Conv2d):
+    """A convolution that sees what comes earlier in raster order: rows above, pixels to the left, colours.
+
+    Maps `[batch, maps_in * in_features, height, width]` to `[batch, maps_out * out_features, height, width]`.
+    The features of each of the `maps_in` and `maps_out` maps are split into `colours` groups as
+    `colour_spans` says. `above` rows above and `side` columns on either side are seen whole. At the centre
+    group o sees the groups i < o (mask A) or i <= o (mask B). What the masks would close for good, the rows
+    below, and with `above` 0 the columns to the right, has no weights. The mask is applied in every pass.
+    Van den Oord et al. 2016, "Pixel Recurrent Neural Networks", section 3.4.
+    """
+
+    mask: Tensor
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        mask: Literal["A", "B"],
+        colours: int,
+        *,
+        above: int = 0,
+        side: int = 0,
+        maps_in: int = 1,
+        maps_out: int = 1,
+    ) -> None:
+        columns = 2 * side + 1 if above else side + 1
+        super().__init__(maps_in * in_features, maps_out * out_features, (above + 1, columns))
+        self.above, self.side, self.maps_out = above, side, maps_out
+        inputs = _colours_of(in_features, colours).repeat(maps_in)
+        outputs = _colours_of(out_features, colours).repeat(maps_out)[:, None]
+        seen = torch.ones(self.weight.shape)
+        seen[:, :, -1, side + 1 :] = 0
+        seen[:, :, -1, side] = (inputs < outputs if mask == "A" else inputs <= outputs).float()
+        self.register_buffer("mask", seen, persistent=False)
+
+    def masked_weight(self) -> Tensor:
+        """The weight that is used, `[outputs, inputs, above + 1, columns]`."""
+        return self.weight * self.mask
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps of the same height and width."""
+        if self.above or self.side:
+            maps = pad(maps, (self.side, self.side if self.above else 0, self.above, 0))
+        return conv2d(maps, self.masked_weight(), self.bias)
+
+
+def colour_spans(features: int, colours: int) -> list[slice]:
+    """The features of each colour, in order and in numbers as equal as can be."""
+    starts = [-(-colour * features // colours) for colour in range(colours + 1)]
+    return [slice(start, stop) for start, stop in zip(starts, starts[1:], strict=False)]
+
+
+def _colours_of(features: int, colours: int) -> Tensor:
+    """The colour int64 `[features]` that each feature belongs to."""
+    return torch.arange(features) * colours // features
 
 
 def normalise_spectrally(network: nn.Module) -> None:

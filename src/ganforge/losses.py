@@ -1,4 +1,4 @@
-"""Adversarial losses on logits, to minimise.
+"""Losses to minimise: adversarial ones on logits, and the likelihood of levels.
 
 `real_logits` and `fake_logits` are raw discriminator outputs `[batch]`. Everything is computed in float32.
 At equilibrium `discriminator_logistic` is log 4 = 1.386 and `generator_non_saturating` is log 2 = 0.693.
@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import relu, softplus
+from torch.nn.functional import cross_entropy, relu, softplus
 
 AdversarialLoss = Literal["non_saturating", "minimax"]
 
@@ -152,3 +152,16 @@ def adversarial_metrics(
         "real_probability": torch.sigmoid(real_logits.detach().float()).mean(),
         "fake_probability": torch.sigmoid(fake_logits.detach().float()).mean(),
     }
+
+
+def categorical_nats(logits: Tensor, targets: Tensor) -> Tensor:
+    """-log p of integer `targets` `[batch, ...]` under `logits` `[batch, levels, ...]`, summed: `[batch]`.
+
+    In nats, computed in float32.
+    """
+    logits = logits.float()
+    if logits.shape[1] == 2:  # the same, without a softmax over two numbers
+        difference = logits[:, 0] - logits[:, 1]
+        return softplus(torch.where(targets == 1, difference, -difference)).flatten(1).sum(1)
+    rows = logits.movedim(1, -1).flatten(0, -2)
+    return cross_entropy(rows, targets.flatten(), reduction="none").unflatten(0, targets.shape).flatten(1).sum(1)

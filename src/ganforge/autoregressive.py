@@ -1,0 +1,133 @@
+"""What every autoregressive system shares: levels of grey, its likelihood, and making pictures pixel by pixel."""
+
+import math
+from typing import Literal, Protocol
+
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from torch import Tensor
+
+from ganforge.adversarial import labels_of
+from ganforge.data.batch import Batch, DataSpec, to_uint8
+from ganforge.errors import UserError
+from ganforge.losses import categorical_nats
+from ganforge.networks.pixel_cache import PixelCache
+from ganforge.system import SystemConfig
+
+
+class AutoregressiveConfig(SystemConfig):
+    """Options of networks that give logits of the levels of every sub-pixel."""
+
+    batch: PositiveInt = Field(16, description="Images per update.")
+    levels: int = Field(
+        256, ge=2, le=256, description="Levels of a sub-pixel, each a class; must divide 256. 2: black and white."
+    )
+    head_width: PositiveInt = Field(32, description="Features of the two layers before the logits.")
+    learning_rate: PositiveFloat = Field(1e-3, description="Adam's first rate.")
+    learning_rate_decay: Literal["none", "linear"] = Field(
+        "linear", description="linear: the rate falls to 0 after the last step."
+    )
+
+    @field_validator("levels")
+    @classmethod
+    def _divides(cls, levels: int) -> int:
+        if 256 % levels:
+            raise ValueError(f"{levels} does not divide 256: use --levels 2, 4, 8, 16, 32, 64, 128 or 256")
+        return levels
+
+
+class PixelNetwork(Protocol):
+    """A network that gives logits, whole pictures at once or pixel by pixel."""
+
+    def __call__(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Logits `[batch, levels, channels, height, width]`."""
+
+    def start(self, count: int, width: int, labels: Tensor | None = None) -> PixelCache:
+        """What is kept while `count` pictures of that width are made."""
+
+
+def check_pictures(name: str, data: DataSpec) -> None:
+    """Raise UserError where `data` is 2-D points."""
+    if data.values == "points":
+        raise UserError(f"{name} models pictures, this data is 2-D points: use `ganforge train gan` for them")
+
+
+def to_levels(images: Tensor, levels: int) -> Tensor:
+    """Levels int64 from 0 of `images` in [-1, 1], by their bytes: level = byte * levels // 256."""
+    return to_uint8(images).long() * levels // 256
+
+
+def from_levels(values: Tensor, levels: int) -> Tensor:
+    """Images in [-1, 1] of levels: the lowest is -1, the highest 1, the others evenly between."""
+    return values.float() * (2 / (levels - 1)) - 1
+
+
+def nats_of(network: PixelNetwork, images: Tensor, levels: int, labels: Tensor | None) -> Tensor:
+    """-log p in nats, `[batch]`, of `images` in [-1, 1] at so many levels."""
+    targets = to_levels(images, levels)
+    return categorical_nats(network(from_levels(targets, levels), labels), targets)
+
+
+def measures(nats: Tensor, data: DataSpec) -> dict[str, Tensor]:
+    """`nll_nats` of a picture and `nll_bits_per_dim` of its sub-pixels, of `nats` `[batch]`."""
+    mean = nats.mean()
+    return {"nll_nats": mean, "nll_bits_per_dim": mean / (math.prod(data.shape) * math.log(2))}
+
+
+def labels_for(given: Batch | None, count: int, data: DataSpec, network: torch.nn.Module) -> Tensor:
+    """The labels `[count]` that are given, or random ones, where the network is."""
+    return labels_of(given, count, data, next(network.parameters()).device)
+
+
+@torch.no_grad()
+def make_pictures(
+    network: PixelNetwork,
+    count: int,
+    data: DataSpec,
+    levels: int,
+    labels: Tensor | None = None,
+    images: Tensor | None = None,
+    rows: int = 0,
+) -> Tensor:
+    """`count` pictures in [-1, 1], each sub-pixel drawn given those before it: the network's own distribution.
+
+    The first `rows` are those of `images` `[count, channels, height, width]`, at their nearest levels. Draws by
+    the largest of logits plus Gumbel noise. In float32, autocast or not.
+    """
+    cache = network.start(count, data.width, labels)
+    of = cache.pixels.values
+    found = of.new_empty(count, *data.shape)
+    if images is not None:
+        found[:, :, :rows] = from_levels(to_levels(images[:, :, :rows], levels), levels)
+    shades = from_levels(torch.arange(levels, device=of.device), levels)
+    with torch.autocast(of.device.type, enabled=False):
+        for row in range(data.height):
+            cache.begin_row()
+            noise = of.new_empty(data.width, data.channels, count, levels)
+            if row >= rows:
+                noise.exponential_().log_().neg_()
+            for column in range(data.width):
+                for colour in range(data.channels):
+                    logits, cell = cache.logits(column, colour), cache.pixels.cells[colour][column]
+                    if row < rows:
+                        cell.copy_(found[:, colour, row, column, None])
+                    else:
+                        chosen = noise[column, colour].add_(logits).argmax(1, keepdim=True)
+                        cell.copy_(shades[chosen])
+            found[:, :, row] = cache.pixels.maps()
+    return found
+
+
+def complete_pictures(
+    network: PixelNetwork, images: Tensor, rows: int, data: DataSpec, levels: int, labels: Tensor | None
+) -> Tensor:
+    """`images` with all rows but the first `rows` drawn anew.
+
+    Raises UserError for rows that the pictures do not have, and for pictures of another shape.
+    """
+    if images.shape[1:] != data.shape:
+        shape, own = ("x".join(map(str, sizes)) for sizes in (images.shape[1:], data.shape))
+        raise UserError(f"cannot complete pictures of {shape}: expected {own}, as in the training")
+    if not 0 <= rows <= data.height:
+        raise UserError(f"cannot keep {rows} rows of pictures of {data.height}: expected 0 to {data.height}")
+    return make_pictures(network, len(images), data, levels, labels, images, rows)

@@ -1,0 +1,139 @@
+"""PixelCNN and Gated PixelCNN of van den Oord et al. 2016."""
+
+from typing import ClassVar, Literal, final
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveInt
+from torch import Tensor, nn
+
+from ganforge.adversarial import adams, fall_linearly, num_classes_of
+from ganforge.autoregressive import (
+    AutoregressiveConfig,
+    check_pictures,
+    complete_pictures,
+    labels_for,
+    make_pictures,
+    measures,
+    nats_of,
+)
+from ganforge.data.batch import Batch, DataSpec
+from ganforge.errors import UserError
+from ganforge.networks.pixelcnn import GatedPixelCNN, MaskedStack, ResidualBlock
+from ganforge.system import Suggestions, System, Update
+
+
+class PixelCNNConfig(AutoregressiveConfig):
+    """Depth and width of the CIFAR-10 PixelCNN of the first paper; `suggest` fits them to the data."""
+
+    steps: PositiveInt = Field(100_000, description="Training steps.")
+    ema_half_life: NonNegativeFloat = Field(
+        25_000, description="Half-life, in images, of the averaged network that is sampled and judged; 0: none."
+    )
+    network: Literal["gated", "original"] = Field(
+        "gated",
+        description="gated: two stacks without a blind spot (Gated PixelCNN); original: masked residual "
+        "blocks (PixelCNN).",
+    )
+    width: PositiveInt = Field(128, description="Features h of a layer; the residual blocks lie between 2 h.")
+    layers: PositiveInt = Field(15, description="Gated layers or residual blocks.")
+    kernel_size: int = Field(3, ge=3, description="Side of the gated layers' kernels but the first; odd.")
+    conditional: bool = Field(False, description="Use the labels; gated only.")
+
+    def model_post_init(self, _: object) -> None:
+        """Refuse even kernels, and labels where nothing would use them."""
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size {self.kernel_size} has no centre: use --kernel-size 3 or 5")
+        if self.network == "original" and self.conditional:
+            raise ValueError("--network original takes no labels: leave out --conditional, or use --network gated")
+
+
+@final
+class PixelCNN(System):
+    """Van den Oord et al. 2016, "Conditional Image Generation with PixelCNN Decoders", arXiv 1606.05328.
+
+    With `network` original the PixelCNN of "Pixel Recurrent Neural Networks", arXiv 1601.06759. Differs from
+    the paper: Adam instead of RMSProp, at a rate that falls to 0; an average of the network (EMA) is what is
+    sampled and judged; kernels 3x3 after the first, 7x7, and fewer features, for one processor; the features
+    of the last layer that go to no next one are left out; black and white is a softmax of two levels, where
+    the paper has a sigmoid of the same logit's difference; labels enter as one bias for each layer and stack,
+    from 0.
+    """
+
+    Config = PixelCNNConfig
+    averaged: ClassVar[tuple[str, ...]] = ("network",)
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """Levels by what the pixels are, sizes by the device."""
+        return _suggest(data, device) if data.values == "pixels" else {}
+
+    def __init__(self, config: PixelCNNConfig, data: DataSpec) -> None:
+        super().__init__()
+        check_pictures("pixelcnn", data)
+        self.config: PixelCNNConfig = config
+        self.data = data
+        sizes = {"width": config.width, "head_width": config.head_width}
+        sizes |= {"levels": config.levels, "colours": data.channels}
+        self.network: GatedPixelCNN | MaskedStack
+        if config.network == "gated":
+            num_classes = num_classes_of("pixelcnn --conditional", data) if config.conditional else 0
+            self.network = GatedPixelCNN(
+                layers=config.layers, kernel_size=config.kernel_size, num_classes=num_classes, **sizes
+            )
+        else:
+            blocks = [ResidualBlock(config.width, data.channels) for _ in range(config.layers)]
+            self.network = MaskedStack(blocks, **sizes)
+
+    def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam."""
+        return adams(self, ("network",), self.config.learning_rate, 0.9, 0.999)
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """Let the rate fall linearly to 0, if asked."""
+        config = self.config
+        if config.learning_rate_decay == "linear":
+            fall_linearly(optimizers, config.learning_rate, images_seen, config.steps * config.batch)
+
+    @property
+    def conditions(self) -> frozenset[str]:
+        """The labels, where they are used."""
+        return frozenset({"labels"}) if self.config.conditional else frozenset()
+
+    def nats(self, images: Tensor, given: Batch | None = None) -> Tensor:
+        """-log p of each of `images` in [-1, 1], `[batch]`; raises UserError where labels are missing."""
+        labels = None
+        if self.config.conditional:
+            if given is None or given.labels is None:
+                raise UserError("a conditional pixelcnn judges pictures with their labels, none were given")
+            labels = given.labels
+        return nats_of(self.network, images, self.config.levels, labels)
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Descend the negative log-likelihood."""
+        nll = self.nats(batch.images, batch).mean()
+        update("network", nll)
+        return {"nll_nats": nll.detach()}
+
+    def measure(self, batch: Batch) -> dict[str, Tensor]:
+        """The negative log-likelihood: nats of a picture, bits of a sub-pixel."""
+        return measures(self.nats(batch.images, batch), self.data)
+
+    def sample(self, count: int, given: Batch | None = None) -> Tensor:
+        """Pictures, of the labels that are given or of random ones."""
+        return make_pictures(self.network, count, self.data, self.config.levels, self._labels(given, count))
+
+    def complete(self, images: Tensor, rows: int, given: Batch | None = None) -> Tensor:
+        """`images` with the first `rows` kept, at their nearest levels, and the others drawn given these."""
+        labels = self._labels(given, len(images))
+        return complete_pictures(self.network, images, rows, self.data, self.config.levels, labels)
+
+    def _labels(self, given: Batch | None, count: int) -> Tensor | None:
+        return labels_for(given, count, self.data, self.network) if self.config.conditional else None
+
+
+def _suggest(data: DataSpec, device: str) -> Suggestions:
+    cpu = device == "cpu"
+    found: Suggestions = {}
+    if data.binary:
+        found["levels"] = (2, "the pixels are black or white")
+    return found

@@ -64,9 +64,8 @@ class Row:
             values[..., -1] = 1
         self.values = values
         self.windows = [values[:, x : x + left + 1].view(count, -1) for x in range(width)]
-        self.cells = [
-            [values[:, left + x, span] for x in range(width)] for span in colour_spans(features, colours)
-        ]
+        self.spans = colour_spans(features, colours)
+        self.cells = [[values[:, left + x, span] for x in range(width)] for span in self.spans]
 
     def maps(self) -> Tensor:
         """The row as `[count, features, width]`."""
@@ -168,9 +167,8 @@ class StackCache:
         ]
         last = Row(of, count, width, len(self.first.bias), colours)
         self.rows = [*(block.source for block in self.blocks), last]
-        self.spans = colour_spans(len(self.first.bias), colours)
         self.head = HeadCache(network.head, of.new_zeros(count, len(self.first.bias)))
-        self.head_parts = [self.head.source[:, span] for span in self.spans]
+        self.head_parts = [self.head.source[:, span] for span in last.spans]
         self.begun = False
 
     def begin_row(self) -> None:

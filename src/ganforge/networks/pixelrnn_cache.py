@@ -1,0 +1,111 @@
+"""The caches of the recurrent blocks of PixelRNN: see `pixel_cache`."""
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear, pad
+
+from ganforge.layers import MaskedConv2d, colour_spans
+from ganforge.networks.pixel_cache import Context, Product, Row
+
+if TYPE_CHECKING:
+    from ganforge.networks.pixelrnn import DiagonalBiLSTM, RowLSTM
+
+
+class LSTMStep:
+    """One step of an LSTM for one colour of a pixel, in buffers: `gates` in, cell and hidden state out."""
+
+    def __init__(self, of: Tensor, count: int, width: int) -> None:
+        self.gates = of.new_empty(count, 4 * width)
+        self.open, self.values = self.gates[:, : 3 * width], self.gates[:, 3 * width :]
+        self.output, self.forget, self.new = self.open.chunk(3, dim=1)
+        self.squashed = of.new_empty(count, width)
+
+    def __call__(self, before: Tensor, cell: Tensor, hidden: Tensor) -> None:
+        """Write `cell` and `hidden` `[count, width]`, from `gates` and the cell `before`."""
+        self.open.sigmoid_()
+        self.values.tanh_()
+        torch.mul(self.forget, before, out=cell)
+        cell.addcmul_(self.new, self.values)
+        torch.tanh(cell, out=self.squashed)
+        torch.mul(self.output, self.squashed, out=hidden)
+
+
+class RowCache:
+    """A `RowLSTM`: the states of the row above, and of this row as far as it is done."""
+
+    def __init__(self, block: "RowLSTM", count: int, width: int, colours: int) -> None:
+        of, features = block.up.weight.detach(), block.width
+        self.inputs = Product(block.input_to_state, colours)
+        self.state_to_state = block.state_to_state.weight.detach()
+        self.up = Product(block.up, colours).with_bias()
+        self.source = Row(of, count, width, 2 * features, colours, left=1)
+        self.hidden = Row(of, count, width, features, colours, constant=True)
+        self.cell = Row(of, count, width, features, colours)
+        self.context = Context(of, count, width, self.inputs.columns)
+        self.context.fill(self.inputs.bias.expand(count, width, -1))
+        self.steps = [LSTMStep(of, count, span.stop - span.start) for span in colour_spans(features, colours)]
+
+    def begin_row(self) -> None:
+        """What the states of the complete row add to the gates of the one below it."""
+        beside = pad(self.hidden.values[..., :-1], (0, 0, 1, 1)).unfold(1, 3, 1).transpose(2, 3).flatten(2)
+        self.context.fill(linear(beside, self.state_to_state, self.inputs.bias))
+
+    def step(self, column: int, colour: int, target: Row) -> None:
+        """One colour of one pixel."""
+        step, cell = self.steps[colour], self.cell.cells[colour][column]
+        context, window = self.context.cells[colour][column], self.source.windows[column]
+        torch.addmm(context, window, self.inputs.matrices[colour], out=step.gates)
+        step(cell, cell, self.hidden.cells[colour][column])
+        own = self.source.cells[colour][column]
+        hidden = self.hidden.windows[column]
+        torch.addmm(own, hidden, self.up[colour], out=target.cells[colour][column])
+
+
+class DiagonalCache:
+    """A `DiagonalBiLSTM`: states from the left up to the pixel at hand; from the right, of the row above."""
+
+    def __init__(self, block: "DiagonalBiLSTM", count: int, width: int, colours: int) -> None:
+        of, features = block.up.weight.detach(), block.width
+        left, right = (cast(MaskedConv2d, layer) for layer in block.input_to_state)
+        self.inputs, self.right_inputs = Product(left, colours), right
+        (beside, self.above), (self.right_beside, self.right_above) = (
+            tuple(both.split(features)) for both in block.state_to_state.detach()
+        )
+        self.beside = [beside[:, columns].contiguous() for columns in self.inputs.columns]
+        self.up = Product(block.up, colours).with_bias()
+        self.source = Row(of, count, width, 2 * features, colours)
+        self.hidden = Row(of, count, width, features, colours, left=1)
+        self.cell = Row(of, count, width, features, colours, left=1)
+        self.right = Row(of, count, width, features, colours)
+        self.both = Row(of, count, 1, features, colours, constant=True)
+        self.context = Context(of, count, width, self.inputs.columns)
+        self.context.fill(self.inputs.bias.expand(count, width, -1))
+        self.steps = [LSTMStep(of, count, span.stop - span.start) for span in colour_spans(features, colours)]
+        self.right_step = LSTMStep(of, count, features)
+
+    def begin_row(self) -> None:
+        """Both directions' part of the complete row in the one below it."""
+        above = linear(self.hidden.values[:, 1:], self.above.T, self.inputs.bias)
+        self.context.fill(above)
+        maps = self.source.maps()[:, :, None]
+        gates = self.right_inputs(maps)[:, :, 0].permute(2, 0, 1) + (self.right.values @ self.right_above).transpose(0, 1)
+        step, states = self.right_step, self.right.values
+        cell, before = torch.zeros_like(states[:, 0]), torch.zeros_like(states[:, 0])
+        for column in reversed(range(states.shape[1])):
+            torch.addmm(gates[column], before, self.right_beside, out=step.gates)
+            before = states[:, column]
+            step(cell, cell, before)
+
+    def step(self, column: int, colour: int, target: Row) -> None:
+        """One colour of one pixel."""
+        step, inputs, own = self.steps[colour], self.inputs, self.source.cells[colour][column]
+        context = self.context.cells[colour][column]
+        torch.addmm(context, self.source.windows[column], inputs.matrices[colour], out=step.gates)
+        step.gates.addmm_(self.hidden.values[:, column], self.beside[colour])
+        before = self.cell.values[:, column, self.cell.spans[colour]]
+        hidden = self.hidden.cells[colour][column]
+        step(before, self.cell.cells[colour][column], hidden)
+        torch.add(hidden, self.right.cells[colour][column], out=self.both.cells[colour][0])
+        torch.addmm(own, self.both.windows[0], self.up[colour], out=target.cells[colour][column])

@@ -1,13 +1,13 @@
 """The caches of the recurrent blocks of PixelRNN: see `pixel_cache`."""
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, pad
+from torch.nn.functional import linear
 
-from ganforge.layers import MaskedConv2d, colour_spans
-from ganforge.networks.pixel_cache import Context, Product, Row
+from ganforge.layers import colour_spans
+from ganforge.networks.pixel_cache import Context, Product, Row, columns_of
 
 if TYPE_CHECKING:
     from ganforge.networks.pixelrnn import DiagonalBiLSTM, RowLSTM
@@ -38,7 +38,7 @@ class RowCache:
     def __init__(self, block: "RowLSTM", count: int, width: int, colours: int) -> None:
         of, features = block.up.weight.detach(), block.width
         self.inputs = Product(block.input_to_state, colours)
-        self.state_to_state = block.state_to_state.weight.detach()
+        self.block, self.state_to_state = block, block.state_to_state.weight.detach()
         self.up = Product(block.up, colours).with_bias()
         self.source = Row(of, count, width, 2 * features, colours, left=1)
         self.hidden = Row(of, count, width, features, colours, constant=True)
@@ -49,7 +49,7 @@ class RowCache:
 
     def begin_row(self) -> None:
         """What the states of the complete row add to the gates of the one below it."""
-        beside = pad(self.hidden.values[..., :-1], (0, 0, 1, 1)).unfold(1, 3, 1).transpose(2, 3).flatten(2)
+        beside = self.block.beside(self.hidden.values[..., :-1])
         self.context.fill(linear(beside, self.state_to_state, self.inputs.bias))
 
     def step(self, column: int, colour: int, target: Row) -> None:
@@ -68,29 +68,31 @@ class DiagonalCache:
 
     def __init__(self, block: "DiagonalBiLSTM", count: int, width: int, colours: int) -> None:
         of, features = block.up.weight.detach(), block.width
-        left, right = (cast(MaskedConv2d, layer) for layer in block.input_to_state)
-        self.inputs, self.right_inputs = Product(left, colours), right
+        (left, self.right_inputs), (bias, self.right_bias) = (both.detach() for both in block.input_weights())
         (beside, self.above), (self.right_beside, self.right_above) = (
-            tuple(both.split(features)) for both in block.state_to_state.detach()
+            both.split(features) for both in block.state_to_state.detach()
         )
-        self.beside = [beside[:, columns].contiguous() for columns in self.inputs.columns]
+        columns = columns_of(4 * features, colours, 4, of.device)
+        self.inputs = [left[:, chosen].contiguous() for chosen in columns]
+        self.beside = [beside[:, chosen].contiguous() for chosen in columns]
+        self.bias = bias
         self.up = Product(block.up, colours).with_bias()
         self.source = Row(of, count, width, 2 * features, colours)
         self.hidden = Row(of, count, width, features, colours, left=1)
         self.cell = Row(of, count, width, features, colours, left=1)
         self.right = Row(of, count, width, features, colours)
         self.both = Row(of, count, 1, features, colours, constant=True)
-        self.context = Context(of, count, width, self.inputs.columns)
-        self.context.fill(self.inputs.bias.expand(count, width, -1))
+        self.context = Context(of, count, width, columns)
+        self.context.fill(self.bias.expand(count, width, -1))
         self.steps = [LSTMStep(of, count, span.stop - span.start) for span in colour_spans(features, colours)]
         self.right_step = LSTMStep(of, count, features)
 
     def begin_row(self) -> None:
         """Both directions' part of the complete row in the one below it."""
-        above = linear(self.hidden.values[:, 1:], self.above.T, self.inputs.bias)
+        above = linear(self.hidden.values[:, 1:], self.above.T, self.bias)
         self.context.fill(above)
-        maps = self.source.maps()[:, :, None]
-        gates = self.right_inputs(maps)[:, :, 0].permute(2, 0, 1) + (self.right.values @ self.right_above).transpose(0, 1)
+        sums = self.source.values @ self.right_inputs + self.right.values @ self.right_above + self.right_bias
+        gates = sums.transpose(0, 1)
         step, states = self.right_step, self.right.values
         cell, before = torch.zeros_like(states[:, 0]), torch.zeros_like(states[:, 0])
         for column in reversed(range(states.shape[1])):
@@ -100,9 +102,9 @@ class DiagonalCache:
 
     def step(self, column: int, colour: int, target: Row) -> None:
         """One colour of one pixel."""
-        step, inputs, own = self.steps[colour], self.inputs, self.source.cells[colour][column]
+        step, own = self.steps[colour], self.source.cells[colour][column]
         context = self.context.cells[colour][column]
-        torch.addmm(context, self.source.windows[column], inputs.matrices[colour], out=step.gates)
+        torch.addmm(context, self.source.windows[column], self.inputs[colour], out=step.gates)
         step.gates.addmm_(self.hidden.values[:, column], self.beside[colour])
         before = self.cell.values[:, column, self.cell.spans[colour]]
         hidden = self.hidden.cells[colour][column]

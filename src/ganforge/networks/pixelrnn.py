@@ -27,7 +27,7 @@ class RowLSTM(nn.Module):
         """Maps of the same shape."""
         states = []
         with torch.autocast(maps.device.type, enabled=False):
-            gates = self.input_to_state(maps.float()).permute(2, 0, 3, 1).contiguous()
+            gates = self.input_to_state(maps.to(self.up.weight.dtype)).permute(2, 0, 3, 1).contiguous()
             hidden = cell = gates.new_zeros(*gates.shape[1:3], self.width)  # [batch, columns, width]
             for row in gates:
                 beside = self.beside(hidden)
@@ -65,7 +65,7 @@ class DiagonalBiLSTM(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Maps of the same shape."""
         with torch.autocast(maps.device.type, enabled=False):
-            pixels = maps.float().permute(2, 3, 0, 1)  # [height, columns, batch, features]
+            pixels = maps.to(self.up.weight.dtype).permute(2, 3, 0, 1)  # [height, columns, batch, features]
             both = torch.stack([pixels, pixels.flip(1)])
             weight, bias = self.input_weights()
             gates = torch.baddbmm(bias[:, None], both.flatten(1, 3), weight).unflatten(1, both.shape[1:4])

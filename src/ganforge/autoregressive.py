@@ -1,4 +1,4 @@
-"""What every autoregressive system shares: levels of grey, its likelihood, and making pictures pixel by pixel."""
+"""What every autoregressive system shares: levels, their likelihood, pictures made pixel by pixel."""
 
 import math
 from typing import Literal, Protocol
@@ -20,7 +20,10 @@ class AutoregressiveConfig(SystemConfig):
 
     batch: PositiveInt = Field(16, description="Images per update.")
     levels: int = Field(
-        256, ge=2, le=256, description="Levels of a sub-pixel, each a class; must divide 256. 2: black and white."
+        256,
+        ge=2,
+        le=256,
+        description="Levels of a sub-pixel, each a class; must divide 256. 2: black and white.",
     )
     head_width: PositiveInt = Field(32, description="Features of the two layers before the logits.")
     learning_rate: PositiveFloat = Field(1e-3, description="Adam's first rate.")
@@ -89,10 +92,10 @@ def make_pictures(
     images: Tensor | None = None,
     rows: int = 0,
 ) -> Tensor:
-    """`count` pictures in [-1, 1], each sub-pixel drawn given those before it: the network's own distribution.
+    """`count` pictures in [-1, 1], each sub-pixel drawn from its distribution given those before it.
 
-    The first `rows` are those of `images` `[count, channels, height, width]`, at their nearest levels. Draws by
-    the largest of logits plus Gumbel noise. In float32, autocast or not.
+    The first `rows` are those of `images` `[count, channels, height, width]`, at their nearest levels. A
+    draw is the largest of logits plus Gumbel noise. In float32, autocast or not.
     """
     cache = network.start(count, data.width, labels)
     of = cache.pixels.values

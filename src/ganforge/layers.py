@@ -1,5 +1,6 @@
 """Blocks and initialisers used by two or more networks."""
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -123,7 +124,7 @@ class MaskedConv2d(nn.Conv2d):
 def colour_spans(features: int, colours: int) -> list[slice]:
     """The features of each colour, in order and in numbers as equal as can be."""
     starts = [-(-colour * features // colours) for colour in range(colours + 1)]
-    return [slice(start, stop) for start, stop in zip(starts, starts[1:], strict=False)]
+    return [slice(start, stop) for start, stop in pairwise(starts)]
 
 
 def _colours_of(features: int, colours: int) -> Tensor:

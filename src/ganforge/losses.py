@@ -164,4 +164,6 @@ def categorical_nats(logits: Tensor, targets: Tensor) -> Tensor:
         difference = logits[:, 0] - logits[:, 1]
         return softplus(torch.where(targets == 1, difference, -difference)).flatten(1).sum(1)
     rows = logits.movedim(1, -1).flatten(0, -2)
-    return cross_entropy(rows, targets.flatten(), reduction="none").unflatten(0, targets.shape).flatten(1).sum(1)
+    return (
+        cross_entropy(rows, targets.flatten(), reduction="none").unflatten(0, targets.shape).flatten(1).sum(1)
+    )

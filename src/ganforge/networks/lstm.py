@@ -18,9 +18,9 @@ from torch.nn.functional import pad
 def diagonal_scan(gates: Tensor, weight: Tensor) -> Tensor:
     """States of an LSTM along diagonals: `[directions, height, columns, batch, width]`, 0 outside.
 
-    `gates` `[directions, height, columns, batch, 4 width]` is what the inputs give; the states to the left and
-    above add theirs by `weight` `[directions, 2 width, 4 width]`, the cell is the one to the left. All pixels
-    of a diagonal are computed together. Wants float32, outside of autocast; differentiable once.
+    `gates` `[directions, height, columns, batch, 4 width]` is what the inputs give; the states to the left
+    and above add theirs by `weight` `[directions, 2 width, 4 width]`, the cell is the one to the left. All
+    pixels of a diagonal are computed together. Wants float32, outside of autocast; differentiable once.
     """
     states: Tensor = _DiagonalScan.apply(gates.contiguous(), weight)  # type: ignore[no-untyped-call]
     return states

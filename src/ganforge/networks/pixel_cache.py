@@ -2,8 +2,8 @@
 
 A cache makes the rows of all maps from the left to the right. What the rows above contribute to a row is
 computed once, for the whole row; a pixel then costs a few small matrix products in each layer, written into
-preallocated buffers. With several colours a product computes the features of one colour, from its slice of the
-masked weights; features of later colours are stale then, and meet weights of 0.
+preallocated buffers. With several colours a product computes the features of one colour, from its slice of
+the masked weights; features of later colours are stale then, and meet weights of 0.
 """
 
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ class PixelCache(Protocol):
         """Go to the next row: the one before, in `pixels`, is complete."""
 
     def logits(self, column: int, colour: int) -> Tensor:
-        """Logits `[count, levels]` of a sub-pixel, all earlier ones being in `pixels`; a buffer, to be read."""
+        """Logits `[count, levels]` of a sub-pixel, a buffer; all earlier ones are in `pixels`."""
 
 
 class BlockCache(Protocol):
@@ -56,7 +56,14 @@ class Row:
     """
 
     def __init__(
-        self, of: Tensor, count: int, width: int, features: int, colours: int, left: int = 0, constant: bool = False
+        self,
+        of: Tensor,
+        count: int,
+        width: int,
+        features: int,
+        colours: int,
+        left: int = 0,
+        constant: bool = False,
     ) -> None:
         self.left = left
         values = of.new_zeros(count, left + width, features + constant)
@@ -102,8 +109,8 @@ class Context:
 class Product:
     """The current row's part of a masked convolution, as one matrix for each colour.
 
-    `matrices[colour]` is `[(side + 1) * inputs, columns]`, `biases[colour]` `[columns]`, where `columns[colour]`
-    are that colour's features of all maps of the output.
+    `matrices[colour]` is `[(side + 1) * inputs, columns]` and `biases[colour]` `[columns]`, where
+    `columns[colour]` are that colour's features of all maps of the output.
     """
 
     def __init__(self, convolution: MaskedConv2d, colours: int) -> None:
@@ -178,7 +185,9 @@ class StackCache:
             for block in self.blocks:
                 block.begin_row()
         self.begun = True
-        self.context.fill(conv2d(self.above.values, self.first.above, self.first.bias)[:, :, 0].transpose(1, 2))
+        self.context.fill(
+            conv2d(self.above.values, self.first.above, self.first.bias)[:, :, 0].transpose(1, 2)
+        )
 
     def logits(self, column: int, colour: int) -> Tensor:
         """Logits `[count, levels]` of a sub-pixel."""
@@ -242,16 +251,19 @@ class GatedCache:
         self.pixels = self.layers[0].source
         self.head = HeadCache(network.head, sent.flatten(1))
         self.head.first.matrices = [
-            torch.nn.functional.pad(0.5 * matrix.unflatten(0, (len(self.layers), gated)), (0, 0, 0, 1)).flatten(0, 1)
+            torch.nn.functional.pad(
+                0.5 * matrix.unflatten(0, (len(self.layers), gated)), (0, 0, 0, 1)
+            ).flatten(0, 1)
             for matrix in self.head.first.matrices
         ]
         self.begun = False
 
     def begin_row(self) -> None:
         """Go to the next row; above the first one the horizontal stack sees nothing."""
-        maps = self.pixels.maps()
-        for layer in self.layers:
-            maps = layer.begin_row(maps if self.begun else None)
+        if self.begun:
+            maps = self.pixels.maps()
+            for layer in self.layers:
+                maps = layer.begin_row(maps)
         self.begun = True
 
     def logits(self, column: int, colour: int) -> Tensor:
@@ -301,12 +313,12 @@ class GatedLayerCache:
             self.residual = Product(layer.residual, colours).with_bias(0.5)
             self.nothing = [of.new_zeros(count, span.stop - span.start) for span in spans]
 
-    def begin_row(self, maps: Tensor | None) -> Tensor | None:
+    def begin_row(self, maps: Tensor) -> Tensor:
         """Take the complete row `[count, inputs, width]` of the vertical stack; returns the next layer's."""
-        if maps is None:
-            return None
         self.above.push(maps)
-        vertical = conv2d(self.above.values, self.layer.vertical.weight)[:, :, 0] + self.vertical_bias[:, :, None]
+        vertical = (
+            conv2d(self.above.values, self.layer.vertical.weight)[:, :, 0] + self.vertical_bias[:, :, None]
+        )
         sums = linear(vertical.transpose(1, 2), self.link) + self.horizontal_bias[:, None]
         self.context.fill(sums * self.halves)
         values, gates = vertical.chunk(2, dim=1)

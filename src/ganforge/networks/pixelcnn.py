@@ -109,7 +109,7 @@ class GatedLayer(nn.Module):
             nn.init.zeros_(self.labels.weight)
 
     def biases(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """What labels int64 `[batch]` add to the vertical and the horizontal stack, `[batch, 2 width]` each."""
+        """What labels int64 `[batch]` add to either stack's sums: `[batch, 2 * width]` twice."""
         assert self.labels is not None
         vertical, horizontal = self.labels(labels).chunk(2, dim=1)
         return vertical, horizontal
@@ -133,7 +133,7 @@ class GatedLayer(nn.Module):
 
 
 def gate(sums: Tensor) -> Tensor:
-    """tanh of the first half of the features times the sigmoid of the second: equation 2."""
+    """The tanh of the first half of the features times the sigmoid of the second: equation 2."""
     values, gates = sums.chunk(2, dim=1)
     return torch.tanh(values) * torch.sigmoid(gates)
 
@@ -172,7 +172,7 @@ class GatedPixelCNN(nn.Module):
         self.head = Head(width, head_width, levels, colours, maps_in=layers)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Logits `[batch, levels, colours, height, width]` of images in [-1, 1] and labels int64 `[batch]`."""
+        """Logits `[batch, levels, colours, height, width]` of images in [-1, 1], labels int64 `[batch]`."""
         vertical = horizontal = images
         sent = []
         for layer in self.layers:

@@ -1,4 +1,4 @@
-"""Row LSTM and Diagonal BiLSTM of van den Oord et al. 2016, "Pixel Recurrent Neural Networks", arXiv 1601.06759."""
+"""Row LSTM and Diagonal BiLSTM of "Pixel Recurrent Neural Networks", arXiv 1601.06759."""
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +74,7 @@ class DiagonalBiLSTM(nn.Module):
         return maps + self.up(states.permute(2, 3, 0, 1))
 
     def input_weights(self) -> tuple[Tensor, Tensor]:
-        """What gives the gates of both directions: `[2, 2 * width, 4 * width]` and biases `[2, 4 * width]`."""
+        """For both directions' gates, weights `[2, 2 * width, 4 * width]` and biases `[2, 4 * width]`."""
         convolution = self.input_to_state
         assert convolution.bias is not None
         weight = convolution.masked_weight().flatten(1).unflatten(0, (2, -1)).transpose(1, 2)

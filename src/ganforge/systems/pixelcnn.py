@@ -4,7 +4,7 @@ from typing import ClassVar, Literal, final
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganforge.adversarial import adams, fall_linearly, num_classes_of
 from ganforge.autoregressive import (
@@ -27,7 +27,8 @@ class PixelCNNConfig(AutoregressiveConfig):
 
     steps: PositiveInt = Field(100_000, description="Training steps.")
     ema_half_life: NonNegativeFloat = Field(
-        25_000, description="Half-life, in images, of the averaged network that is sampled and judged; 0: none."
+        25_000,
+        description="Half-life, in images, of the averaged network that is sampled and judged; 0: none.",
     )
     network: Literal["gated", "original"] = Field(
         "gated",
@@ -44,19 +45,21 @@ class PixelCNNConfig(AutoregressiveConfig):
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size {self.kernel_size} has no centre: use --kernel-size 3 or 5")
         if self.network == "original" and self.conditional:
-            raise ValueError("--network original takes no labels: leave out --conditional, or use --network gated")
+            raise ValueError(
+                "--network original takes no labels: leave out --conditional, or use --network gated"
+            )
 
 
 @final
 class PixelCNN(System):
     """Van den Oord et al. 2016, "Conditional Image Generation with PixelCNN Decoders", arXiv 1606.05328.
 
-    With `network` original the PixelCNN of "Pixel Recurrent Neural Networks", arXiv 1601.06759. Differs from
-    the paper: Adam instead of RMSProp, at a rate that falls to 0; an average of the network (EMA) is what is
-    sampled and judged; kernels 3x3 after the first, 7x7, and fewer features, for one processor; the features
-    of the last layer that go to no next one are left out; black and white is a softmax of two levels, where
-    the paper has a sigmoid of the same logit's difference; labels enter as one bias for each layer and stack,
-    from 0.
+    With `network` original, the PixelCNN of "Pixel Recurrent Neural Networks", arXiv 1601.06759.
+    Differs from the paper: Adam instead of RMSProp, at a rate that falls to 0; an average of the network
+    (EMA) is what is sampled and judged; kernels of 3x3 after the first, where its ImageNet model has 5x5;
+    the last layer has no way to a next one; after the two layers of the head comes a third to the logits,
+    which the paper does not count; black and white is a softmax of two levels, where the paper has a sigmoid,
+    the same thing; labels begin unheard.
     """
 
     Config = PixelCNNConfig
@@ -132,8 +135,16 @@ class PixelCNN(System):
 
 
 def _suggest(data: DataSpec, device: str) -> Suggestions:
-    cpu = device == "cpu"
-    found: Suggestions = {}
-    if data.binary:
-        found["levels"] = (2, "the pixels are black or white")
+    found: Suggestions = {"levels": (2, "the pixels are black or white")} if data.binary else {}
+    if device != "cpu":
+        return found | {"head_width": (256, "a GPU; the paper has 1,024 for photographs")}
+    steps = 40_000 if data.binary else 20_000
+    found |= {
+        "width": (32, "a processor; the paper's 128 and more were for GPUs"),
+        "layers": (7, "a processor"),
+        "steps": (steps, f"a processor: {steps * 16 / 1e6:.2g} million images"),
+        "ema_half_life": (steps * 16 / 40, "a fortieth of the training"),
+    }
+    if not data.binary:
+        found["head_width"] = (64, "256 levels from 32 features would be too few")
     return found

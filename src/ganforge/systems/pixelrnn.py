@@ -26,7 +26,8 @@ class PixelRNNConfig(AutoregressiveConfig):
 
     steps: PositiveInt = Field(60_000, description="Training steps.")
     ema_half_life: NonNegativeFloat = Field(
-        25_000, description="Half-life, in images, of the averaged network that is sampled and judged; 0: none."
+        25_000,
+        description="Half-life, in images, of the averaged network that is sampled and judged; 0: none.",
     )
     network: Literal["diagonal", "row"] = Field(
         "diagonal",
@@ -41,10 +42,10 @@ class PixelRNNConfig(AutoregressiveConfig):
 class PixelRNN(System):
     """Van den Oord et al. 2016, "Pixel Recurrent Neural Networks", arXiv 1601.06759.
 
-    Differs from the paper: Adam instead of RMSProp, at a rate that falls to 0; an average of the network (EMA)
-    is what is sampled and judged; after the two layers of the head comes a third to the logits, which the
-    paper does not count; black and white is a softmax of two levels, where the paper has a sigmoid.
-    The recurrence is in float32 whatever the precision.
+    Differs from the paper: Adam instead of RMSProp, at a rate that falls to 0; an average of the network
+    (EMA) is what is sampled and judged; after the two layers of the head comes a third to the logits, which
+    the paper does not count; black and white is a softmax of two levels, where the paper has a sigmoid, the
+    same thing; the recurrence is in float32 whatever the precision.
     """
 
     Config = PixelRNNConfig
@@ -103,8 +104,15 @@ class PixelRNN(System):
 
 
 def _suggest(data: DataSpec, device: str) -> Suggestions:
-    cpu = device == "cpu"
-    found: Suggestions = {}
-    if data.binary:
-        found["levels"] = (2, "the pixels are black or white")
+    found: Suggestions = {"levels": (2, "the pixels are black or white")} if data.binary else {}
+    if not data.binary:
+        found["head_width"] = (64, "256 levels from 32 features would be too few")
+    if device == "cpu":
+        steps = 40_000 if data.binary else 20_000
+        found |= {
+            "width": (32, "a processor: one wide layer, the paper's other network for MNIST"),
+            "layers": (1, "a processor: each layer waits for every diagonal or row"),
+            "steps": (steps, f"a processor: {steps * 16 / 1e6:.2g} million images"),
+            "ema_half_life": (steps * 16 / 40, "a fortieth of the training"),
+        }
     return found

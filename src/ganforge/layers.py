@@ -82,7 +82,8 @@ class MaskedConv2d(nn.Conv2d):
     The features of each of the `maps_in` and `maps_out` maps are split into `colours` groups as
     `colour_spans` says. `above` rows above and `side` columns on either side are seen whole. At the centre
     group o sees the groups i < o (mask A) or i <= o (mask B). What the masks would close for good, the rows
-    below, and with `above` 0 the columns to the right, has no weights. The mask is applied in every pass.
+    below, and with `above` 0 the columns to the right, has no weights. The mask is applied in every pass, and
+    leaves `open_inputs` inputs to an output, on average.
     Van den Oord et al. 2016, "Pixel Recurrent Neural Networks", section 3.4.
     """
 
@@ -103,6 +104,10 @@ class MaskedConv2d(nn.Conv2d):
         columns = 2 * side + 1 if above else side + 1
         super().__init__(maps_in * in_features, maps_out * out_features, (above + 1, columns))
         self.above, self.side, self.maps_out = above, side, maps_out
+        own, spans = colour_spans(in_features, colours), colour_spans(out_features, colours)
+        pairs = zip(own, spans, strict=True)
+        centre = sum((i.start if mask == "A" else i.stop) * (o.stop - o.start) for i, o in pairs)
+        self.open_inputs = maps_in * (in_features * (above * columns + side) + centre / out_features)
         inputs = _colours_of(in_features, colours).repeat(maps_in)
         outputs = _colours_of(out_features, colours).repeat(maps_out)[:, None]
         seen = torch.ones(self.weight.shape)

@@ -77,6 +77,19 @@ def test_diagonal_sees_every_earlier_pixel_but_one() -> None:
     assert torch.equal(jacobian(stack(DiagonalBiLSTM, 1, 2), 1) > 0, expected.bool())
 
 
+@pytest.mark.parametrize("colours", [1, 3])
+def test_the_start_lets_the_rows_above_through(colours: int) -> None:
+    """What the vertical stack knows of a picture does not fade with the layers."""
+    network = GatedPixelCNN(width=32, layers=7, kernel_size=3, num_classes=0, colours=colours, **SIZES)
+    vertical = horizontal = 2 * torch.rand(8, colours, 12, 12).round() - 1
+    with torch.no_grad():
+        for layer in network.layers:
+            vertical, horizontal, gated = layer(vertical, horizontal, None)
+            assert 0.05 < float(gated.std(0).mean()) < 1
+    assert float(vertical.std(0).mean()) > 0.05
+    assert 0.1 < float(horizontal.std(0).mean()) < 3
+
+
 @pytest.mark.parametrize("layers", [1, 6])
 def test_the_blind_spot_of_the_original(layers: int) -> None:
     """To the right, the 7x7 convolution sees three columns of the row above, and no depth adds a fourth."""
@@ -132,6 +145,7 @@ def test_masks() -> None:
     assert first.mask[:, :, 1, 2].eq(0).all()
     strict = torch.tensor([[0, 0, 0], [1, 0, 0], [1, 1, 0]]).float()
     assert torch.equal(first.mask[:, :, 1, 1], strict.repeat_interleave(2, 0))
+    assert first.open_inputs == float(first.mask.sum()) / 6 == 9 + 3 + 1
     later = MaskedConv2d(3, 3, "B", 3, maps_in=2, maps_out=2)
     assert torch.equal(later.mask[:, :, 0, 0], (strict + torch.eye(3)).repeat(2, 2))
 

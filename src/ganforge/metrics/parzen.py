@@ -1,17 +1,17 @@
 """The Parzen-window log-likelihood of Goodfellow et al. 2014: a historical check, not a judge of quality."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ganforge.errors import UserError
+from ganforge.metrics.distances import squared_distance_chunks
 
 SIGMA_GRID = tuple(10 ** (-1 + step / 9) for step in range(10))
 NUM_VALIDATION_IMAGES = 1000
-CHUNK_BYTES = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -26,21 +26,6 @@ class ParzenResult:
     standard_error_nats: float
     sigma: float
     sigma_grid_log_likelihoods: tuple[tuple[float, float], ...]
-
-
-def squared_distance_chunks(samples: Tensor, images: Tensor) -> Iterator[Tensor]:
-    """`|image - sample|^2` in float64, `[images, samples]`, in chunks of rows of about `CHUNK_BYTES`.
-
-    Expanded into `|x|^2 + |g|^2 - 2 x.g`, a matrix product: at 784 pixels in [0, 1] its rounding stays below
-    1e-12, where float32 would lose 1e-4 and sigma = 0.1 would blow that up a hundredfold.
-    """
-    samples = samples.double()
-    sample_norms = samples.square().sum(dim=1)
-    rows = max(1, CHUNK_BYTES // (8 * len(samples)))
-    for chunk in torch.split(images, rows):
-        chunk = chunk.double()
-        norms = chunk.square().sum(dim=1, keepdim=True)
-        yield torch.addmm(norms + sample_norms, chunk, samples.T, alpha=-2).clamp_(min=0)
 
 
 def log_likelihoods(samples: Tensor, images: Tensor, sigmas: Sequence[float]) -> Tensor:

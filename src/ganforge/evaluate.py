@@ -20,7 +20,8 @@ from ganforge.report import write_report
 from ganforge.scores import Protocol, finite, held_out, stored_parts
 from ganforge.scores import Score as Score
 from ganforge.scores.conditions import judge_codes, judge_labels
-from ganforge.scores.pictures import STACK_SAMPLES, has_parzen, judge_features, judge_parzen, judge_stacks
+from ganforge.scores.features import judge_features
+from ganforge.scores.pictures import STACK_SAMPLES, has_parzen, judge_parzen, judge_stacks
 from ganforge.scores.points import judge_points
 from ganforge.scores.system import judge_discriminator, judge_measures
 from ganforge.trained import Trained, Weights, load
@@ -137,10 +138,11 @@ def _judge_pictures(
     found = judge_of(dataset)
     if found is not None:
         judge_network, knows_classes = found
-        say("FID and KID")
-        scores += judge_features(judge_network, samples, dataset, protocol)
-        if knows_classes and given is not None and given.labels is not None:
-            scores += judge_labels(judge_network, samples, given.labels, dataset, protocol)
+        say("distances and neighbours of features")
+        labels = None if given is None else given.labels
+        scores += judge_features(judge_network, samples, labels, dataset, protocol)
+        if knows_classes and labels is not None:
+            scores += judge_labels(judge_network, samples, labels, dataset, protocol)
     if has_parzen(dataset):
         say("Parzen log-likelihood")
         if given is not None:  # Mirza and Osindero 2014, section 4.1: as many of each class

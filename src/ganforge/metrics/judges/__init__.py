@@ -58,6 +58,12 @@ class Judge:
         """The logits `[n, number of classes]`, float32, of `images` in [-1, 1]; errors as of `features`."""
         return self._run(self._network, images, len(self.class_names))
 
+    def logits(self, features: Tensor) -> Tensor:
+        """The logits `[n, number of classes]` of the images that have these `features` `[n, feature_size]`."""
+        self._network.to(features.device)
+        with full_precision(features.device):
+            return self._network.logits(features)
+
     def _run(self, function: Callable[[Tensor], Tensor], images: Tensor, size: int) -> Tensor:
         if images.dim() != 4 or images.shape[1] != self.channels:
             raise UserError(

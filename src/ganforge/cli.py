@@ -20,9 +20,11 @@ from ganforge import system
 from ganforge.api import carry_out
 from ganforge.arguments import arguments_of, parse, parse_known, print_completion, values_of
 from ganforge.cli_uses import (
+    CompareArguments,
     FeaturesArguments,
     OutliersArguments,
     ProbeArguments,
+    run_compare,
     run_features,
     run_outliers,
     run_probe,
@@ -49,6 +51,7 @@ USAGE = """usage: ganforge VERB ...
   train SYSTEM --data DATA   train, or go on with a run: the same command resumes
   sample RUN                 draw samples to a PNG, a folder of PNGs or an .npz
   evaluate RUN               scores with their protocol, and the report remade
+  compare RUN RUN ...        the stored scores of runs in one table, unlike protocols apart
   features RUN --out F.npz   what a run makes of pictures, for classifiers
   probe F.npz                a linear classifier on such features
   outliers RUN --data D      how well a run tells other data from its own
@@ -320,6 +323,7 @@ def _completion(arguments: Sequence[str]) -> int:
         "sample": SampleArguments,
         "evaluate": EvaluateArguments,
         "data": {"check": _check_arguments(), "pack": _pack_arguments()},
+        "compare": CompareArguments,
         "features": FeaturesArguments,
         "probe": ProbeArguments,
         "outliers": OutliersArguments,
@@ -334,6 +338,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "sample": _sample,
     "evaluate": _evaluate,
     "data": _data,
+    "compare": run_compare,
     "features": run_features,
     "probe": run_probe,
     "outliers": run_outliers,

@@ -1,4 +1,4 @@
-"""The verbs that use a trained run for something else than samples: features, probe, outliers."""
+"""The verbs that use trained runs for something else than samples: compare, features, probe, outliers."""
 
 import dataclasses
 import json
@@ -12,11 +12,12 @@ import tyro
 from torch import Tensor
 
 from ganforge.arguments import parse
+from ganforge.compare import lines_of, read_judged, write_csv, write_html
 from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.plan import validated
-from ganforge.printing import print_scores
+from ganforge.printing import print_comparison, print_scores
 from ganforge.trained import Weights, load
 from ganforge.uses.data import open_like
 from ganforge.uses.features import pixels, write_features
@@ -24,6 +25,19 @@ from ganforge.uses.outliers import outliers
 from ganforge.uses.probe import probe
 
 _WEIGHTS = tyro.conf.arg(help="The averaged networks, or those being trained.")
+
+
+@dataclass(frozen=True)
+class CompareArguments:
+    """Compare judged runs in one table."""
+
+    runs: tyro.conf.Positional[
+        Annotated[tuple[Path, ...], tyro.conf.arg(help="Run folders that `ganforge evaluate` has judged.")]
+    ]
+    csv: Annotated[Path | None, tyro.conf.arg(help="Write the table here as CSV too.")] = None
+    html: Annotated[
+        Path | None, tyro.conf.arg(help="Write a page here too, with the stored samples side by side.")
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,19 @@ class OutliersArguments:
     seed: Annotated[int, tyro.conf.arg(help="Seed of what a system draws to judge a picture.")] = 0
     weights: Annotated[Weights, _WEIGHTS] = "ema"
     json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.")] = False
+
+
+def run_compare(arguments: Sequence[str]) -> int:
+    """`ganforge compare`."""
+    given = parse(CompareArguments, arguments, "ganforge compare", "Compare judged runs in one table.")
+    runs = read_judged(given.runs)
+    lines = lines_of(runs)
+    print_comparison(runs, lines)
+    for path, write in ((given.csv, write_csv), (given.html, write_html)):
+        if path is not None:
+            write(path, runs, lines)
+            print(f"stored in {path}")
+    return 0
 
 
 def run_features(arguments: Sequence[str]) -> int:

@@ -3,11 +3,14 @@
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from ganforge.compare import Compared, Line, cell_of, shared_note
 from ganforge.engine.estimate import estimate
 from ganforge.engine.opening import begun_run
 from ganforge.evaluate import Score
@@ -71,3 +74,19 @@ def print_scores(scores: list[Score]) -> None:
     for network in NETWORKS:
         for text in sorted({protocol[network] for protocol in protocols if network in protocol}):
             console.print(f"{network}: {text}", highlight=False)
+
+
+def print_comparison(runs: Sequence[Compared], lines: Sequence[Line]) -> None:
+    """A line for each score and protocol, a column for each run; what all share is said once below."""
+    table = Table("score")
+    for compared in runs:
+        table.add_column(f"{compared.name}\n{compared.run.config.system}, step {compared.step}")
+    for line in lines:
+        name = f"{line.name}, {line.unit}" if line.unit else line.name
+        cells = [cell_of(line.scores.get(place)) for place in range(len(runs))]
+        table.add_row(Text(f"{name}\n  {line.differs}" if line.differs else name), *cells)
+    console = Console()
+    console.print(table)
+    console.print(f"all: {shared_note(lines)}", highlight=False, markup=False)
+    if any(line.differs for line in lines):
+        print("scores that were measured in different ways stand in lines of their own, with what differs")

@@ -59,7 +59,7 @@ class Judge:
         return self._run(self._network, images, len(self.class_names))
 
     def logits(self, features: Tensor) -> Tensor:
-        """The logits `[n, number of classes]` of the images that have these `features` `[n, feature_size]`."""
+        """The logits `[n, number of classes]` of images that have these `features` `[n, feature_size]`."""
         self._network.to(features.device)
         with full_precision(features.device):
             return self._network.logits(features)

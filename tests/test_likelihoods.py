@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Normal, kl_divergence
 from torch.distributions import Bernoulli as BernoulliOfTorch
+from torch.distributions import Normal, kl_divergence
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ganforge.likelihoods import (

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.stats import mannwhitneyu
 
 import ganforge
 from ganforge.cli import main
+from ganforge.data.batch import Batch, as_images
 from ganforge.errors import UserError
 from ganforge.networks.dcgan import DCGANDiscriminator
 from ganforge.trained import load
@@ -105,6 +107,82 @@ def test_outliers_are_compared_in_the_shape_of_the_run(run: Path, capfd: pytest.
     assert score["protocol"]["other"] == "emoji test, 100"
     assert main(["outliers", str(run), "--data", "mnist", "--count", "100", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)[0]["value"] == 0.5  # its own data against themselves
+
+
+# Pictures
+
+
+@pytest.fixture(scope="module")
+def rivals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A step of systems that encode, or go pixel by pixel."""
+    folder = tmp_path_factory.mktemp("rivals")
+    few = {"steps": 1, "batch": 4, "quiet": True, "device": "cpu"}
+    ganforge.train("vae", "mnist", run=folder / "vae", latent_size=2, hidden=(8,), **few)
+    ganforge.train("autoencoder", "mnist", run=folder / "autoencoder", hidden=(8,), **few)
+    pixel = {"run": folder / "pixelcnn", "binarise": "static", "width": 4, "layers": 1}
+    ganforge.train("pixelcnn", "mnist", **pixel, **few)
+    return {name: folder / name for name in ("vae", "autoencoder", "pixelcnn")}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "cells"),
+    [
+        ("vae", "reconstructions", (3, 2)),
+        ("vae", "manifold", (3, 3)),
+        ("autoencoder", "reconstructions", (3, 2)),
+        ("pixelcnn", "completions", (3, 6)),
+    ],
+)
+def test_drawn(name: str, kind: str, cells: tuple[int, int], rivals: dict[str, Path], tmp_path: Path) -> None:
+    for out in ("a.png", "b.png"):
+        words = [str(rivals[name]), kind, "--count", "3", "--seed", "2", "--out", str(tmp_path / out)]
+        assert main(["draw", *words]) == 0
+    with Image.open(tmp_path / "a.png") as one, Image.open(tmp_path / "b.png") as same:
+        assert one.tobytes() == same.tobytes()
+        assert (one.width // 56, one.height // 56) == cells
+        assert f"draw {rivals[name]} {kind}" in one.info["command"]
+
+
+def test_completions_keep_what_was_given(rivals: dict[str, Path]) -> None:
+    trained = load(rivals["pixelcnn"])
+    test = open_like(trained.run.config, None).splits["test"]
+    batch = Batch(as_images(test.read(torch.arange(2))))
+    one, other = (trained.complete(batch, 20, seed) for seed in (0, 1))
+    assert torch.equal(one[:, :, :20], batch.images[:, :, :20])
+    assert torch.equal(one, trained.complete(batch, 20, 0))
+    assert not torch.equal(one, other)
+
+
+def test_rivals_judge_single_pictures(rivals: dict[str, Path], capfd: pytest.CaptureFixture[str]) -> None:
+    expected = {
+        "vae": {"auroc_of_elbo", "auroc_of_reconstruction"},
+        "autoencoder": {"auroc_of_reconstruction"},
+        "pixelcnn": {"auroc_of_likelihood"},
+    }
+    for name, scores in expected.items():
+        assert main(["outliers", str(rivals[name]), "--data", "emoji", "--count", "20", "--json"]) == 0
+        assert {score["name"] for score in json.loads(capfd.readouterr().out)} == scores
+    out = rivals["vae"] / "f.npz"
+    assert main(["features", str(rivals["vae"]), "--count", "20", "--out", str(out)]) == 0
+    assert "20 pictures, 2 features" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "said"),
+    [
+        ("vae", ["completions"], "completes nothing"),
+        ("pixelcnn", ["reconstructions"], "has no encoder"),
+        ("pixelcnn", ["completions", "--rows", "28"], "expected 1 to 27"),
+        ("autoencoder", ["manifold"], "train one with --latent-size 2"),
+        ("vae", ["manifold", "--count", "0"], "expected 1 or more"),
+    ],
+)
+def test_what_cannot_be_drawn(
+    name: str, words: list[str], said: str, rivals: dict[str, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["draw", str(rivals[name]), *words, "--out", str(rivals[name] / "x.png")]) == 2
+    assert said in capfd.readouterr().err
+    assert not (rivals[name] / "x.png").exists()
 
 
 # Probes

@@ -21,10 +21,12 @@ from ganforge.api import carry_out
 from ganforge.arguments import arguments_of, parse, parse_known, print_completion, values_of
 from ganforge.cli_uses import (
     CompareArguments,
+    DrawArguments,
     FeaturesArguments,
     OutliersArguments,
     ProbeArguments,
     run_compare,
+    run_draw,
     run_features,
     run_outliers,
     run_probe,
@@ -54,6 +56,7 @@ USAGE = """usage: ganforge VERB ...
   compare RUN RUN ...        the stored scores of runs in one table, unlike protocols apart
   features RUN --out F.npz   what a run makes of pictures, for classifiers
   probe F.npz                a linear classifier on such features
+  draw RUN KIND --out F.png  reconstructions, completions, a map of two latents
   outliers RUN --data D      how well a run tells other data from its own
   data check PATH            what is in a data set and what would go wrong
   data pack PATH OUT.zip     resize a data set into one indexed zip
@@ -327,6 +330,7 @@ def _completion(arguments: Sequence[str]) -> int:
         "features": FeaturesArguments,
         "probe": ProbeArguments,
         "outliers": OutliersArguments,
+        "draw": DrawArguments,
         "list": ListArguments,
     }
     print_completion(verbs, arguments[0])
@@ -342,6 +346,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "features": run_features,
     "probe": run_probe,
     "outliers": run_outliers,
+    "draw": run_draw,
     "list": _list,
     "demo": _demo,
     "completion": _completion,

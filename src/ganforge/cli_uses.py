@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,10 +17,12 @@ from ganforge.compare import lines_of, read_judged, write_csv, write_html
 from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
+from ganforge.pictures import save_png
 from ganforge.plan import validated
 from ganforge.printing import print_comparison, print_scores
 from ganforge.trained import Weights, load
 from ganforge.uses.data import open_like
+from ganforge.uses.draw import Kind, draw_use
 from ganforge.uses.features import pixels, write_features
 from ganforge.uses.outliers import outliers
 from ganforge.uses.probe import probe
@@ -76,6 +79,36 @@ class OutliersArguments:
     seed: Annotated[int, tyro.conf.arg(help="Seed of what a system draws to judge a picture.")] = 0
     weights: Annotated[Weights, _WEIGHTS] = "ema"
     json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.")] = False
+
+
+@dataclass(frozen=True)
+class DrawArguments:
+    """A picture of what a run does with pictures."""
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="A run folder.")]]
+    kind: tyro.conf.Positional[
+        Annotated[Kind, tyro.conf.arg(help="Of held-out pictures, or a map of two latents.")]
+    ]
+    out: Annotated[Path, tyro.conf.arg(help="The PNG to write.")]
+    count: Annotated[int, tyro.conf.arg(help="Columns.")] = 10
+    rows: Annotated[int | None, tyro.conf.arg(help="Rows that completions keep; left out: half.")] = None
+    seed: Annotated[int, tyro.conf.arg(help="Seed of the choice and of the completions.")] = 0
+    weights: Annotated[Weights, _WEIGHTS] = "ema"
+
+
+def run_draw(arguments: Sequence[str]) -> int:
+    """`ganforge draw`."""
+    given = parse(DrawArguments, arguments, "ganforge draw", "Draw what a run does with pictures.")
+    if given.count < 1 or given.out.suffix != ".png":
+        raise UserError(f"--count {given.count} --out {given.out}: expected 1 or more, and a name in .png")
+    trained = load(given.run)
+    dataset = open_like(trained.run.config, None)
+    choice = given.count, given.rows, given.seed, given.weights
+    picture = draw_use(trained, dataset, given.kind, *choice)
+    about = {"command": shlex.join(["ganforge", "draw", *arguments]), "run": str(given.run)}
+    save_png(picture, given.out, about | {"seed": str(given.seed), "step": str(trained.step)})
+    print(given.out)
+    return 0
 
 
 def run_compare(arguments: Sequence[str]) -> int:

@@ -113,6 +113,14 @@ class System(nn.Module, ABC):
         """Features `[batch, n]` of `images` that a linear classifier can use, or None."""
         return None
 
+    def reconstruct(self, images: Tensor) -> Tensor | None:
+        """What `images` become when they are encoded and decoded, or None."""
+        return None
+
+    def complete(self, images: Tensor, rows: int, given: Batch | None = None) -> Tensor | None:
+        """`images` with the first `rows` rows kept and the others drawn given these, or None."""
+        return None
+
     def outlier_scores(self, batch: Batch) -> dict[str, Tensor]:
         """Numbers `[batch]`, by name, that are larger the less an image is like the data to this system."""
         logits = self.discriminate(batch.images, batch)

@@ -142,6 +142,27 @@ class Trained:
             )
         return found.float().cpu()
 
+    def reconstruct(self, images: Tensor, weights: Weights = "ema") -> Tensor:
+        """`images` `[count, ...]` in [-1, 1] encoded and decoded; raises UserError where that is not done."""
+        with self._using(weights), torch.no_grad():
+            found = self.system.reconstruct(images.to(self.system.device))
+        if found is None:
+            raise UserError(f"{self.run.config.system} has no encoder: use a run of vae or autoencoder")
+        return found.float().cpu()
+
+    def complete(self, batch: Batch, rows: int, seed: int = 0, weights: Weights = "ema") -> Tensor:
+        """The images of `batch` with the first `rows` rows kept and the others drawn by the seed.
+
+        Raises UserError where the system does not go row by row.
+        """
+        random = sampling.SeededRandom(seed, self.system.device)
+        part = batch.to(self.system.device)
+        with self._using(weights), torch.no_grad(), random.stretch():
+            found = self.system.complete(part.images, rows, part)
+        if found is None:
+            raise UserError(f"{self.run.config.system} completes nothing: use a run of pixelcnn or pixelrnn")
+        return found.float().cpu()
+
     def outlier_scores(
         self, parts: Iterable[Batch], seed: int = 0, weights: Weights = "ema"
     ) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""VAE: its bounds, their gradients, the estimate of -log p(x), its schedule, what it refuses, that it learns."""
+"""VAE: its bounds, their gradients, the estimate of -log p(x), its schedule, its refusals, that it learns."""
 
 import math
 from typing import Any

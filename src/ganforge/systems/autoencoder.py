@@ -121,6 +121,19 @@ class Autoencoder(LatentSystem):
         """Images of latents."""
         return _PIXELS.mean(self.decoder(latents)).unflatten(1, self.data.shape)
 
+    def features(self, images: Tensor) -> Tensor:
+        """Those codes."""
+        return self.encode(images)
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Images of the codes of images."""
+        return self.decode(self.encode(images))
+
+    def outlier_scores(self, batch: Batch) -> dict[str, Tensor]:
+        """The squared error of the reconstruction."""
+        _, squared_error = self._errors(batch.images, self.decoder(self.encode(batch.images)))
+        return {"reconstruction": squared_error}
+
     def _errors(self, images: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy in nats and squared error, `[batch]`, of pixels in [0, 1], summed over an image."""
         pixels = images.flatten(1)

@@ -121,6 +121,10 @@ class PixelCNN(System):
         """The negative log-likelihood: nats of a picture, bits of a sub-pixel."""
         return measures(self.nats(batch.images, batch), self.data)
 
+    def outlier_scores(self, batch: Batch) -> dict[str, Tensor]:
+        """-log p."""
+        return {"likelihood": self.nats(batch.images, batch)}
+
     def sample(self, count: int, given: Batch | None = None) -> Tensor:
         """Pictures, of the labels that are given or of random ones."""
         return make_pictures(self.network, count, self.data, self.config.levels, self._labels(given, count))

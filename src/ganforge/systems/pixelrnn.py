@@ -94,6 +94,10 @@ class PixelRNN(System):
         """The negative log-likelihood: nats of a picture, bits of a sub-pixel."""
         return measures(self.nats(batch.images), self.data)
 
+    def outlier_scores(self, batch: Batch) -> dict[str, Tensor]:
+        """-log p."""
+        return {"likelihood": self.nats(batch.images)}
+
     def sample(self, count: int, given: Batch | None = None) -> Tensor:
         """Pictures, sub-pixel by sub-pixel."""
         return make_pictures(self.network, count, self.data, self.config.levels)

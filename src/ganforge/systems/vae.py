@@ -172,6 +172,21 @@ class VAE(LatentSystem):
         mean, _ = self.encoder(images)
         return mean
 
+    def features(self, images: Tensor) -> Tensor:
+        """Those means."""
+        return self.encode(images)
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """The means of p(x|z) where z is the mean of q(z|x)."""
+        return self.decode(self.encode(images))
+
+    def outlier_scores(self, batch: Batch) -> dict[str, Tensor]:
+        """Minus the ELBO, and its reconstruction part, from one sample an image."""
+        mean, log_variance = self.encoder(batch.images)
+        latents = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
+        reconstruction = -self.likelihood.log_probability(self.decoder(latents), batch.images.flatten(1))
+        return {"elbo": reconstruction + gaussian_kl(mean, log_variance), "reconstruction": reconstruction}
+
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update both networks up the ELBO, or up the importance-weighted bound."""
         mean, log_variance = self.encoder(batch.images)

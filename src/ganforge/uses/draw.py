@@ -1,0 +1,66 @@
+"""Pictures of what a system does with pictures: reconstructions, completions, a map of its latents."""
+
+from typing import Literal
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ganforge import pictures
+from ganforge.data.batch import Batch, as_images
+from ganforge.data.datasets import Dataset
+from ganforge.errors import UserError
+from ganforge.scores import held_out
+from ganforge.trained import Trained, Weights
+
+Kind = Literal["reconstructions", "completions", "manifold"]
+BACKGROUND = -1.0
+SMALLEST_SHARE = 0.01
+
+
+def draw_use(
+    trained: Trained,
+    dataset: Dataset,
+    kind: Kind,
+    count: int = 10,
+    rows: int | None = None,
+    seed: int = 0,
+    weights: Weights = "ema",
+) -> Image.Image:
+    """A grid of `count` columns.
+
+    reconstructions: held-out pictures, and below each what the system makes of it. completions: held-out
+    pictures, their first `rows` rows (left out: half), and four ways to go on. manifold: what two standard
+    Gaussian latents decode to, on a grid of equal probability (Kingma and Welling 2013, figure 4). Raises
+    UserError where the system cannot do it.
+    """
+    if kind == "manifold":
+        return pictures.grid(_manifold(trained, count, weights), count, gap=0)
+    _, images = held_out(dataset)
+    chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed % 2**64))[:count]
+    labels = None if images.labels is None else images.labels[chosen]
+    batch = Batch(as_images(images.read(chosen)), labels)
+    if kind == "reconstructions":
+        lines = [batch.images, trained.reconstruct(batch.images, weights)]
+    else:
+        height = batch.images.shape[2]
+        rows = height // 2 if rows is None else rows
+        if not 0 < rows < height:
+            raise UserError(f"--rows {rows}: expected 1 to {height - 1}, the pictures have {height}")
+        kept = batch.images.clone()
+        kept[:, :, rows:] = BACKGROUND
+        ways = [trained.complete(batch, rows, seed + way, weights) for way in range(4)]
+        lines = [batch.images, kept, *ways]
+    return pictures.grid(torch.cat(lines), len(chosen))
+
+
+def _manifold(trained: Trained, side: int, weights: Weights) -> Tensor:
+    latents = trained.draw_latents(1)
+    if latents.shape != (1, 2):
+        raise UserError(
+            f"a map needs two latents, this run has {latents[0].numel()}: train one with --latent-size 2"
+        )
+    shares = torch.linspace(SMALLEST_SHARE, 1 - SMALLEST_SHARE, side)
+    places = torch.distributions.Normal(0, 1).icdf(shares)
+    down, across = torch.meshgrid(places.flip(0), places, indexing="ij")
+    return trained.decode(torch.stack([across.flatten(), down.flatten()], 1), weights=weights)

@@ -57,7 +57,7 @@ def test_bernoulli_of_sure_logits() -> None:
 
 @pytest.mark.parametrize("bounded", [True, False])
 def test_gaussian(bounded: bool) -> None:
-    raw, log_variance, values = torch.randn(2, 4, 6), 3 * torch.randn(2, 4, 6), torch.randn(4, 6)
+    raw, log_variance, values = torch.randn(2, 4, 6), 2 * torch.randn(2, 4, 6), torch.randn(4, 6)
     likelihood = Gaussian(bounded)
     mean = 2 * torch.sigmoid(raw) - 1 if bounded else raw
     found = likelihood.log_probability(torch.cat([raw, log_variance], -1), values)
@@ -72,9 +72,9 @@ def test_logistic_is_a_distribution_of_256_levels(mean: float, log_scale: float)
     outputs = torch.tensor([mean, log_scale]).expand(256, 2)
     log_probability = Logistic().log_probability(outputs, LEVELS[:, None]).double()
     assert log_probability.isfinite().all()
-    assert float(log_probability.exp().sum()) == pytest.approx(1, abs=1e-5)
+    assert float(log_probability.exp().sum()) == pytest.approx(1, abs=1e-4)
     expected = float((log_probability.exp() * LEVELS).sum())
-    assert float(Logistic().mean(outputs[:1])) == pytest.approx(expected, abs=1 / 255 + 1e-5)
+    assert float(Logistic().mean(outputs[:1])) == pytest.approx(expected, abs=1 / 255 + 1e-4)
 
 
 def test_logistic_against_differences_of_the_distribution_function() -> None:

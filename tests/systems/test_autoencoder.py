@@ -1,6 +1,6 @@
 """Autoencoder: its errors, its fitted Gaussian, what it refuses, that it reconstructs."""
 
-from itertools import pairwise
+import itertools
 from typing import Any
 
 import pytest
@@ -25,7 +25,7 @@ def build(spec: DataSpec = SMALL, **fields: Any) -> Autoencoder:
 def test_defaults_are_the_baseline() -> None:
     system = Autoencoder(Autoencoder.Config(), DIGITS)
     sizes = [784, 512, 256, 32, 256, 512, 784]
-    expected = sum(before * after + after for before, after in pairwise(sizes))
+    expected = sum(before * after + after for before, after in itertools.pairwise(sizes))
     assert sum(p.numel() for p in system.parameters()) == expected
 
 

@@ -150,8 +150,10 @@ def gate(sums: Tensor) -> Tensor:
 
 def initialise_open(convolution: nn.Conv2d, gain: float) -> None:
     """Draw weights from N(0, gain^2 / inputs), of the inputs that a mask leaves open, and set biases to 0."""
-    masked = isinstance(convolution, MaskedConv2d)
-    inputs = convolution.open_inputs if masked else math.prod(convolution.weight.shape[1:])
+    if isinstance(convolution, MaskedConv2d):
+        inputs = convolution.open_inputs
+    else:
+        inputs = math.prod(convolution.weight.shape[1:])
     nn.init.normal_(convolution.weight, 0.0, gain / math.sqrt(max(inputs, 1.0)))
     if convolution.bias is not None:
         nn.init.zeros_(convolution.bias)

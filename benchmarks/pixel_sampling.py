@@ -50,8 +50,9 @@ def main() -> None:
     given = parser.parse_args()
     result = {
         "command": "python benchmarks/pixel_sampling.py",
-        "what": f"one thread's processor time for {COUNT} pictures of 28x28, two levels, at the suggested sizes; "
-        f"naive: the fastest of {TIMED_PASSES} full passes times 784 pixels, not all of which were run",
+        "what": f"processor time of one thread for {COUNT} pictures of 28x28 at two levels; "
+        f"sizes suggested; naive: the fastest of {TIMED_PASSES} full passes times 784 pixels, not all of "
+        "which were run",
         "networks": {network: seconds(name, network) for name, network in NETWORKS},
     }
     record(result, given.out)

@@ -80,7 +80,7 @@ def print_comparison(runs: Sequence[Compared], lines: Sequence[Line]) -> None:
     """A line for each score and protocol, a column for each run; what all share is said once below."""
     table = Table("score")
     for compared in runs:
-        table.add_column(f"{compared.name}\n{compared.run.config.system}, step {compared.step}")
+        table.add_column(Text(f"{compared.name}\n{compared.run.config.system}, step {compared.step}"))
     for line in lines:
         name = f"{line.name}, {line.unit}" if line.unit else line.name
         cells = [cell_of(line.scores.get(place)) for place in range(len(runs))]

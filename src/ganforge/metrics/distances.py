@@ -65,7 +65,11 @@ class Neighbourhoods:
 
     def between(self) -> Iterator[Tensor]:
         """The squared distances `[rows, m]` from the real ones, a part after another, to all fakes."""
-        return _without_rounding(self.fake, self.real)
+        lengths, start = self.fake.square().sum(dim=1), 0
+        for squares in squared_distance_chunks(self.fake, self.real):
+            part = self.real[start : start + len(squares)]
+            yield _without_rounding(squares, part, lengths)
+            start += len(squares)
 
     def real_radii(self, k: int) -> Tensor:
         """The squared radii `[n]` of real neighbourhoods: up to the k-th nearest other, which is outside."""
@@ -86,19 +90,24 @@ class Neighbourhoods:
 def nearest_within(features: Tensor, count: int) -> Tensor:
     """Squared distances from each feature to its `count` nearest others, ascending: float64 `[n, count]`."""
     pieces, start = [], 0
-    for squares in _without_rounding(features, features):
-        rows = torch.arange(len(squares), device=features.device)
+    lengths = features.square().sum(dim=1)
+    for squares in squared_distance_chunks(features, features):
+        part = features[start : start + len(squares)]
+        rows = torch.arange(len(part), device=features.device)
         squares[rows, start + rows] = torch.inf  # nobody is its own neighbour
+        squares = _without_rounding(squares, part, lengths)
         pieces.append(squares.topk(count, dim=1, largest=False).values)
-        start += len(squares)
+        start += len(part)
     return torch.cat(pieces)
 
 
-def _without_rounding(samples: Tensor, images: Tensor) -> Iterator[Tensor]:
-    """As `squared_distance_chunks`, but the distance of copies is 0, not about 1e-16 of their length."""
-    lengths, sample_lengths = images.square().sum(dim=1), samples.square().sum(dim=1)
-    start = 0
-    for squares in squared_distance_chunks(samples, images):
-        part = lengths[start : start + len(squares), None]
-        start += len(squares)
-        yield squares.masked_fill_(squares < ROUNDING * (part + sample_lengths), 0)
+def _without_rounding(squares: Tensor, rows: Tensor, lengths: Tensor) -> Tensor:
+    """`squares` `[n, m]`, overwritten, where copies have the distance 0, not about 1e-16 of their length.
+
+    `rows` `[n, d]` are one side, `lengths` `[m]` the squared lengths of the other.
+    """
+    row_lengths = rows.square().sum(dim=1)
+    # Copies are rare: one look at the smallest of each row saves three passes over the whole.
+    if (squares.amin(dim=1) < ROUNDING * (row_lengths + lengths.max())).any():
+        squares.masked_fill_(squares < ROUNDING * (row_lengths[:, None] + lengths), 0)
+    return squares

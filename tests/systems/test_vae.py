@@ -1,4 +1,4 @@
-"""VAE: its bounds and their gradients, the estimate of -log p(x), its rates, what it refuses, what it learns."""
+"""VAE: its bounds, their gradients, the estimate of -log p(x), its rates, its refusals, that it learns."""
 
 import math
 from typing import Any

@@ -55,7 +55,8 @@ TABLE: dict[str, Comparison] = {
             Training("cgan", "train cgan --data mnist --steps 20000"),
             Training(
                 "sngan",
-                f"train sngan --data mnist --conditional {_SMALL_SNGAN} --steps 3000",
+                "train sngan --data mnist --conditional --width 16 --discriminator-width 32"
+                " --discriminator-steps 1 --generator-batch-factor 1 --learning-rate 0.001 --steps 4500",
                 singular_values=True,
             ),
         ),

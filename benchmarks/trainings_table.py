@@ -52,11 +52,11 @@ TABLE: dict[str, Comparison] = {
         "labelled MNIST: how often the judge reads the digit that was asked for",
         "family_conditional.json",
         (
-            Training("cgan", "train cgan --data mnist --steps 20000"),
+            Training("cgan", "train cgan --data mnist --steps 15000"),
             Training(
                 "sngan",
                 "train sngan --data mnist --conditional --width 16 --discriminator-width 32"
-                " --discriminator-steps 1 --generator-batch-factor 1 --learning-rate 0.001 --steps 4500",
+                " --discriminator-steps 1 --generator-batch-factor 1 --learning-rate 0.001 --steps 3500",
                 singular_values=True,
             ),
         ),

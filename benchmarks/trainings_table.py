@@ -64,7 +64,14 @@ TABLE: dict[str, Comparison] = {
     "infogan": Comparison(
         "InfoGAN on MNIST: the bound on the information of the codes, and the error of codes read as digits",
         "family_infogan.json",
-        (Training("infogan", f"train infogan --data mnist {_SMALL_INFOGAN} --steps 3000"),),
+        (
+            Training("infogan", f"train infogan --data mnist {_SMALL_INFOGAN} --steps 3000"),
+            Training(
+                "infogan-weaker",
+                f"train infogan --data mnist {_SMALL_INFOGAN} --steps 3000"
+                " --continuous-information-weight 0.1",
+            ),
+        ),
     ),
     "projection": Comparison(
         "Fashion-MNIST with and without labels, otherwise the same",

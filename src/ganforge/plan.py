@@ -89,6 +89,8 @@ def make_plan(
 def default_path(system: str, data: DataOptions) -> Path:
     """The run folder of a system on a data set where none is named."""
     name = Path(data.data.rpartition(":")[2]).name.removesuffix(".zip") or "data"
+    if data.pairs not in ("auto", "none"):
+        name += f"-{data.pairs.replace(':', '')}"
     return Path("runs") / f"{system.rpartition(':')[2].lower()}-{name}"
 
 

@@ -213,6 +213,7 @@ def check_needs(system: type[System], name: str, data: DataSpec) -> None:
     missing = sorted(system.needs - data.offers)
     if missing:
         has = ", ".join(sorted(data.offers)) or "images only"
+        hint = "add --pairs edges, or --sources FOLDER; " if "sources" in missing else ""
         raise UserError(
-            f"{name} needs {' and '.join(missing)}; this data has {has}: see `ganforge data check`"
+            f"{name} needs {' and '.join(missing)}; this data has {has}: {hint}see `ganforge data check`"
         )

@@ -7,7 +7,7 @@ import pytest
 import torch
 from drawn import encode, noise
 
-from ganforge.data import datasets, folder, storage
+from ganforge.data import encoded, folder, storage
 from ganforge.data.datasets import open_dataset
 from ganforge.data.decode import Unreadable
 from ganforge.data.options import DataOptions
@@ -202,7 +202,7 @@ def test_grey_needs_every_picture_to_be_grey(fill):
 def test_a_lazy_set_gives_the_pixels_of_one_in_memory(fill, zipped, monkeypatch):
     path = fill({f"{number % 2}/{number:02}.png": number for number in range(40)})
     whole = opened(path)
-    monkeypatch.setattr(datasets, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(encoded, "IN_MEMORY_BYTES", 0)
     for place in (path, zipped(path)):
         images = opened(place).splits["train"]
         assert images.pixels is None
@@ -214,7 +214,7 @@ def test_a_lazy_set_gives_the_pixels_of_one_in_memory(fill, zipped, monkeypatch)
 
 
 def test_a_picture_that_goes_bad_gives_way_to_the_next_of_its_class(fill, monkeypatch):
-    monkeypatch.setattr(datasets, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(encoded, "IN_MEMORY_BYTES", 0)
     path = fill({f"{number % 2}/{number:02}.png": number for number in range(40)})
     images, strict = (opened(path, unreadable=policy).splits["train"] for policy in ("skip", "stop"))
     (path / "0" / "06.png").write_bytes(b"gone")

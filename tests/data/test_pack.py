@@ -6,7 +6,7 @@ import pytest
 import torch
 from drawn import encode, noise
 
-from ganforge.data import datasets
+from ganforge.data import encoded
 from ganforge.data import pack as pack_module
 from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
@@ -36,7 +36,7 @@ def test_a_packed_set_opens_to_the_same_pixels_and_labels(pictures, tmp_path, se
     options = DataOptions(data=str(pictures), **settings)
     expected = open_dataset(options)
     if lazily:
-        monkeypatch.setattr(datasets, "IN_MEMORY_BYTES", 0)
+        monkeypatch.setattr(encoded, "IN_MEMORY_BYTES", 0)
     out = tmp_path / "packed.zip"
     assert pack(options, out) == 20
     again = open_dataset(DataOptions(data=str(out)))

@@ -45,9 +45,14 @@ class Batch:
         )
 
 
-def conditions(labels: Tensor) -> Batch:
-    """A batch of conditions alone, for sampling: `labels` int64 `[count]`, and images of no pixels."""
-    return Batch(torch.empty(len(labels), 0, 0, 0), labels)
+def conditions(labels: Tensor | None = None, sources: Tensor | None = None) -> Batch:
+    """A batch of conditions alone, for sampling, with images of no pixels.
+
+    `labels` int64 `[count]`; `sources` `[count, channels, height, width]` in [-1, 1]; one of them at least.
+    """
+    given = labels if labels is not None else sources
+    assert given is not None
+    return Batch(torch.empty(len(given), 0, 0, 0), labels, sources=sources)
 
 
 class DataSpec(BaseModel):
@@ -55,6 +60,7 @@ class DataSpec(BaseModel):
 
     `values` says what one element is: "pixels" lie in [-1, 1]; "points" are 2-D coordinates, unbounded,
     with the shape `2x1x1`. `binary` pixels are -1 or 1. `num_images` counts the training split.
+    `source_shape` is that of the input picture (channels, height, width) that each picture has, if any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

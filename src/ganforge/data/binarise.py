@@ -35,4 +35,4 @@ def binarised_once(images: Images, data: str) -> Images:
     random = np.random.default_rng(list(digest))
     parts = [binarise(part, random) for part in images.pixels.split(_CHUNK)]
     names = [images.name(row) for row in range(len(images))]
-    return in_memory(torch.cat(parts), images.labels, images.captions, names)
+    return in_memory(torch.cat(parts), images.labels, images.captions, names, images.sources)

@@ -14,11 +14,14 @@ from pydantic import BaseModel, ConfigDict
 from ganforge.data import toys
 from ganforge.data.arrays import Arrays
 from ganforge.data.catalogue import Origin, Pictures, Points, locate
-from ganforge.data.datasets import choose_shape, open_dataset, refuse_unreadable
-from ganforge.data.decode import Header, Unreadable, decode_whole, printable, read_header
+from ganforge.data.datasets import open_dataset
+from ganforge.data.decode import Header, Unreadable, decode_whole, printable
+from ganforge.data.derive import derived_channels, is_derived
+from ganforge.data.encoded import choose_shape, choose_source_channels, refuse_unreadable
 from ganforge.data.folder import Entry
 from ganforge.data.images import in_threads
 from ganforge.data.options import DataOptions
+from ganforge.data.pairs import PairHeader, Partners, find_partners, read_pair_header, read_partner
 from ganforge.data.stacked import Stacked
 from ganforge.data.storage import Storage
 from ganforge.errors import UserError
@@ -40,6 +43,7 @@ class Report(BaseModel):
 
     data: str
     shape: tuple[int, int, int] | None = None
+    source_shape: tuple[int, int, int] | None = None
     counts: dict[str, int] = {}
     sizes: dict[str, int] = {}
     modes: dict[str, int] = {}
@@ -65,6 +69,8 @@ class Report(BaseModel):
         lines = [f"data        {self.data}"]
         if self.shape is not None:
             lines.append(f"shape       {'x'.join(map(str, self.shape))} (channels, height, width)")
+        if self.source_shape is not None:
+            lines.append(f"sources     {'x'.join(map(str, self.source_shape))}, one for each picture")
         for title, counts in (
             ("images", self.counts),
             ("sizes", self.sizes),
@@ -97,6 +103,7 @@ class _Finding:
     """One picture, examined; `colorless` if it is stored in colour but every pixel is grey."""
 
     header: Header
+    source: Header | None
     digest: bytes
     colorless: bool
 
@@ -161,6 +168,7 @@ def _check_arrays(shown: str, origin: Arrays, options: DataOptions) -> Report:
     return Report(
         data=shown,
         shape=shape,
+        source_shape=_source_shape(shape, [], options),
         counts=counts,
         sizes={f"{width}x{height}": sum(counts.values())},
         modes={"L" if depth == 1 else "RGB": sum(counts.values())},
@@ -173,8 +181,12 @@ def _check_arrays(shown: str, origin: Arrays, options: DataOptions) -> Report:
 
 
 def _check_pictures(shown: str, origin: Pictures, options: DataOptions) -> Report:
-    entries = origin.listing.entries
-    findings = list(in_threads(partial(_examine, origin.storage), entries))
+    entries, present = origin.listing.entries, set(origin.storage.names)
+    try:
+        partners = find_partners(entries, origin.storage, options)
+    except UserError as error:
+        return Report(data=shown, problems=[str(error)])
+    findings = list(in_threads(partial(_examine, origin.storage, partners), entries))
     unreadable = {
         printable(entry.name): found
         for entry, found in zip(entries, findings, strict=True)
@@ -190,16 +202,18 @@ def _check_pictures(shown: str, origin: Pictures, options: DataOptions) -> Repor
         (printable(entry.name), entry.split, found.digest) for entry, found in good
     )
     shape = choose_shape(headers, options, origin.default_size) if headers else None
-    present = set(origin.storage.names)
     missing = [
         f"{printable(entry.name)} -> {printable(partner)}"
         for entry in entries
         for partner in entry.partners
         if partner not in present
     ]
+    if options.sources is not None and partners is not None:
+        missing += [printable(entry.name) for entry in entries if entry.name not in partners.names]
     return Report(
         data=shown,
         shape=shape,
+        source_shape=_source_shape(shape, [PairHeader(f.header, f.source) for _, f in good], options),
         counts=counts,
         sizes=dict(Counter(f"{head.width}x{head.height}" for head in headers).most_common()),
         modes=dict(Counter(head.mode for head in headers).most_common()),
@@ -219,14 +233,28 @@ def _check_pictures(shown: str, origin: Pictures, options: DataOptions) -> Repor
     )
 
 
-def _examine(storage: Storage, entry: Entry) -> _Finding | str:
+def _examine(storage: Storage, partners: Partners | None, entry: Entry) -> _Finding | str:
     try:
-        data = storage.read(entry.name)
-        header = read_header(data)
-        pixels = decode_whole(data)
+        headers = read_pair_header(storage, partners, entry)
+        pixels = decode_whole(storage.read(entry.name))
+        if partners is not None and partners.half is None:
+            decode_whole(read_partner(partners, entry.name))
     except Unreadable as error:
         return str(error)
-    return _Finding(header, _digest(pixels), not header.grey and bool((pixels == pixels[:1]).all()))
+    header = headers.picture
+    colorless = not header.grey and bool((pixels == pixels[:1]).all())
+    return _Finding(header, headers.source, _digest(pixels), colorless)
+
+
+def _source_shape(
+    shape: tuple[int, int, int] | None, headers: list[PairHeader], options: DataOptions
+) -> tuple[int, int, int] | None:
+    if shape is None:
+        return None
+    channels = choose_source_channels(headers)
+    if is_derived(options.pairs):
+        channels = derived_channels(options.pairs, shape[0])
+    return (channels, *shape[1:]) if channels else None
 
 
 def _digest(pixels: NDArray[np.uint8]) -> bytes:
@@ -303,6 +331,11 @@ def _picture_warnings(
     if 0 < unlabelled < len(listing.entries):
         warnings.append(
             f"{unlabelled} of {len(listing.entries)} pictures have no label: no label will be used"
+        )
+    unpaired = sum(not entry.partners for entry in listing.entries)
+    if options.pairs == "auto" and options.sources is None and 0 < unpaired < len(listing.entries):
+        warnings.append(
+            f"{unpaired} of {len(listing.entries)} pictures name no source: no source will be used"
         )
     uncaptioned = sum(not entry.captions for entry in listing.entries)
     if 0 < uncaptioned < len(listing.entries):

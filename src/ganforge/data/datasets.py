@@ -1,10 +1,8 @@
 """`open_dataset`: from a name or path to a `Dataset`, whose splits give pictures of one shape."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -17,29 +15,18 @@ from ganforge.data.arrays import Arrays
 from ganforge.data.batch import DataSpec
 from ganforge.data.binarise import binarised_once
 from ganforge.data.catalogue import Pictures, Points, available, locate
-from ganforge.data.decode import (
-    Header,
-    Target,
-    Unreadable,
-    decode,
-    fit,
-    flatten,
-    printable,
-    read_header,
-    to_array,
-)
-from ganforge.data.folder import Entry
-from ganforge.data.images import MAX_UNREADABLE, Images, in_memory, in_threads, lazy
+from ganforge.data.decode import fit, flatten, printable, to_array
+from ganforge.data.derive import derivation, derived_channels, is_derived
+from ganforge.data.encoded import open_encoded
+from ganforge.data.fingerprint import hash_arrays, hash_names
+from ganforge.data.images import Images, in_memory
 from ganforge.data.options import DataOptions
+from ganforge.data.pairs import refuse_files_of_pairs
 from ganforge.data.stacked import Stacked, stacks
-from ganforge.data.storage import Storage
 from ganforge.data.toys import Mixture
 from ganforge.errors import UserError
 
 __all__ = ["Dataset", "available", "open_dataset"]
-
-IN_MEMORY_BYTES = 2 * 2**30
-LARGEST_DEFAULT_SIZE = 64
 
 
 @dataclass(frozen=True)
@@ -68,6 +55,8 @@ def open_dataset(options: DataOptions) -> Dataset:
     origin = locate(options)
     if isinstance(origin, Points):
         return _open_points(origin, options)
+    if not isinstance(origin, Pictures):
+        refuse_files_of_pairs(options)
     if isinstance(origin, Arrays):
         return _open_arrays(origin, options)
     if isinstance(origin, Stacked):
@@ -82,7 +71,7 @@ def source_fingerprint(options: DataOptions) -> str:
     """
     origin = locate(options)
     if isinstance(origin, Pictures):
-        return _hash_names(list(origin.listing.entries), origin.storage, (0, 0, 0), ())
+        return hash_names(list(origin.listing.entries), origin.storage, (0, 0, 0), ())
     if isinstance(origin, Points | Stacked):
         return open_dataset(options).fingerprint
     digest = hashlib.sha256()
@@ -95,14 +84,14 @@ def source_fingerprint(options: DataOptions) -> str:
 
 
 def _open_points(origin: Points, options: DataOptions) -> Dataset:
-    for name in ("size", "flip", "dequantise", "binarise"):
-        if getattr(options, name) not in (None, False, "none"):
+    for name in ("size", "flip", "dequantise", "binarise", "pairs", "sources", "jitter"):
+        if getattr(options, name) not in (None, False, 0, "none", "auto"):
             raise UserError(f"--{name} is for pictures, but {origin.name} holds 2-D points: leave it out")
     splits = {split: in_memory(*toys.draw(origin.name, split)) for split in ("train", "test")}
     labels = splits["train"].labels
     class_names = () if labels is None else tuple(str(number) for number in range(int(labels.max()) + 1))
     mixture = toys.mixture_of(origin.name)
-    return _finish(options, splits, class_names, "points", _hash_arrays(splits, class_names), mixture=mixture)
+    return _finish(options, splits, class_names, "points", hash_arrays(splits, class_names), mixture=mixture)
 
 
 def _open_arrays(origin: Arrays, options: DataOptions) -> Dataset:
@@ -113,7 +102,7 @@ def _open_arrays(origin: Arrays, options: DataOptions) -> Dataset:
         )
         for split, pixels in origin.pixels.items()
     }
-    return _finish(options, splits, origin.class_names, "pixels", _hash_arrays(splits, origin.class_names))
+    return _finish(options, splits, origin.class_names, "pixels", hash_arrays(splits, origin.class_names))
 
 
 def _open_stacked(origin: Stacked, options: DataOptions) -> Dataset:
@@ -179,116 +168,9 @@ def _resize_together(pixels: NDArray[np.uint8], width: int, height: int) -> NDAr
 
 
 def _open_pictures(origin: Pictures, options: DataOptions) -> Dataset:
-    entries = origin.listing.entries
-    headers = list(in_threads(partial(_header_of, origin.storage), entries))
-    skipped = {
-        entry.name: head for entry, head in zip(entries, headers, strict=True) if isinstance(head, str)
-    }
-    refuse_unreadable(skipped, len(entries), options)
-    readable = [entry for entry in entries if entry.name not in skipped]
-    shape = choose_shape([head for head in headers if isinstance(head, Header)], options, origin.default_size)
-    decode_name = partial(_decode_name, origin.storage, Target(shape, origin.centre_crop), options)
-    class_names = origin.listing.class_names
-    number = {name: index for index, name in enumerate(class_names)}
-    by_split = {
-        split: [entry for entry in readable if entry.split == split] for split in _ordered_splits(entries)
-    }
-    fits = len(readable) * shape[0] * shape[1] * shape[2] <= IN_MEMORY_BYTES
-    splits = {}
-    for split, members in by_split.items():
-        pixels = None
-        if fits:
-            pixels, members = _decode_all(members, shape, decode_name, skipped)
-        names = [entry.name for entry in members]
-        labels = torch.tensor([number[entry.label or ""] for entry in members]) if class_names else None
-        captions = [list(entry.captions) for entry in members]
-        texts = captions if any(captions) else None
-        if not members:
-            continue
-        if pixels is not None:
-            splits[split] = in_memory(pixels, labels, texts, names)
-        else:
-            splits[split] = lazy(shape, decode_name, names, options.unreadable == "stop", labels, texts)
-    refuse_unreadable(skipped, len(entries), options)
-    fingerprint = (
-        _hash_arrays(splits, class_names)
-        if fits
-        else _hash_names(readable, origin.storage, shape, class_names)
-    )
-    return _finish(options, splits, class_names, "pixels", fingerprint, skipped)
-
-
-def _header_of(storage: Storage, entry: Entry) -> Header | str:
-    try:
-        return read_header(storage.read(entry.name))
-    except Unreadable as error:
-        return str(error)
-
-
-def _decode_name(storage: Storage, target: Target, options: DataOptions, name: str) -> NDArray[np.uint8]:
-    return decode(storage.read(name), target, options)
-
-
-def _decode_all(
-    entries: list[Entry],
-    shape: tuple[int, int, int],
-    decode_name: partial[NDArray[np.uint8]],
-    skipped: dict[str, str],
-) -> tuple[Tensor, list[Entry]]:
-    """The pictures that can be decoded, as one tensor, with their entries; the others go to `skipped`."""
-
-    def attempt(entry: Entry) -> NDArray[np.uint8] | str:
-        try:
-            return decode_name(entry.name)
-        except Unreadable as error:
-            return str(error)
-
-    pixels = torch.empty((len(entries), *shape), dtype=torch.uint8)
-    kept: list[Entry] = []
-    for entry, picture in zip(entries, in_threads(attempt, entries), strict=True):
-        if isinstance(picture, str):
-            skipped[entry.name] = picture
-        else:
-            pixels[len(kept)] = torch.from_numpy(np.array(picture))
-            kept.append(entry)
-    return pixels[: len(kept)], kept
-
-
-def _ordered_splits(entries: tuple[Entry, ...]) -> list[str]:
-    found = {entry.split for entry in entries}
-    usual = ("train", "validation", "test")
-    return [split for split in usual if split in found] + sorted(found.difference(usual))
-
-
-def choose_shape(
-    headers: list[Header], options: DataOptions, default_size: int | None
-) -> tuple[int, int, int]:
-    """Channels, height and width for pictures with these `headers`, by the rules in `DataOptions`."""
-    grey = options.channels == "grey" or (
-        options.channels == "auto" and all(header.grey for header in headers)
-    )
-    channels = 1 if grey else 3
-    size = options.size or default_size
-    if size is None:
-        sizes = Counter((header.height, header.width) for header in headers)
-        if len(sizes) == 1:
-            return (channels, *next(iter(sizes)))
-        sides = sorted(min(header.height, header.width) for header in headers)
-        median = sides[(len(sides) - 1) // 2]
-        size = min(LARGEST_DEFAULT_SIZE, 1 << (median.bit_length() - 1))
-    return (channels, size, size)
-
-
-def refuse_unreadable(skipped: Mapping[str, str], total: int, options: DataOptions) -> None:
-    """Raise `UserError` if more pictures are unreadable than `options` allow."""
-    allowed = MAX_UNREADABLE * total if options.unreadable == "skip" else 0
-    if len(skipped) <= allowed:
-        return
-    first = "; ".join(f"{printable(name)} ({reason})" for name, reason in list(skipped.items())[:3])
-    raise UserError(
-        f"{len(skipped)} of {total} pictures cannot be read: {first}; expected at most {int(allowed)}; type "
-        f"`ganforge data check {printable(options.data)}` for the whole list, then mend or remove them"
-    )
+    found = open_encoded(origin, options)
+    fingerprint = found.fingerprint or hash_arrays(found.splits, found.class_names)
+    return _finish(options, found.splits, found.class_names, "pixels", fingerprint, found.skipped)
 
 
 def _finish(
@@ -306,9 +188,14 @@ def _finish(
             f"{', '.join(splits) or 'unreadable ones'}: "
             "expected a split called train"
         )
+    channels, height, width = splits["train"].shape
+    if is_derived(options.pairs):
+        derive = derivation(options.pairs, height, width)
+        made = derived_channels(options.pairs, channels)
+        splits = {split: images.with_derived(derive, made) for split, images in splits.items()}
+        fingerprint = hashlib.sha256(f"{fingerprint} {options.pairs}".encode()).hexdigest()
     if options.binarise != "none":
         splits = _binarise(splits, options)
-    channels, height, width = splits["train"].shape
     spec = DataSpec.model_validate(
         {
             "channels": channels,
@@ -318,6 +205,7 @@ def _finish(
             "values": values,
             "binary": options.binarise != "none",
             "class_names": class_names,
+            "source_shape": splits["train"].source_shape,
         }
     )
     return Dataset(options, spec, splits, fingerprint, tuple((skipped or {}).items()), mixture)
@@ -330,24 +218,3 @@ def _binarise(splits: Mapping[str, Images], options: DataOptions) -> Mapping[str
     kept = {"train"} if options.binarise == "dynamic" else set()
     once = {split: binarised_once(images, options.data) for split, images in splits.items()}
     return {split: splits[split] if split in kept else images for split, images in once.items()}
-
-
-def _hash_arrays(splits: Mapping[str, Images], class_names: tuple[str, ...]) -> str:
-    digest = hashlib.sha256(repr(class_names).encode("utf-8", "backslashreplace"))
-    for split, images in sorted(splits.items()):
-        assert images.pixels is not None
-        for part in (images.pixels, images.labels):
-            if part is not None:
-                digest.update(f"{split} {part.dtype} {tuple(part.shape)}".encode())
-                digest.update(part.contiguous().numpy().data.cast("B"))
-    return digest.hexdigest()
-
-
-def _hash_names(
-    entries: list[Entry], storage: Storage, shape: tuple[int, int, int], class_names: tuple[str, ...]
-) -> str:
-    digest = hashlib.sha256(repr((shape, class_names)).encode("utf-8", "backslashreplace"))
-    for entry in entries:
-        line = f"{entry.split} {entry.name} {entry.label} {storage.size(entry.name)}\n"
-        digest.update(line.encode("utf-8", "backslashreplace"))
-    return digest.hexdigest()

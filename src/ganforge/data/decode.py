@@ -110,6 +110,27 @@ def decode(data: bytes, target: Target, options: DataOptions) -> NDArray[np.uint
         raise Unreadable(explain(error)) from error
 
 
+def decode_halves(
+    data: bytes, targets: tuple[Target, Target], options: DataOptions
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The left and the right half of the encoded picture `data`, each as `decode` gives a picture.
+
+    Raises `Unreadable` as `decode`.
+    """
+    try:
+        with _open(data) as picture:
+            upright = _upright(picture)
+            middle, height = upright.width // 2, upright.height
+            boxes = ((0, 0, middle, height), (middle, 0, 2 * middle, height))
+            halves = []
+            for box, target in zip(boxes, targets, strict=True):
+                plain = flatten(upright.crop(box), target.shape[0], options.background)
+                halves.append(to_array(fit(plain, target.shape[2], target.shape[1], options)))
+        return halves[0], halves[1]
+    except Exception as error:
+        raise Unreadable(explain(error)) from error
+
+
 def decode_whole(data: bytes) -> NDArray[np.uint8]:
     """The encoded picture `data` in colour on white at its own size, uint8 `[3, height, width]`."""
     try:

@@ -23,7 +23,10 @@ SPLITS = {"train": "train", "test": "test", "validation": "validation", "val": "
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A picture by file name, and what is said of it; `partners` are its `*_file_name` columns."""
+    """A picture by file name, and what is said of it.
+
+    `partners` are its `*_file_name` columns, `source_file_name` first: the first is its source.
+    """
 
     name: str
     split: str = "train"
@@ -174,9 +177,10 @@ def _picture_name(folder: str, where: str, row: dict[str, Any]) -> str:
 
 def _partners(folder: str, where: str, row: dict[str, Any]) -> Iterator[str]:
     own = "file_name" if row.get("file_name") else "target_file_name"
-    for column, value in row.items():
-        if isinstance(column, str) and column.endswith("_file_name") and column != own and value:
-            yield _checked_name(folder, where, value)
+    columns = [column for column in row if isinstance(column, str) and column.endswith("_file_name")]
+    for column in sorted(columns, key=lambda column: column != "source_file_name"):
+        if column != own and row[column]:
+            yield _checked_name(folder, where, row[column])
 
 
 def _checked_name(folder: str, where: str, name: object) -> str:

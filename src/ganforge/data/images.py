@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar, final
+from typing import Any, TypeVar, final
 
 import numpy as np
 import torch
@@ -36,7 +36,8 @@ class Images:
     """One split: uint8 pictures of one `shape` (channels, height, width), or float32 points of shape 2x1x1.
 
     `labels` int64 `[count]`; `captions`, for each picture the texts that describe it, raw. `pixels` is the
-    whole split as one tensor if it lives in memory, else None.
+    whole split as one tensor if it lives in memory, else None. `source_shape` is that of the input picture
+    that each picture has, if any; all of them are `sources`, uint8, where they live in memory.
     """
 
     def __init__(
@@ -49,12 +50,18 @@ class Images:
         captions: list[list[str]] | None = None,
         names: list[str] | None = None,
         pixels: Tensor | None = None,
+        sources: Tensor | None = None,
+        source_shape: tuple[int, int, int] | None = None,
+        read_pairs: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
     ):
         self.shape = shape
         self.labels = labels
         self.captions = captions
         self.pixels = pixels
+        self.sources = sources
+        self.source_shape = source_shape
         self._read = read
+        self._read_pairs = read_pairs
         self._count = count
         self._names = names
 
@@ -72,20 +79,59 @@ class Images:
         """
         return self._read(indices)
 
+    def read_pairs(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The pictures at `indices` int64 `[n]`, and the source of each, uint8 `[n, *source_shape]`, or None.
+
+        Raises as `read`.
+        """
+        return (self.read(indices), None) if self._read_pairs is None else self._read_pairs(indices)
+
+    def with_derived(self, derive: Callable[[Tensor], Tensor], channels: int) -> "Images":
+        """The same split with sources of `channels` that `derive` makes from the pictures."""
+        names, source_shape = self._names, (channels, *self.shape[1:])
+        if self.pixels is not None:
+            return in_memory(self.pixels, self.labels, self.captions, names, derive(self.pixels))
+
+        def read_pairs(indices: Tensor) -> tuple[Tensor, Tensor]:
+            pictures = self.read(indices)
+            return pictures, derive(pictures)
+
+        return Images(
+            self.shape,
+            self.read,
+            len(self),
+            labels=self.labels,
+            captions=self.captions,
+            names=names,
+            source_shape=source_shape,
+            read_pairs=read_pairs,
+        )
+
 
 def in_memory(
     pixels: Tensor,
     labels: Tensor | None = None,
     captions: list[list[str]] | None = None,
     names: list[str] | None = None,
+    sources: Tensor | None = None,
 ) -> Images:
-    """The split that holds `pixels` `[count, channels, height, width]`."""
+    """The split that holds `pixels` `[count, channels, height, width]`, and the `sources` of as many."""
     shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
 
     def read(indices: Tensor) -> Tensor:
         return pixels.index_select(0, indices)
 
-    return Images(shape, read, len(pixels), labels=labels, captions=captions, names=names, pixels=pixels)
+    every: dict[str, Any] = {"labels": labels, "captions": captions, "names": names, "pixels": pixels}
+    if sources is None:
+        return Images(shape, read, len(pixels), **every)
+    kept = sources
+
+    def read_pairs(indices: Tensor) -> tuple[Tensor, Tensor]:
+        return read(indices), kept.index_select(0, indices)
+
+    source_shape = (kept.shape[1], kept.shape[2], kept.shape[3])
+    pairs: dict[str, Any] = {"sources": kept, "source_shape": source_shape, "read_pairs": read_pairs}
+    return Images(shape, read, len(pixels), **every, **pairs)
 
 
 def lazy(
@@ -95,10 +141,28 @@ def lazy(
     stop_at_unreadable: bool,
     labels: Tensor | None = None,
     captions: list[list[str]] | None = None,
+    source_channels: int = 0,
 ) -> Images:
-    """The split whose pictures `decode` gives by name, uint8 of `shape`, or raises `Unreadable`."""
-    reader = _LazyReader(shape, decode, names, stop_at_unreadable, labels)
-    return Images(shape, reader.read, len(names), labels=labels, captions=captions, names=names)
+    """The split whose pictures `decode` gives by name, uint8 of `shape`, or raises `Unreadable`.
+
+    Where pictures have sources, their `source_channels` follow those of the picture.
+    """
+    channels, height, width = shape
+    whole = (channels + source_channels, height, width)
+    reader = _LazyReader(whole, decode, names, stop_at_unreadable, labels)
+
+    def read_pairs(indices: Tensor) -> tuple[Tensor, Tensor]:
+        pictures = reader.read(indices)
+        return pictures[:, :channels].contiguous(), pictures[:, channels:].contiguous()
+
+    def read(indices: Tensor) -> Tensor:
+        return read_pairs(indices)[0]
+
+    every: dict[str, Any] = {"labels": labels, "captions": captions, "names": names}
+    if not source_channels:
+        return Images(shape, reader.read, len(names), **every)
+    source_shape = (source_channels, height, width)
+    return Images(shape, read, len(names), **every, source_shape=source_shape, read_pairs=read_pairs)
 
 
 @final

@@ -1,8 +1,11 @@
 """`DataOptions`: which data to use and how each picture is brought to the one shape that networks need."""
 
+import re
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator
+
+_PAIRS = re.compile(r"auto|none|side-by-side(:right)?|edges|grey|blur|mask|downscale:([2-9]|[1-9][0-9]{1,2})")
 
 
 class DataOptions(BaseModel):
@@ -33,12 +36,26 @@ class DataOptions(BaseModel):
     label_column: str = Field(
         "label", description="The column of the metadata file, or the CelebA attribute, that holds the class."
     )
+    pairs: str = Field(
+        "auto",
+        description="The input picture of each picture: auto, a *_file_name column of the metadata if every "
+        "picture has one; none; side-by-side, the left half of each file (side-by-side:right, the right "
+        "one); or made from the picture: edges, grey, blur, mask or downscale:4.",
+    )
+    sources: str | None = Field(
+        None, description="A folder or .zip with the input picture of each picture, under the same name."
+    )
     unreadable: Literal["skip", "stop"] = Field(
         "skip",
         description="What to do with pictures that cannot be read: skip them (at most 5 % of all), or stop.",
     )
     flip: bool = Field(
         False, description="Mirror pictures left to right at random, drawn anew in each epoch."
+    )
+    jitter: NonNegativeInt = Field(
+        0,
+        description="Enlarge training pictures by this many pixels and crop them back at random, drawn anew "
+        "in each epoch; pix2pix has 30 for 256.",
     )
     binarise: Literal["none", "static", "dynamic"] = Field(
         "none",
@@ -48,3 +65,13 @@ class DataOptions(BaseModel):
     dequantise: bool = Field(
         False, description="Add uniform noise of one grey level, so that pixels are continuous (WGAN-GP)."
     )
+
+    @field_validator("pairs")
+    @classmethod
+    def _known_pairs(cls, pairs: str) -> str:
+        if not _PAIRS.fullmatch(pairs):
+            raise ValueError(
+                "expected auto, none, side-by-side, side-by-side:right, edges, grey, blur, mask, or "
+                "downscale: and 2 or more, such as --pairs downscale:4"
+            )
+        return pairs

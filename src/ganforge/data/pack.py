@@ -23,9 +23,9 @@ CHUNK = 256
 def pack(options: DataOptions, out: Path, size: int | None = None) -> int:
     """Write the data that `options` describe to the zip `out`, at `size` if given; returns their number.
 
-    The zip holds PNG files, `metadata.jsonl` (file_name, split, label, texts, source) and `classes.json`;
-    opening it gives the same pixels and labels. It appears complete or not at all. Raises `UserError` if
-    `out` exists already, its folder does not, or the data are points.
+    The zip holds PNG files, `metadata.jsonl` (file_name, split, label, texts, source, source_file_name) and
+    `classes.json`; opening it gives the same pixels, labels and sources. It appears complete or not at all.
+    Raises `UserError` if `out` exists already, its folder does not, or the data are points.
     """
     shown = printable(str(out))
     if os.path.lexists(out):
@@ -62,11 +62,15 @@ def pack(options: DataOptions, out: Path, size: int | None = None) -> int:
 def _write(dataset: Dataset, archive: zipfile.ZipFile) -> None:
     rows = []
     for split, images in dataset.splits.items():
-        for index, data in enumerate(_encoded(images)):
+        for index, (data, source) in enumerate(_encoded(images)):
             name = f"{split}/{index:07d}.png"
+            row = _row(dataset, split, index, name)
             # Without a date, so that the same pictures give the same bytes.
             archive.writestr(zipfile.ZipInfo(name), data)
-            rows.append(json.dumps(_row(dataset, split, index, name)))
+            if source is not None:
+                row["source_file_name"] = f"sources/{name}"
+                archive.writestr(zipfile.ZipInfo(f"sources/{name}"), source)
+            rows.append(json.dumps(row))
     archive.writestr(zipfile.ZipInfo("classes.json"), json.dumps(dataset.spec.class_names))
     archive.writestr(zipfile.ZipInfo("metadata.jsonl"), "\n".join(rows) + "\n")
 
@@ -81,10 +85,15 @@ def _row(dataset: Dataset, split: str, index: int, name: str) -> dict[str, objec
     return row
 
 
-def _encoded(images: Images) -> Iterator[bytes]:
-    for start in range(0, len(images), CHUNK):
-        pictures = images.read(torch.arange(start, min(start + CHUNK, len(images))))
-        yield from in_threads(_to_png, list(pictures))
+def _encoded(images: Images) -> Iterator[tuple[bytes, bytes | None]]:
+    """PNG of every picture, and of its source if it has one."""
+    for rows in torch.arange(len(images)).split(CHUNK):
+        pictures, sources = images.read_pairs(rows)
+        encoded = in_threads(_to_png, list(pictures))
+        if sources is None:
+            yield from ((data, None) for data in encoded)
+        else:
+            yield from zip(encoded, in_threads(_to_png, list(sources)), strict=True)
 
 
 def _to_png(picture: Tensor) -> bytes:

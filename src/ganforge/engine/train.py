@@ -128,6 +128,7 @@ def build_stream(config: RunConfig, dataset: Dataset, images_per_step: int) -> S
         dequantise=config.data.dequantise,
         binarise=config.data.binarise == "dynamic",
         values=config.spec.values,
+        jitter=config.data.jitter,
     )
 
 

@@ -7,7 +7,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from ganforge.data.batch import Batch, as_images
+from ganforge.data.batch import Batch, as_images, to_float
 from ganforge.data.datasets import Dataset
 from ganforge.data.images import Images
 from ganforge.errors import UserError
@@ -48,10 +48,11 @@ def stored_parts(images: Images, count: int | None = None) -> Iterator[Tensor]:
 
 
 def batches(images: Images, count: int | None = None) -> Iterator[Batch]:
-    """The same elements as systems see them, with their labels."""
+    """The same elements as systems see them, with their labels and sources."""
     for rows in rows_of(images, count):
         labels = None if images.labels is None else images.labels[rows]
-        yield Batch(as_images(images.read(rows)), labels)
+        pictures, sources = images.read_pairs(rows)
+        yield Batch(as_images(pictures), labels, sources=None if sources is None else to_float(sources))
 
 
 def held_out(dataset: Dataset) -> tuple[str, Images]:

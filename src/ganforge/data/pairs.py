@@ -1,0 +1,175 @@
+"""Where the source of each picture lies: a metadata column, a second folder, the other half of its file."""
+
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganforge.data.decode import (
+    Header,
+    Target,
+    Unreadable,
+    decode,
+    decode_halves,
+    printable,
+    read_header,
+)
+from ganforge.data.derive import is_derived
+from ganforge.data.folder import Entry
+from ganforge.data.options import DataOptions
+from ganforge.data.storage import Archive, Folder, Storage, is_picture_name
+from ganforge.errors import UserError
+
+
+@dataclass(frozen=True)
+class Partners:
+    """The file in `storage` that holds the source of each picture, by the name of that picture's file.
+
+    `half` is set where it is the same file: then its left or right half is the source, the other the picture.
+    """
+
+    storage: Storage
+    names: Mapping[str, str]
+    half: Literal["left", "right"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PairHeader:
+    """What the files of a picture and of its source say; no source where there are no pairs."""
+
+    picture: Header
+    source: Header | None = None
+
+
+def find_partners(entries: tuple[Entry, ...], storage: Storage, options: DataOptions) -> Partners | None:
+    """The partners that `options` ask for, or None without any; pairs made from the pictures need none.
+
+    Raises UserError where --sources holds none, or goes with another way to make pairs.
+    """
+    if options.sources is not None:
+        if options.pairs != "auto":
+            raise UserError(f"--sources and --pairs {options.pairs} both say what sources are: leave one out")
+        return _in_folder(entries, options)
+    name, _, side = options.pairs.partition(":")
+    if name == "side-by-side":
+        return Partners(
+            storage, {entry.name: entry.name for entry in entries}, "right" if side == "right" else "left"
+        )
+    named = {entry.name: entry.partners[0] for entry in entries if entry.partners}
+    if options.pairs == "none" or is_derived(options.pairs) or len(named) < len(entries):
+        return None  # as with labels: pictures without one make a set without any
+    return Partners(storage, named)
+
+
+def refuse_files_of_pairs(options: DataOptions) -> None:
+    """Raise UserError where `options` ask for files of sources, of data that are no files of pictures."""
+    asked = f"--sources {printable(options.sources)}" if options.sources is not None else ""
+    if options.pairs.startswith("side-by-side"):
+        asked = f"--pairs {options.pairs}"
+    if asked:
+        raise UserError(
+            f"{asked} is for files of pictures, which {printable(options.data)} is not: use --pairs edges, "
+            "grey, blur, mask or downscale:2"
+        )
+
+
+def _in_folder(entries: tuple[Entry, ...], options: DataOptions) -> Partners:
+    """Partners in --sources: of the same name in the same sub-folder, or of one with another ending."""
+    path = Path(options.sources or "").expanduser()
+    shown = printable(str(path))
+    if not options.sources or not path.exists():
+        raise UserError(f"--sources {shown} does not exist: expected a folder or a .zip of pictures")
+    storage = open_storage(path, f"--sources {shown}")
+    plain: dict[str, str] = {}
+    for name in storage.names:
+        if is_picture_name(name):
+            plain[posixpath.splitext(name)[0]] = name
+    exact = set(storage.names)
+    names = {}
+    for entry in entries:
+        partner = entry.name if entry.name in exact else plain.get(posixpath.splitext(entry.name)[0])
+        if partner is not None:
+            names[entry.name] = partner
+    if not names:
+        raise UserError(
+            f"--sources {shown} has no picture named like one of {printable(options.data)}, such as "
+            f"{printable(entries[0].name)}: expected the same names in both"
+        )
+    return Partners(storage, names)
+
+
+def open_storage(path: Path, shown: str) -> Storage:
+    """The folder or zip at `path`, called `shown` in errors."""
+    if path.is_dir():
+        return Folder(path)
+    if path.suffix.lower() != ".zip":
+        raise UserError(f"{shown} is a single file: expected a folder or a .zip of pictures")
+    return Archive(path)
+
+
+def read_pair_header(storage: Storage, partners: Partners | None, entry: Entry) -> PairHeader:
+    """What a picture and its source say about themselves; raises `Unreadable` where they are no pair."""
+    header = read_header(storage.read(entry.name))
+    if partners is None:
+        return PairHeader(header)
+    if partners.half is not None:
+        if header.width % 2:
+            raise Unreadable(f"{header.width} pixels wide: two pictures side by side are of equal width")
+        half = replace(header, width=header.width // 2)
+        return PairHeader(half, half)
+    data = read_partner(partners, entry.name)
+    try:
+        source = read_header(data)
+    except Unreadable as error:
+        raise _of_source(partners, entry.name, error) from error
+    if (source.width, source.height) != (header.width, header.height):
+        raise Unreadable(
+            f"{header.width}x{header.height}, but its source {printable(partners.names[entry.name])} is "
+            f"{source.width}x{source.height}"
+        )
+    return PairHeader(header, source)
+
+
+def decode_pair(
+    storage: Storage,
+    partners: Partners | None,
+    target: Target,
+    source_channels: int,
+    options: DataOptions,
+    name: str,
+) -> NDArray[np.uint8]:
+    """The picture `name` as uint8 `[channels, height, width]`, the channels of its source after its own.
+
+    Raises `Unreadable` where one of the two cannot be read.
+    """
+    if partners is None:
+        return decode(storage.read(name), target, options)
+    source_target = replace(target, shape=(source_channels, *target.shape[1:]))
+    if partners.half is not None:
+        targets = (source_target, target) if partners.half == "left" else (target, source_target)
+        left, right = decode_halves(storage.read(name), targets, options)
+        return np.concatenate((right, left) if partners.half == "left" else (left, right))
+    picture, data = decode(storage.read(name), target, options), read_partner(partners, name)
+    try:
+        source = decode(data, source_target, options)
+    except Unreadable as error:
+        raise _of_source(partners, name, error) from error
+    return np.concatenate((picture, source))
+
+
+def read_partner(partners: Partners, name: str) -> bytes:
+    """The file with the source of the picture `name`; raises `Unreadable` where there is none."""
+    if name not in partners.names:
+        raise Unreadable("it has no source")
+    try:
+        return partners.storage.read(partners.names[name])
+    except Unreadable as error:
+        raise _of_source(partners, name, error) from error
+
+
+def _of_source(partners: Partners, name: str, error: Unreadable) -> Unreadable:
+    return Unreadable(f"its source {printable(partners.names[name])}: {error}")

@@ -33,7 +33,14 @@ DIGITS = DataSpec(channels=1, height=28, width=28, num_images=60_000, class_name
 COLOUR = DataSpec(channels=3, height=16, width=16, num_images=100, class_names=("cat", "dog"))
 FEW_POINTS = DataSpec(channels=2, height=1, width=1, num_images=1_000, values="points")
 MANY_POINTS = FEW_POINTS.model_copy(update={"num_images": 100_000})
-SPECS = {"digits": DIGITS, "colour": COLOUR, "few_points": FEW_POINTS, "many_points": MANY_POINTS}
+COLOUR_OF_GREY = COLOUR.model_copy(update={"source_shape": (1, 16, 16)})
+SPECS = {
+    "digits": DIGITS,
+    "colour": COLOUR,
+    "few_points": FEW_POINTS,
+    "many_points": MANY_POINTS,
+    "pairs": COLOUR_OF_GREY,
+}
 
 # Applied to those fields that a system has.
 SMALL: dict[str, Any] = {
@@ -56,6 +63,7 @@ REFUSES: dict[str, set[str]] = {
     "autoencoder": {"few_points", "many_points"},
     "cgan": {"few_points", "many_points"},
     "infogan": {"few_points", "many_points"},
+    "pix2pix": {"digits", "colour", "few_points", "many_points"},
     "pixelcnn": {"few_points", "many_points"},
     "pixelrnn": {"few_points", "many_points"},
     "sngan": {"few_points", "many_points"},
@@ -87,13 +95,32 @@ def make_batch(spec: DataSpec, count: int, seed: int = 0) -> Batch:
     generator = torch.Generator().manual_seed(seed)
     images = 2 * torch.rand(count, *spec.shape, generator=generator) - 1
     labels = torch.arange(count) % len(spec.class_names) if spec.class_names else None
-    return Batch(images, labels)
+    sources = None
+    if spec.source_shape is not None:
+        sources = 2 * torch.rand(count, *spec.source_shape, generator=generator) - 1
+    return Batch(images, labels, sources=sources)
+
+
+def digits_for(name: str) -> DataSpec:
+    """Digits with all that the system needs."""
+    needs_sources = "sources" in find(name).needs
+    return DIGITS.model_copy(update={"source_shape": (1, 28, 28)}) if needs_sources else DIGITS
+
+
+def given_for(system: System, count: int) -> Batch | None:
+    """What the system cannot draw itself when it is sampled."""
+    return make_batch(system.data, count) if "sources" in system.needs else None
 
 
 each_system = pytest.mark.parametrize("name", available())
 
 
-PAIRS = [(name, data) for name in available() for data in SPECS if data not in REFUSES.get(name, ())]
+PAIRS = [
+    (name, data)
+    for name in available()
+    for data in SPECS
+    if data not in REFUSES.get(name, ()) and (data != "pairs" or "sources" in find(name).needs)
+]
 
 
 @pytest.fixture(params=PAIRS, ids="-".join)
@@ -191,7 +218,7 @@ def test_suggestions_are_legal(case: Case) -> None:
 @each_system
 def test_builds_from_defaults(name: str) -> None:
     kind = find(name)
-    system = kind(kind.Config(), DIGITS)
+    system = kind(kind.Config(), digits_for(name))
     assert set(kind.averaged) <= {child for child, _ in system.named_children()}
     assert system.images_per_step() % system.config.batch == 0
 
@@ -204,7 +231,8 @@ def test_builds_from_defaults(name: str) -> None:
 def test_builds_or_says_what_is_wrong(name: str, shape: tuple[int, int, int]) -> None:
     kind = find(name)
     channels, height, width = shape
-    spec = DataSpec(channels=channels, height=height, width=width, num_images=10)
+    source_shape = (1, height, width) if "sources" in kind.needs else None
+    spec = DataSpec(channels=channels, height=height, width=width, num_images=10, source_shape=source_shape)
     fields = {field: value for field, value in SMALL.items() if field in kind.Config.model_fields}
     fields |= SMALLEST.get(name, {})
     try:
@@ -215,7 +243,7 @@ def test_builds_or_says_what_is_wrong(name: str, shape: tuple[int, int, int]) ->
         assert "\n" not in said
         assert "--" in said, "names the option that would help"
     else:
-        assert system.sample(3).shape == (3, *shape)
+        assert system.sample(3, given_for(system, 3)).shape == (3, *shape)
 
 
 @pytest.mark.parametrize(("name", "data"), [(name, data) for name in REFUSES for data in REFUSES[name]])
@@ -331,10 +359,10 @@ def fake_step(build: Callable[[], System], extra: Callable[[Tensor], Any] = lamb
     with FakeTensorMode():
         system = build()
         update = OptimizerUpdate(system.build_optimizers(), "cpu")
-        batch = Batch(
-            torch.empty(system.images_per_step(), *system.data.shape), torch.zeros(1, dtype=torch.int64)
-        )
-        batch = Batch(batch.images, batch.labels.expand(len(batch.images)))
+        count, source_shape = system.images_per_step(), system.data.source_shape
+        labels = torch.zeros(1, dtype=torch.int64).expand(count)
+        sources = None if source_shape is None else torch.empty(count, *source_shape)
+        batch = Batch(torch.empty(count, *system.data.shape), labels, sources=sources)
         for _ in range(2):
             metrics = system.train_step(batch, update)
         assert all(value.shape == () for value in metrics.values())
@@ -347,7 +375,7 @@ def test_a_step_reads_nothing_back(case: Case) -> None:
 
 @each_system
 def test_a_step_of_the_defaults_reads_nothing_back(name: str) -> None:
-    fake_step(lambda: find(name)(find(name).Config(), DIGITS).train())
+    fake_step(lambda: find(name)(find(name).Config(), digits_for(name)).train())
 
 
 @pytest.mark.parametrize("read", [lambda loss: loss.item(), lambda loss: bool(loss > 0), float])
@@ -382,15 +410,16 @@ def test_save_load_step_is_bit_equal(case: Case, before: int, tmp_path: Path) ->
 
 def test_samples(case: Case) -> None:
     system = case.build()
-    samples = torch.cat(list(draw(system, 5, seed=1)))
+    given = given_for(system, 5)
+    samples = torch.cat(list(draw(system, 5, seed=1, given=given)))
     assert samples.shape == (5, *case.spec.shape)
     assert samples.dtype == torch.float32
     assert samples.isfinite().all()
     assert len(samples.flatten(1).unique(dim=0)) == 5
     if case.spec.values == "pixels":
         assert float(samples.abs().max()) <= 1
-    assert torch.equal(samples, torch.cat(list(draw(system, 5, seed=1))))
-    assert not torch.equal(samples, torch.cat(list(draw(system, 5, seed=2))))
+    assert torch.equal(samples, torch.cat(list(draw(system, 5, seed=1, given=given))))
+    assert not torch.equal(samples, torch.cat(list(draw(system, 5, seed=2, given=given))))
     assert system.training, "drawing puts the mode back"
 
 

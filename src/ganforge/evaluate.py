@@ -12,7 +12,7 @@ from ganforge import pictures
 from ganforge.checkpoint import replace_file
 from ganforge.data import stacked
 from ganforge.data.batch import Batch, as_images, conditions, to_uint8
-from ganforge.data.datasets import Dataset, open_dataset
+from ganforge.data.datasets import Dataset, batch_of, open_dataset
 from ganforge.errors import UserError
 from ganforge.metrics.judges import judge_of
 from ganforge.metrics.neighbours import nearest
@@ -21,6 +21,7 @@ from ganforge.scores import Protocol, finite, held_out, stored_parts
 from ganforge.scores import Score as Score
 from ganforge.scores.conditions import judge_codes, judge_labels
 from ganforge.scores.features import judge_features
+from ganforge.scores.pairs import judge_pairs
 from ganforge.scores.pictures import STACK_SAMPLES, has_parzen, judge_parzen, judge_stacks
 from ganforge.scores.points import judge_points
 from ganforge.scores.system import judge_discriminator, judge_measures
@@ -41,7 +42,7 @@ def evaluate(
 ) -> list[Score]:
     """Judge the run folder `run` with `num_samples` samples; store the scores in it and remake its report.
 
-    Left out, these are 10,000, and of stacked-mnist the 26,000 of the papers.
+    Left out, these are 10,000, and of stacked-mnist the 26,000 of the papers; of pairs each held-out source.
     Opens the data that the run was trained on. `say` is told what is being measured.
     Raises UserError where the run or its data cannot be opened.
     """
@@ -72,13 +73,15 @@ def judge(
 ) -> list[Score]:
     """All scores that apply to this system and this data; writes nothing."""
     stacks = dataset.options.data == stacked.NAME
+    paired = "sources" in trained.system.needs
     if num_samples is None:
         num_samples = STACK_SAMPLES if stacks else NUM_SAMPLES
+        num_samples = min(num_samples, len(held_out(dataset)[1])) if paired else num_samples
     if num_samples < 2:
         raise UserError(f"--num-samples {num_samples}: expected 2 or more")
     weights = trained.settle(weights)
     protocol: Protocol = {"weights": weights, "seed": seed, "step": trained.step}
-    given, asked = _labels_of_data(trained, dataset, num_samples, seed)
+    given, asked = _conditions_of_data(trained, dataset, num_samples, seed)
     of_samples = protocol | asked
     say(f"drawing {num_samples} samples")
     if dataset.spec.values == "points":
@@ -87,6 +90,8 @@ def judge(
         scores = judge_points(samples, dataset, of_samples)
     else:
         samples, scores = _judge_pictures(trained, dataset, num_samples, given, of_samples, say)
+        if paired:
+            scores += judge_pairs(samples, dataset, of_samples)
         if stacks:
             say("stacks of digits")
             scores += judge_stacks(samples, of_samples)
@@ -96,18 +101,31 @@ def judge(
     return scores + judge_measures(trained, dataset, num_samples, seed, weights, protocol)
 
 
-def _labels_of_data(
+def _conditions_of_data(
     trained: Trained, dataset: Dataset, count: int, seed: int
 ) -> tuple[Batch | None, Protocol]:
-    """For a system that takes labels, those of the held-out split, shuffled; and what to say of them."""
+    """For a system that takes labels, those of the held-out split, shuffled; and what to say of them.
+
+    For one that needs sources, those of the split in order; of more than there are they take turns, each time
+    with other noise.
+    """
     name, reference = held_out(dataset)
+    if "sources" in trained.system.needs:
+        batch = batch_of(reference, torch.arange(count) % len(reference))
+        times = f"{count / len(reference):.3g} times" if count > len(reference) else "once"
+        options = dataset.options
+        said = {
+            "pairs": options.pairs if options.sources is None else f"files of {options.sources}",
+            "sources": f"{min(count, len(reference))} of {options.data} {name}, each {times}",
+        }
+        return conditions(batch.labels, batch.sources), said
     if "labels" not in trained.system.conditions or reference.labels is None:
         return None, {}
     compared = min(count, len(reference))
     labels = reference.labels[torch.arange(count) % compared]
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed % 2**64))
-    said = f"those of {dataset.options.data} {name}, shuffled by the seed"
-    return conditions(labels[order]), {"labels": said}
+    shuffled = f"those of {dataset.options.data} {name}, shuffled by the seed"
+    return conditions(labels[order]), {"labels": shuffled}
 
 
 def _judge_pictures(
@@ -123,6 +141,7 @@ def _judge_pictures(
     begun = time.monotonic()
     samples = torch.empty(count, *dataset.spec.shape, dtype=torch.uint8)
     # As drawn they take four times as much memory: kept only where they are needed.
+    translates = given is not None and given.sources is not None
     keep = has_parzen(dataset) and given is None
     unrounded = torch.empty(samples.shape if keep else 0)
     drawn = 0
@@ -143,7 +162,7 @@ def _judge_pictures(
         scores += judge_features(judge_network, samples, labels, dataset, protocol)
         if knows_classes and labels is not None:
             scores += judge_labels(judge_network, samples, labels, dataset, protocol)
-    if has_parzen(dataset):
+    if has_parzen(dataset) and not translates:
         say("Parzen log-likelihood")
         if given is not None:  # Mirza and Osindero 2014, section 4.1: as many of each class
             classes = len(dataset.spec.class_names)
@@ -156,7 +175,10 @@ def _judge_pictures(
 
 def _draw_neighbours(trained: Trained, dataset: Dataset, seed: int, weights: Weights) -> None:
     """Figure 2 of Goodfellow et al. 2014: samples beside their nearest training pictures."""
-    samples = trained.sample(NUM_NEIGHBOURS, seed=seed, weights=weights)
+    given, _ = _conditions_of_data(trained, dataset, NUM_NEIGHBOURS, seed)
+    if given is not None and given.sources is None:
+        given = None  # a system draws labels itself
+    samples = trained.sample(NUM_NEIGHBOURS, seed=seed, weights=weights, given=given)
     train = dataset.splits["train"]
     references = (as_images(part).flatten(1) for part in stored_parts(train))
     indices, _ = nearest(samples.flatten(1), references)

@@ -176,7 +176,7 @@ def initialise_uniform(network: nn.Module, bound: float) -> None:
 
 
 def initialise_normal(network: nn.Module, std: float = 0.02, biases: bool = False) -> None:
-    """Draw every weight from N(0, std) and batch-norm gains from N(1, std); biases too, or set to 0.
+    """Draw every weight from N(0, std) and gains of norms from N(1, std); biases too, or set to 0.
 
     Radford et al. 2015, section 4 (std 0.02).
     """
@@ -185,6 +185,6 @@ def initialise_normal(network: nn.Module, std: float = 0.02, biases: bool = Fals
             nn.init.normal_(module.weight, 0.0, std)
             if module.bias is not None:
                 nn.init.normal_(module.bias, 0.0, std) if biases else nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.InstanceNorm2d) and module.affine:
             nn.init.normal_(module.weight, 1.0, std)
             nn.init.zeros_(module.bias)

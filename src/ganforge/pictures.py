@@ -85,6 +85,19 @@ def neighbours_grid(
     return canvas
 
 
+def pairs_grid(sources: Tensor, outputs: Tensor, targets: Tensor | None = None) -> Image.Image:
+    """Of each pair the source, what was made of it and its target side by side, several pairs in a row.
+
+    All `[n, 1 or 3 channels, height, width]` in [-1, 1] and of one size; `targets` can be left out. Raises
+    `UserError` for other shapes.
+    """
+    kinds = [images for images in (sources, outputs, targets) if images is not None]
+    channels = max(images.shape[1] for images in kinds)
+    together = torch.stack([images.expand(-1, channels, -1, -1) for images in kinds], 1)
+    height, width = together.shape[-2:]
+    return grid(together.flatten(0, 1), len(kinds) * _columns(len(sources), height, len(kinds) * width))
+
+
 def scatter(points: Tensor, reference: Tensor | None = None) -> Image.Image:
     """Generated `points` `[n, 2]` over real `reference` points `[m, 2]`, with equal axes, 480 x 480 pixels.
 

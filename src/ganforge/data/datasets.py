@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganforge.data import toys
 from ganforge.data.arrays import Arrays
-from ganforge.data.batch import DataSpec
+from ganforge.data.batch import Batch, DataSpec, as_images, to_float
 from ganforge.data.binarise import binarised_once
 from ganforge.data.catalogue import Pictures, Points, available, locate
 from ganforge.data.decode import fit, flatten, printable, to_array
@@ -44,6 +44,21 @@ class Dataset:
     fingerprint: str
     skipped: tuple[tuple[str, str], ...] = ()
     mixture: Mixture | None = None
+
+
+def held_out(dataset: Dataset) -> tuple[str, Images]:
+    """The split that scores compare with, and what to call it."""
+    for name in ("test", "validation"):
+        if name in dataset.splits:
+            return name, dataset.splits[name]
+    return "train (this data has no held-out split)", dataset.splits["train"]
+
+
+def batch_of(images: Images, rows: Tensor) -> Batch:
+    """The elements `rows` int64 `[n]` of a split as systems see them, with their labels and sources."""
+    pictures, sources = images.read_pairs(rows)
+    labels = None if images.labels is None else images.labels[rows]
+    return Batch(as_images(pictures), labels, sources=None if sources is None else to_float(sources))
 
 
 def open_dataset(options: DataOptions) -> Dataset:

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from ganforge.data.batch import as_images
-from ganforge.data.datasets import Dataset
+from ganforge.data.batch import Batch, as_images
+from ganforge.data.datasets import Dataset, batch_of, held_out
 from ganforge.metrics.judges import Judge, judge_for
 from ganforge.metrics.neighbours import nearest
 
 NUM_REAL = 64
 NUM_JUDGED = 500
+NUM_PAIRS = 16
 # Of more images than these a search would see a part only, and miss the copies of the others.
 MOST_REFERENCES = 10_000
 # Copies are looked for among pictures of at most this side: a small copy is still a copy, and 64 samples
@@ -23,9 +24,15 @@ CHUNK = 1_000
 
 
 class Previews:
-    """Some real images of a run's data, chosen once, and what they say about samples."""
+    """Some real images of a run's data, chosen once, and what they say about samples.
 
-    def __init__(self, dataset: Dataset, seed: int) -> None:
+    `pairs` are held-out pairs for a system that needs sources to make samples of, else None.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int, *, of_pairs: bool = False) -> None:
+        self.pairs = _held_out_pairs(dataset) if of_pairs else None
+        if self.pairs is not None:
+            return
         self._dataset = dataset
         train = dataset.splits["train"]
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
@@ -47,10 +54,13 @@ class Previews:
         the samples' L2 distances to their nearest training images, all made small; `judge_confidence` is the
         judge's mean probability for its choices; each beside what it is of real images. `classes` counts
         these choices, `expected_classes` what they would be of as many real images, or the `labels` int64
-        `[n]` that were asked for.
+        `[n]` that were asked for. Of pairs only `sample_distance` is measured, the real one that of the
+        targets, and `sample_l1`, the mean absolute difference to them.
         """
         if not images.isfinite().all():
             return {}
+        if self.pairs is not None:
+            return _measure_pairs(images, self.pairs.images)
         found: dict[str, Any] = {"sample_distance": mean_distance(images)}
         found["real_sample_distance"] = self._real_distance
         if self._train is not None:
@@ -88,6 +98,21 @@ class Previews:
         if len(others):
             distances = torch.minimum(distances, nearest(chosen, others.split(CHUNK))[1])
         return float(distances.median())
+
+
+def _held_out_pairs(dataset: Dataset) -> Batch:
+    """The same pairs for every run of these data."""
+    split = held_out(dataset)[1]
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))
+    return batch_of(split, order[:NUM_PAIRS])
+
+
+def _measure_pairs(images: Tensor, targets: Tensor) -> dict[str, Any]:
+    return {
+        "sample_distance": mean_distance(images),
+        "real_sample_distance": mean_distance(targets),
+        "sample_l1": float((images - targets).abs().mean()),
+    }
 
 
 def mean_distance(images: Tensor) -> float | None:

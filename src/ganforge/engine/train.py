@@ -240,7 +240,7 @@ def _loop(run: Run, training: Training, dataset: Dataset, display: Display) -> N
         dataset,
         display,
         OptimizerUpdate(training.optimizers, training.device.type, skip=policy == "skip"),
-        Previews(dataset, run.config.train.seed),
+        Previews(dataset, run.config.train.seed, of_pairs="sources" in training.system.needs),
         Health.of(run),
         Clock(training.images),
     )
@@ -321,8 +321,12 @@ def _tell(run: Run, session: _Session, line: dict[str, Any]) -> None:
 
 
 def _picture(run: Run, training: Training, session: _Session) -> None:
-    """Samples of the averaged weights from latents that are the same at every step; a row for each class."""
-    seed, given = run.config.train.seed, preview_conditions(training.system)
+    """Samples of the averaged weights from latents that are the same at every step; a row for each class.
+
+    Of a system that needs sources: source, output and target of held-out pairs.
+    """
+    seed, pairs = run.config.train.seed, session.previews.pairs
+    given = pairs or preview_conditions(training.system)
     count, columns = (NUM_PREVIEWS, None) if given is None else (len(given.images), PREVIEW_COLUMNS)
     with training.average.in_place_of_raw(training.system):
         images = torch.cat(list(draw(training.system, count, seed, given)))
@@ -330,7 +334,10 @@ def _picture(run: Run, training: Training, session: _Session) -> None:
     file = run.path / "samples" / f"{training.step:06d}.png"
     with _writing(file):
         file.parent.mkdir(exist_ok=True)
-        drawn = pictures.draw(images, run.config.spec, reference_points(session.dataset), columns)
+        if pairs is not None and pairs.sources is not None:
+            drawn = pictures.pairs_grid(pairs.sources, images, pairs.images)
+        else:
+            drawn = pictures.draw(images, run.config.spec, reference_points(session.dataset), columns)
         pictures.save_png(drawn, file, about)
     if measured := session.previews.measure(images, None if given is None else given.labels):
         _tell(run, session, {"kind": "samples", "step": training.step, **measured})

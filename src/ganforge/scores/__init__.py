@@ -7,8 +7,9 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from ganforge.data.batch import Batch, as_images, to_float
-from ganforge.data.datasets import Dataset
+from ganforge.data.batch import Batch
+from ganforge.data.datasets import batch_of
+from ganforge.data.datasets import held_out as held_out
 from ganforge.data.images import Images
 from ganforge.errors import UserError
 
@@ -49,15 +50,4 @@ def stored_parts(images: Images, count: int | None = None) -> Iterator[Tensor]:
 
 def batches(images: Images, count: int | None = None) -> Iterator[Batch]:
     """The same elements as systems see them, with their labels and sources."""
-    for rows in rows_of(images, count):
-        labels = None if images.labels is None else images.labels[rows]
-        pictures, sources = images.read_pairs(rows)
-        yield Batch(as_images(pictures), labels, sources=None if sources is None else to_float(sources))
-
-
-def held_out(dataset: Dataset) -> tuple[str, Images]:
-    """The split that scores compare with, and what to call it."""
-    for name in ("test", "validation"):
-        if name in dataset.splits:
-            return name, dataset.splits[name]
-    return "train (this data has no held-out split)", dataset.splits["train"]
+    return (batch_of(images, rows) for rows in rows_of(images, count))

@@ -1,0 +1,73 @@
+"""The generators of Isola et al. 2016: an encoder and a decoder, with skips (U-Net) or without."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout, leaky_relu, relu
+
+from ganforge.layers import initialise_normal
+
+DROPOUT = 0.5
+NUM_DROPOUTS = 3
+MOST_DEPTH = 8
+
+
+def depth_of(height: int, width: int) -> int:
+    """How often both sides can be halved, at most `MOST_DEPTH` times: 8 for 256x256, 6 for 64x64."""
+    depth = 0
+    while depth < MOST_DEPTH and height % 2 ** (depth + 1) == 0 and width % 2 ** (depth + 1) == 0:
+        depth += 1
+    return depth
+
+
+class UNet(nn.Module):
+    """Pictures to pictures in [-1, 1] of the same height and width, multiples of 2 to the power of `depth`.
+
+    `depth` convolutions that halve (kernel 4, leaky ReLU 0.2 before each) and as many transposed ones that
+    double (ReLU before each); `width` channels after the first, doubled at each up to eightfold. With `skips`
+    each decoder block is also given the encoder's maps of its size, as they are before their activation.
+
+    Instance norm with gain and bias, of each picture's own statistics in training and in evaluation alike, is
+    what batch norm does to a batch of one; none after the first convolution, at the bottleneck, where 1x1
+    maps would become 0, and at the output. No convolution has a bias. Dropout of 0.5 after the norm of the
+    first three decoder blocks is the generator's only noise: always on, in evaluation too.
+    """
+
+    def __init__(self, *, channels: int, outputs: int, depth: int, width: int, skips: bool) -> None:
+        super().__init__()
+        self.skips = skips
+        widths = [width * min(2**level, 8) for level in range(depth)]
+        self.encoder = nn.ModuleList(
+            nn.Conv2d(before, after, 4, 2, 1, bias=False)
+            for before, after in zip([channels, *widths[:-1]], widths, strict=True)
+        )
+        self.encoder_norms = nn.ModuleList(_norm(after) for after in widths[1:-1])
+        inner = widths[-2::-1]  # what decoder blocks give: the widths of the maps that they are joined with
+        joined = [widths[-1], *(2 * maps if skips else maps for maps in inner)]
+        self.decoder = nn.ModuleList(
+            nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)
+            for before, after in zip(joined, [*inner, outputs], strict=True)
+        )
+        self.decoder_norms = nn.ModuleList(_norm(after) for after in inner)
+        initialise_normal(self)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Pictures in [-1, 1]."""
+        maps, kept = pictures, []
+        for level, convolution in enumerate(self.encoder):
+            maps = convolution(leaky_relu(maps, 0.2) if level else maps)
+            if 0 < level < len(self.encoder) - 1:
+                maps = self.encoder_norms[level - 1](maps)
+            kept.append(maps)
+        kept.pop()  # the bottleneck is no skip
+        for level, norm in enumerate(self.decoder_norms):
+            maps = norm(self.decoder[level](relu(maps)))
+            if level < NUM_DROPOUTS:
+                maps = dropout(maps, DROPOUT, training=True)
+            skip = kept.pop()
+            if self.skips:
+                maps = torch.cat([maps, skip], 1)
+        return torch.tanh(self.decoder[-1](relu(maps)).float())
+
+
+def _norm(channels: int) -> nn.InstanceNorm2d:
+    return nn.InstanceNorm2d(channels, affine=True)

@@ -1,0 +1,36 @@
+"""Scores of translations, whose targets are known: how near they are to them, pixel by pixel."""
+
+import torch
+from torch import Tensor
+
+from ganforge.data.datasets import Dataset
+from ganforge.scores import CHUNK, Protocol, Score, held_out
+
+MOST_DECIBELS = 100.0
+
+
+def judge_pairs(samples: Tensor, dataset: Dataset, protocol: Protocol) -> list[Score]:
+    """Mean absolute difference and PSNR of `samples` uint8 to the held-out pictures, which take turns."""
+    name, reference = held_out(dataset)
+    sums = torch.zeros(2, dtype=torch.float64)
+    for start in range(0, len(samples), CHUNK):
+        part = samples[start : start + CHUNK]
+        rows = torch.arange(start, start + len(part)) % len(reference)
+        difference = (part.double() - reference.read(rows).double()).flatten(1) / 255
+        decibels = -10 * difference.square().mean(1).log10()
+        sums[0] += 2 * difference.abs().mean(1).sum()  # in [-1, 1], as the loss has it
+        sums[1] += decibels.clamp(max=MOST_DECIBELS).sum()
+    l1, psnr = (sums / len(samples)).tolist()
+    rule = protocol | {
+        "generated": len(samples),
+        "reference": f"{dataset.options.data} {name}, the target of each source; 8-bit pixels",
+    }
+    return [
+        Score(name="l1", value=l1, protocol=rule | {"pixels": "[-1, 1]"}),
+        Score(
+            name="psnr",
+            value=psnr,
+            unit="dB",
+            protocol=rule | {"mean": f"of pictures, each over all channels, at most {MOST_DECIBELS:.0f} dB"},
+        ),
+    ]

@@ -1,0 +1,193 @@
+"""The picture-to-picture translation of Isola et al. 2016, pix2pix."""
+
+from typing import ClassVar, Literal, final
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor
+from torch.nn.functional import l1_loss
+
+from ganforge.adversarial import adams
+from ganforge.data.batch import Batch, DataSpec
+from ganforge.errors import UserError
+from ganforge.losses import adversarial_metrics, discriminator_logistic, generator_loss
+from ganforge.networks.patchgan import Patch, PatchDiscriminator, smallest_side
+from ganforge.networks.unet import UNet, depth_of
+from ganforge.system import Suggestions, System, SystemConfig, Update, frozen
+
+CHUNK = 16  # pictures that are translated at once: the maps of 256x256 take 20 MB each
+
+
+class Pix2PixConfig(SystemConfig):
+    """Defaults are those of section 6.2 of the paper, of facades: 200 epochs of 400 pictures."""
+
+    steps: PositiveInt = Field(80_000, description="Training steps; the default is 200 epochs of facades.")
+    batch: PositiveInt = Field(1, description="Pairs per update; 1 to 10 in the paper.")
+    ema_half_life: NonNegativeFloat = Field(
+        0.0,
+        description="Half-life, in images, of the averaged generator that is sampled; 0, as in the paper, "
+        "turns it off.",
+    )
+    network: Literal["unet", "encoder_decoder"] = Field(
+        "unet", description="unet: with skips between encoder and decoder; encoder_decoder: without."
+    )
+    depth: PositiveInt | None = Field(
+        None,
+        description="Halvings down to the bottleneck; left out: as many as the size allows, at most the "
+        "paper's 8.",
+    )
+    width: PositiveInt = Field(64, description="Channels of the generator's first maps.")
+    discriminator_width: PositiveInt = Field(64, description="Channels of the discriminator's first maps.")
+    patch: Patch = Field("70", description="Side, in pixels, of the patches that the discriminator judges.")
+    adversarial: bool = Field(True, description="Train against a discriminator; without: the L1 term alone.")
+    conditional_discriminator: bool = Field(
+        True, description="Show the discriminator the source beside the picture; the paper's GAN is without."
+    )
+    l1_weight: NonNegativeFloat = Field(
+        100.0, description="Weight of the mean absolute difference to the target; 0: the cGAN alone."
+    )
+    learning_rate: PositiveFloat = Field(2e-4, description="Adam's rate for both networks.")
+    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's momentum.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
+
+    def model_post_init(self, _: object) -> None:
+        """Refuse a generator without any loss."""
+        if not self.adversarial and not self.l1_weight:
+            raise ValueError("--no-adversarial with --l1-weight 0 leaves no loss: drop one of the two")
+
+
+@final
+class Pix2Pix(System):
+    """Isola, Zhu, Zhou and Efros 2016, "Image-to-Image Translation with Conditional Adversarial Networks".
+
+    arXiv 1611.07004. The generator translates the source of a pair, the discriminator tells its pictures from
+    the targets patch by patch, given the source; dropout, on when sampling too, is the only noise.
+
+    Differs from the paper: instance norm with gain and bias takes the place of batch norm, which is the same
+    for a batch of one, and treats every picture alone in larger ones; the generator is updated against the
+    discriminator's new weights, where the released code reuses the logits from before; the discriminator's
+    gradient is halved, as in the text, where that code halves the reported loss only. Jitter and mirroring
+    are options of the data, off unless asked for. Other sizes than 256x256 have as many levels as they allow.
+    """
+
+    Config = Pix2PixConfig
+    needs = frozenset({"sources"})
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """A smaller patch for small pictures."""
+        if min(data.height, data.width) >= smallest_side("70") or data.values == "points":
+            return {}
+        return {"patch": ("16", "70 pixels are far more than these pictures have")}
+
+    def __init__(self, config: Pix2PixConfig, data: DataSpec) -> None:
+        super().__init__()
+        self.config: Pix2PixConfig = config
+        self.data = data
+        source_channels, depth = _source_channels(data), _depth(config, data)
+        self.generator = UNet(
+            channels=source_channels,
+            outputs=data.channels,
+            depth=depth,
+            width=config.width,
+            skips=config.network == "unet",
+        )
+        if not config.adversarial:
+            return
+        smallest = smallest_side(config.patch)
+        if min(data.height, data.width) < smallest:
+            raise UserError(
+                f"--patch {config.patch} needs {smallest} pixels or more a side, this data has "
+                f"{data.width}x{data.height}: use a smaller --patch (1, 16, 70), or a larger --size"
+            )
+        seen = data.channels + (source_channels if config.conditional_discriminator else 0)
+        self.discriminator = PatchDiscriminator(
+            channels=seen, width=config.discriminator_width, patch=config.patch
+        )
+
+    def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam for each network."""
+        config = self.config
+        return adams(self, self.networks(), config.learning_rate, config.beta1, config.beta2)
+
+    def sample(self, count: int, given: Batch | None = None) -> Tensor:
+        """Translations of the first `count` sources that are given; their dropout is drawn anew."""
+        if given is None or given.sources is None:
+            raise UserError(
+                "pix2pix translates sources, and none were given: `ganforge sample RUN` takes those of its "
+                "data, --sources FOLDER others"
+            )
+        if len(given.sources) != count or given.sources.shape[1:] != self.data.source_shape:
+            shape = "x".join(map(str, self.data.source_shape or ()))
+            raise UserError(
+                f"sources {list(given.sources.shape)} for {count} samples: expected one for each, of {shape}"
+            )
+        return torch.cat([self.generator(part) for part in given.sources.split(CHUNK)])
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
+        """The mean logit of the patches of each image, `[batch]`; None without a discriminator or sources."""
+        if not self.config.adversarial or given is None or given.sources is None:
+            return None
+        pairs = zip(given.sources.split(CHUNK), images.split(CHUNK), strict=True)
+        return torch.cat([self._judge(sources, part).mean((1, 2)) for sources, part in pairs])
+
+    def _judge(self, sources: Tensor, images: Tensor) -> Tensor:
+        """Logits of the patches of `images` beside their sources, or of the images alone."""
+        if self.config.conditional_discriminator:
+            images = torch.cat([sources, images], 1)
+        return self.discriminator(images)
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update the discriminator, then the generator against it and towards the targets."""
+        assert batch.sources is not None
+        sources, targets, config = batch.sources, batch.images, self.config
+        fakes = self.generator(sources)
+        distance = l1_loss(fakes, targets.float())
+        if not config.adversarial:
+            update("generator", config.l1_weight * distance)
+            return {"l1_loss": distance.detach()}
+
+        # Discriminator: tell targets from translations, given the source, at half speed.
+        real_logits = self._judge(sources, targets)
+        fake_logits = self._judge(sources, fakes.detach())
+        discriminator_loss = 0.5 * discriminator_logistic(real_logits, fake_logits)
+        update("discriminator", discriminator_loss)
+
+        # Generator: be taken for real, and be near the target.
+        with frozen(self.discriminator):
+            adversarial_loss = generator_loss("non_saturating", self._judge(sources, fakes))
+            update("generator", adversarial_loss + config.l1_weight * distance)
+        metrics = adversarial_metrics(discriminator_loss, adversarial_loss, real_logits, fake_logits)
+        return metrics | {"l1_loss": distance.detach()}
+
+
+def _source_channels(data: DataSpec) -> int:
+    """The channels of the sources; raises UserError where there are none."""
+    if data.values == "points":
+        raise UserError(
+            "pix2pix translates pictures, this data is 2-D points: use --data emoji --pairs edges"
+        )
+    if data.source_shape is None:
+        raise UserError(
+            "pix2pix needs sources, this data has none: add --pairs edges, or --sources FOLDER with one for "
+            "each picture"
+        )
+    if data.source_shape[1:] != (data.height, data.width):
+        shape = "x".join(map(str, data.source_shape))
+        raise UserError(f"pix2pix keeps the size: sources of {shape} and --size {data.height} do not go")
+    return data.source_shape[0]
+
+
+def _depth(config: Pix2PixConfig, data: DataSpec) -> int:
+    """The depth that is asked for, or the largest; raises UserError where the size does not allow it."""
+    most = depth_of(data.height, data.width)
+    depth = most if config.depth is None else config.depth
+    if depth < 2 or data.height % 2**depth or data.width % 2**depth:
+        multiple = 2 ** max(depth, 2)
+        raise UserError(
+            f"pix2pix of --depth {max(depth, 2)} needs sides that are multiples of {multiple}, this data has "
+            f"{data.width}x{data.height}: use --size {max(1, data.height // multiple) * multiple}"
+            + (f", or --depth {most}" if most >= 2 else "")
+        )
+    return depth

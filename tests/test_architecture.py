@@ -31,7 +31,7 @@ ROOMS = (
     ("engine",),
     ("trained",),
     ("scores",),
-    ("evaluate", "compare", "sample", "uses"),
+    ("evaluate", "compare", "sample", "translate", "uses"),
     ("plan", "api"),
     ("recipes", "arguments", "printing"),
     ("cli_uses",),
@@ -244,7 +244,7 @@ def test_options_are_frozen() -> None:
         for kind in (cli.SampleArguments, cli.EvaluateArguments, cli.ListArguments)
     }
     assert options == {
-        "SampleArguments": ["run", "out", "count", "seed", "weights", "labels", "code"],
+        "SampleArguments": ["run", "out", "count", "seed", "weights", "labels", "sources", "code"],
         "EvaluateArguments": ["run", "num_samples", "seed", "weights", "json"],
         "ListArguments": ["what", "folder"],
     }

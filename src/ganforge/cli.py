@@ -34,6 +34,7 @@ from ganforge.cli_uses import (
 from ganforge.data import check as data_check
 from ganforge.data.datasets import available as available_data
 from ganforge.data.datasets import open_dataset
+from ganforge.data.decode import printable
 from ganforge.data.options import DataOptions
 from ganforge.data.pack import pack
 from ganforge.engine.train import Stopped
@@ -45,6 +46,7 @@ from ganforge.recipes import recipes
 from ganforge.run import Run, TrainOptions, find_runs
 from ganforge.sample import parse_labels, write_samples
 from ganforge.trained import Weights, load
+from ganforge.translate import write_translations
 
 EXIT_BAD_DATA, EXIT_MISTAKE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 2, 130, 141
 
@@ -92,6 +94,12 @@ class SampleArguments:
     )
     labels: Annotated[
         str | None, tyro.conf.arg(help="Classes, numbers or names, such as 3,3,7: they take turns.")
+    ] = None
+    sources: Annotated[
+        str | None,
+        tyro.conf.arg(
+            help="A picture, folder or .zip to translate, for pix2pix; left out: held-out ones of its data."
+        ),
     ] = None
     code: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],
@@ -227,6 +235,16 @@ def _sample(arguments: Sequence[str]) -> int:
     command = shlex.join(["ganforge", "sample", *arguments])
     labels = None if given.labels is None else parse_labels(given.labels)
     choice = given.count, given.seed, given.weights
+    if "sources" in trained.system.needs:
+        if labels is not None or given.code:
+            raise UserError(f"{trained.run.config.system} translates sources: leave --labels and --code out")
+        said, skipped = write_translations(trained, given.out, *choice, command, given.sources)
+        print(said)
+        for name, why in skipped.items():
+            print(f"skipped: {printable(name)} ({why})", file=sys.stderr)
+        return EXIT_BAD_DATA if skipped else 0
+    if given.sources is not None:
+        raise UserError(f"{trained.run.config.system} takes no sources: leave --sources out")
     print(write_samples(trained, given.out, *choice, command, labels, given.code))
     return 0
 

@@ -68,19 +68,17 @@ def write_samples(
     spec = trained.run.config.spec
     about = {"command": command, "run": trained.run.path.name, "system": trained.run.config.system,
              "step": str(trained.step), "seed": str(seed), "weights": trained.settle(weights)}  # fmt: skip
-    form = out.suffix.lower()
-    if form not in ("", ".png", ".npz"):
-        raise UserError(f"--out {out}: expected a name ending in .png or .npz, or a folder")
+    form = refuse_form(out)
     if not form and spec.values == "points":
         raise UserError(f"--out {out}: 2-D points are written to a .png or an .npz")
     parsed = [parse_code(text) for text in codes]
     given = None if labels is None else list(labels)
     try:
-        surplus = [] if form else _own_pictures(out)
+        surplus = [] if form else own_pictures(out)
         drawing = _plan(trained, count, seed, weights, given, parsed, in_rows=form == ".png")
         names = _names_of(drawing.labels, spec.class_names)
         if not form:
-            _write_folder(drawing, out, about, names, surplus)
+            write_folder(drawing.parts, out, about, [{"label": name} for name in names], surplus)
             return f"{out}: {drawing.count} pictures"
         images = torch.cat(list(drawing.parts))
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -93,6 +91,14 @@ def write_samples(
         return f"{out}: {drawing.count} samples"
     except OSError as error:
         raise UserError(f"--out {out}: {error.strerror or error}") from error
+
+
+def refuse_form(out: Path) -> str:
+    """The form of `out`: ".png", ".npz", or "" for a folder; raises UserError for any other ending."""
+    form = out.suffix.lower()
+    if form not in ("", ".png", ".npz"):
+        raise UserError(f"--out {out}: expected a name ending in .png or .npz, or a folder")
+    return form
 
 
 def parse_code(text: str) -> Code:
@@ -218,7 +224,7 @@ def _write_arrays(images: Tensor, labels: Tensor | None, points: bool, out: Path
     np.savez_compressed(out, **arrays)
 
 
-def _own_pictures(folder: Path) -> list[Path]:
+def own_pictures(folder: Path) -> list[Path]:
     """The samples of an earlier command in `folder`; raises UserError where it holds anything else."""
     own = sorted(path for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
     for path in own:
@@ -237,15 +243,22 @@ def _is_sample(path: Path) -> bool:
         return False
 
 
-def _write_folder(
-    drawing: Drawing, out: Path, about: dict[str, str], names: list[str], surplus: list[Path]
+def write_folder(
+    parts: Iterable[Tensor],
+    out: Path,
+    about: dict[str, str],
+    abouts: Sequence[dict[str, str]],
+    surplus: list[Path],
 ) -> None:
-    """One PNG for each sample; of the pictures `surplus` those are removed that were not replaced."""
+    """One PNG for each sample of `parts`; of the pictures `surplus` those are removed that were not replaced.
+
+    `about` is written into all, and of `abouts`, if there are any, one into each.
+    """
     out.mkdir(parents=True, exist_ok=True)
     written = set()
-    for index, image in enumerate(_each(drawing.parts)):
+    for index, image in enumerate(_each(parts)):
         path = out / f"{index:06d}.png"
-        own = {"index": str(index)} | ({"label": names[index]} if names else {})
+        own = {"index": str(index)} | (abouts[index] if abouts else {})
         pictures.save_png(pictures.grid(image, scale=1), path, about | own)
         written.add(path)
     for path in surplus:

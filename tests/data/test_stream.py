@@ -139,3 +139,52 @@ def test_a_batch_from_memory_is_quick():
         seconds.append(time.perf_counter() - start)
     # The fastest of many, because other work on the machine only ever adds time.
     assert min(seconds) < 0.005
+
+
+def paired(count=COUNT, side=12):
+    """Smooth pictures, and sources of one channel that are the inverted average of their colours."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(count, 3, 3, 3, generator=generator) * 255
+    pixels = torch.nn.functional.interpolate(coarse, (side, side), mode="bilinear").to(torch.uint8)
+    return in_memory(pixels, torch.arange(count), sources=255 - pixels[:, :1])
+
+
+def test_sources_are_mirrored_and_cropped_with_their_pictures():
+    stream = Stream(paired(), 32, seed=1, flip=True, jitter=4)
+    plain = Stream(paired(), 32, seed=1).batch_at(96)
+    batch = stream.batch_at(96)
+    assert batch.images.shape == plain.images.shape
+    assert torch.equal(batch.labels, plain.labels)
+    assert not torch.equal(batch.images, plain.images)
+    # Rounding alone keeps one from being exactly the other's inverse.
+    assert (batch.sources + batch.images[:, :1]).abs().max() <= 2 * 2 / 255
+    assert torch.equal(batch.sources, stream.batch_at(96).sources)
+    assert not torch.equal(stream.batch_at(96 + COUNT).images, batch.images)
+
+
+@pytest.mark.parametrize("settings", [{"flip": True}, {"jitter": 3}, {}])
+def test_sources_come_with_every_option(settings):
+    batch = Stream(paired(), 8, seed=2, **settings).batch_at(0)
+    assert batch.sources.shape == (8, 1, 12, 12)
+    assert batch.sources.abs().max() <= 1
+    assert torch.allclose(batch.sources, -batch.images[:, :1], atol=4 / 255)
+
+
+def test_jitter_moves_by_at_most_so_many_pixels():
+    pixels = torch.zeros(COUNT, 1, 9, 9, dtype=torch.uint8)
+    pixels[:, :, 4, 4] = 255
+    jittered = Stream(in_memory(pixels), COUNT, seed=0, jitter=2).batch_at(0).images
+    rows = jittered.amax((1, 3)).argmax(1)
+    assert set(rows.tolist()) <= {3, 4, 5}
+    assert len(set(rows.tolist())) > 1
+    assert torch.equal(
+        Stream(in_memory(pixels), COUNT, seed=0).batch_at(0).images,
+        to_float(pixels)[Stream(in_memory(pixels), COUNT, 0).indices_at(0)],
+    )
+
+
+def test_jitter_makes_no_new_colours_of_drawings():
+    drawing = (torch.rand(COUNT, 1, 12, 12) > 0.5).to(torch.uint8) * 255
+    images = in_memory(torch.randint(0, 256, (COUNT, 1, 12, 12), dtype=torch.uint8), sources=drawing)
+    sources = Stream(images, 16, seed=0, jitter=5).batch_at(0).sources
+    assert sources.unique().tolist() == [-1.0, 1.0]

@@ -21,7 +21,7 @@ from ganforge.data.encoded import choose_shape, choose_source_channels, refuse_u
 from ganforge.data.folder import Entry
 from ganforge.data.images import in_threads
 from ganforge.data.options import DataOptions
-from ganforge.data.pairs import PairHeader, Partners, find_partners, read_pair_header, read_partner
+from ganforge.data.pairs import PairHeader, Partners, find_partners, of_source, read_pair_header, read_partner
 from ganforge.data.stacked import Stacked
 from ganforge.data.storage import Storage
 from ganforge.errors import UserError
@@ -238,7 +238,11 @@ def _examine(storage: Storage, partners: Partners | None, entry: Entry) -> _Find
         headers = read_pair_header(storage, partners, entry)
         pixels = decode_whole(storage.read(entry.name))
         if partners is not None and partners.half is None:
-            decode_whole(read_partner(partners, entry.name))
+            source = read_partner(partners, entry.name)
+            try:
+                decode_whole(source)
+            except Unreadable as error:
+                raise of_source(partners, entry.name, error) from error
     except Unreadable as error:
         return str(error)
     header = headers.picture

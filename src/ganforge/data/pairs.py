@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ganforge.data.decode import (
     Header,
@@ -21,7 +23,7 @@ from ganforge.data.decode import (
 from ganforge.data.derive import is_derived
 from ganforge.data.folder import Entry
 from ganforge.data.options import DataOptions
-from ganforge.data.storage import Archive, Folder, Storage, is_picture_name
+from ganforge.data.storage import Archive, Folder, Storage, is_picture_name, read_regular
 from ganforge.errors import UserError
 
 
@@ -111,6 +113,43 @@ def open_storage(path: Path, shown: str) -> Storage:
     return Archive(path)
 
 
+def read_sources(
+    place: str, shape: tuple[int, int, int], options: DataOptions, count: int | None = None
+) -> tuple[Tensor, list[str], dict[str, str]]:
+    """The first `count` pictures of `place`, or all, as sources of `shape`: uint8 `[n, *shape]`, their names.
+
+    `place` is a picture, a folder or a .zip. Those that cannot be read are skipped: name -> reason. Raises
+    UserError where none can be, or all are grey and the sources have colours.
+    """
+    path = Path(place).expanduser()
+    shown = f"--sources {printable(place)}"
+    if not path.exists():
+        raise UserError(f"{shown} does not exist: expected a picture, a folder or a .zip of pictures")
+    single = path.is_file() and is_picture_name(path.name)
+    storage = None if single else open_storage(path, shown)
+    names = [path.name] if storage is None else [name for name in storage.names if is_picture_name(name)]
+    found, kept, skipped, colours = list[Tensor](), list[str](), dict[str, str](), False
+    for name in names:
+        if len(kept) == count:
+            break
+        try:
+            data = read_regular(path) if storage is None else storage.read(name)
+            colours = not read_header(data).grey or colours
+            found.append(torch.from_numpy(np.array(decode(data, Target(shape), options))))
+            kept.append(name)
+        except Unreadable as error:
+            skipped[name] = str(error)
+    if not kept:
+        first = "".join(f": {printable(name)} ({why})" for name, why in list(skipped.items())[:1])
+        raise UserError(f"{shown} holds no readable picture{first}: expected PNG, JPEG, WebP, BMP or GIF")
+    if shape[0] == 3 and not colours:
+        raise UserError(
+            f"{shown} holds grey pictures, but this run translates colour ones: save them in colour, or "
+            "train on grey sources"
+        )
+    return torch.stack(found), kept, skipped
+
+
 def read_pair_header(storage: Storage, partners: Partners | None, entry: Entry) -> PairHeader:
     """What a picture and its source say about themselves; raises `Unreadable` where they are no pair."""
     header = read_header(storage.read(entry.name))
@@ -125,7 +164,7 @@ def read_pair_header(storage: Storage, partners: Partners | None, entry: Entry) 
     try:
         source = read_header(data)
     except Unreadable as error:
-        raise _of_source(partners, entry.name, error) from error
+        raise of_source(partners, entry.name, error) from error
     if (source.width, source.height) != (header.width, header.height):
         raise Unreadable(
             f"{header.width}x{header.height}, but its source {printable(partners.names[entry.name])} is "
@@ -157,7 +196,7 @@ def decode_pair(
     try:
         source = decode(data, source_target, options)
     except Unreadable as error:
-        raise _of_source(partners, name, error) from error
+        raise of_source(partners, name, error) from error
     return np.concatenate((picture, source))
 
 
@@ -168,8 +207,9 @@ def read_partner(partners: Partners, name: str) -> bytes:
     try:
         return partners.storage.read(partners.names[name])
     except Unreadable as error:
-        raise _of_source(partners, name, error) from error
+        raise of_source(partners, name, error) from error
 
 
-def _of_source(partners: Partners, name: str, error: Unreadable) -> Unreadable:
+def of_source(partners: Partners, name: str, error: Unreadable) -> Unreadable:
+    """The `error` of the source of the picture `name`, as one of that picture."""
     return Unreadable(f"its source {printable(partners.names[name])}: {error}")

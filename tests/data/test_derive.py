@@ -82,7 +82,7 @@ def test_blur_spreads_a_point_and_keeps_its_sum():
 def test_shrinking_forgets_fine_detail():
     board = torch.arange(16) % 2 * 255
     fine = board.expand(1, 1, 16, 16).to(torch.uint8)
-    assert (downscale(fine, 4).int() - 127).abs().max() <= 3
+    assert (downscale(fine, 4).int() - 127).abs().max() <= 12  # without antialiasing: 127
 
 
 def test_mask_hides_the_centre_alone():

@@ -13,8 +13,8 @@ HALVINGS: dict[Patch, int] = {"1": 0, "16": 1, "70": 3, "286": 5}
 
 
 def smallest_side(patch: Patch) -> int:
-    """The shortest side, in pixels, of which a discriminator of this patch still makes a logit: 24 for 70."""
-    return 1 if patch == "1" else 3 * 2 ** HALVINGS[patch]
+    """The shortest side, in pixels, whose maps a discriminator of this patch can normalise: 24 for 70."""
+    return 2 if patch == "1" else 3 * 2 ** HALVINGS[patch]
 
 
 class PatchDiscriminator(nn.Module):

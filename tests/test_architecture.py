@@ -34,7 +34,7 @@ ROOMS = (
     ("evaluate", "compare", "sample", "translate", "uses"),
     ("plan", "api"),
     ("recipes", "arguments", "printing"),
-    ("cli_uses",),
+    ("cli_train", "cli_uses"),
     ("cli",),
 )
 FORBIDDEN_NAMES = ("utils", "util", "common", "core", "base", "misc", "helpers", "helper", "manager")

@@ -19,6 +19,7 @@ import ganforge
 from ganforge import system
 from ganforge.api import carry_out
 from ganforge.arguments import arguments_of, parse, parse_known, print_completion, values_of
+from ganforge.cli_train import early_arguments, train_arguments
 from ganforge.cli_uses import (
     CompareArguments,
     DrawArguments,
@@ -144,45 +145,6 @@ def _pack_arguments() -> type:
     return make_dataclass("PackArguments", [("options", options), ("target", target)], frozen=True)
 
 
-def _early_arguments() -> type:
-    """What decides the defaults of all other arguments of `ganforge train`: data, run folder and device."""
-    device = TrainOptions.model_fields["device"]
-    return make_dataclass(
-        "EarlyArguments",
-        [
-            ("data", arguments_of(DataOptions, {})),
-            ("run", Path | None, field(default=None)),
-            ("device", device.annotation, field(default=device.default)),
-        ],
-        frozen=True,
-    )
-
-
-def _train_arguments(name: str, defaults: dict[str, Any]) -> type:
-    """Arguments of `ganforge train NAME`: what the run is, the data, the engine, the system."""
-
-    def option(kind: Any, default: Any, text: str, name: str | None = None) -> tuple[Any, Any]:
-        return Annotated[kind, tyro.conf.arg(help=text, name=name)], field(default=default)
-
-    return make_dataclass(
-        "TrainArguments",
-        [
-            ("data", arguments_of(DataOptions, {})),
-            ("run", *option(Path | None, None, "The run folder; left out: runs/SYSTEM-DATA.")),
-            ("start_from", *option(str | None, None, "Start from the weights of this run.", name="from")),
-            ("dry_run", *option(bool, False, "Show what would be done and what it would cost, and stop.")),
-            ("train", *_optional(arguments_of(TrainOptions, {}))),
-            ("system", *_optional(arguments_of(system.find(name).Config, defaults))),
-        ],
-        frozen=True,
-    )
-
-
-def _optional(kind: type) -> tuple[type, Any]:
-    """Type and default of a group of arguments that all have defaults."""
-    return kind, field(default=kind())
-
-
 def _train_help() -> str:
     return (
         "usage: ganforge train SYSTEM --data DATA [options]\n\n"
@@ -213,12 +175,12 @@ def _train_run(arguments: Sequence[str]) -> Run | None:
     kind, program = system.find(name), f"ganforge train {name}"
     dataset, defaults = None, {}
     if any(word == "--data" or word.startswith("--data=") for word in rest):
-        asked = parse_known(_early_arguments(), [w for w in rest if w not in ("-h", "--help")], program)
+        asked = parse_known(early_arguments(), [w for w in rest if w not in ("-h", "--help")], program)
         dataset = open_dataset(validated(DataOptions, values_of(asked.data)))
         path = asked.run or default_path(name, dataset.options)
         defaults = suggested_fields(name, dataset.spec, device_to_suggest_for(asked.device, path))
     summary = (kind.__doc__ or "").strip().partition("\n")[0]
-    given = parse(_train_arguments(name, defaults), rest, program, summary)
+    given = parse(train_arguments(name, defaults), rest, program, summary)
     assert dataset is not None  # tyro has refused arguments without --data
     options = validated(TrainOptions, values_of(given.train))
     plan = make_plan(name, dataset, options, values_of(given.system), given.run, given.start_from)
@@ -340,7 +302,7 @@ def _completion(arguments: Sequence[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in ("bash", "zsh", "tcsh"):
         raise UserError("expected ganforge completion bash, zsh or tcsh")
     verbs = {
-        "train": {name: _train_arguments(name, {}) for name in system.available()},
+        "train": {name: train_arguments(name, {}) for name in system.available()},
         "sample": SampleArguments,
         "evaluate": EvaluateArguments,
         "data": {"check": _check_arguments(), "pack": _pack_arguments()},

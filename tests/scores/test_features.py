@@ -23,7 +23,7 @@ def mnist() -> Dataset:
 
 @pytest.fixture(scope="module")
 def digits(mnist: Dataset) -> tuple[Tensor, Tensor]:
-    """Test digits that follow the first, which samples are compared with; the later half has other writers."""
+    """Test digits that follow the first ones, the reference; the later half has other writers."""
     split = mnist.splits["test"]
     assert split.labels is not None
     rows = torch.arange(COUNT, 2 * COUNT)

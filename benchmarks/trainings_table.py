@@ -89,9 +89,9 @@ TABLE: dict[str, Comparison] = {
         "emoji at 32x32 for equal minutes: KID in the emoji judge's features",
         "family_emoji.json",
         (
-            Training("dcgan", "train dcgan --data emoji --size 32 --width 32 --steps 3000"),
-            Training("sngan", f"train sngan --data emoji --size 32 {_SMALL_SNGAN} --steps 3000"),
-            Training("r3gan", "train r3gan --data emoji --size 32 --steps 1500"),
+            Training("dcgan", "train dcgan --data emoji --size 32 --width 32 --steps 1300"),
+            Training("sngan", f"train sngan --data emoji --size 32 {_SMALL_SNGAN} --steps 1300"),
+            Training("r3gan", "train r3gan --data emoji --size 32 --steps 650"),
         ),
     ),
     "wgan_gp": Comparison(

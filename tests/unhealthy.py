@@ -17,7 +17,7 @@ class UnhealthyConfig(SystemConfig):
     steps: int = 40
     batch: int = 4
     learning_rate: float = 1e-3
-    draws: Literal["latents", "one", "copies", "no threes"] = "latents"
+    draws: Literal["latents", "one", "one of each label", "copies", "no threes"] = "latents"
     bad: Literal["nan", "large", "nan by chance", "nan metric"] = "nan"
     bad_from: int = Field(10**9)
     bad_until: int = Field(10**9)
@@ -48,12 +48,18 @@ class Unhealthy(LatentSystem):
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"generator": torch.optim.SGD(self.generator.parameters(), self.config.learning_rate)}
 
+    @property
+    def conditions(self) -> frozenset[str]:
+        return frozenset({"labels"}) if self.config.draws == "one of each label" else frozenset()
+
     def draw_latents(self, count: int) -> Tensor:
         return torch.randn(count, 2, device=self.device)
 
     def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
         if self.config.draws in ("copies", "no threes"):
             return self.pictures[: len(latents)] + 0.01 * torch.randn_like(self.pictures[: len(latents)])
+        if self.config.draws == "one of each label" and given is not None and given.labels is not None:
+            return (given.labels / 4.5 - 1).view(-1, 1, 1, 1).expand(-1, *self.data.shape)
         latents = latents * 0 if self.config.draws == "one" else latents
         return self.generator(latents).view(-1, *self.data.shape)
 

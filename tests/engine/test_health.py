@@ -81,6 +81,16 @@ def test_samples_that_are_all_one_are_said_to_have_lost_the_modes(pictures: Path
     assert f"two real images by {last['real_sample_distance']:.3g}" in said[0]["text"]
 
 
+def test_samples_that_are_one_for_each_label_are_said_to_have_lost_the_modes_within(tmp_path: Path) -> None:
+    options = {"steps": 1100, "sample_every": 100, "log_every": 500, "batch": 1}
+    said = train("unhealthy:Unhealthy", "mnist", tmp_path / "r", draws="one of each label", **options)
+    assert "modes_lost_within_classes" in signals(said)
+    assert "modes_lost" not in signals(said)
+    last = metrics_of(tmp_path / "r", "samples")[-1]
+    assert last["class_distance"] == pytest.approx(0, abs=1e-4)
+    assert 0 < last["real_class_distance"] < last["real_sample_distance"]
+
+
 def test_copies_of_the_training_images_are_called_so(pictures: Path, tmp_path: Path) -> None:
     options = {"steps": 1100, "sample_every": 100, "log_every": 500}
     said = train("unhealthy:Unhealthy", pictures, tmp_path / "r", draws="copies", **options)
@@ -292,6 +302,9 @@ def test_the_mean_distance_has_its_closed_form() -> None:
     corners = torch.tensor([[0.0, 0], [3, 0], [3, 4], [0, 4]]).view(4, 2, 1, 1)
     assert mean_distance(corners) == pytest.approx((2 * 3 + 2 * 4 + 2 * 5) / 6)
     assert mean_distance(corners[:1]) is None
+    assert mean_distance(corners, torch.tensor([0, 1, 0, 1])) == pytest.approx((5 + 5) / 2)
+    assert mean_distance(corners, torch.tensor([0, 1, 2, 1])) == pytest.approx(5)
+    assert mean_distance(corners, torch.arange(4)) is None
 
 
 def test_all_training_images_are_as_different_as_real_images_and_lie_on_them(opened: Dataset) -> None:

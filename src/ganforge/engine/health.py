@@ -25,6 +25,7 @@ SURE_FAKE = 0.1
 EXPLODED_NORM, EXPLODED_SHARE = 100.0, 10.0
 # The mean distance of two samples, of that of two real images: 0.93 and more in healthy runs, 0.35 where all
 # samples are one noisy picture. Samples that still become more different, by 5 % a picture, are only young.
+# Samples of one label are held against real images of one label.
 LOST_SHARE, GROWTH = 0.4, 1.05
 # A judge is sure of blots too, and before samples are as different as real images most of them are one class.
 # Then it is sure of digits nearly as it is of real ones: 0.88 to 0.97 of that.
@@ -96,7 +97,7 @@ class Health:
         self._streaks: dict[str, _Streak] = {}
         self._first_norms: list[float] = []
         self._usual_norms: dict[str, deque[float]] = {}
-        self._largest_distance = 0.0
+        self._largest_distances: dict[str, float] = {}
         self._num_skipped: dict[str, float] = {}
 
     @classmethod
@@ -177,18 +178,22 @@ class Health:
             )
 
     def _variety(self, line: dict[str, Any]) -> Iterator[_Reading]:
-        distance, real = line.get("sample_distance"), line.get("real_sample_distance")
-        if distance is None or not real:
-            return
-        grows = distance > GROWTH * self._largest_distance
-        self._largest_distance = max(self._largest_distance, distance)
-        share = f"two samples differ by {distance:.3g} on average, two real images by {real:.3g}"
-        yield _Reading(
-            "modes_lost",
-            distance < LOST_SHARE * real and not grows,
-            f"the samples are nearly all alike: {share}: " + self._advice(_AGAINST_COLLAPSE),
-            f"the samples are different again: {share}",
-        )
+        for signal, key, of_what in (
+            ("modes_lost", "sample_distance", ""),
+            ("modes_lost_within_classes", "class_distance", " of one label"),
+        ):
+            distance, real = line.get(key), line.get(f"real_{key}")
+            if distance is None or not real:
+                continue
+            largest = self._largest_distances.get(key, 0.0)
+            self._largest_distances[key] = max(largest, distance)
+            share = f"two samples differ by {distance:.3g} on average, two real images by {real:.3g}"
+            yield _Reading(
+                signal,
+                distance < LOST_SHARE * real and distance <= GROWTH * largest,
+                f"the samples{of_what} are nearly all alike: {share}: " + self._advice(_AGAINST_COLLAPSE),
+                f"the samples{of_what} are different again: {share}",
+            )
 
     def _classes(self, line: dict[str, Any]) -> Iterator[_Reading]:
         if "classes" not in line:

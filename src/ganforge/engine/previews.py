@@ -36,7 +36,9 @@ class Previews:
         self._dataset = dataset
         train = dataset.splits["train"]
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-        self._real_distance = mean_distance(as_images(train.read(order[:NUM_REAL])))
+        real = batch_of(train, order[:NUM_REAL])
+        self._real_distance = mean_distance(real.images)
+        self._real_class_distance = mean_distance(real.images, real.labels)
         self._train = self._small_training_images()
         self._real_neighbour_distance = None if self._train is None else self._of_real(self._train, order)
         with torch.random.fork_rng(devices=[]):  # to build the judge's network draws first weights
@@ -50,7 +52,8 @@ class Previews:
     def measure(self, images: Tensor, labels: Tensor | None = None) -> dict[str, Any]:
         """What a line of the log says of the samples `images`; nothing where they are not finite.
 
-        `sample_distance` is the mean L2 distance of all pairs of samples; `neighbour_distance` the median of
+        `sample_distance` is the mean L2 distance of all pairs of samples, `class_distance` that of those
+        pairs for which the same one of the `labels` was asked; `neighbour_distance` the median of
         the samples' L2 distances to their nearest training images, all made small; `judge_confidence` is the
         judge's mean probability for its choices; each beside what it is of real images. `classes` counts
         these choices, `expected_classes` what they would be of as many real images, or the `labels` int64
@@ -63,6 +66,9 @@ class Previews:
             return _measure_pairs(images, self.pairs.images)
         found: dict[str, Any] = {"sample_distance": mean_distance(images)}
         found["real_sample_distance"] = self._real_distance
+        if labels is not None:
+            found["class_distance"] = mean_distance(images, labels)
+            found["real_class_distance"] = self._real_class_distance
         if self._train is not None:
             found["neighbour_distance"] = _median_to_nearest(_small(images), self._train)
             found["real_neighbour_distance"] = self._real_neighbour_distance
@@ -115,9 +121,16 @@ def _measure_pairs(images: Tensor, targets: Tensor) -> dict[str, Any]:
     }
 
 
-def mean_distance(images: Tensor) -> float | None:
-    """The mean L2 distance of all pairs of `images` `[n, ...]`; None for a single one."""
-    return float(torch.pdist(images.flatten(1).double()).mean()) if len(images) > 1 else None
+def mean_distance(images: Tensor, labels: Tensor | None = None) -> float | None:
+    """The mean L2 distance of all pairs of `images` `[n, ...]`, of one label where there are `labels` `[n]`.
+
+    None where there is no such pair.
+    """
+    distances = torch.pdist(images.flatten(1).double())
+    if labels is not None:
+        first, second = torch.triu_indices(len(images), len(images), 1)
+        distances = distances[labels[first] == labels[second]]
+    return float(distances.mean()) if len(distances) else None
 
 
 def _judged(judge: Judge, images: Tensor) -> tuple[Tensor, float]:

@@ -216,6 +216,7 @@ def test_verbs_are_frozen() -> None:
         "features",
         "probe",
         "outliers",
+        "classify",
         "draw",
         "list",
         "demo",

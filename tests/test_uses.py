@@ -13,6 +13,7 @@ import ganforge
 from ganforge.cli import main
 from ganforge.data.batch import Batch, as_images
 from ganforge.errors import UserError
+from ganforge.losses import nats_of_any
 from ganforge.networks.dcgan import DCGANDiscriminator
 from ganforge.trained import load
 from ganforge.uses.data import open_like
@@ -107,6 +108,49 @@ def test_outliers_are_compared_in_the_shape_of_the_run(run: Path, capfd: pytest.
     assert score["protocol"]["other"] == "emoji test, 100"
     assert main(["outliers", str(run), "--data", "mnist", "--count", "100", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)[0]["value"] == 0.5  # its own data against themselves
+
+
+# Classes by p(x given y)
+
+
+def halves(folder: Path) -> Path:
+    """Black and white pictures of two classes: the left half is mostly white, or the right one."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", 300), ("test", 30)):
+        for name, left in (("left", True), ("right", False)):
+            (folder / split / name).mkdir(parents=True)
+            for index in range(count):
+                white = random.random((8, 8)) < np.where((np.arange(8) < 4) == left, 0.9, 0.1)
+                Image.fromarray((255 * white).astype(np.uint8)).save(folder / split / name / f"{index}.png")
+    return folder
+
+
+def test_classes_are_told_by_their_likelihoods_and_noise_is_rejected(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    few = {"width": 8, "layers": 2, "levels": 2, "steps": 120, "learning_rate": 1e-2, "quiet": True}
+    few["ema_half_life"] = 0
+    ganforge.train("pixelcnn", str(halves(tmp_path / "data")), run=run, conditional=True, **few)
+    noise = tmp_path / "noise"
+    noise.mkdir()
+    for index in range(30):
+        pixels = np.random.default_rng(index).integers(0, 2, (8, 8)) * 255
+        Image.fromarray(pixels.astype(np.uint8)).save(noise / f"{index}.png")
+    words = ["classify", str(run), "--data", str(noise), "--reject", "10", "--json"]
+    assert main(words) == 0
+    found = {score["name"]: score["value"] for score in json.loads(capfd.readouterr().out)}
+    assert found["error"] <= 5
+    assert found["error_of_accepted"] <= 5
+    assert found["rejected"] <= 30
+    assert found["rejected_of_other"] >= 70
+
+
+def test_a_likelihood_of_any_class_is_that_of_the_mixture() -> None:
+    class_nats = torch.tensor([[3.0, 1.0, 2.0], [200.0, 300.0, 400.0]])
+    expected = -torch.tensor([3.0, 1.0, 2.0]).neg().exp().mean().log()
+    assert nats_of_any(class_nats)[0] == pytest.approx(float(expected), rel=1e-6)
+    assert nats_of_any(class_nats)[1] == pytest.approx(200 + np.log(3), rel=1e-6)
 
 
 # Pictures
@@ -223,6 +267,9 @@ def test_draws_depend_on_the_seed_alone(tmp_path: Path) -> None:
         (["features", "RUN", "--out", "f.npz", "--count", "0"], "expected 1 or more"),
         (["outliers", "RUN", "--data", "ring"], "2-D points"),
         (["outliers", "RUN", "--data", "nowhere"], "nowhere"),
+        (["classify", "RUN"], "has no p(x given y)"),
+        (["classify", "RUN", "--reject", "100"], "between 0 and 100"),
+        (["classify", "RUN", "--count", "0"], "expected 1 or more"),
     ],
 )
 def test_mistakes(

@@ -21,11 +21,13 @@ from ganforge.api import carry_out
 from ganforge.arguments import arguments_of, parse, parse_known, print_completion, values_of
 from ganforge.cli_train import early_arguments, train_arguments
 from ganforge.cli_uses import (
+    ClassifyArguments,
     CompareArguments,
     DrawArguments,
     FeaturesArguments,
     OutliersArguments,
     ProbeArguments,
+    run_classify,
     run_compare,
     run_draw,
     run_features,
@@ -61,6 +63,7 @@ USAGE = """usage: ganforge VERB ...
   probe F.npz                a linear classifier on such features
   draw RUN KIND --out F.png  reconstructions, completions, a map of two latents
   outliers RUN --data D      how well a run tells other data from its own
+  classify RUN               classes by p(x given y), and what is of none
   data check PATH            what is in a data set and what would go wrong
   data pack PATH OUT.zip     resize a data set into one indexed zip
   list systems|data|runs|recipes
@@ -310,6 +313,7 @@ def _completion(arguments: Sequence[str]) -> int:
         "features": FeaturesArguments,
         "probe": ProbeArguments,
         "outliers": OutliersArguments,
+        "classify": ClassifyArguments,
         "draw": DrawArguments,
         "list": ListArguments,
     }
@@ -326,6 +330,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "features": run_features,
     "probe": run_probe,
     "outliers": run_outliers,
+    "classify": run_classify,
     "draw": run_draw,
     "list": _list,
     "demo": _demo,

@@ -1,4 +1,4 @@
-"""The verbs that use trained runs for something else than samples: compare, features, probe, outliers."""
+"""The verbs that use trained runs for something else than samples."""
 
 import dataclasses
 import json
@@ -20,7 +20,9 @@ from ganforge.errors import UserError
 from ganforge.pictures import save_png
 from ganforge.plan import validated
 from ganforge.printing import print_comparison, print_scores
+from ganforge.scores import Score
 from ganforge.trained import Weights, load
+from ganforge.uses.classify import classify
 from ganforge.uses.data import open_like
 from ganforge.uses.draw import Kind, draw_use
 from ganforge.uses.features import pixels, write_features
@@ -77,6 +79,20 @@ class OutliersArguments:
     data: Annotated[str, tyro.conf.arg(help="The other data.")]
     count: Annotated[int, tyro.conf.arg(help="Pictures of each.")] = 1_000
     seed: Annotated[int, tyro.conf.arg(help="Seed of what a system draws to judge a picture.")] = 0
+    weights: Annotated[Weights, _WEIGHTS] = "ema"
+    json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.")] = False
+
+
+@dataclass(frozen=True)
+class ClassifyArguments:
+    """Classes by p(x given y), and rejection of what is unlikely under all."""
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="A run folder.")]]
+    data: Annotated[str | None, tyro.conf.arg(help="Other data, to be rejected.")] = None
+    count: Annotated[int, tyro.conf.arg(help="Pictures of each.")] = 1_000
+    reject: Annotated[
+        float, tyro.conf.arg(help="Percent of the training pictures that would be rejected.")
+    ] = 5.0
     weights: Annotated[Weights, _WEIGHTS] = "ema"
     json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.")] = False
 
@@ -162,6 +178,19 @@ def run_probe(arguments: Sequence[str]) -> int:
     return 0
 
 
+def run_classify(arguments: Sequence[str]) -> int:
+    """`ganforge classify`."""
+    given = parse(ClassifyArguments, arguments, "ganforge classify", "Classify by p(x given y).")
+    if given.count < 1:
+        raise UserError(f"--count {given.count}: expected 1 or more")
+    trained = load(given.run)
+    config = trained.run.config
+    other = None if given.data is None else open_like(config, given.data)
+    scores = classify(trained, open_like(config, None), other, given.count, given.reject, given.weights)
+    _print_or_dump(scores, given.json)
+    return 0
+
+
 def run_outliers(arguments: Sequence[str]) -> int:
     """`ganforge outliers`."""
     given = parse(OutliersArguments, arguments, "ganforge outliers", "Tell other data from a run's own.")
@@ -170,9 +199,12 @@ def run_outliers(arguments: Sequence[str]) -> int:
     trained = load(given.run)
     config = trained.run.config
     datasets = open_like(config, None), open_like(config, given.data)
-    scores = outliers(trained, *datasets, given.count, given.weights, given.seed)
-    if given.json:
+    _print_or_dump(outliers(trained, *datasets, given.count, given.weights, given.seed), given.json)
+    return 0
+
+
+def _print_or_dump(scores: list[Score], as_json: bool) -> None:
+    if as_json:
         print(json.dumps([score.model_dump() for score in scores], indent=1))
     else:
         print_scores(scores)
-    return 0

@@ -4,6 +4,7 @@
 At equilibrium `discriminator_logistic` is log 4 = 1.386 and `generator_non_saturating` is log 2 = 0.693.
 """
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -167,3 +168,8 @@ def categorical_nats(logits: Tensor, targets: Tensor) -> Tensor:
     return (
         cross_entropy(rows, targets.flatten(), reduction="none").unflatten(0, targets.shape).flatten(1).sum(1)
     )
+
+
+def nats_of_any(class_nats: Tensor) -> Tensor:
+    """-log p(x), `[batch]`, of -log p(x given y) `[batch, num_classes]`, each class as likely as another."""
+    return math.log(class_nats.shape[1]) - (-class_nats).logsumexp(1)

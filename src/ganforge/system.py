@@ -126,6 +126,10 @@ class System(nn.Module, ABC):
         logits = self.discriminate(batch.images, batch)
         return {} if logits is None else {"discriminator": -logits}
 
+    def class_nats(self, images: Tensor) -> Tensor | None:
+        """-log p(x given y) in nats, `[batch, num_classes]`, of `images` for every class y, or None."""
+        return None
+
     def categorise(self, images: Tensor) -> Tensor | None:
         """Class numbers int64 `[batch]` that the system gives `images`, never having seen labels; or None."""
         return None

@@ -177,6 +177,17 @@ class Trained:
                     found.setdefault(name, []).append(numbers.float().cpu())
         return {name: torch.cat(numbers) for name, numbers in found.items()}
 
+    def class_nats(self, parts: Iterable[Batch], weights: Weights = "ema") -> Tensor | None:
+        """-log p(x given y), `[count, num_classes]`, of all images of `parts`; see `System.class_nats`."""
+        found: list[Tensor] = []
+        with self._using(weights), torch.no_grad():
+            for part in parts:
+                values = self.system.class_nats(part.images.to(self.system.device))
+                if values is None:
+                    return None
+                found.append(values.float().cpu())
+        return torch.cat(found)
+
     def categorise(self, images: Tensor, weights: Weights = "ema") -> Tensor | None:
         """Class numbers `[count]` that the system itself gives `images`, or None; see `System.categorise`."""
         with self._using(weights), torch.no_grad():

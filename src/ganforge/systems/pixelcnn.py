@@ -18,6 +18,7 @@ from ganforge.autoregressive import (
 )
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
+from ganforge.losses import nats_of_any
 from ganforge.networks.pixelcnn import GatedPixelCNN, MaskedStack, ResidualBlock
 from ganforge.system import Suggestions, System, Update
 
@@ -121,9 +122,22 @@ class PixelCNN(System):
         """The negative log-likelihood: nats of a picture, bits of a sub-pixel."""
         return measures(self.nats(batch.images, batch), self.data)
 
+    def class_nats(self, images: Tensor) -> Tensor | None:
+        """-log p(x given y) for every label y, where the labels are used."""
+        if not self.config.conditional:
+            return None
+        levels = self.config.levels
+        every = torch.arange(len(self.data.class_names), device=images.device)
+        return torch.stack(
+            [nats_of(self.network, images, levels, label.expand(len(images))) for label in every], 1
+        )
+
     def outlier_scores(self, batch: Batch) -> dict[str, Tensor]:
-        """-log p."""
-        return {"likelihood": self.nats(batch.images, batch)}
+        """-log p; of a conditional network that of all labels together, each as likely as the others."""
+        of_classes = self.class_nats(batch.images)
+        if of_classes is None:
+            return {"likelihood": self.nats(batch.images)}
+        return {"likelihood": nats_of_any(of_classes)}
 
     def sample(self, count: int, given: Batch | None = None) -> Tensor:
         """Pictures, of the labels that are given or of random ones."""

@@ -54,6 +54,25 @@ RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "infogan-mnist": ("infogan", "mnist", {"width": 8, "dense_units": 64, "batch": 32}),
     "r3gan-mnist": ("r3gan", "mnist", {"width": 16, "batch": 8}),
     "r3gan-grid": ("r3gan", "grid", {}),
+    "autoencoder-mnist": ("autoencoder", "mnist", {"hidden": [64], "batch": 16}),
+    "vae-mnist": ("vae", "mnist", {"hidden": [64], "batch": 16}),
+    "vae-iwae-mnist": ("vae", "mnist", {"hidden": [64], "batch": 16, "objective": "iwae"}),
+    "pixelcnn-mnist": (
+        "pixelcnn",
+        "mnist",
+        {"levels": 4, "width": 4, "layers": 2, "batch": 4, "conditional": True},
+    ),
+    "pixelcnn-original-mnist": (
+        "pixelcnn",
+        "mnist",
+        {"levels": 2, "width": 4, "layers": 2, "batch": 4, "network": "original"},
+    ),
+    "pixelrnn-mnist": ("pixelrnn", "mnist", {"levels": 2, "width": 4, "layers": 1, "batch": 4}),
+    "pixelrnn-row-mnist": (
+        "pixelrnn",
+        "mnist",
+        {"levels": 2, "width": 4, "layers": 1, "batch": 4, "network": "row"},
+    ),
 }
 
 

@@ -120,7 +120,7 @@ def test_it_learns_to_invert() -> None:
         ({"height": 30, "width": 30, "source_shape": (1, 30, 30)}, {}, "--size 28"),
         ({}, {"depth": 5}, "multiples of 32.*--depth 4"),
         ({}, {"patch": "70"}, "--patch 70 needs 24 pixels"),
-        ({"source_shape": (1, 8, 8)}, {}, "keeps the size"),
+        ({"source_shape": (1, 8, 8)}, {}, "keeps the size.*--pairs blur"),
     ],
 )
 def test_unsuitable_data_are_refused(
@@ -147,7 +147,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("pix2pix")
     data = draw_pictures(folder / "data", count=24, side=16)
     return ganforge.train(
-        "pix2pix", str(data), run=folder / "run", pairs="downscale:2", jitter=2, flip=True, steps=2,
+        "pix2pix", str(data), run=folder / "run", pairs="blur", jitter=2, flip=True, steps=2,
         quiet=True, device="cpu", precision="fp32", **SMALL,
     )  # fmt: skip
 
@@ -164,7 +164,7 @@ def test_evaluation_names_its_pairs(trained: Trained) -> None:
     scores = {score.name: score for score in ganforge.evaluate(trained.run.path)}
     assert 0 < scores["l1"].value < 2
     assert 0 < scores["psnr"].value < 100
-    assert scores["l1"].protocol["pairs"] == "downscale:2"
+    assert scores["l1"].protocol["pairs"] == "blur"
     assert "24 of" in scores["psnr"].protocol["sources"]
     assert "parzen_log_likelihood" not in scores
     assert {"discriminator_on_held_out", "discriminator_on_generated"} <= scores.keys()

@@ -16,7 +16,7 @@ from ganforge.data.arrays import Arrays
 from ganforge.data.catalogue import Origin, Pictures, Points, locate
 from ganforge.data.datasets import open_dataset
 from ganforge.data.decode import Header, Unreadable, decode_whole, printable
-from ganforge.data.derive import derived_channels, is_derived
+from ganforge.data.derive import derived_shape, is_derived
 from ganforge.data.encoded import choose_shape, choose_source_channels, refuse_unreadable
 from ganforge.data.folder import Entry
 from ganforge.data.images import in_threads
@@ -257,7 +257,7 @@ def _source_shape(
         return None
     channels = choose_source_channels(headers)
     if is_derived(options.pairs):
-        channels = derived_channels(options.pairs, shape[0])
+        return derived_shape(options.pairs, shape)
     return (channels, *shape[1:]) if channels else None
 
 

@@ -16,7 +16,7 @@ from ganforge.data.batch import Batch, DataSpec, as_images, to_float
 from ganforge.data.binarise import binarised_once
 from ganforge.data.catalogue import Pictures, Points, available, locate
 from ganforge.data.decode import fit, flatten, printable, to_array
-from ganforge.data.derive import derivation, derived_channels, is_derived
+from ganforge.data.derive import derivation, derived_shape, is_derived
 from ganforge.data.encoded import open_encoded
 from ganforge.data.fingerprint import hash_arrays, hash_names
 from ganforge.data.images import Images, in_memory
@@ -205,8 +205,12 @@ def _finish(
         )
     channels, height, width = splits["train"].shape
     if is_derived(options.pairs):
+        if options.pairs.startswith("downscale") and options.jitter:
+            raise UserError(
+                f"--jitter {options.jitter} does not go with --pairs {options.pairs}: leave it out"
+            )
         derive = derivation(options.pairs, height, width)
-        made = derived_channels(options.pairs, channels)
+        made = derived_shape(options.pairs, (channels, height, width))
         splits = {split: images.with_derived(derive, made) for split, images in splits.items()}
         fingerprint = hashlib.sha256(f"{fingerprint} {options.pairs}".encode()).hexdigest()
     if options.binarise != "none":

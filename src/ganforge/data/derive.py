@@ -1,7 +1,7 @@
-"""Input pictures made from their targets: edges, grey, blurred, shrunk and enlarged again, with a hole.
+"""Input pictures made from their targets: edges, grey, blurred, with a hole, shrunk.
 
-Everything maps uint8 `[count, channels, height, width]` to uint8 of the same height and width, and treats
-each picture on its own.
+Everything maps uint8 `[count, channels, height, width]` to uint8, all but `downscale` of the same height and
+width, and treats each picture on its own.
 """
 
 import math
@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import pad
 
+from ganforge.data.bicubic import resize
 from ganforge.errors import UserError
 
 EDGE_THRESHOLD = 0.03
@@ -33,9 +34,13 @@ def is_derived(pairs: str) -> bool:
     return parse_pairs(pairs)[0] in ("edges", "grey", "blur", "mask", "downscale")
 
 
-def derived_channels(pairs: str, channels: int) -> int:
-    """The channels of the inputs of targets that have `channels`."""
-    return 1 if pairs in ("edges", "grey") else channels
+def derived_shape(pairs: str, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Channels, height and width of the inputs of targets of this `shape`."""
+    name, factor = parse_pairs(pairs)
+    channels, height, width = shape
+    if name == "downscale":
+        return channels, height // factor, width // factor
+    return 1 if name in ("edges", "grey") else channels, height, width
 
 
 def derivation(pairs: str, height: int, width: int) -> Callable[[Tensor], Tensor]:
@@ -106,10 +111,9 @@ def _longest(across: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def downscale(pixels: Tensor, factor: int) -> Tensor:
-    """`pixels` shrunk by `factor` with antialiased bicubic resampling, and enlarged to their size again."""
+    """`pixels` with both sides divided by `factor`, by MATLAB's antialiased bicubic resampling."""
     height, width = pixels.shape[2:]
-    small = _to_bytes(_resize(pixels.float(), height // factor, width // factor))
-    return _to_bytes(_resize(small.float(), height, width))
+    return _to_bytes(resize(pixels.float(), height // factor, width // factor))
 
 
 def blur(pixels: Tensor) -> Tensor:
@@ -145,10 +149,6 @@ def _along(images: Tensor, weights: Sequence[float], dim: int) -> Tensor:
         if weight:
             total.add_(wide.narrow(dim, start, length), alpha=weight)
     return total
-
-
-def _resize(images: Tensor, height: int, width: int) -> Tensor:
-    return interpolate(images, (height, width), mode="bicubic", antialias=True)
 
 
 def _to_bytes(values: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Pictures in files: one shape for all, decoded at once where they fit into memory, else as they are read."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from ganforge.data.catalogue import Pictures
 from ganforge.data.decode import Header, Target, Unreadable, printable
-from ganforge.data.derive import derived_channels, is_derived
+from ganforge.data.derive import derived_shape, is_derived
 from ganforge.data.fingerprint import hash_names
 from ganforge.data.folder import Entry
 from ganforge.data.images import MAX_UNREADABLE, Images, in_memory, in_threads, lazy
@@ -55,8 +56,10 @@ def open_encoded(origin: Pictures, options: DataOptions) -> Decoded:
     target = Target(shape, origin.centre_crop)
     decode_name = partial(decode_pair, storage, partners, target, source_channels, options)
 
-    more = derived_channels(options.pairs, shape[0]) if is_derived(options.pairs) else source_channels
-    fits = len(readable) * (shape[0] + more) * shape[1] * shape[2] <= IN_MEMORY_BYTES
+    source_shape = (source_channels, *shape[1:])
+    if is_derived(options.pairs):
+        source_shape = derived_shape(options.pairs, shape)
+    fits = len(readable) * (math.prod(shape) + math.prod(source_shape)) <= IN_MEMORY_BYTES
     class_names = origin.listing.class_names
     number = {name: index for index, name in enumerate(class_names)}
     splits = {}

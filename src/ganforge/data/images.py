@@ -86,9 +86,11 @@ class Images:
         """
         return (self.read(indices), None) if self._read_pairs is None else self._read_pairs(indices)
 
-    def with_derived(self, derive: Callable[[Tensor], Tensor], channels: int) -> "Images":
-        """The same split with sources of `channels` that `derive` makes from the pictures."""
-        names, source_shape = self._names, (channels, *self.shape[1:])
+    def with_derived(
+        self, derive: Callable[[Tensor], Tensor], source_shape: tuple[int, int, int]
+    ) -> "Images":
+        """The same split with sources of `source_shape` that `derive` makes from the pictures."""
+        names = self._names
         if self.pixels is not None:
             return in_memory(self.pixels, self.labels, self.captions, names, derive(self.pixels))
 

@@ -40,7 +40,7 @@ class DataOptions(BaseModel):
         "auto",
         description="The input picture of each picture: auto, a *_file_name column of the metadata if every "
         "picture has one; none; side-by-side, the left half of each file (side-by-side:right, the right "
-        "one); or made from the picture: edges, grey, blur, mask or downscale:4.",
+        "one); or made from the picture: edges, grey, blur, mask, or downscale:4, a quarter the size.",
     )
     sources: str | None = Field(
         None, description="A folder or .zip with the input picture of each picture, under the same name."

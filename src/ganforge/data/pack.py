@@ -39,6 +39,8 @@ def pack(options: DataOptions, out: Path, size: int | None = None) -> int:
     if out.suffix.lower() != ".zip":
         raise UserError(f"{shown} would not be found as an archive: expected a name that ends in .zip")
     dataset = open_dataset(options if size is None else options.model_copy(update={"size": size}))
+    if options.pairs.startswith("downscale"):
+        raise UserError(f"--pairs {options.pairs} is made whenever data are opened: pack them without it")
     if dataset.spec.values != "pixels":
         raise UserError(f"{options.data} holds 2-D points, and pack writes pictures: use its name as it is")
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")

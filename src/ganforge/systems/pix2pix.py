@@ -175,7 +175,10 @@ def _source_channels(data: DataSpec) -> int:
         )
     if data.source_shape[1:] != (data.height, data.width):
         shape = "x".join(map(str, data.source_shape))
-        raise UserError(f"pix2pix keeps the size: sources of {shape} and --size {data.height} do not go")
+        raise UserError(
+            f"pix2pix keeps the size, but sources are {shape} and pictures {data.width}x{data.height}: use "
+            "--pairs blur, or `ganforge train srresnet`"
+        )
     return data.source_shape[0]
 
 

@@ -23,7 +23,7 @@ ROOMS = (
     ("data",),
     ("system",),
     ("adversarial",),
-    ("autoregressive",),
+    ("autoregressive", "superresolution"),
     ("systems",),
     ("checkpoint", "run"),
     ("charts", "pictures", "report", "report_log"),

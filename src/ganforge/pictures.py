@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, PngImagePlugin
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from ganforge.checkpoint import replace_file
 from ganforge.data.batch import DataSpec, to_uint8
@@ -88,9 +89,11 @@ def neighbours_grid(
 def pairs_grid(sources: Tensor, outputs: Tensor, targets: Tensor | None = None) -> Image.Image:
     """Of each pair the source, what was made of it and its target side by side, several pairs in a row.
 
-    All `[n, 1 or 3 channels, height, width]` in [-1, 1] and of one size; `targets` can be left out. Raises
-    `UserError` for other shapes.
+    All `[n, 1 or 3 channels, height, width]` in [-1, 1]; sources of another size are shown in that of the
+    outputs, their pixels as squares; `targets` can be left out. Raises `UserError` for other shapes.
     """
+    if sources.shape[2:] != outputs.shape[2:]:
+        sources = interpolate(sources, outputs.shape[2:], mode="nearest-exact")
     kinds = [images for images in (sources, outputs, targets) if images is not None]
     channels = max(images.shape[1] for images in kinds)
     together = torch.stack([images.expand(-1, channels, -1, -1) for images in kinds], 1)

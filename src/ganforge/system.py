@@ -5,8 +5,9 @@ import os
 import pkgutil
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -17,6 +18,32 @@ from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError, unknown_name
 
 Suggestions = dict[str, tuple[Any, str]]
+
+
+@dataclass(frozen=True)
+class Inheritance:
+    """What a run takes over from a run of another system, which `--from` names.
+
+    `networks`: own child -> child of the other, whole, its averaged weights where it has some. `fields`: own
+    config field -> field of the other, whose value is taken unless another is asked for.
+    """
+
+    networks: Mapping[str, str]
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a picture of any size goes through a system whole, or in tiles.
+
+    `scale`: pixels of the result for one of the source, each way; `multiple`: what the sides of a source must
+    be multiples of; `reach`: how many pixels around its own a pixel of the result depends on, each way, in
+    those of the source, or None where it is the whole picture, so that tiles must be blended.
+    """
+
+    scale: int = 1
+    multiple: int = 1
+    reach: int | None = None
 
 
 class Update(Protocol):
@@ -52,6 +79,8 @@ class System(nn.Module, ABC):
     needs: ClassVar[frozenset[str]] = frozenset()
     averaged: ClassVar[tuple[str, ...]] = ()
     """Children whose moving average (EMA) is what is sampled and judged."""
+    inherits: ClassVar[Mapping[str, Inheritance]] = {}
+    """What is taken over from a run of another system, by its name."""
 
     config: SystemConfig
     data: DataSpec
@@ -75,6 +104,15 @@ class System(nn.Module, ABC):
     @abstractmethod
     def sample(self, count: int, given: Batch | None = None) -> Tensor:
         """`count` images in [-1, 1] (or points), with the conditions `given`."""
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """How `translate` takes pictures of any size; None where a system translates none."""
+        return None
+
+    def translate(self, sources: Tensor) -> Tensor:
+        """Pictures in [-1, 1] made from `sources` in [-1, 1] `[count, channels, ...]`, as `tiling` says."""
+        raise UserError(f"{type(self).__name__.lower()} translates no pictures: use pix2pix or srgan")
 
     @property
     def device(self) -> torch.device:
@@ -217,7 +255,7 @@ def check_needs(system: type[System], name: str, data: DataSpec) -> None:
     missing = sorted(system.needs - data.offers)
     if missing:
         has = ", ".join(sorted(data.offers)) or "images only"
-        hint = "add --pairs edges, or --sources FOLDER; " if "sources" in missing else ""
+        hint = "add --pairs edges or downscale:4, or --sources FOLDER; " if "sources" in missing else ""
         raise UserError(
             f"{name} needs {' and '.join(missing)}; this data has {has}: {hint}see `ganforge data check`"
         )

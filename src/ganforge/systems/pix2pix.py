@@ -13,7 +13,7 @@ from ganforge.errors import UserError
 from ganforge.losses import adversarial_metrics, discriminator_logistic, generator_loss
 from ganforge.networks.patchgan import Patch, PatchDiscriminator, smallest_side
 from ganforge.networks.unet import UNet, depth_of
-from ganforge.system import Suggestions, System, SystemConfig, Update, frozen
+from ganforge.system import Suggestions, System, SystemConfig, Tiling, Update, frozen
 
 CHUNK = 16  # pictures that are translated at once: the maps of 256x256 take 20 MB each
 
@@ -106,6 +106,11 @@ class Pix2Pix(System):
             channels=seen, width=config.discriminator_width, patch=config.patch
         )
 
+    @property
+    def tiling(self) -> Tiling:
+        """Blended, for the norms see the whole picture."""
+        return Tiling(multiple=2 ** len(self.generator.encoder))
+
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for each network."""
         config = self.config
@@ -123,7 +128,11 @@ class Pix2Pix(System):
             raise UserError(
                 f"sources {list(given.sources.shape)} for {count} samples: expected one for each, of {shape}"
             )
-        return torch.cat([self.generator(part) for part in given.sources.split(CHUNK)])
+        return self.translate(given.sources)
+
+    def translate(self, sources: Tensor) -> Tensor:
+        """Translations of sources in [-1, 1] whose sides are multiples of 2 to the power of the depth."""
+        return torch.cat([self.generator(part) for part in sources.split(CHUNK)])
 
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
         """The mean logit of the patches of each image, `[batch]`; None without a discriminator or sources."""

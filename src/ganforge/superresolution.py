@@ -1,0 +1,191 @@
+"""What the systems of super-resolution share: their options, crops, content losses, and enlarging."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors.torch
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from safetensors import SafetensorError
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from ganforge.data.batch import Batch, DataSpec
+from ganforge.errors import UserError
+from ganforge.networks.srresnet import SRResNet
+from ganforge.networks.vgg import VGGFeatures, VGGLayer
+from ganforge.system import SystemConfig
+
+SCALES = (2, 4)
+CHUNK = 8  # pictures that are enlarged at once: maps of 64 channels and 256x256 pixels take 17 MB each
+VGG_RESCALING = 1 / 12.75  # of the features: Ledig et al. 2016, section 3.2; of their squares about 0.006
+
+
+class SuperResolutionConfig(SystemConfig):
+    """Options of systems that enlarge pictures; defaults are those of section 3.2 of Ledig et al. 2016."""
+
+    batch: PositiveInt = Field(16, description="Crops per update, each of another picture.")
+    ema_half_life: NonNegativeFloat = Field(
+        0.0,
+        description="Half-life, in images, of the averaged generator that is sampled; 0, as in the paper, "
+        "turns it off.",
+    )
+    crop_size: PositiveInt = Field(
+        96, description="Side, in pixels, of the random crops of the pictures, at most the pictures' own."
+    )
+    num_blocks: PositiveInt = Field(16, description="Residual blocks of the generator.")
+    width: PositiveInt = Field(64, description="Channels of the generator's maps.")
+    content: Literal["mse", "vgg22", "vgg54"] = Field(
+        "mse",
+        description="How far from the original: mse of the pixels, or of VGG-19's features 2,2 or 5,4, which "
+        "need --vgg-weights.",
+    )
+    vgg_weights: str | None = Field(
+        None, description="A .safetensors file with the weights of torchvision's vgg19, under its names."
+    )
+    vgg_sha256: str | None = Field(
+        None, description="SHA-256, in hex, of that file; left out: what it is when the run begins."
+    )
+    learning_rate: PositiveFloat = Field(1e-4, description="Adam's first rate.")
+    beta1: float = Field(0.9, ge=0, lt=1, description="Adam's momentum.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _seal(cls, values: Any) -> Any:
+        """Note which file the features are of: with another one, the run would be another."""
+        if isinstance(values, dict) and values.get("vgg_weights") and not values.get("vgg_sha256"):
+            file = Path(values["vgg_weights"]).expanduser()
+            if file.is_file():
+                values = values | {"vgg_sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+        return values
+
+    def model_post_init(self, _: object) -> None:
+        """Refuse features without weights, and weights without a use."""
+        if self.content != "mse" and not self.vgg_sha256:
+            raise ValueError(
+                f"--content {self.content} needs --vgg-weights FILE.safetensors, a file that is there; "
+                "--content mse needs none"
+            )
+        if self.content == "mse" and self.vgg_weights:
+            raise ValueError(
+                "--vgg-weights is for --content vgg22 or vgg54: add one of them, or leave it out"
+            )
+
+
+class Content:
+    """How far enlarged pictures are from the originals: one mean of squares over all values.
+
+    Of pixels, or of VGG features divided by 12.75. The weights are read when they are first needed, for a
+    trained run is used without them. Raises UserError where the file is not what the config says.
+    """
+
+    def __init__(self, config: SuperResolutionConfig) -> None:
+        self._config = config
+        self._features: VGGFeatures | None = None
+
+    def __call__(self, fakes: Tensor, targets: Tensor) -> Tensor:
+        """The loss, 0-dim, of pictures in [-1, 1]."""
+        if self._config.content == "mse":
+            return mse_loss(fakes.float(), targets.float())
+        if self._features is None:
+            self._features = load_features(self._config).to(targets.device)
+        with torch.no_grad():
+            wanted = self._features(targets)
+        return mse_loss(self._features(fakes).float(), wanted.float()) * VGG_RESCALING**2
+
+
+def load_features(config: SuperResolutionConfig) -> VGGFeatures:
+    """The layer of VGG-19 that `config` asks for, with the weights of its file."""
+    layer: VGGLayer = "54" if config.content == "vgg54" else "22"
+    shown = f"--vgg-weights {config.vgg_weights}"
+    try:
+        data = Path(config.vgg_weights or "").expanduser().read_bytes()
+    except OSError as error:
+        raise UserError(f"{shown}: {error.strerror}: expected a .safetensors file of vgg19") from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != config.vgg_sha256:
+        raise UserError(f"{shown} has the SHA-256 {found}, expected {config.vgg_sha256}: give that file")
+    features = VGGFeatures(layer)
+    try:
+        tensors = safetensors.torch.load(data)
+        features.load_state_dict({name: tensors[name] for name in features.state_dict()})
+    except (SafetensorError, KeyError, RuntimeError) as error:
+        why = str(error).splitlines()[0]
+        raise UserError(f"{shown} is no .safetensors file of torchvision's vgg19: {why}") from error
+    return features.eval()
+
+
+def scale_of(name: str, data: DataSpec) -> int:
+    """How many times larger the pictures are than their sources; raises UserError where not 2 or 4."""
+    if data.values == "points":
+        raise UserError(f"{name} enlarges pictures, this data is 2-D points: use --data FOLDER")
+    scale = data.height // data.source_shape[1] if data.source_shape else 0
+    if not scale or data.source_shape != (data.channels, data.height // scale, data.width // scale):
+        scale = 0
+    if scale not in SCALES or data.height % scale or data.width % scale:
+        raise UserError(
+            f"{name} needs sources 2 or 4 times smaller than the pictures: use --pairs downscale:4"
+        )
+    return scale
+
+
+def crop_side(config: SuperResolutionConfig, data: DataSpec, scale: int) -> int:
+    """The side of the crops, in pixels of the large pictures; raises UserError where `scale` does not fit."""
+    if config.crop_size % scale:
+        nearest = max(1, config.crop_size // scale) * scale
+        raise UserError(
+            f"--crop-size {config.crop_size} is no multiple of the scale {scale}: use --crop-size {nearest}"
+        )
+    return min(config.crop_size, data.height, data.width)
+
+
+def random_crops(batch: Batch, side: int, scale: int) -> tuple[Tensor, Tensor]:
+    """A random square of each source, and the same place of its picture: `side` pixels of the latter."""
+    assert batch.sources is not None
+    count, _, height, width = batch.sources.shape
+    small = side // scale
+    tops = torch.randint(height - small + 1, (count,), device=batch.images.device)
+    lefts = torch.randint(width - small + 1, (count,), device=batch.images.device)
+    sources = _cut(batch.sources, tops, lefts, small)
+    return sources, _cut(batch.images, scale * tops, scale * lefts, side)
+
+
+def _cut(pictures: Tensor, tops: Tensor, lefts: Tensor, side: int) -> Tensor:
+    """Squares of `side`, each at its own place, without reading the places back from the device."""
+    steps = torch.arange(side, device=pictures.device)
+    rows, columns = tops[:, None, None] + steps[:, None], lefts[:, None, None] + steps
+    places = (rows * pictures.shape[3] + columns).flatten(1)[:, None].expand(-1, pictures.shape[1], -1)
+    return pictures.flatten(2).gather(2, places).unflatten(2, (side, side))
+
+
+def centre(pictures: Tensor, side: int) -> Tensor:
+    """The square of `side` in the middle."""
+    top, left = (pictures.shape[2] - side) // 2, (pictures.shape[3] - side) // 2
+    return pictures[:, :, top : top + side, left : left + side]
+
+
+def enlarge(generator: SRResNet, sources: Tensor) -> Tensor:
+    """Large pictures, not bounded, of `sources` in [-1, 1], which the network wants in [0, 1]."""
+    return generator((sources + 1) / 2)
+
+
+def enlarge_all(generator: SRResNet, sources: Tensor) -> Tensor:
+    """Large pictures in [-1, 1] of `sources` in [-1, 1] of any size, a few at a time."""
+    return torch.cat([enlarge(generator, part).clamp(-1, 1) for part in sources.split(CHUNK)])
+
+
+def enlarge_given(name: str, generator: SRResNet, data: DataSpec, count: int, given: Batch | None) -> Tensor:
+    """Large pictures of the sources that are given; raises UserError where there are none, or others."""
+    if given is None or given.sources is None:
+        raise UserError(
+            f"{name} enlarges pictures, and none were given: `ganforge sample RUN` takes those of its data, "
+            "--sources FOLDER others"
+        )
+    if len(given.sources) != count or given.sources.shape[1:] != data.source_shape:
+        shape = "x".join(map(str, data.source_shape or ()))
+        raise UserError(
+            f"sources {list(given.sources.shape)} for {count} samples: expected one for each, of {shape}"
+        )
+    return enlarge_all(generator, given.sources)

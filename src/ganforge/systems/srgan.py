@@ -1,0 +1,120 @@
+"""The super-resolution network of Ledig et al. 2016 that is trained against a discriminator."""
+
+from typing import ClassVar, final
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveInt
+from torch import Tensor
+
+from ganforge.adversarial import adams
+from ganforge.data.batch import Batch, DataSpec
+from ganforge.losses import adversarial_metrics, discriminator_logistic, generator_loss
+from ganforge.networks.srresnet import SRDiscriminator, SRResNet
+from ganforge.superresolution import (
+    CHUNK,
+    Content,
+    SuperResolutionConfig,
+    centre,
+    crop_side,
+    enlarge,
+    enlarge_all,
+    enlarge_given,
+    random_crops,
+    scale_of,
+)
+from ganforge.system import Inheritance, System, Tiling, Update, frozen
+
+
+class SRGANConfig(SuperResolutionConfig):
+    """Defaults are those of section 3.2 of the paper, but for the content loss."""
+
+    steps: PositiveInt = Field(200_000, description="Training steps; the rate falls to a tenth halfway.")
+    discriminator_width: PositiveInt = Field(64, description="Channels of the discriminator's first maps.")
+    adversarial_weight: NonNegativeFloat = Field(
+        1e-3, description="Weight of the adversarial loss beside the content loss."
+    )
+
+
+@final
+class SRGAN(System):
+    """Ledig et al. 2016, "Photo-Realistic Single Image Super-Resolution Using a GAN", arXiv 1609.04802.
+
+    SRResNet, as `--from` a run of srresnet, goes on under a content loss and a thousandth of the adversarial
+    loss of a discriminator that tells its crops from those of the pictures.
+
+    Differs from the paper: the content loss is the squared error of pixels (the paper's SRGAN-MSE) unless
+    VGG-19 weights are given; without `--from` the generator starts from nothing; data, crops and first
+    weights are those of srresnet here, the discriminator's weights from N(0, 0.02).
+    """
+
+    Config = SRGANConfig
+    needs = frozenset({"sources"})
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    inherits: ClassVar[dict[str, Inheritance]] = {
+        "srresnet": Inheritance(
+            networks={"generator": "generator"}, fields={"width": "width", "num_blocks": "num_blocks"}
+        )
+    }
+
+    def __init__(self, config: SRGANConfig, data: DataSpec) -> None:
+        super().__init__()
+        self.config: SRGANConfig = config
+        self.data = data
+        self.scale = scale_of("srgan", data)
+        self.side = crop_side(config, data, self.scale)
+        self.content = Content(config)
+        self.generator = SRResNet(
+            channels=data.channels, width=config.width, num_blocks=config.num_blocks, scale=self.scale
+        )
+        self.discriminator = SRDiscriminator(
+            channels=data.channels, width=config.discriminator_width, side=self.side
+        )
+
+    @property
+    def tiling(self) -> Tiling:
+        """Exact in tiles, with what the network sees around each."""
+        return Tiling(scale=self.scale, reach=self.generator.reach)
+
+    def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam for each network."""
+        config = self.config
+        return adams(self, ["generator", "discriminator"], config.learning_rate, config.beta1, config.beta2)
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """A tenth of the rate in the second half of the steps."""
+        halfway = images_seen >= self.config.steps * self.config.batch / 2
+        for optimizer in optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = self.config.learning_rate * (0.1 if halfway else 1.0)
+
+    def sample(self, count: int, given: Batch | None = None) -> Tensor:
+        """The first `count` sources that are given, enlarged; there is no noise."""
+        return enlarge_given("srgan", self.generator, self.data, count, given)
+
+    def translate(self, sources: Tensor) -> Tensor:
+        """Sources in [-1, 1] of any size, enlarged."""
+        return enlarge_all(self.generator, sources)
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
+        """The logit of the square in the middle of each image, of the size of a crop: `[batch]`."""
+        crops = centre(images, self.side)
+        return torch.cat([self.discriminator(part) for part in crops.split(2 * CHUNK)])
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update the discriminator, then the generator against it and towards the pictures."""
+        sources, targets = random_crops(batch, self.side, self.scale)
+        fakes = enlarge(self.generator, sources)
+
+        # Discriminator: tell crops of pictures from enlarged ones.
+        real_logits = self.discriminator(targets)
+        fake_logits = self.discriminator(fakes.detach())
+        discriminator_loss = discriminator_logistic(real_logits, fake_logits)
+        update("discriminator", discriminator_loss)
+
+        # Generator: be near the picture, and be taken for one.
+        with frozen(self.discriminator):
+            content_loss = self.content(fakes, targets)
+            adversarial_loss = generator_loss("non_saturating", self.discriminator(fakes))
+            update("generator", content_loss + self.config.adversarial_weight * adversarial_loss)
+        metrics = adversarial_metrics(discriminator_loss, adversarial_loss, real_logits, fake_logits)
+        return metrics | {"content_loss": content_loss.detach()}

@@ -1,0 +1,89 @@
+"""The super-resolution network of Ledig et al. 2016 that is trained for the least squared error."""
+
+from typing import ClassVar, final
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveInt
+from torch import Tensor
+
+from ganforge.adversarial import adams
+from ganforge.data.batch import Batch, DataSpec
+from ganforge.losses import total_variation
+from ganforge.networks.srresnet import SRResNet as Generator
+from ganforge.superresolution import (
+    Content,
+    SuperResolutionConfig,
+    crop_side,
+    enlarge,
+    enlarge_all,
+    enlarge_given,
+    random_crops,
+    scale_of,
+)
+from ganforge.system import System, Tiling, Update
+
+
+class SRResNetConfig(SuperResolutionConfig):
+    """Defaults are those of section 3.2 of the paper."""
+
+    steps: PositiveInt = Field(1_000_000, description="Training steps.")
+    total_variation_weight: NonNegativeFloat = Field(
+        0.0, description="Weight of the summed squared differences of neighbours; 2e-8 of the paper's vgg22."
+    )
+
+
+@final
+class SRResNet(System):
+    """Ledig et al. 2016, "Photo-Realistic Single Image Super-Resolution Using a GAN", arXiv 1609.04802.
+
+    The generator alone, SRResNet: it enlarges the source of a pair 2 or 4 times, towards the picture itself,
+    by the squared error of pixels or of VGG-19 features. `srgan` goes on from it.
+
+    Differs from the paper: it is trained on the pictures that are given, of one size, not on ImageNet;
+    sources are shrunk before they are cropped, so that no crop has a border of its own; weights start as
+    torch's do, of which the paper says nothing; each PReLU has one slope.
+    """
+
+    Config = SRResNetConfig
+    needs = frozenset({"sources"})
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
+
+    def __init__(self, config: SRResNetConfig, data: DataSpec) -> None:
+        super().__init__()
+        self.config: SRResNetConfig = config
+        self.data = data
+        self.scale = scale_of("srresnet", data)
+        self.side = crop_side(config, data, self.scale)
+        self.content = Content(config)
+        self.generator = Generator(
+            channels=data.channels, width=config.width, num_blocks=config.num_blocks, scale=self.scale
+        )
+
+    @property
+    def tiling(self) -> Tiling:
+        """Exact in tiles, with what the network sees around each."""
+        return Tiling(scale=self.scale, reach=self.generator.reach)
+
+    def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam."""
+        config = self.config
+        return adams(self, ["generator"], config.learning_rate, config.beta1, config.beta2)
+
+    def sample(self, count: int, given: Batch | None = None) -> Tensor:
+        """The first `count` sources that are given, enlarged; there is no noise."""
+        return enlarge_given("srresnet", self.generator, self.data, count, given)
+
+    def translate(self, sources: Tensor) -> Tensor:
+        """Sources in [-1, 1] of any size, enlarged."""
+        return enlarge_all(self.generator, sources)
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update the generator towards random crops of the pictures."""
+        sources, targets = random_crops(batch, self.side, self.scale)
+        enlarged = enlarge(self.generator, sources)
+        content_loss = self.content(enlarged, targets)
+        loss = content_loss
+        if self.config.total_variation_weight:
+            loss = loss + self.config.total_variation_weight * total_variation(enlarged)
+        update("generator", loss)
+        return {"content_loss": content_loss.detach()}

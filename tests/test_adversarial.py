@@ -22,7 +22,7 @@ from ganforge.adversarial import (
 )
 from ganforge.augment import diff_augment
 from ganforge.data.batch import Batch, DataSpec, conditions
-from ganforge.engine.train import start_weights
+from ganforge.engine.start import Start, start_weights
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.losses import discriminator_logistic
@@ -271,9 +271,9 @@ def test_a_finished_run_hands_its_probability_on() -> None:
     dcgan = contract.case_of("dcgan", "colour")
     first, second = dcgan.build(augment="ada"), dcgan.build(augment="ada")
     ada_of(first).probability.fill_(0.3)
-    start_weights(second, first.state_dict())
+    start_weights(second, Start(first.state_dict(), {}))
     assert float(ada_of(second).probability) == pytest.approx(0.3)
-    start_weights(dcgan.build(), first.state_dict())
+    start_weights(dcgan.build(), Start(first.state_dict(), {}))
 
 
 @pytest.mark.parametrize("play", ["simultaneous", "alternating"])

@@ -7,6 +7,7 @@ from typing import Any
 from ganforge.checkpoint import load_newest
 from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
+from ganforge.engine.start import Start
 from ganforge.engine.train import train as train_run
 from ganforge.errors import UserError, unknown_name
 from ganforge.plan import Plan, make_plan, open_start, validated
@@ -48,18 +49,44 @@ def train(
 def carry_out(plan: Plan, *, command: str, quiet: bool = False, started: float | None = None) -> Run:
     """Train what was planned."""
     started = time.monotonic() if started is None else started
-    weights = None
-    if plan.config.start_from is not None and load_newest(plan.path / "checkpoints") is None:
-        checkpoint = load_newest(open_start(plan.config.start_from).checkpoints)
-        if checkpoint is None:
-            raise UserError(f"--from {plan.config.start_from}: that run has no checkpoint yet")
-        weights = checkpoint.tensors["system"] | checkpoint.tensors["average"]
+    config, start = plan.config, None
+    if config.start_from is not None and load_newest(plan.path / "checkpoints") is None:
+        start = load_start(config.system, config.start_from)
+        config = config.model_copy(update={"start_networks": start.networks})
     return train_run(
-        plan.config,
+        config,
         plan.dataset,
         plan.path,
         command=command,
         quiet=quiet,
         started=started,
-        start_from=weights,
+        start=start,
     )
+
+
+def load_start(system: str, start_from: str) -> Start:
+    """The weights of the run `start_from` that one of `system` begins with, averaged ones where it has some.
+
+    Raises UserError where there is no such run, it has no checkpoint, or lacks a network to be taken over.
+    """
+    earlier = open_start(start_from)
+    checkpoint = load_newest(earlier.checkpoints)
+    if checkpoint is None:
+        raise UserError(f"--from {start_from}: that run has no checkpoint yet")
+    weights = checkpoint.tensors["system"] | checkpoint.tensors["average"]
+    inheritance = find(system).inherits.get(earlier.config.system)
+    if inheritance is None:
+        return Start(weights, {})
+    renamed = {
+        own + key.removeprefix(other): tensor
+        for own, other in inheritance.networks.items()
+        for key, tensor in weights.items()
+        if key.startswith(f"{other}.")
+    }
+    averaged = {name.partition(".")[0] for name in checkpoint.tensors["average"]}
+    step = checkpoint.state["step"]
+    networks = {
+        own: f"{'averaged ' if other in averaged else ''}{other} of {start_from} at step {step}"
+        for own, other in inheritance.networks.items()
+    }
+    return Start(renamed, networks)

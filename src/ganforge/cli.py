@@ -43,7 +43,7 @@ from ganforge.data.pack import pack
 from ganforge.engine.train import Stopped
 from ganforge.errors import UserError, unknown_name
 from ganforge.evaluate import Score, evaluate
-from ganforge.plan import default_path, device_to_suggest_for, make_plan, suggested_fields, validated
+from ganforge.plan import default_fields, default_path, device_to_suggest_for, make_plan, validated
 from ganforge.printing import print_dry_run, print_finished, print_scores
 from ganforge.recipes import recipes
 from ganforge.run import Run, TrainOptions, find_runs
@@ -181,7 +181,8 @@ def _train_run(arguments: Sequence[str]) -> Run | None:
         asked = parse_known(early_arguments(), [w for w in rest if w not in ("-h", "--help")], program)
         dataset = open_dataset(validated(DataOptions, values_of(asked.data)))
         path = asked.run or default_path(name, dataset.options)
-        defaults = suggested_fields(name, dataset.spec, device_to_suggest_for(asked.device, path))
+        device = device_to_suggest_for(asked.device, path)
+        defaults = default_fields(name, dataset.spec, device, path, asked.start_from)
     summary = (kind.__doc__ or "").strip().partition("\n")[0]
     given = parse(train_arguments(name, defaults), rest, program, summary)
     assert dataset is not None  # tyro has refused arguments without --data

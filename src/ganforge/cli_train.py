@@ -21,6 +21,7 @@ def early_arguments() -> type:
             ("data", arguments_of(DataOptions, {})),
             ("run", Path | None, field(default=None)),
             ("device", device.annotation, field(default=device.default)),
+            ("start_from", Annotated[str | None, tyro.conf.arg(name="from")], field(default=None)),
         ],
         frozen=True,
     )

@@ -46,6 +46,27 @@ def suggested_fields(system: str, spec: DataSpec, device: str) -> dict[str, Any]
     return {name: value for name, (value, _) in find(system).suggest(spec, device).items()}
 
 
+def default_fields(
+    system: str, spec: DataSpec, device: str, path: Path, start_from: str | None
+) -> dict[str, Any]:
+    """Values of the system's config that the data suggest, or that are taken over from the run `start_from`.
+
+    In a run folder that is begun already these are what it has, so that the other run may be gone by then.
+    """
+    inherits, inherited = find(system).inherits, dict[str, Any]()
+    if (path / "config.json").is_file():
+        begun = Run.open(path).config
+        if begun.system == system and begun.start_networks:
+            names = {name for each in inherits.values() for name in each.fields}
+            inherited = {name: begun.config[name] for name in sorted(names)}
+    elif start_from is not None:
+        earlier = open_start(start_from).config
+        if earlier.system in inherits:
+            fields = inherits[earlier.system].fields
+            inherited = {own: earlier.config[other] for own, other in fields.items()}
+    return suggested_fields(system, spec, device) | inherited
+
+
 def device_to_suggest_for(asked: str, path: Path) -> Literal["cpu", "cuda"]:
     """The kind of device that suggestions are for: where the run in `path` began, else the one asked for."""
     if (path / "config.json").is_file():
@@ -70,7 +91,7 @@ def make_plan(
     path = run or default_path(system, dataset.options)
     device = device_to_suggest_for(train_options.device, path)
     system_config: SystemConfig = validated(
-        kind.Config, {**suggested_fields(system, dataset.spec, device), **fields}
+        kind.Config, {**default_fields(system, dataset.spec, device, path, start_from), **fields}
     )
     config = RunConfig(
         ganforge=__version__,

@@ -69,6 +69,8 @@ class RunConfig(BaseModel):
     fingerprint: str
     suggested_for: Literal["cpu", "cuda"] = "cpu"  # where it began: suggestions stay those of this device
     start_from: str | None = None
+    start_networks: dict[str, str] = {}
+    """Own network -> the network, run and step that its first weights are from; empty: whatever fitted."""
 
 
 class Run:
@@ -118,7 +120,8 @@ class Run:
         different = [
             f"{name} is {mine.get(name)!r} there and {theirs.get(name)!r} here"
             for name in sorted(mine.keys() | theirs.keys())
-            if name not in FREE_TO_CHANGE and mine.get(name) != theirs.get(name)
+            if name not in FREE_TO_CHANGE and not name.startswith("start_networks.")
+            if mine.get(name) != theirs.get(name)
         ]
         if self.config.system != config.system:
             different = [f"system is {self.config.system} there and {config.system} here"]

@@ -25,7 +25,8 @@ def open_or_create(path: Path, config: RunConfig) -> tuple[Run, Checkpoint | Non
             f"give --steps {done} or more, or a new --run"
         )
     if checkpoint is not None:  # what its weights began from does not change any more
-        config = config.model_copy(update={"start_from": run.config.start_from})
+        begun = {name: getattr(run.config, name) for name in ("start_from", "start_networks")}
+        config = config.model_copy(update=begun)
     run.write_config(config)
     run.rewind(done)
     return run, checkpoint, warnings

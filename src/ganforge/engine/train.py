@@ -26,6 +26,7 @@ from ganforge.engine.opening import open_or_create, skipped_pictures
 from ganforge.engine.previews import Previews
 from ganforge.engine.sampling import PREVIEW_COLUMNS, draw, preview_conditions
 from ganforge.engine.signals import Asked, stop_signals
+from ganforge.engine.start import Start, start_weights
 from ganforge.engine.state import load_state, pack_state
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
@@ -94,17 +95,15 @@ def build_system(config: RunConfig) -> System:
     return kind(kind.Config.model_validate(config.config), config.spec)
 
 
-def build_training(
-    config: RunConfig, dataset: Dataset, start_from: dict[str, Tensor] | None = None
-) -> Training:
+def build_training(config: RunConfig, dataset: Dataset, start: Start | None = None) -> Training:
     """A training at step 0."""
     device = accelerate.choose_device(config.train.device)
     system = build_system(config)
     train_images = dataset.splits["train"]
     order = torch.randperm(len(train_images), generator=torch.Generator().manual_seed(config.train.seed))
     system.prepare(as_images(train_images.read(order[: _num_prepare_images(config)])))
-    if start_from is not None:
-        start_weights(system, start_from)
+    if start is not None:
+        start_weights(system, start)
     system.to(device)
     accelerate.lay_out(system)
     average = Average(system)
@@ -132,15 +131,6 @@ def build_stream(config: RunConfig, dataset: Dataset, images_per_step: int) -> S
     )
 
 
-def start_weights(system: System, weights: dict[str, Tensor]) -> None:
-    """Copy into `system` the tensors of another run that have the same name and shape."""
-    own = system.state_dict()
-    fitting = {name: t for name, t in weights.items() if name in own and own[name].shape == t.shape}
-    if not fitting:
-        raise UserError("--from: no network of that run has the names and shapes of this one")
-    system.load_state_dict(own | fitting)
-
-
 def train(
     config: RunConfig,
     dataset: Dataset,
@@ -149,7 +139,7 @@ def train(
     command: str = "",
     quiet: bool = False,
     started: float | None = None,
-    start_from: dict[str, Tensor] | None = None,
+    start: Start | None = None,
 ) -> Run:
     """Train the run in the folder `path`, from its newest checkpoint on, up to `config`'s steps.
 
@@ -163,7 +153,7 @@ def train(
             run, checkpoint, warnings = open_or_create(path, config)
         config = run.config
         try:
-            training = build_training(config, dataset, start_from if checkpoint is None else None)
+            training = build_training(config, dataset, start if checkpoint is None else None)
         except UserError:  # such as networks that cannot have the shape of this data
             if not begun:
                 (path / "config.json").unlink()

@@ -14,7 +14,7 @@ from ganforge.data.options import DataOptions
 from ganforge.engine.accelerate import choose_device
 from ganforge.errors import UserError
 from ganforge.run import Run, RunConfig, TrainOptions
-from ganforge.system import SystemConfig, check_needs, find
+from ganforge.system import System, SystemConfig, check_needs, find
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -99,12 +99,18 @@ def make_plan(
         data=dataset.options,
         train=train_options,
         config=system_config.model_dump(mode="json"),
-        spec=dataset.spec,
+        spec=spec_for(kind, dataset.spec),
         fingerprint=dataset.fingerprint,
         suggested_for=device,
         start_from=start_from,
     )
     return Plan(config, dataset, path)
+
+
+def spec_for(kind: type[System], spec: DataSpec) -> DataSpec:
+    """`spec` as a run of the system `kind` notes it: captions only where it takes them."""
+    unused = {} if "captions" in kind.needs else {"caption_alphabet": "", "caption_length": 0}
+    return spec.model_copy(update=unused)
 
 
 def default_path(system: str, data: DataOptions) -> Path:

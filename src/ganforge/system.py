@@ -256,6 +256,10 @@ def check_needs(system: type[System], name: str, data: DataSpec) -> None:
     if missing:
         has = ", ".join(sorted(data.offers)) or "images only"
         hint = "add --pairs edges or downscale:4, or --sources FOLDER; " if "sources" in missing else ""
+        if "embeddings" in missing and "captions" in data.offers:
+            hint = "add --text-encoder RUN, a run of `ganforge train text_encoder`; "
+        elif missing[0] in ("captions", "embeddings"):
+            hint = "a caption for each picture in a column `text` of metadata.jsonl, or in a .txt beside it; "
         raise UserError(
             f"{name} needs {' and '.join(missing)}; this data has {has}: {hint}see `ganforge data check`"
         )

@@ -14,13 +14,15 @@ class Batch:
 
     `images` float `[batch, channels, height, width]`: pixels in [-1, 1], or unbounded values for 2-D
     points (then `[batch, 2, 1, 1]`). `labels` int `[batch]`; `captions` int `[batch, length]`, character
-    codes; `sources` float `[batch, ...]`, the input picture of a picture-to-picture system.
+    codes; `sources` float `[batch, ...]`, the input picture of a picture-to-picture system; `embeddings`
+    float `[batch, size]`, captions as a text encoder gives them.
     """
 
     images: Tensor
     labels: Tensor | None = None
     captions: Tensor | None = None
     sources: Tensor | None = None
+    embeddings: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`."""
@@ -28,7 +30,13 @@ class Batch:
         def move(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor.to(device, non_blocking=True)
 
-        return Batch(self.images.to(device), move(self.labels), move(self.captions), move(self.sources))
+        return Batch(
+            self.images.to(device),
+            move(self.labels),
+            move(self.captions),
+            move(self.sources),
+            move(self.embeddings),
+        )
 
     def __getitem__(self, rows: slice) -> "Batch":
         """The batch of these rows."""
@@ -42,17 +50,20 @@ class Batch:
             labels=pick(self.labels),
             captions=pick(self.captions),
             sources=pick(self.sources),
+            embeddings=pick(self.embeddings),
         )
 
 
-def conditions(labels: Tensor | None = None, sources: Tensor | None = None) -> Batch:
+def conditions(
+    labels: Tensor | None = None, sources: Tensor | None = None, embeddings: Tensor | None = None
+) -> Batch:
     """A batch of conditions alone, for sampling, with images of no pixels.
 
-    `labels` int64 `[count]`; `sources` `[count, channels, height, width]` in [-1, 1]; one of them at least.
+    `labels` int64 `[count]`; `sources` `[count, channels, height, width]` in [-1, 1]; `embeddings`
+    `[count, size]`; one of them at least.
     """
-    given = labels if labels is not None else sources
-    assert given is not None
-    return Batch(torch.empty(len(given), 0, 0, 0), labels, sources=sources)
+    given = next(part for part in (labels, sources, embeddings) if part is not None)
+    return Batch(torch.empty(len(given), 0, 0, 0), labels, sources=sources, embeddings=embeddings)
 
 
 class DataSpec(BaseModel):
@@ -60,7 +71,9 @@ class DataSpec(BaseModel):
 
     `values` says what one element is: "pixels" lie in [-1, 1]; "points" are 2-D coordinates, unbounded,
     with the shape `2x1x1`. `binary` pixels are -1 or 1. `num_images` counts the training split.
-    `source_shape` is that of the input picture (channels, height, width) that each picture has, if any.
+    `caption_alphabet` and `caption_length` say how captions become codes; `embedding_size` counts the numbers
+    that a text encoder made of each caption. `source_shape` is that of the input picture (channels, height,
+    width) that each picture has, if any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,6 +87,7 @@ class DataSpec(BaseModel):
     class_names: tuple[str, ...] = ()
     caption_alphabet: str = ""
     caption_length: int = 0
+    embedding_size: int = 0
     source_shape: tuple[int, int, int] | None = None
 
     @property
@@ -84,7 +98,12 @@ class DataSpec(BaseModel):
     @property
     def offers(self) -> frozenset[str]:
         """Which optional parts of a `Batch` this data can fill."""
-        parts = {"labels": self.class_names, "captions": self.caption_alphabet, "sources": self.source_shape}
+        parts = {
+            "labels": self.class_names,
+            "captions": self.caption_alphabet,
+            "sources": self.source_shape,
+            "embeddings": self.embedding_size,
+        }
         return frozenset(name for name, value in parts.items() if value)
 
 

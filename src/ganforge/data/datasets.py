@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from ganforge.data import toys
 from ganforge.data.arrays import Arrays
 from ganforge.data.batch import Batch, DataSpec, as_images, to_float
 from ganforge.data.binarise import binarised_once
+from ganforge.data.captions import Texts, encode, kept_captions, spec_of_captions
 from ganforge.data.catalogue import Pictures, Points, available, locate
 from ganforge.data.decode import fit, flatten, printable, to_array
 from ganforge.data.derive import derivation, derived_shape, is_derived
@@ -55,10 +56,25 @@ def held_out(dataset: Dataset) -> tuple[str, Images]:
 
 
 def batch_of(images: Images, rows: Tensor) -> Batch:
-    """The elements `rows` int64 `[n]` of a split as systems see them, with their labels and sources."""
+    """The elements `rows` int64 `[n]` of a split as systems see them: labels, sources, first captions."""
     pictures, sources = images.read_pairs(rows)
     labels = None if images.labels is None else images.labels[rows]
-    return Batch(as_images(pictures), labels, sources=None if sources is None else to_float(sources))
+    batch = Batch(as_images(pictures), labels, sources=None if sources is None else to_float(sources))
+    return batch if images.texts is None else images.texts.put_into(batch, rows)
+
+
+def with_codes(dataset: Dataset) -> Dataset:
+    """`dataset` with its captions as codes; of data without captions, as it is."""
+    spec = dataset.spec
+    if not spec.caption_alphabet:
+        return dataset
+    splits = {}
+    for name, images in dataset.splits.items():
+        codes = [
+            encode(texts, spec.caption_alphabet, spec.caption_length) for texts in kept_captions(name, images)
+        ]
+        splits[name] = images.with_texts(Texts.of(codes))
+    return replace(dataset, splits=splits)
 
 
 def open_dataset(options: DataOptions) -> Dataset:
@@ -215,6 +231,7 @@ def _finish(
         fingerprint = hashlib.sha256(f"{fingerprint} {options.pairs}".encode()).hexdigest()
     if options.binarise != "none":
         splits = _binarise(splits, options)
+    alphabet, caption_length = spec_of_captions(splits["train"].captions)
     spec = DataSpec.model_validate(
         {
             "channels": channels,
@@ -224,6 +241,8 @@ def _finish(
             "values": values,
             "binary": options.binarise != "none",
             "class_names": class_names,
+            "caption_alphabet": alphabet,
+            "caption_length": caption_length,
             "source_shape": splits["train"].source_shape,
         }
     )

@@ -1,15 +1,15 @@
 """The ImageFolder convention: the pictures of a folder or zip, their splits, classes, captions, partners.
 
 `metadata.jsonl` or `metadata.csv` (columns `file_name`, a label, `text`/`texts`/`caption`, `split`,
-`*_file_name`) decides if there is one; else sub-folders are classes, and top-level folders train, validation
-(or val) and test are splits.
+`*_file_name`) decides if there is one; else sub-folders are classes, top-level folders train, validation
+(or val) and test are splits, and cat.txt beside cat.png holds its captions, one a line.
 """
 
 import csv
 import io
 import json
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,11 @@ def list_pictures(storage: Storage, place: str, label_column: str) -> Listing:
         raise UserError(
             f"{place} has metadata.parquet, which is not read: write it as metadata.jsonl or metadata.csv"
         )
-    entries = _from_tables(storage, tables, place, label_column) if tables else _from_folders(pictures, place)
+    entries = (
+        _from_tables(storage, tables, place, label_column)
+        if tables
+        else _from_folders(pictures, place, storage)
+    )
     if not entries:
         raise UserError(
             f"{place} holds no pictures: expected PNG, JPEG, WebP, BMP or GIF files in it or in sub-folders; "
@@ -82,18 +86,35 @@ def list_pictures(storage: Storage, place: str, label_column: str) -> Listing:
     return Listing(tuple(entries), _class_order(storage), unlisted)
 
 
-def _from_folders(names: list[str], place: str) -> list[Entry]:
+def _from_folders(names: list[str], place: str, storage: Storage) -> list[Entry]:
     inside = names
     # A single outer folder, as most zip programs add, says nothing.
     while inside and len({_top(name) for name in inside}) == 1 and _top(inside[0]) not in ("", *SPLITS):
         inside = [name.split("/", 1)[1] for name in inside]
     split_of = _folder_splits(inside, place)
-    entries = []
+    entries, texts = [], {name for name in storage.names if name.endswith(".txt")}
     for name, inner in zip(names, inside, strict=True):
         split = split_of.get(_top(inner), "train")
         label = _top(inner.split("/", 1)[1] if split_of else inner)
-        entries.append(Entry(name, split, label or None))
+        text = f"{posixpath.splitext(name)[0]}.txt"
+        captions = _lines_of(storage, text, place) if text in texts else ()
+        entries.append(Entry(name, split, label or None, captions))
     return entries
+
+
+def _lines_of(storage: Storage, name: str, place: str) -> tuple[str, ...]:
+    """The captions in the text file `name`, one a line."""
+    try:
+        return _nonempty(storage.read(name).decode("utf-8-sig").splitlines())
+    except (Unreadable, ValueError) as error:
+        raise UserError(
+            f"{place}: {printable(name)} cannot be read as captions ({printable(str(error))[:99]}): expected "
+            "UTF-8 text with one caption a line"
+        ) from error
+
+
+def _nonempty(texts: Iterable[object]) -> tuple[str, ...]:
+    return tuple(text for text in map(str, texts) if text.strip())
 
 
 def _top(name: str) -> str:
@@ -195,10 +216,9 @@ def _checked_name(folder: str, where: str, name: object) -> str:
 def _captions(row: dict[str, Any]) -> tuple[str, ...]:
     for column in ("texts", "captions", "text", "caption"):
         value = row.get(column)
-        if isinstance(value, str) and value:
-            return (value,)
-        if isinstance(value, list) and value:
-            return tuple(str(text) for text in value)
+        captions = _nonempty([value] if isinstance(value, str) else value if isinstance(value, list) else [])
+        if captions:
+            return captions
     return ()
 
 

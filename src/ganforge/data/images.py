@@ -1,5 +1,6 @@
 """`Images`: one split of a data set, in memory or decoded as it is read."""
 
+import copy
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ganforge.data.captions import Texts
 from ganforge.data.decode import Unreadable, printable
 from ganforge.errors import UserError
 
@@ -37,7 +39,8 @@ class Images:
 
     `labels` int64 `[count]`; `captions`, for each picture the texts that describe it, raw. `pixels` is the
     whole split as one tensor if it lives in memory, else None. `source_shape` is that of the input picture
-    that each picture has, if any; all of them are `sources`, uint8, where they live in memory.
+    that each picture has, if any; all of them are `sources`, uint8, where they live in memory. `texts` are
+    the captions in numbers, once a system has asked for them.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Images:
         self._read_pairs = read_pairs
         self._count = count
         self._names = names
+        self.texts: Texts | None = None
 
     def __len__(self) -> int:
         return self._count
@@ -85,6 +89,12 @@ class Images:
         Raises as `read`.
         """
         return (self.read(indices), None) if self._read_pairs is None else self._read_pairs(indices)
+
+    def with_texts(self, texts: Texts) -> "Images":
+        """The same split with its captions in numbers."""
+        other = copy.copy(self)
+        other.texts = texts
+        return other
 
     def with_derived(
         self, derive: Callable[[Tensor], Tensor], source_shape: tuple[int, int, int]

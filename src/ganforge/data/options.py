@@ -62,6 +62,16 @@ class DataOptions(BaseModel):
         description="Make grey pixels black or white, white with the probability of their brightness: "
         "static, drawn once; dynamic, drawn anew each time a training picture is shown.",
     )
+    text_encoder: str | None = Field(
+        None,
+        description="What turns captions into embeddings for gan_cls and stackgan: a run of text_encoder, "
+        "sentence:MODEL, or pretrained:NAME.",
+    )
+    captions_per_picture: PositiveInt = Field(
+        1,
+        description="Captions of a picture whose embeddings are averaged, drawn anew each time it is shown; "
+        "the papers' 4.",
+    )
     dequantise: bool = Field(
         False, description="Add uniform noise of one grey level, so that pixels are continuous (WGAN-GP)."
     )

@@ -17,7 +17,7 @@ from ganforge.errors import UserError
 
 # Which random numbers a generator is for; in the highest word of Philox's counter, so that they never
 # overlap.
-_ORDER, _FLIPS, _NOISE, _BINARY, _CROPS = range(5)
+_ORDER, _FLIPS, _NOISE, _BINARY, _CROPS, _TEXTS = range(6)
 
 
 def _random(seed: int, number: int, purpose: int) -> np.random.Generator:
@@ -35,7 +35,8 @@ class Stream:
     before and however many threads decode. Batches run across the ends of epochs. `flip` mirrors each picture
     with probability 1/2; `jitter` enlarges it by so many pixels and crops it back at random; its source is
     treated alike. `dequantise` spreads each grey level over its bin (WGAN-GP): 2 (byte + U(0, 1)) / 256 - 1;
-    `binarise` makes each pixel black or white, white with the probability of its brightness.
+    `binarise` makes each pixel black or white, white with the probability of its brightness. Of the captions
+    that a picture has one is drawn.
 
     Raises `ValueError` for a batch size or seed below their range, `UserError` for pixel options with points.
     """
@@ -112,11 +113,15 @@ class Stream:
                 if pixels is not None:
                     _mirror(pixels, flips)
         labels = self.images.labels
-        return Batch(
+        batch = Batch(
             images=pictures if self.values == "points" else self._to_values(pictures, position),
             labels=None if labels is None else labels.index_select(0, indices),
             sources=None if sources is None else to_float(sources),
         )
+        if self.images.texts is None:
+            return batch
+        draws = _random(self.seed, position, _TEXTS).random(len(indices))
+        return self.images.texts.put_into(batch, indices, torch.from_numpy(draws))
 
     @cached_property
     def _sources_are_drawings(self) -> bool:

@@ -30,11 +30,12 @@ ROOMS = (
     ("metrics",),
     ("engine",),
     ("trained",),
+    ("sentences",),
     ("scores",),
     ("evaluate", "compare", "sample", "translate", "uses"),
     ("plan", "api"),
     ("recipes", "arguments", "printing"),
-    ("cli_train", "cli_uses"),
+    ("cli_text", "cli_train", "cli_uses"),
     ("cli",),
 )
 FORBIDDEN_NAMES = ("utils", "util", "common", "core", "base", "misc", "helpers", "helper", "manager")
@@ -218,6 +219,7 @@ def test_verbs_are_frozen() -> None:
         "outliers",
         "classify",
         "draw",
+        "embed",
         "list",
         "demo",
         "completion",

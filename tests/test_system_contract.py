@@ -35,6 +35,9 @@ FEW_POINTS = DataSpec(channels=2, height=1, width=1, num_images=1_000, values="p
 MANY_POINTS = FEW_POINTS.model_copy(update={"num_images": 100_000})
 COLOUR_OF_GREY = COLOUR.model_copy(update={"source_shape": (1, 16, 16)})
 SHRUNK = COLOUR.model_copy(update={"source_shape": (3, 4, 4)})
+CODES = {"caption_alphabet": "abc", "caption_length": 60}
+CAPTIONED = COLOUR.model_copy(update=CODES)
+EMBEDDED = COLOUR.model_copy(update={"embedding_size": 12})
 SPECS = {
     "digits": DIGITS,
     "colour": COLOUR,
@@ -42,7 +45,11 @@ SPECS = {
     "many_points": MANY_POINTS,
     "pairs": COLOUR_OF_GREY,
     "shrunk": SHRUNK,
+    "captions": CAPTIONED,
+    "embeddings": EMBEDDED,
 }
+# Data that only systems which need a part of it are put through.
+FOR_ITS_NEEDS = {"pairs": "sources", "shrunk": "sources", "captions": "captions", "embeddings": "embeddings"}
 
 # Applied to those fields that a system has.
 SMALL: dict[str, Any] = {
@@ -55,6 +62,7 @@ SMALL: dict[str, Any] = {
 }
 # Applied last: of these not even what the data suggests is small enough.
 SMALLEST: dict[str, dict[str, Any]] = {
+    "text_encoder": {"width": 4, "embedding_size": 8, "character_widths": (8, 8, 8)},
     "pixelcnn": {"width": 6, "layers": 2, "levels": 4, "head_width": 8},
     "pixelrnn": {"width": 6, "layers": 1, "levels": 4, "head_width": 8},
     "srgan": {"num_blocks": 1, "width": 8, "discriminator_width": 4},
@@ -75,6 +83,7 @@ REFUSES: dict[str, set[str]] = {
     "sngan": {"few_points", "many_points"},
     "srgan": {"digits", "colour", "few_points", "many_points", "pairs"},
     "srresnet": {"digits", "colour", "few_points", "many_points", "pairs"},
+    "text_encoder": {"digits", "colour", "few_points", "many_points"},
 }
 
 
@@ -106,19 +115,31 @@ def make_batch(spec: DataSpec, count: int, seed: int = 0) -> Batch:
     sources = None
     if spec.source_shape is not None:
         sources = 2 * torch.rand(count, *spec.source_shape, generator=generator) - 1
-    return Batch(images, labels, sources=sources)
+    captions = embeddings = None
+    if spec.caption_length:
+        captions = torch.randint(1, 5, (count, spec.caption_length), generator=generator)
+    if spec.embedding_size:
+        embeddings = torch.randn(count, spec.embedding_size, generator=generator)
+    return Batch(images, labels, captions, sources, embeddings)
 
 
-def digits_for(name: str) -> DataSpec:
-    """Digits with all that the system needs."""
-    needs_sources = "sources" in find(name).needs
-    source_shape = (1, 7, 7) if name in ENLARGING else (1, 28, 28)
-    return DIGITS.model_copy(update={"source_shape": source_shape}) if needs_sources else DIGITS
+def with_needs(spec: DataSpec, name: str) -> DataSpec:
+    """`spec` with all that the system needs, save labels."""
+    needs, extra = find(name).needs, {}
+    if "sources" in needs:
+        factor = 4 if name in ENLARGING and min(spec.height, spec.width) >= 4 else 1
+        channels = spec.channels if name in ENLARGING else 1
+        extra |= {"source_shape": (channels, spec.height // factor, spec.width // factor)}
+    if "captions" in needs:
+        extra |= CODES
+    if "embeddings" in needs:
+        extra |= {"embedding_size": 12}
+    return spec.model_copy(update=extra)
 
 
 def given_for(system: System, count: int) -> Batch | None:
     """What the system cannot draw itself when it is sampled."""
-    return make_batch(system.data, count) if "sources" in system.needs else None
+    return make_batch(system.data, count) if system.needs & {"sources", "embeddings"} else None
 
 
 each_system = pytest.mark.parametrize("name", available())
@@ -128,8 +149,7 @@ PAIRS = [
     (name, data)
     for name in available()
     for data in SPECS
-    if data not in REFUSES.get(name, ())
-    and (data not in ("pairs", "shrunk") or "sources" in find(name).needs)
+    if data not in REFUSES.get(name, ()) and FOR_ITS_NEEDS.get(data) in {None, *find(name).needs}
 ]
 
 
@@ -228,7 +248,7 @@ def test_suggestions_are_legal(case: Case) -> None:
 @each_system
 def test_builds_from_defaults(name: str) -> None:
     kind = find(name)
-    system = kind(kind.Config(), digits_for(name))
+    system = kind(kind.Config(), with_needs(DIGITS, name))
     assert set(kind.averaged) <= {child for child, _ in system.named_children()}
     assert system.images_per_step() % system.config.batch == 0
 
@@ -241,10 +261,7 @@ def test_builds_from_defaults(name: str) -> None:
 def test_builds_or_says_what_is_wrong(name: str, shape: tuple[int, int, int]) -> None:
     kind = find(name)
     channels, height, width = shape
-    source_shape = (1, height, width) if "sources" in kind.needs else None
-    if name in ENLARGING:
-        source_shape = (channels, max(1, height // 2), max(1, width // 2))
-    spec = DataSpec(channels=channels, height=height, width=width, num_images=10, source_shape=source_shape)
+    spec = with_needs(DataSpec(channels=channels, height=height, width=width, num_images=10), name)
     fields = {field: value for field, value in SMALL.items() if field in kind.Config.model_fields}
     fields |= SMALLEST.get(name, {})
     try:
@@ -254,7 +271,7 @@ def test_builds_or_says_what_is_wrong(name: str, shape: tuple[int, int, int]) ->
     if system is None:
         assert "\n" not in said
         assert "--" in said, "names the option that would help"
-    else:
+    elif system.makes_pictures:
         assert system.sample(3, given_for(system, 3)).shape == (3, *shape)
 
 
@@ -373,10 +390,14 @@ def fake_step(build: Callable[[], System], extra: Callable[[Tensor], Any] = lamb
     with FakeTensorMode():
         system = build()
         update = OptimizerUpdate(system.build_optimizers(), "cpu")
-        count, source_shape = system.images_per_step(), system.data.source_shape
-        labels = torch.zeros(1, dtype=torch.int64).expand(count)
-        sources = None if source_shape is None else torch.empty(count, *source_shape)
-        batch = Batch(torch.empty(count, *system.data.shape), labels, sources=sources)
+        count, data = system.images_per_step(), system.data
+        batch = Batch(
+            torch.empty(count, *data.shape),
+            torch.zeros(1, dtype=torch.int64).expand(count),
+            torch.empty(count, data.caption_length, dtype=torch.int64) if data.caption_length else None,
+            torch.empty(count, *data.source_shape) if data.source_shape else None,
+            torch.empty(count, data.embedding_size) if data.embedding_size else None,
+        )
         for _ in range(2):
             metrics = system.train_step(batch, update)
         assert all(value.shape == () for value in metrics.values())
@@ -389,7 +410,7 @@ def test_a_step_reads_nothing_back(case: Case) -> None:
 
 @each_system
 def test_a_step_of_the_defaults_reads_nothing_back(name: str) -> None:
-    fake_step(lambda: find(name)(find(name).Config(), digits_for(name)).train())
+    fake_step(lambda: find(name)(find(name).Config(), with_needs(DIGITS, name)).train())
 
 
 @pytest.mark.parametrize("read", [lambda loss: loss.item(), lambda loss: bool(loss > 0), float])
@@ -424,6 +445,10 @@ def test_save_load_step_is_bit_equal(case: Case, before: int, tmp_path: Path) ->
 
 def test_samples(case: Case) -> None:
     system = case.build()
+    if not system.makes_pictures:
+        with pytest.raises(UserError, match="makes no pictures"):
+            system.sample(5)
+        return
     given = given_for(system, 5)
     samples = torch.cat(list(draw(system, 5, seed=1, given=given)))
     assert samples.shape == (5, *case.spec.shape)
@@ -441,7 +466,7 @@ def test_samples(case: Case) -> None:
 def test_extreme_latents_stay_in_range(case: Case) -> None:
     system = case.build()
     if isinstance(system, LatentSystem) and case.spec.values == "pixels":
-        images = system.eval().decode(1e4 * system.draw_latents(8))
+        images = system.eval().decode(1e4 * system.draw_latents(8), given_for(system, 8))
         assert float(images.detach().abs().max()) <= 1
 
 

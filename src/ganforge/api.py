@@ -12,6 +12,7 @@ from ganforge.engine.train import train as train_run
 from ganforge.errors import UserError, unknown_name
 from ganforge.plan import Plan, make_plan, open_start, validated
 from ganforge.run import Run, TrainOptions
+from ganforge.sentences import FOLDER, discard, keep_encoder, open_encoder
 from ganforge.system import find
 from ganforge.trained import Trained, load
 
@@ -53,15 +54,22 @@ def carry_out(plan: Plan, *, command: str, quiet: bool = False, started: float |
     if config.start_from is not None and load_newest(plan.path / "checkpoints") is None:
         start = load_start(config.system, config.start_from)
         config = config.model_copy(update={"start_networks": start.networks})
-    return train_run(
-        config,
-        plan.dataset,
-        plan.path,
-        command=command,
-        quiet=quiet,
-        started=started,
-        start=start,
-    )
+    encoder, new = config.data.text_encoder, not plan.path.exists() or not any(plan.path.iterdir())
+    if encoder is not None and new:
+        keep_encoder(open_encoder(encoder), plan.dataset, plan.path / FOLDER)
+    try:
+        return train_run(
+            config,
+            plan.dataset,
+            plan.path,
+            command=command,
+            quiet=quiet,
+            started=started,
+            start=start,
+        )
+    finally:
+        if not (plan.path / "config.json").exists():
+            discard(plan.path)
 
 
 def load_start(system: str, start_from: str) -> Start:

@@ -19,6 +19,7 @@ import ganforge
 from ganforge import system
 from ganforge.api import carry_out
 from ganforge.arguments import arguments_of, parse, parse_known, print_completion, values_of
+from ganforge.cli_text import EmbedArguments, run_embed
 from ganforge.cli_train import early_arguments, train_arguments
 from ganforge.cli_uses import (
     ClassifyArguments,
@@ -66,6 +67,7 @@ USAGE = """usage: ganforge VERB ...
   classify RUN               classes by p(x given y), and what is of none
   data check PATH            what is in a data set and what would go wrong
   data pack PATH OUT.zip     resize a data set into one indexed zip
+  embed RUN --data D         the captions of D as embeddings, written once
   list systems|data|runs|recipes
   demo                       train a DCGAN on MNIST for a few minutes and judge it
   completion bash|zsh|tcsh   print a completion script for your shell
@@ -316,6 +318,7 @@ def _completion(arguments: Sequence[str]) -> int:
         "outliers": OutliersArguments,
         "classify": ClassifyArguments,
         "draw": DrawArguments,
+        "embed": EmbedArguments,
         "list": ListArguments,
     }
     print_completion(verbs, arguments[0])
@@ -333,6 +336,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "outliers": run_outliers,
     "classify": run_classify,
     "draw": run_draw,
+    "embed": run_embed,
     "list": _list,
     "demo": _demo,
     "completion": _completion,

@@ -12,7 +12,7 @@ from ganforge import pictures
 from ganforge.checkpoint import replace_file
 from ganforge.data import stacked
 from ganforge.data.batch import Batch, as_images, conditions, to_uint8
-from ganforge.data.datasets import Dataset, batch_of, open_dataset
+from ganforge.data.datasets import Dataset, batch_of
 from ganforge.errors import UserError
 from ganforge.metrics.judges import judge_of
 from ganforge.metrics.neighbours import nearest
@@ -24,7 +24,9 @@ from ganforge.scores.features import judge_features
 from ganforge.scores.pairs import judge_pairs
 from ganforge.scores.pictures import STACK_SAMPLES, has_parzen, judge_parzen, judge_stacks
 from ganforge.scores.points import judge_points
+from ganforge.scores.retrieval import judge_retrieval
 from ganforge.scores.system import judge_discriminator, judge_measures
+from ganforge.sentences import data_of
 from ganforge.trained import Trained, Weights, load
 
 NUM_SAMPLES = 10_000
@@ -47,13 +49,13 @@ def evaluate(
     Raises UserError where the run or its data cannot be opened.
     """
     trained = load(run, device)
-    dataset = open_dataset(trained.run.config.data)
+    dataset = data_of(trained.run)
     if dataset.fingerprint != trained.run.config.fingerprint:
         raise UserError(
             f"{dataset.options.data} has changed since {trained.run.path} was trained: scores would mislead"
         )
     scores = judge(trained, dataset, num_samples=num_samples, seed=seed, weights=weights, say=say)
-    if dataset.spec.values == "pixels":
+    if dataset.spec.values == "pixels" and trained.system.makes_pictures:
         say("nearest training neighbours")
         _draw_neighbours(trained, dataset, seed, trained.settle(weights))
     stored = TypeAdapter(list[Score]).dump_json(scores, indent=1) + b"\n"
@@ -81,6 +83,9 @@ def judge(
         raise UserError(f"--num-samples {num_samples}: expected 2 or more")
     weights = trained.settle(weights)
     protocol: Protocol = {"weights": weights, "seed": seed, "step": trained.step}
+    if not trained.system.makes_pictures:
+        say("captions of pictures")
+        return judge_retrieval(trained, dataset, weights, protocol)
     given, asked = _conditions_of_data(trained, dataset, num_samples, seed)
     of_samples = protocol | asked
     say(f"drawing {num_samples} samples")

@@ -166,6 +166,24 @@ def total_variation(images: Tensor) -> Tensor:
     return (across + down) / len(images)
 
 
+def joint_embedding_loss(pictures: Tensor, texts: Tensor, equal: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum over i, j of max(0, 1 + s_ij - s_ii) + max(0, 1 + s_ij - s_jj), divided by batch^2.
+
+    s_ij is the inner product of picture i and text j, `pictures` and `texts` `[batch, n]` being embeddings of
+    pairs. Where `equal` bool `[batch, batch]` is true the two texts are the same: the term is left out, as is
+    i = j. Where all embeddings are equal the loss is 2 - 2 / batch. Also returns the share of pictures,
+    detached, whose own text fits them best. Reed et al. 2016, arXiv 1605.05396, equation 2, with the pairs of
+    a batch as classes (`main_txt_coco.lua`).
+    """
+    with torch.autocast(pictures.device.type, enabled=False):
+        scores = pictures.float() @ texts.float().T
+    right = scores.diagonal()
+    margins = relu(1 + scores - right[:, None]) + relu(1 + scores - right)
+    others = ~(equal | torch.eye(len(scores), dtype=torch.bool, device=scores.device))
+    best = torch.where(others, scores.detach(), -torch.inf).amax(1)
+    return (margins * others).sum() / scores.numel(), (right.detach() > best).float().mean()
+
+
 def categorical_nats(logits: Tensor, targets: Tensor) -> Tensor:
     """-log p of integer `targets` `[batch, ...]` under `logits` `[batch, levels, ...]`, summed: `[batch]`.
 

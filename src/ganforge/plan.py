@@ -14,6 +14,7 @@ from ganforge.data.options import DataOptions
 from ganforge.engine.accelerate import choose_device
 from ganforge.errors import UserError
 from ganforge.run import Run, RunConfig, TrainOptions
+from ganforge.sentences import FOLDER, with_texts
 from ganforge.system import System, SystemConfig, check_needs, find
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -87,8 +88,9 @@ def make_plan(
     Without `run` the folder is `runs/SYSTEM-DATA`, so that the same command resumes.
     """
     kind = find(system)
-    check_needs(kind, system, dataset.spec)
     path = run or default_path(system, dataset.options)
+    dataset = with_texts(dataset, kind.needs, path / FOLDER)
+    check_needs(kind, system, dataset.spec)
     device = device_to_suggest_for(train_options.device, path)
     system_config: SystemConfig = validated(
         kind.Config, {**default_fields(system, dataset.spec, device, path, start_from), **fields}

@@ -45,14 +45,16 @@ def print_dry_run(plan: Plan) -> None:
 
 def print_finished(run: Run) -> None:
     """Where a run's results are, and what to type next."""
-    newest = max((run.path / "samples").glob("[0-9]*.png"), key=lambda path: int(path.stem), default="none")
+    drawn = (run.path / "samples").glob("[0-9]*.png")
+    newest = max(drawn, key=lambda path: int(path.stem), default=None)
     print(f"run folder    {run.path}\nsample grid   {newest}\nreport        {run.path / 'report.html'}")
     # In a virtual environment that is not activated, as after `make demo`, only the whole path can be typed.
     called = Path(sys.argv[0])
     program = str(called) if called.name == "ganforge" and shutil.which("ganforge") is None else "ganforge"
     print("\nnext:")
     print(f"  {program} evaluate {shlex.quote(str(run.path))}")
-    print(f"  {program} sample {shlex.quote(str(run.path))} --count 16 --seed 7 --out samples.png")
+    if newest is not None:
+        print(f"  {program} sample {shlex.quote(str(run.path))} --count 16 --seed 7 --out samples.png")
     print(f"  {program} train {run.config.system} --help")
 
 

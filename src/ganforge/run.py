@@ -1,7 +1,7 @@
 """The run folder, the only interface between training and everything after it.
 
 runs/NAME/  config.json  metrics.jsonl  samples/000500.png  checkpoints/000500/...
-            evaluation.json  neighbours.png  report.html
+            evaluation.json  neighbours.png  report.html  text_encoder/
 """
 
 import json
@@ -85,8 +85,9 @@ class Run:
         """Make the folder and write `config.json`; raises UserError where it holds another run's files."""
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file, not a run folder: name another with --run")
-        # The lock file is ours: it was made just before this call.
-        foreign = sorted(p.name for p in path.iterdir() if p.name != ".lock") if path.exists() else []
+        # These are ours: they were made just before this call.
+        own = (".lock", "text_encoder")
+        foreign = sorted(p.name for p in path.iterdir() if p.name not in own) if path.exists() else []
         if foreign:
             raise UserError(
                 f"{path} is not a run folder and not empty ({foreign[0]}): name another with --run"

@@ -81,6 +81,8 @@ class System(nn.Module, ABC):
     """Children whose moving average (EMA) is what is sampled and judged."""
     inherits: ClassVar[Mapping[str, Inheritance]] = {}
     """What is taken over from a run of another system, by its name."""
+    makes_pictures: ClassVar[bool] = True
+    """Whether there is something to sample; an encoder of captions makes embeddings only."""
 
     config: SystemConfig
     data: DataSpec
@@ -149,6 +151,14 @@ class System(nn.Module, ABC):
 
     def features(self, images: Tensor) -> Tensor | None:
         """Features `[batch, n]` of `images` that a linear classifier can use, or None."""
+        return None
+
+    def encode_captions(self, captions: Tensor) -> Tensor | None:
+        """Embeddings `[batch, n]` of captions in codes int64 `[batch, length]`, or None."""
+        return None
+
+    def encode_pictures(self, images: Tensor) -> Tensor | None:
+        """Embeddings `[batch, n]` of images that can be compared with those of captions, or None."""
         return None
 
     def reconstruct(self, images: Tensor) -> Tensor | None:

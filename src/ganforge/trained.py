@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ganforge.checkpoint import Checkpoint, load_newest
+from ganforge.checkpoint import Checkpoint, load_newest, save_checkpoint
 from ganforge.data.batch import Batch, conditions
 from ganforge.data.decode import printable
 from ganforge.engine import accelerate, sampling
@@ -40,6 +40,10 @@ class Trained:
             network.to(accelerate.choose_device(device))
             accelerate.lay_out(network)
             network.eval()
+
+    def average_state(self) -> dict[str, Tensor]:
+        """The averaged weights by name, as a checkpoint has them."""
+        return self._average.state()
 
     def settle(self, weights: Weights) -> Weights:
         """The weights that `weights` gives: a run without an average has only raw ones."""
@@ -140,6 +144,22 @@ class Trained:
                 f"this run of {self.run.config.system} has no features: use one of dcgan with convolutions, "
                 "or of vae"
             )
+        return found.float().cpu()
+
+    def encode_captions(self, codes: Tensor, weights: Weights = "ema") -> Tensor:
+        """Embeddings `[count, n]` of captions in codes int64 `[count, length]` (`ganforge.data.captions`)."""
+        with self._using(weights), torch.no_grad():
+            found = self.system.encode_captions(codes.to(self.system.device))
+        if found is None:
+            raise UserError(f"{self.run.config.system} encodes no captions: use a run of text_encoder")
+        return found.float().cpu()
+
+    def encode_pictures(self, images: Tensor, weights: Weights = "ema") -> Tensor:
+        """Embeddings `[count, n]` of `images` that can be compared with those of captions."""
+        with self._using(weights), torch.no_grad():
+            found = self.system.encode_pictures(images.to(self.system.device))
+        if found is None:
+            raise UserError(f"{self.run.config.system} encodes no pictures: use a run of text_encoder")
         return found.float().cpu()
 
     def reconstruct(self, images: Tensor, weights: Weights = "ema") -> Tensor:
@@ -243,6 +263,23 @@ def _class_number(label: Label, class_names: Sequence[str]) -> int:
     if not 0 <= number < len(class_names):
         raise UserError(f"no class {printable(str(label))[:80]!r}: expected {known_classes(class_names)}")
     return number
+
+
+def write_packed(trained: Trained, out: Path, half: bool = False) -> None:
+    """Write a run folder of `trained` into `out` without what only going on with the training needs.
+
+    With `half` the weights are float16, which opening turns back into float32.
+    """
+    system, average = trained.system.state_dict(), trained.average_state()
+    tensors = {"system": dict(system), "average": average}
+    if half:
+        tensors = {
+            stem: {name: t.half() if t.is_floating_point() else t for name, t in named.items()}
+            for stem, named in tensors.items()
+        }
+    out.mkdir(parents=True, exist_ok=True)
+    Run(out, trained.run.config).write_config(trained.run.config)
+    save_checkpoint(out / "checkpoints", trained.step, tensors, {"step": trained.step}, keep=1)
 
 
 def load(path: str | Path, device: str = "auto") -> Trained:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+=<>()[]{} "
 MOST_CHARACTERS = 2_000  # of captions that are not English, the most frequent ones
 NUM_FALLBACKS = 32  # codes that all other characters share, each character always the same one
-LONGEST, SHORTEST = 201, 48  # characters: the paper's, and what its convolutions need
+LONGEST, SHORTEST = 201, 60  # characters: the paper's, and what its layers need for two steps at the end
 HELD_OUT = 10  # of the training pictures with two captions or more, every tenth keeps one back
 
 

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from ganforge.data.batch import Batch, as_images
+from ganforge.data.batch import Batch, as_images, conditions
 from ganforge.data.datasets import Dataset, batch_of, held_out
+from ganforge.engine.sampling import PREVIEW_COLUMNS
 from ganforge.metrics.judges import Judge, judge_for
 from ganforge.metrics.neighbours import nearest
+from ganforge.system import System
 
 NUM_REAL = 64
 NUM_JUDGED = 500
@@ -26,12 +28,15 @@ CHUNK = 1_000
 class Previews:
     """Some real images of a run's data, chosen once, and what they say about samples.
 
-    `pairs` are held-out pairs for a system that needs sources to make samples of, else None.
+    `pairs` are held-out pairs for a system that needs sources to make samples of, `captions` the embeddings
+    and labels of training pictures for one that is told captions, each for a row of samples; else None.
     """
 
-    def __init__(self, dataset: Dataset, seed: int, *, of_pairs: bool = False) -> None:
-        self.pairs = _held_out_pairs(dataset) if of_pairs else None
-        if self.pairs is not None:
+    def __init__(self, dataset: Dataset, seed: int, system: System | None = None) -> None:
+        needs = frozenset[str]() if system is None else system.needs
+        self.pairs = _held_out_pairs(dataset) if "sources" in needs else None
+        self.captions = _captions(dataset, seed) if "embeddings" in needs else None
+        if self.pairs is not None or (system is not None and not system.makes_pictures):
             return
         self._dataset = dataset
         train = dataset.splits["train"]
@@ -111,6 +116,14 @@ def _held_out_pairs(dataset: Dataset) -> Batch:
     split = held_out(dataset)[1]
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))
     return batch_of(split, order[:NUM_PAIRS])
+
+
+def _captions(dataset: Dataset, seed: int) -> Batch:
+    """The first captions of `PREVIEW_COLUMNS` training pictures, each for a row of as many samples."""
+    split = dataset.splits["train"]
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
+    batch = batch_of(split, order[:PREVIEW_COLUMNS].repeat_interleave(PREVIEW_COLUMNS))
+    return conditions(batch.labels, embeddings=batch.embeddings)
 
 
 def _measure_pairs(images: Tensor, targets: Tensor) -> dict[str, Any]:

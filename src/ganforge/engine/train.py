@@ -230,7 +230,7 @@ def _loop(run: Run, training: Training, dataset: Dataset, display: Display) -> N
         dataset,
         display,
         OptimizerUpdate(training.optimizers, training.device.type, skip=policy == "skip"),
-        Previews(dataset, run.config.train.seed, of_pairs="sources" in training.system.needs),
+        Previews(dataset, run.config.train.seed, training.system),
         Health.of(run),
         Clock(training.images),
     )
@@ -313,10 +313,13 @@ def _tell(run: Run, session: _Session, line: dict[str, Any]) -> None:
 def _picture(run: Run, training: Training, session: _Session) -> None:
     """Samples of the averaged weights from latents that are the same at every step; a row for each class.
 
-    Of a system that needs sources: source, output and target of held-out pairs.
+    Of a system that needs sources: source, output and target of held-out pairs; of one that is told captions
+    a row for each of some training captions.
     """
+    if not training.system.makes_pictures:
+        return
     seed, pairs = run.config.train.seed, session.previews.pairs
-    given = pairs or preview_conditions(training.system)
+    given = pairs or session.previews.captions or preview_conditions(training.system)
     count, columns = (NUM_PREVIEWS, None) if given is None else (len(given.images), PREVIEW_COLUMNS)
     with training.average.in_place_of_raw(training.system):
         images = torch.cat(list(draw(training.system, count, seed, given)))

@@ -1,0 +1,296 @@
+"""Sentences as embeddings: by a run of text_encoder or by a library, written once, read by training.
+
+A text encoder is a folder: a run, or `sentence.json` that names a model of sentence-transformers. Its
+`embeddings/KEY.safetensors` are those of a data set's captions. A run that is trained on embeddings keeps its
+encoder as `text_encoder/`, so that it can be told sentences wherever it is copied to.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, final
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ganforge.checkpoint import replace_file
+from ganforge.data.batch import Batch, conditions
+from ganforge.data.captions import Texts, encode, kept_captions, plain
+from ganforge.data.datasets import Dataset, open_dataset, with_codes
+from ganforge.data.decode import printable
+from ganforge.errors import UserError
+from ganforge.run import Run
+from ganforge.trained import Trained, load, write_packed
+
+FOLDER = "text_encoder"
+SENTENCE = "sentence:"
+CHUNK = 256
+
+
+class Encoder(Protocol):
+    """A frozen text encoder; equal keys make equal embeddings."""
+
+    key: str
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Embeddings float32 `[n, size]`, each of length sqrt(size)."""
+
+    def keep(self, folder: Path) -> None:
+        """Write what `open_encoder` needs into `folder`."""
+
+
+@final
+class RunEncoder:
+    """A run of text_encoder, or of another system that has `encode_captions`."""
+
+    def __init__(self, path: Path) -> None:
+        self._trained = load(path)
+        spec = self._trained.run.config.spec
+        if not spec.caption_length or self._trained.system.makes_pictures:
+            raise UserError(
+                f"--text-encoder {printable(str(path))}: that is a run of {self._trained.run.config.system}, "
+                "expected one of text_encoder: `ganforge train text_encoder --data DATA` makes one"
+            )
+        self.path = path
+        digest = hashlib.sha256(f"{spec.caption_alphabet} {spec.caption_length}".encode())
+        for name, tensor in sorted(self._trained.system.state_dict().items()):
+            digest.update(f"{name} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        self.key = digest.hexdigest()
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """See `Encoder`."""
+        spec = self._trained.run.config.spec
+        codes = encode(texts, spec.caption_alphabet, spec.caption_length).long()
+        return _to_length(torch.cat([self._trained.encode_captions(part) for part in codes.split(CHUNK)]))
+
+    def keep(self, folder: Path) -> None:
+        """Write the run without what only its training needs."""
+        write_packed(self._trained, folder)
+
+
+@final
+class SentenceEncoder:
+    """A model of the library sentence-transformers; `network` stands in for it in tests."""
+
+    def __init__(self, model: str, network: Callable[[list[str]], Any] | None = None) -> None:
+        self.model = model
+        self.key = hashlib.sha256(f"{SENTENCE}{model}".encode()).hexdigest()
+        self._network = network
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """See `Encoder`; raises UserError where the library or the model is missing."""
+        if self._network is None:
+            self._network = _load_sentence_model(self.model)
+        return _to_length(torch.as_tensor(self._network(list(texts))))
+
+    def keep(self, folder: Path) -> None:
+        """Write the model's name."""
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(folder / "sentence.json", json.dumps({"model": self.model}).encode())
+
+
+def _load_sentence_model(model: str) -> Callable[[list[str]], Any]:
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{SENTENCE}{printable(model)} needs the library sentence-transformers: type `pip install "
+            "'ganforge[text]'`, or take a run of `ganforge train text_encoder`"
+        ) from error
+    try:
+        network: Callable[[list[str]], Any] = SentenceTransformer(model).encode
+    except Exception as error:  # the library passes on whatever the hub's client raises
+        reason = printable(" ".join(str(error).split()))[:120]
+        raise UserError(
+            f"{SENTENCE}{printable(model)} could not be loaded ({type(error).__name__}: {reason}): expected "
+            "a model that sentence-transformers knows, or its folder"
+        ) from error
+    return network
+
+
+def _to_length(embeddings: Tensor) -> Tensor:
+    """Each of length sqrt(size), so that whatever made them a number is about 1."""
+    embeddings = embeddings.float()
+    return torch.nn.functional.normalize(embeddings, dim=1) * math.sqrt(embeddings.shape[1])
+
+
+def open_encoder(place: str) -> Encoder:
+    """The encoder that --text-encoder names: `sentence:MODEL`, `pretrained:NAME`, or a folder.
+
+    A run that was trained on embeddings stands for its own encoder. Raises UserError where there is none.
+    """
+    if place.startswith(SENTENCE):
+        return SentenceEncoder(place.removeprefix(SENTENCE))
+    path = Path(place).expanduser()
+    for folder in (path, path / FOLDER):
+        try:
+            return SentenceEncoder(str(json.loads((folder / "sentence.json").read_bytes())["model"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    if (path / FOLDER / "config.json").is_file():
+        path = path / FOLDER
+    try:
+        return RunEncoder(path)
+    except UserError as error:
+        said = str(error)
+        raise UserError(said if said.startswith("--text-encoder") else f"--text-encoder {said}") from error
+
+
+def with_texts(dataset: Dataset, needs: frozenset[str], kept: Path | None = None) -> Dataset:
+    """`dataset` with its captions as systems with these `needs` take them: codes, embeddings, or neither.
+
+    `kept` is the encoder of a run that was begun; else it is the one that the data's options name. Raises
+    UserError where an encoder is asked for and not of use, or cannot be opened.
+    """
+    asked = dataset.options.text_encoder
+    if "embeddings" in needs and dataset.spec.caption_alphabet:
+        place = kept if kept is not None and kept.is_dir() else asked
+        return dataset if place is None else embedded(dataset, str(place))
+    if asked is not None and "embeddings" not in needs:
+        raise UserError(f"--text-encoder {printable(asked)} is for systems that take text, such as gan_cls")
+    return with_codes(dataset) if "captions" in needs else dataset
+
+
+def data_of(run: Run) -> Dataset:
+    """The data of a run, opened, with captions as its system takes them."""
+    dataset, spec = open_dataset(run.config.data), run.config.spec
+    if spec.embedding_size:
+        return embedded(dataset, str(run.path))
+    return with_codes(dataset) if spec.caption_alphabet else dataset
+
+
+def embedded(dataset: Dataset, place: str) -> Dataset:
+    """`dataset` with its captions as embeddings, read where they were written, else made now."""
+    encoder = open_encoder(place)
+    file = _file(encoder, dataset, place)
+    found = _read(file) if file is not None else None
+    parts = found if found is not None else make_embeddings(encoder, dataset)
+    splits, average = {}, dataset.options.captions_per_picture
+    for name, images in dataset.splits.items():
+        count = torch.tensor([len(texts) for texts in kept_captions(name, images)])
+        splits[name] = images.with_texts(Texts(parts[name].float(), count.cumsum(0) - count, count, average))
+    size = parts["train"].shape[1]
+    return replace(dataset, splits=splits, spec=dataset.spec.model_copy(update={"embedding_size": size}))
+
+
+def make_embeddings(encoder: Encoder, dataset: Dataset) -> dict[str, Tensor]:
+    """Of every split the embeddings float16 `[captions, size]` of its captions, in order."""
+    return {
+        name: encoder.encode([text for texts in kept_captions(name, images) for text in texts]).half()
+        for name, images in dataset.splits.items()
+    }
+
+
+def write_embeddings(place: str, dataset: Dataset, out: Path | None = None) -> tuple[Path, int]:
+    """Write the embeddings of a data set's captions into the encoder's folder, or keep both in `out`.
+
+    Returns the file and the number of captions. Raises UserError where there are no captions.
+    """
+    if not dataset.spec.caption_alphabet:
+        raise UserError(
+            f"{printable(dataset.options.data)} has no captions to embed: expected one for each picture, in "
+            "a column `text` of metadata.jsonl, or in a .txt beside it"
+        )
+    encoder = open_encoder(place)
+    if out is None and not isinstance(encoder, RunEncoder):
+        raise UserError(f"{printable(place)} has no folder of its own: say --out FOLDER")
+    parts = make_embeddings(encoder, dataset)
+    folder = encoder.path if out is None and isinstance(encoder, RunEncoder) else out
+    assert folder is not None
+    return keep_encoder(encoder, dataset, folder, parts), sum(map(len, parts.values()))
+
+
+def keep_encoder(
+    encoder: Encoder, dataset: Dataset, folder: Path, parts: dict[str, Tensor] | None = None
+) -> Path:
+    """Make `folder` an encoder with the embeddings of `dataset`; returns the file that holds these."""
+    if parts is None:
+        parts = {name: _values(images.texts).half() for name, images in dataset.splits.items()}
+    try:
+        if not isinstance(encoder, RunEncoder) or folder.resolve() != encoder.path.resolve():
+            encoder.keep(folder)
+        file = folder / "embeddings" / f"{_key(encoder, dataset)}.safetensors"
+        file.parent.mkdir(exist_ok=True)
+        replace_file(file, safetensors.torch.save(parts))
+    except OSError as error:
+        raise UserError(f"{printable(str(folder))}: {error.strerror or error}") from error
+    return file
+
+
+def discard(run: Path) -> None:
+    """Remove the encoder that was kept for a run that was not begun, and the folder if that is empty."""
+    if (run / FOLDER).is_dir():
+        shutil.rmtree(run / FOLDER, ignore_errors=True)
+        with suppress(OSError):
+            run.rmdir()
+
+
+def describe(trained: Trained, texts: Sequence[str], count: int | None = None) -> Batch:
+    """The sentences `texts` as what the system of `trained` is given; for `count` samples they take turns.
+
+    Raises UserError where it takes none, or one is empty.
+    """
+    for text in texts:
+        if not plain(text):
+            raise UserError(f"the text {printable(text)!r} is empty: expected words, such as a red apple")
+    return conditions(embeddings=repeated(embed_texts(trained, texts), count))
+
+
+def embed_texts(trained: Trained, texts: Sequence[str]) -> Tensor:
+    """The embeddings `[n, size]` of `texts` by the encoder that the run of `trained` keeps."""
+    name = trained.run.config.system
+    if "embeddings" not in trained.system.needs:
+        raise UserError(f"{name} takes no text: leave --text out, or sample a run of gan_cls or stackgan")
+    found = open_encoder(str(trained.run.path / FOLDER)).encode(texts)
+    if found.shape[1] != trained.run.config.spec.embedding_size:
+        raise UserError(
+            f"the encoder in {trained.run.path / FOLDER} makes {found.shape[1]} numbers of a text, this run "
+            f"was trained on {trained.run.config.spec.embedding_size}: put its own back"
+        )
+    return found
+
+
+def repeated(rows: Tensor, count: int | None) -> Tensor:
+    """`count` rows, those given taking turns; left out, as they are."""
+    count = len(rows) if count is None else count
+    if count < len(rows):
+        raise UserError(f"{len(rows)} texts for {count} samples: expected as many samples or more")
+    return rows[torch.arange(count) % len(rows)]
+
+
+def _values(texts: Texts | None) -> Tensor:
+    assert texts is not None
+    return texts.values
+
+
+def _key(encoder: Encoder, dataset: Dataset) -> str:
+    digest = hashlib.sha256(encoder.key.encode())
+    for name, images in sorted(dataset.splits.items()):
+        digest.update(json.dumps([name, kept_captions(name, images)]).encode())
+    return digest.hexdigest()[:16]
+
+
+def _file(encoder: Encoder, dataset: Dataset, place: str) -> Path | None:
+    path = Path(place).expanduser()
+    names = [
+        folder / "embeddings" / f"{_key(encoder, dataset)}.safetensors" for folder in (path, path / FOLDER)
+    ]
+    return next((name for name in names if name.is_file()), None)
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load(file.read_bytes())
+    except (OSError, SafetensorError) as error:
+        reason = printable(" ".join(str(error).split()))[:100]
+        raise UserError(
+            f"{file} cannot be read ({reason}): remove it, and `ganforge embed` writes it again"
+        ) from error

@@ -1,0 +1,122 @@
+"""The text encoder of Reed et al. 2016, which text-to-image systems are given sentences by."""
+
+from typing import ClassVar, final
+
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from ganforge.adversarial import stages_for
+from ganforge.data.batch import Batch, DataSpec
+from ganforge.data.captions import SHORTEST, num_codes
+from ganforge.errors import UserError
+from ganforge.losses import joint_embedding_loss
+from ganforge.networks.text import CharacterEncoder, PictureEncoder
+from ganforge.system import Suggestions, System, SystemConfig, Update
+
+WELL_FED = 20_000  # training pictures from which on 1024 numbers in an embedding are worth their time
+
+
+class TextEncoderConfig(SystemConfig):
+    """Defaults are those of the training code that the authors released with arXiv 1605.05395."""
+
+    steps: PositiveInt = Field(60_000, description="Training steps, each one update of both encoders.")
+    batch: PositiveInt = Field(40, ge=2, description="Pairs of a picture and a caption per update.")
+    embedding_size: PositiveInt = Field(1024, description="Numbers in an embedding.")
+    character_widths: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
+        (384, 512, 256), description="Channels of the convolutions over characters; the last also recurrent."
+    )
+    width: PositiveInt = Field(64, description="Channels of the first convolution over pictures.")
+    learning_rate: PositiveFloat = Field(4e-4, description="First rate of RMSProp.")
+    learning_rate_decay: float = Field(
+        0.98, gt=0, le=1, description="The rate is multiplied by this once an epoch."
+    )
+
+
+@final
+class TextEncoder(System):
+    """Reed et al. 2016, "Generative Adversarial Text to Image Synthesis", arXiv 1605.05396, section 3.2.
+
+    A character CNN-RNN and a convolutional network of pictures, trained so that a caption is nearer to its
+    picture than to others and a picture nearer to its caption (deep structured joint embedding, equation 2;
+    Reed et al. 2016, arXiv 1605.05395). It makes no pictures: its embeddings are what others are given.
+
+    Differs from the paper: the network of pictures is trained along from its first weights, where the paper
+    has features of a GoogLeNet trained on ImageNet; a class is a picture, one caption of each in a batch, and
+    pairs whose captions are equal are left out; letters outside of the alphabet have codes too; the average
+    of the weights (EMA) is what is used; first weights are torch's, not uniform in +-0.08.
+    """
+
+    Config = TextEncoderConfig
+    needs = frozenset({"captions"})
+    averaged: ClassVar[tuple[str, ...]] = ("text", "pictures")
+    makes_pictures = False
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """For small sets a smaller embedding and fewer steps."""
+        if data.num_images >= WELL_FED or data.values == "points":
+            return {}
+        return {
+            "embedding_size": (256, f"{data.num_images:,} pictures do not fill 1024 numbers"),
+            "batch": (64, "more pictures to tell a caption's own from"),
+            "width": (32, "few pictures"),
+            "character_widths": ((192, 256, 128), "few captions"),
+            "steps": (6_000, "few pictures"),
+        }
+
+    def __init__(self, config: TextEncoderConfig, data: DataSpec) -> None:
+        super().__init__()
+        self.config: TextEncoderConfig = config
+        self.data = data
+        start, doublings = stages_for("text_encoder", data, plain=False)
+        if data.caption_length < SHORTEST:
+            raise UserError(
+                "text_encoder needs captions, this data has none: put a .txt beside each picture, or take "
+                "--data emoji"
+            )
+        self.text = CharacterEncoder(
+            num_codes=num_codes(data.caption_alphabet),
+            embedding_size=config.embedding_size,
+            widths=config.character_widths,
+        )
+        self.pictures = PictureEncoder(
+            channels=data.channels,
+            start=start,
+            doublings=doublings,
+            width=config.width,
+            embedding_size=config.embedding_size,
+        )
+
+    def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """RMSProp for both networks."""
+        return {"encoders": torch.optim.RMSprop(self.parameters(), self.config.learning_rate)}
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """Decay the rate once an epoch."""
+        decay = self.config.learning_rate_decay ** (images_seen // self.data.num_images)
+        for group in optimizers["encoders"].param_groups:
+            group["lr"] = self.config.learning_rate * decay
+
+    def sample(self, count: int, given: Batch | None = None) -> Tensor:
+        """Raises UserError: an encoder makes no pictures."""
+        raise UserError(
+            "text_encoder makes no pictures: train gan_cls with --text-encoder RUN, and sample that"
+        )
+
+    def encode_captions(self, captions: Tensor) -> Tensor:
+        """Embeddings `[batch, embedding_size]`; the inner product with a picture's says how they fit."""
+        return self.text(captions)
+
+    def encode_pictures(self, images: Tensor) -> Tensor:
+        """Embeddings `[batch, embedding_size]`."""
+        return self.pictures(images)
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """One update of both encoders: each caption nearest to its picture, each picture to its caption."""
+        assert batch.captions is not None
+        texts, pictures = self.text(batch.captions), self.pictures(batch.images)
+        equal = (batch.captions[:, None] == batch.captions).all(2)
+        loss, share = joint_embedding_loss(pictures, texts, equal)
+        update("encoders", loss)
+        return {"embedding_loss": loss.detach(), "matched_share": share}

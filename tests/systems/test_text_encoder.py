@@ -1,0 +1,220 @@
+"""The text encoder: its loss in closed form, what its networks read, that it learns, its commands, scores."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command import environment, run
+from PIL import Image
+from torch import nn
+
+import ganforge
+from ganforge.data.batch import Batch, DataSpec
+from ganforge.data.captions import ALPHABET, LONGEST, encode, num_codes
+from ganforge.data.datasets import open_dataset
+from ganforge.data.options import DataOptions
+from ganforge.engine.update import OptimizerUpdate
+from ganforge.errors import UserError
+from ganforge.losses import joint_embedding_loss
+from ganforge.networks.text import CharacterEncoder
+from ganforge.sentences import SentenceEncoder, keep_encoder, open_encoder, with_texts, write_embeddings
+from ganforge.systems.text_encoder import TextEncoder
+
+COLOURS = {"red": (230, 30, 30), "green": (20, 200, 60), "blue": (30, 60, 220), "black": (0, 0, 0)}
+SHAPES = ("bar", "column", "dot", "frame")
+QUICK = ("--size", 8, "--batch", 8, "--width", 4, "--embedding-size", 16, "--character-widths", 8, 8, 8)
+
+
+def draw_captioned(folder: Path, per_kind: int = 3) -> Path:
+    """Pictures of coloured shapes with two captions each, and a test split."""
+    rows = []
+    for number in range(len(COLOURS) * len(SHAPES) * per_kind):
+        kind = number % (len(COLOURS) * len(SHAPES))
+        colour, shape = sorted(COLOURS)[kind % 4], SHAPES[kind // 4]
+        pixels = np.full((8, 8, 3), 255, np.uint8)
+        area = {"bar": np.s_[3:5, :], "column": np.s_[:, 3:5], "dot": np.s_[2:6, 2:6], "frame": np.s_[:, ::7]}
+        pixels[area[shape]] = COLOURS[colour]
+        name = f"{number:03d}.png"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / name)
+        split = "test" if number >= len(COLOURS) * len(SHAPES) * (per_kind - 1) else "train"
+        texts = [f"a {colour} {shape}", f"{shape} number {number} in {colour}"]
+        rows.append({"file_name": name, "texts": texts, "label": shape, "split": split})
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return folder
+
+
+def spec_of(**changes: object) -> DataSpec:
+    spec = DataSpec(
+        channels=3, height=8, width=8, num_images=40, caption_alphabet=ALPHABET, caption_length=60
+    )
+    return spec.model_copy(update=changes)
+
+
+# The loss
+
+
+def test_loss_of_equal_embeddings() -> None:
+    loss, share = joint_embedding_loss(torch.ones(5, 3), torch.ones(5, 3), torch.eye(5, dtype=torch.bool))
+    assert float(loss) == pytest.approx(2 - 2 / 5)
+    assert float(share) == 0
+
+
+def test_loss_is_the_sum_of_the_paper() -> None:
+    torch.manual_seed(1)
+    pictures, texts = torch.randn(4, 6), torch.randn(4, 6)
+    equal = torch.eye(4, dtype=torch.bool)
+    equal[0, 2] = equal[2, 0] = True
+    expected = 0.0
+    for i in range(4):
+        for j in range(4):
+            if not equal[i, j]:
+                score = float(pictures[i] @ texts[j])
+                expected += max(0.0, 1 + score - float(pictures[i] @ texts[i]))
+                expected += max(0.0, 1 + score - float(pictures[j] @ texts[j]))
+    assert float(joint_embedding_loss(pictures, texts, equal)[0]) == pytest.approx(expected / 16, rel=1e-5)
+
+
+def test_a_right_order_by_a_margin_costs_nothing() -> None:
+    loss, share = joint_embedding_loss(2 * torch.eye(6), torch.eye(6), torch.eye(6, dtype=torch.bool))
+    assert float(loss) == 0
+    assert float(share) == 1
+
+
+# The networks
+
+
+def test_defaults_are_those_of_the_released_code() -> None:
+    network = CharacterEncoder(num_codes=num_codes(ALPHABET), embedding_size=1024)
+    steps: list[int] = []
+    network.of_inputs.register_forward_hook(lambda _, inputs, __: steps.append(inputs[0].shape[1]))
+    assert network(encode(["a bird"], ALPHABET, LONGEST).long()).shape == (1, 1024)
+    assert steps == [18]
+    assert [layer.out_channels for layer in network.convolutions] == [384, 512, 256]
+
+
+def test_what_follows_a_cut_is_not_read() -> None:
+    torch.manual_seed(0)
+    network = CharacterEncoder(num_codes=num_codes(ALPHABET), embedding_size=4, widths=(8, 8, 8))
+    long, longer = encode(["a" * 60, "a" * 60 + "b" * 9_000], ALPHABET, 60).long()
+    assert torch.equal(network(long[None]), network(longer[None]))
+    first, second = encode(["a red dot", "a red bar"], ALPHABET, 60).long()
+    assert not torch.equal(network(first[None]), network(second[None]))
+
+
+def test_equal_captions_are_no_mismatch() -> None:
+    system = TextEncoder(
+        TextEncoder.Config(width=4, embedding_size=8, character_widths=(8, 8, 8), batch=4), spec_of()
+    ).train()
+    batch = Batch(torch.rand(4, 3, 8, 8), captions=encode(["a dot"] * 4, ALPHABET, 60).long())
+    step = system.train_step(batch, OptimizerUpdate(system.build_optimizers(), "cpu"))
+    assert float(step["embedding_loss"]) == 0
+    assert not any(isinstance(module, nn.Dropout) for module in system.modules())
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("text")
+    draw_captioned(folder / "shapes")
+    command = ("train", "text_encoder", "--data", "shapes", "--run", "encoder", "--steps", 150, *QUICK)
+    done = run(*command, "--learning-rate", 0.002, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "sample grid   None" in done.stdout
+    return folder
+
+
+def test_captions_find_their_pictures(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shapes)
+    scores = {score.name: score for score in ganforge.evaluate("encoder")}
+    found = scores["recall_at_10_of_held_out_pictures"]
+    assert found.protocol["captions"] == 32
+    assert found.value > 80  # 62.5 by guessing
+    chance = scores["recall_at_10_of_held_out_pictures_over_chance"]
+    assert chance.value == pytest.approx(found.value / 62.5)
+
+
+def test_an_encoder_is_not_sampled(shapes: Path) -> None:
+    done = run("sample", "encoder", cwd=shapes)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: text_encoder makes no pictures")
+    assert done.stderr.count("\n") == 1
+
+
+def test_embeddings_are_written_once_and_read(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run("embed", "encoder", "--data", "shapes", cwd=shapes)
+    assert done.returncode == 0, done.stderr
+    options = DataOptions(data=str(shapes / "shapes"), text_encoder=str(shapes / "encoder"))
+    needs = frozenset({"embeddings"})
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("computed again")
+
+    made = write_embeddings(str(shapes / "encoder"), open_dataset(options), shapes / "elsewhere")[0]
+    monkeypatch.setattr("ganforge.sentences.make_embeddings", refuse)
+    dataset = with_texts(open_dataset(options), needs)
+    texts = dataset.splits["train"].texts
+    assert texts is not None
+    assert texts.values.square().mean(1).tolist() == pytest.approx([1] * len(texts.values), abs=1e-2)
+    assert dataset.spec.embedding_size == 16
+    assert made.name in {path.name for path in (shapes / "encoder" / "embeddings").iterdir()}
+    elsewhere = with_texts(
+        open_dataset(options.model_copy(update={"text_encoder": str(shapes / "elsewhere")})), needs
+    )
+    again = elsewhere.splits["train"].texts
+    assert again is not None
+    assert torch.equal(again.values, texts.values)
+
+
+def test_any_text_is_embedded(shapes: Path) -> None:
+    encoder = open_encoder(str(shapes / "encoder"))
+    found = encoder.encode(["a red dot", "红色的点", "😀", "x" * 10_000])
+    assert found.shape == (4, 16)
+    assert found.isfinite().all()
+
+
+# What stands in for it
+
+
+def test_a_sentence_model_stands_in(shapes: Path) -> None:
+    def hashed(texts: list[str]) -> np.ndarray:
+        return np.array([[len(text), text.count("a"), 1.0] for text in texts])
+
+    dataset = open_dataset(DataOptions(data=str(shapes / "shapes")))
+    encoder = SentenceEncoder("stand-in", hashed)
+    assert encoder.encode(["abc"]).square().mean() == pytest.approx(1)
+    parts = {
+        name: torch.ones(sum(map(len, images.captions or [])), 3) for name, images in dataset.splits.items()
+    }
+    keep_encoder(encoder, dataset, shapes / "kept", parts)
+    again = open_encoder(str(shapes / "kept"))
+    assert isinstance(again, SentenceEncoder)
+    assert (again.model, again.key) == ("stand-in", encoder.key)
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("sentence:all-minilm", "needs the library sentence-transformers"),
+        ("no/such/run", "--text-encoder no/such/run is not a run folder"),
+        ("shapes", "--text-encoder .*shapes is not a run folder"),
+    ],
+)
+def test_what_is_no_encoder(shapes: Path, place: str, message: str) -> None:
+    if place.startswith("sentence:"):
+        assert "sentence_transformers" not in environment()
+    with pytest.raises(UserError, match=message):
+        open_encoder(str(shapes / place) if place == "shapes" else place).encode(["a"])
+
+
+def test_data_without_captions_is_refused_in_one_line(shapes: Path) -> None:
+    for command in (("train", "text_encoder", "--data", "mnist"), ("embed", "encoder", "--data", "mnist")):
+        done = run(*command, cwd=shapes)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert "captions" in done.stderr
+        assert ".txt beside it" in done.stderr

@@ -23,7 +23,7 @@ ROOMS = (
     ("data",),
     ("system",),
     ("adversarial",),
-    ("autoregressive", "superresolution"),
+    ("autoregressive", "matching", "superresolution"),
     ("systems",),
     ("checkpoint", "run"),
     ("charts", "pictures", "report", "report_log"),

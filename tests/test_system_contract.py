@@ -76,6 +76,7 @@ REFUSES: dict[str, set[str]] = {
     "acgan": {"few_points", "many_points"},
     "autoencoder": {"few_points", "many_points"},
     "cgan": {"few_points", "many_points"},
+    "gan_cls": {"digits", "colour", "few_points", "many_points"},
     "infogan": {"few_points", "many_points"},
     "pix2pix": {"digits", "colour", "few_points", "many_points", "shrunk"},
     "pixelcnn": {"few_points", "many_points"},

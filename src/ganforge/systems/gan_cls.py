@@ -1,0 +1,170 @@
+"""The text-to-image GANs of Reed et al. 2016: GAN-CLS, and with --interpolate GAN-INT-CLS."""
+
+from typing import ClassVar, Literal, final
+
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from ganforge.adversarial import AdversarialConfig, DiscriminatorView, adams, stages_for
+from ganforge.data.batch import Batch, DataSpec
+from ganforge.losses import adversarial_metrics, generator_loss
+from ganforge.matching import embedding_size_of, embeddings_of, halve, matching_loss, mismatched
+from ganforge.networks.gan_cls import TextDiscriminator, TextGenerator
+from ganforge.system import LatentSystem, Suggestions, Update, frozen
+
+FEW_CLASSES = 50  # below this a class says little of what a caption says; birds have 200, flowers 102
+
+
+class GANCLSConfig(AdversarialConfig):
+    """Defaults are those of the released code for birds and flowers."""
+
+    steps: PositiveInt = Field(80_000, description="Training steps; 600 epochs of 8,800 birds.")
+    batch: PositiveInt = Field(64, ge=2, description="Pictures with their captions per update.")
+    width: PositiveInt = Field(
+        128, description="Channels next to the generated image, doubled at each halving."
+    )
+    discriminator_width: PositiveInt = Field(64, description="Channels of the discriminator's first maps.")
+    latent_size: PositiveInt = Field(100, description="Numbers in one latent, standard Gaussian.")
+    text_size: PositiveInt = Field(128, description="Numbers that each network makes of an embedding.")
+    mismatch_weight: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="Share of pictures with the wrong caption in what the discriminator refuses (CLS); 0: "
+        "none, a conditional GAN on embeddings.",
+    )
+    mismatch: Literal["class", "caption"] = Field(
+        "class",
+        description="Whose caption is the wrong one: class, a picture's of another class; caption, any other.",
+    )
+    interpolate: bool = Field(
+        False,
+        description="Train the generator on means of two captions as well (INT), half as many as captions.",
+    )
+    learning_rate: PositiveFloat = Field(2e-4, description="First rate of Adam for both networks.")
+    halving_epochs: PositiveInt = Field(
+        100, description="Epochs after which the rate is halved, again and again."
+    )
+    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's momentum.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
+
+    def model_post_init(self, _: object) -> None:
+        """Refuse packs, whose images would have different captions."""
+        if self.pack > 1:
+            raise ValueError(
+                f"gan_cls judges one image with its caption, got --pack {self.pack}: use --pack 1"
+            )
+
+
+@final
+class GANCLS(LatentSystem):
+    """Reed et al. 2016, "Generative Adversarial Text to Image Synthesis", arXiv 1605.05396.
+
+    Differs from the paper: the generator is updated with the fakes that the discriminator has just seen, and
+    those of interpolated captions; a mismatched pair is a picture with a wrong caption of the same batch, as
+    in algorithm 1 (the released code takes a wrong picture of another class); embeddings have length sqrt(n);
+    one caption of a picture counts unless --captions-per-picture says 4, as in the code; the discriminator's
+    third convolution is rectified like the others; convolutions before a batch norm have no bias, which the
+    code sets to 0 at every step; an average of the generator (EMA) is what is sampled. Sizes other than 64x64
+    have fewer or more halvings.
+    """
+
+    Config = GANCLSConfig
+    needs = frozenset({"embeddings"})
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """Mismatches by caption where classes are few; narrow networks on a processor."""
+        found: Suggestions = {}
+        if len(data.class_names) < FEW_CLASSES:
+            found["mismatch"] = ("caption", "classes are few, and captions tell more than a class")
+        if device == "cpu" and data.values == "pixels":
+            found["width"] = (32, "a processor")
+            found["discriminator_width"] = (32, "a processor")
+        return found
+
+    def __init__(self, config: GANCLSConfig, data: DataSpec) -> None:
+        super().__init__()
+        self.config: GANCLSConfig = config
+        self.data = data
+        embedding_size = embedding_size_of("gan_cls", data)
+        start, doublings = stages_for("gan_cls", data, plain=False)
+        self.view = DiscriminatorView(config, data)
+        self.generator = TextGenerator(
+            latent_size=config.latent_size,
+            embedding_size=embedding_size,
+            text_size=config.text_size,
+            channels=data.channels,
+            start=start,
+            doublings=doublings,
+            width=config.width,
+        )
+        self.discriminator = TextDiscriminator(
+            embedding_size=embedding_size,
+            text_size=config.text_size,
+            channels=data.channels,
+            start=start,
+            doublings=doublings,
+            width=config.discriminator_width,
+        )
+
+    def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam for each network."""
+        config = self.config
+        names = ("discriminator", "generator")
+        return adams(self, names, config.learning_rate, config.beta1, config.beta2)
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """Halve the rates and let the instance noise fall."""
+        self.view.schedule(images_seen)
+        epoch = images_seen / self.data.num_images
+        halve(optimizers, self.config.learning_rate, epoch, self.config.halving_epochs)
+
+    def draw_latents(self, count: int) -> Tensor:
+        """Latents `[count, latent_size]`."""
+        return torch.randn(count, self.config.latent_size, device=self.device)
+
+    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+        """Images of latents with the captions that are given; raises UserError without."""
+        return self.generator(latents, embeddings_of(given, len(latents), "gan_cls"))
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
+        """Logits of images with the captions that are given; None without."""
+        if given is None or given.embeddings is None:
+            return None
+        return self.discriminator(images, given.embeddings)
+
+    @property
+    def logits_are_log_odds(self) -> bool:
+        """Not where mismatched captions count too."""
+        return self.config.mismatch_weight == 0
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update the discriminator on three kinds of pairs, then the generator."""
+        assert batch.embeddings is not None
+        texts, config = batch.embeddings, self.config
+        told = texts
+        if config.interpolate:
+            half = len(texts) // 2
+            told = torch.cat([texts, (texts[:half] + texts[half : 2 * half]) / 2])
+        fakes = self.generator(self.draw_latents(len(told)), told)
+
+        # Discriminator: real with the right caption against real with a wrong one, and generated.
+        maps = self.discriminator.look(self.view(batch.images))
+        real_logits = self.discriminator.judge(maps, texts)
+        wrong_texts, counts = mismatched(texts, batch.labels if config.mismatch == "class" else None)
+        wrong_logits = self.discriminator.judge(maps, wrong_texts)
+        fake_logits = self.discriminator(self.view(fakes[: len(texts)].detach()), texts)
+        loss = matching_loss(real_logits, wrong_logits, counts, fake_logits, config.mismatch_weight)
+        update("discriminator", loss)
+        self.view.adapt(real_logits)
+
+        # Generator: be taken for a real picture of the caption.
+        with frozen(self.discriminator):
+            fooling = generator_loss("non_saturating", self.discriminator(self.view(fakes), told))
+            update("generator", fooling)
+        metrics = adversarial_metrics(loss, fooling, real_logits, fake_logits)
+        wrong = torch.sigmoid(wrong_logits.detach().float()).mean()
+        return metrics | self.view.metrics() | {"mismatched_probability": wrong}

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ganforge.errors import UserError
 
-CHUNK_BYTES = 50_000_000
+CHUNK_BYTES = 20_000_000
 ROUNDING = 1e-12
 """Squared distances below this share of the points' squared lengths are rounding errors: copies."""
 TIE = 1e-9
@@ -18,15 +18,19 @@ def squared_distance_chunks(samples: Tensor, images: Tensor) -> Iterator[Tensor]
     """`|image - sample|^2` in float64, `[images, samples]`, in chunks of rows of about `CHUNK_BYTES`.
 
     Expanded into `|x|^2 + |g|^2 - 2 x.g`, a matrix product: at 784 pixels in [0, 1] its rounding stays below
-    1e-12, where float32 would lose 1e-4 and sigma = 0.1 would blow that up a hundredfold.
+    1e-12, where float32 would lose 1e-4 and sigma = 0.1 would blow that up a hundredfold. A chunk may be
+    overwritten, and is when the next one comes.
     """
     samples = samples.double()
     sample_norms = samples.square().sum(dim=1)
     rows = max(1, CHUNK_BYTES // (8 * len(samples)))
+    # One buffer for all: fresh memory for each chunk takes a third of the time, to be cleared by the kernel.
+    buffer = samples.new_empty(min(rows, len(images)), len(samples))
     for chunk in torch.split(images, rows):
         chunk = chunk.double()
         norms = chunk.square().sum(dim=1, keepdim=True)
-        yield torch.addmm(norms + sample_norms, chunk, samples.T, alpha=-2).clamp_(min=0)
+        squares = torch.add(norms, sample_norms, out=buffer[: len(chunk)])
+        yield squares.addmm_(chunk, samples.T, alpha=-2).clamp_(min=0)
 
 
 def checked_pair(real: Tensor, fake: Tensor, least: int) -> tuple[Tensor, Tensor]:
@@ -89,16 +93,16 @@ class Neighbourhoods:
 
 def nearest_within(features: Tensor, count: int) -> Tensor:
     """Squared distances from each feature to its `count` nearest others, ascending: float64 `[n, count]`."""
-    pieces, start = [], 0
+    found, start = features.new_empty(len(features), count), 0
     lengths = features.square().sum(dim=1)
     for squares in squared_distance_chunks(features, features):
         part = features[start : start + len(squares)]
         rows = torch.arange(len(part), device=features.device)
         squares[rows, start + rows] = torch.inf  # nobody is its own neighbour
         squares = _without_rounding(squares, part, lengths)
-        pieces.append(squares.topk(count, dim=1, largest=False).values)
+        found[start : start + len(part)] = squares.topk(count, dim=1, largest=False).values
         start += len(part)
-    return torch.cat(pieces)
+    return found
 
 
 def _without_rounding(squares: Tensor, rows: Tensor, lengths: Tensor) -> Tensor:

@@ -35,12 +35,11 @@ def precision_recall(pairs: Neighbourhoods, k: int = 3) -> PrecisionRecall:
     was not made for. Kynkaanniemi et al. 2019, section 2.
     """
     real_radii, fake_radii = pairs.real_radii(k), pairs.fake_radii(k)
-    precise = torch.zeros(len(pairs.fake), dtype=torch.bool, device=pairs.fake.device)
-    recalled = []
-    for squares, radii in _with_radii(pairs, real_radii):
-        precise |= (squares < radii).any(dim=0)
-        recalled.append((squares < fake_radii).any(dim=1))
-    return PrecisionRecall(precise.double().mean().item(), torch.cat(recalled).double().mean().item(), k)
+    precise, recalled = (torch.zeros_like(radii, dtype=torch.bool) for radii in (fake_radii, real_radii))
+    for squares, rows in _with_rows(pairs):
+        precise |= (squares < real_radii[rows, None]).any(dim=0)
+        recalled[rows] = (squares < fake_radii).any(dim=1)
+    return PrecisionRecall(precise.double().mean().item(), recalled.double().mean().item(), k)
 
 
 def density_coverage(pairs: Neighbourhoods, k: int = 5) -> DensityCoverage:
@@ -51,17 +50,17 @@ def density_coverage(pairs: Neighbourhoods, k: int = 5) -> DensityCoverage:
     about 1 and `1 - 2^-k`. Raises `UserError` for a k that `pairs` was not made for. Naeem et al. 2020,
     section 3.
     """
-    inside, covered = 0, []
-    for squares, radii in _with_radii(pairs, pairs.real_radii(k)):
-        within = (squares < radii).sum(dim=1)
-        inside += int(within.sum())
-        covered.append(within > 0)
-    return DensityCoverage(inside / (k * len(pairs.fake)), torch.cat(covered).double().mean().item(), k)
+    radii = pairs.real_radii(k)
+    inside = torch.zeros_like(radii)
+    for squares, rows in _with_rows(pairs):
+        inside[rows] = (squares < radii[rows, None]).count_nonzero(dim=1).double()
+    density = inside.sum().item() / (k * len(pairs.fake))
+    return DensityCoverage(density, (inside > 0).double().mean().item(), k)
 
 
-def _with_radii(pairs: Neighbourhoods, radii: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Each part of the squared distances, with the radii of its real features as a column."""
+def _with_rows(pairs: Neighbourhoods) -> Iterator[tuple[Tensor, slice]]:
+    """Each part of the squared distances, with the rows of its real features."""
     start = 0
     for squares in pairs.between():
-        yield squares, radii[start : start + len(squares), None]
+        yield squares, slice(start, start + len(squares))
         start += len(squares)

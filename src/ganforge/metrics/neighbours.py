@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from ganforge.errors import UserError
-
-CHUNK_BYTES = 50_000_000
+from ganforge.metrics.distances import CHUNK_BYTES
 
 
 def nearest(queries: Tensor, references: Iterable[Tensor]) -> tuple[Tensor, Tensor]:

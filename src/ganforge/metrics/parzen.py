@@ -43,18 +43,20 @@ def log_likelihoods(samples: Tensor, images: Tensor, sigmas: Sequence[float]) ->
     samples, images = samples.flatten(1), images.flatten(1)
     widths = torch.tensor(sigmas, dtype=torch.float64, device=images.device)
     dimension = images.shape[1]
-    pieces = []
+    found, start = widths.new_empty(len(widths), len(images)), 0
+    terms = widths.new_empty(0)
     for squares in squared_distance_chunks(samples.detach().to(images.device), images.detach()):
         # Without the nearest sample's distance its term is exp(0), so the sum cannot underflow.
         smallest = squares.min(dim=1, keepdim=True).values
         squares -= smallest
-        row = [
-            (squares / (-2 * sigma * sigma)).exp_().mean(dim=1).log() - smallest[:, 0] / (2 * sigma * sigma)
-            for sigma in sigmas
-        ]
-        pieces.append(torch.stack(row))
+        rows = slice(start, start + len(squares))
+        for index, sigma in enumerate(sigmas):
+            precision = 1 / (2 * sigma * sigma)
+            torch.mul(squares, -precision, out=terms.resize_(squares.shape)).exp_()
+            found[index, rows] = terms.mean(dim=1).log() - smallest[:, 0] * precision
+        start += len(squares)
     constants = dimension * (widths * math.sqrt(2 * math.pi)).log()
-    return torch.cat(pieces, dim=1) - constants[:, None]
+    return found - constants[:, None]
 
 
 def log_likelihood(samples: Tensor, images: Tensor, sigma: float) -> Tensor:

@@ -47,11 +47,12 @@ def nearest_neighbour_test(pairs: Neighbourhoods) -> TwoSampleTest:
     """
     _check_equal(pairs.real, pairs.fake)
     to_real = torch.full((len(pairs.fake),), torch.inf, dtype=torch.float64, device=pairs.fake.device)
-    to_fake = []
+    to_fake, start = torch.empty_like(to_real), 0
     for squares in pairs.between():
-        to_real = torch.minimum(to_real, squares.min(dim=0).values)
-        to_fake.append(squares.min(dim=1).values)
-    real_right = _own_side(pairs.within_real[:, 0], torch.cat(to_fake))
+        to_real = torch.minimum(to_real, squares.amin(dim=0))
+        to_fake[start : start + len(squares)] = squares.amin(dim=1)
+        start += len(squares)
+    real_right = _own_side(pairs.within_real[:, 0], to_fake)
     fake_right = _own_side(pairs.within_fake[:, 0], to_real)
     judged, right = 2 * len(pairs.real), real_right + fake_right
     # One tail is as long as the other: of a share below 1/2 take what is right the other way round.

@@ -30,7 +30,7 @@ class Judge:
     Works on the device of the images it is given.
     """
 
-    batch_size = 500
+    batch_size = 250
 
     def __init__(self, name: str, network: Classifier, record: dict[str, Any]) -> None:
         self.name = name

@@ -21,7 +21,10 @@ class Comparison(NamedTuple):
 
 
 # Small enough for a processor: narrow networks, one discriminator update in a step.
-_SMALL_SNGAN = "--network convolutional --width 16 --discriminator-width 16 --discriminator-steps 1"
+_SMALL_SNGAN = (
+    "--network convolutional --width 16 --discriminator-width 16 --discriminator-steps 1"
+    " --generator-batch-factor 1 --learning-rate 0.001"
+)
 _SMALL_INFOGAN = "--width 32 --dense-units 256"
 
 TABLE: dict[str, Comparison] = {
@@ -45,6 +48,11 @@ TABLE: dict[str, Comparison] = {
                 "train dcgan --data stacked-mnist --width 32 --kernel-size 4 --batch 64 --learning-rate 0.001"
                 " --steps 20000 --pack 2",
             ),
+            Training(
+                "sngan-pack2",
+                "train sngan --data stacked-mnist --network convolutional --width 32 --discriminator-width 32"
+                " --discriminator-steps 1 --generator-batch-factor 1 --learning-rate 0.001 --steps 8000 --pack 2",
+            ),
             Training("r3gan", "train r3gan --data stacked-mnist --width 32 --halvings 0"),
         ),
     ),
@@ -55,8 +63,7 @@ TABLE: dict[str, Comparison] = {
             Training("cgan", "train cgan --data mnist --steps 15000"),
             Training(
                 "sngan",
-                "train sngan --data mnist --conditional --width 16 --discriminator-width 32"
-                " --discriminator-steps 1 --generator-batch-factor 1 --learning-rate 0.001 --steps 3500",
+                f"train sngan --data mnist --conditional {_SMALL_SNGAN} --steps 6000",
                 singular_values=True,
             ),
         ),
@@ -79,7 +86,7 @@ TABLE: dict[str, Comparison] = {
         tuple(
             Training(
                 name,
-                f"train sngan --data fashion-mnist {labels}{_SMALL_SNGAN} --steps 3000",
+                f"train sngan --data fashion-mnist {labels}{_SMALL_SNGAN} --steps 5000",
                 singular_values=True,
             )
             for name, labels in (("unconditional", ""), ("conditional", "--conditional "))
@@ -89,9 +96,9 @@ TABLE: dict[str, Comparison] = {
         "emoji at 32x32 for equal minutes: KID in the emoji judge's features",
         "family_emoji.json",
         (
-            Training("dcgan", "train dcgan --data emoji --size 32 --width 32 --steps 1300"),
-            Training("sngan", f"train sngan --data emoji --size 32 {_SMALL_SNGAN} --steps 1300"),
-            Training("r3gan", "train r3gan --data emoji --size 32 --steps 650"),
+            Training("dcgan", "train dcgan --data emoji --size 32 --width 32 --steps 2600"),
+            Training("sngan", f"train sngan --data emoji --size 32 {_SMALL_SNGAN} --steps 3600"),
+            Training("r3gan", "train r3gan --data emoji --size 32 --steps 1300"),
         ),
     ),
     "wgan_gp": Comparison(

@@ -10,7 +10,6 @@ from torch.nn.functional import one_hot
 from ganforge.networks.cgan import ConditionalDiscriminator, ConditionalGenerator
 
 MNIST = (1, 28, 28)
-Network = ConditionalGenerator | ConditionalDiscriminator
 
 
 @pytest.fixture
@@ -51,18 +50,18 @@ def test_generator_computes_what_the_paper_says(generator: ConditionalGenerator)
     for name, parameter in twin.named_parameters():
         if name.endswith("bias"):
             nn.init.normal_(parameter)
-    latents, classes = torch.rand(7, 100).double(), classes_of(7).double()
+    noise, classes = torch.rand(7, 2500).double(), classes_of(7).double()
+    latents, masks = noise[:, :100], 2.0 * (noise[:, 100:] >= 0.5)  # inverted dropout of one half
     values = dict(twin.named_parameters())
 
     def dense(inputs: Tensor, name: str) -> Tensor:
         return torch.einsum("bi,oi->bo", inputs, values[f"{name}.weight"]) + values[f"{name}.bias"]
 
-    first = torch.cat(
-        [dense(latents, "of_latents").clamp(min=0), dense(classes, "of_classes").clamp(min=0)], 1
-    )
-    pixels = 1 / (1 + torch.exp(-dense(dense(first, "joint.2").clamp(min=0), "output.layers.0")))
+    first = torch.cat([dense(latents, "of_latents"), dense(classes, "of_classes")], 1).clamp(min=0)
+    second = dense(first * masks[:, :1200], "joint").clamp(min=0) * masks[:, 1200:]
+    pixels = 1 / (1 + torch.exp(-dense(second, "output.layers.0")))
     torch.testing.assert_close(
-        twin(latents, classes).double(), (2 * pixels - 1).view(7, *MNIST), atol=1e-6, rtol=0
+        twin(noise, classes).double(), (2 * pixels - 1).view(7, *MNIST), atol=1e-6, rtol=0
     )
 
 
@@ -88,22 +87,26 @@ def test_discriminator_computes_what_the_paper_says(discriminator: ConditionalDi
 def test_the_label_matters(generator: ConditionalGenerator, discriminator: ConditionalDiscriminator) -> None:
     """Each class component moves the output of its own samples, in both networks."""
     classes = classes_of(20).requires_grad_()
-    images = generator.eval()(torch.rand(20, 100), classes)
+    images = generator.eval()(torch.rand(20, 2500), classes)
     (gradient,) = torch.autograd.grad(images.square().sum(), classes)
     assert (gradient[classes.detach() > 0] != 0).all()
     (gradient,) = torch.autograd.grad(discriminator.eval()(images.detach(), classes).sum(), classes)
     assert (gradient[classes.detach() > 0] != 0).all()
 
 
-def test_latents_and_labels_both_vary_the_first_images(generator: ConditionalGenerator) -> None:
-    """Variances of an untrained generator's logits; with `mnist.yaml`'s +-0.05 both are below 0.001."""
-    latents, outputs = torch.rand(50, 100), []
+def test_latents_labels_and_dropout_all_vary_the_first_images(generator: ConditionalGenerator) -> None:
+    """Variances of an untrained generator's logits; with `mnist.yaml`'s +-0.05 all are below 0.002."""
+    outputs: list[Tensor] = []
     generator.output.layers.register_forward_hook(lambda _, inputs, logits: outputs.append(logits.detach()))
+    latents, masks = torch.rand(50, 100), torch.rand(50, 2400)
     for one in torch.eye(10):
-        generator.eval()(latents, one.expand(50, 10))
+        generator(torch.cat([latents, masks[:1].expand(50, -1)], 1), one.expand(50, 10))
     logits = torch.stack(outputs)
     assert float(logits.var(0).mean()) > 0.1, "between the classes of one latent"
     assert float(logits.var(1).mean()) > 0.005, "between the latents of one class"
+    outputs.clear()
+    generator(torch.cat([latents[:1].expand(50, -1), masks], 1), torch.eye(10)[:1].expand(50, 10))
+    assert float(outputs[0].var(0).mean()) > 0.5, "between the dropout of one latent and class"
 
 
 @torch.no_grad()
@@ -119,36 +122,40 @@ def test_first_weights(generator: ConditionalGenerator, discriminator: Condition
                 assert float(parameter.std()) == pytest.approx(bound / math.sqrt(3), rel=0.05), name
 
 
-def record(network: nn.Module) -> list[tuple[Tensor, Tensor]]:
-    """Inputs and outputs of every dropout, filled as they are called."""
+def test_half_of_the_discriminators_hidden_units_drop_in_training_only(
+    discriminator: ConditionalDiscriminator,
+) -> None:
     seen: list[tuple[Tensor, Tensor]] = []
-    for module in network.modules():
+    for module in discriminator.modules():
         if isinstance(module, nn.Dropout):
             module.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
-    return seen
-
-
-@pytest.mark.parametrize("which", ["generator", "discriminator"])
-def test_half_of_the_hidden_units_drop_in_training_only(
-    which: str, generator: ConditionalGenerator, discriminator: ConditionalDiscriminator
-) -> None:
-    network: Network = generator if which == "generator" else discriminator
-    first = torch.rand(200, 100) if which == "generator" else 2 * torch.rand(200, *MNIST) - 1
-    seen = record(network)
-    trained = [network.train()(first, classes_of(200)) for _ in range(2)]
+    images = 2 * torch.rand(200, *MNIST) - 1
+    trained = [discriminator.train()(images, classes_of(200)) for _ in range(2)]
     assert not torch.equal(*trained)
-    assert [inputs.shape[1] for inputs, _ in seen] == 2 * (
-        [1200, 1200] if which == "generator" else [290, 240]
-    )
+    assert [inputs.shape[1] for inputs, _ in seen] == 2 * [290, 240]
     for inputs, outputs in seen:
         alive, kept = inputs != 0, outputs != 0
         torch.testing.assert_close(outputs[kept], 2 * inputs[kept])
         spread = math.sqrt(0.25 / int(alive.sum()))
         assert abs(int(kept.sum()) / int(alive.sum()) - 0.5) < 5 * spread
     seen.clear()
-    judged = [network.eval()(first, classes_of(200)) for _ in range(2)]
+    judged = [discriminator.eval()(images, classes_of(200)) for _ in range(2)]
     assert torch.equal(*judged)
     assert all(torch.equal(inputs, outputs) for inputs, outputs in seen)
+
+
+def test_the_generators_dropout_is_part_of_its_noise(generator: ConditionalGenerator) -> None:
+    """The same in training and in sampling; where no unit falls below, it only doubles them."""
+    noise, classes = torch.rand(20, generator.noise_size), classes_of(20)
+    assert torch.equal(generator.train()(noise, classes), generator.eval()(noise, classes))
+    others = torch.cat([noise[:, :100], torch.rand(20, 2400)], 1)
+    assert not torch.equal(generator(noise, classes), generator(others, classes))
+    whole = torch.cat([noise[:, :100], torch.ones(20, 2400)], 1)
+    undropped = ConditionalGenerator(latent_size=100, num_classes=10, shape=MNIST, dropout=0)
+    undropped.load_state_dict(generator.state_dict())
+    undropped.joint.weight.data *= 2
+    undropped.output.layers[0].weight.data *= 2
+    torch.testing.assert_close(generator(whole, classes), undropped(noise, classes))
 
 
 def test_nothing_looks_across_the_batch(discriminator: ConditionalDiscriminator) -> None:
@@ -167,7 +174,7 @@ def test_other_sizes() -> None:
     assert shapes(generator) == [(8, 3), (9, 4), (10, 17), (105, 10)]
     assert shapes(discriminator) == [(16, 105), (27, 4), (40, 17), (1, 10)]
     classes = torch.eye(4)
-    images = generator(1e4 * torch.rand(4, 3), classes)
+    images = generator(torch.rand(4, generator.noise_size), classes)
     assert images.shape == (4, 3, 5, 7)
     assert float(images.detach().abs().max()) <= 1
     assert discriminator(images, classes).shape == (4,)

@@ -24,10 +24,11 @@ def _initialise(network: nn.Module, of_classes: nn.Linear) -> None:
 
 
 class ConditionalGenerator(nn.Module):
-    """Latents `[batch, latent_size]` and one-hot classes `[batch, num_classes]` to pixels in [-1, 1].
+    """Noise `[batch, noise_size]` in [0, 1] and one-hot classes `[batch, num_classes]` to pixels in [-1, 1].
 
-    `units` are those of the latents' layer, of the classes' layer and of the joint one, all rectified and in
-    training dropped with the probability `dropout`.
+    `units` are those of the latents' layer, of the classes' layer and of the joint one, all rectified. The
+    noise is `latent_size` latents and a number for each hidden unit, which is dropped where the number is
+    below `dropout` and divided by `1 - dropout` elsewhere, in training and in sampling.
     """
 
     def __init__(
@@ -41,21 +42,27 @@ class ConditionalGenerator(nn.Module):
     ) -> None:
         super().__init__()
         of_latents, of_classes, joint = units
+        self.dropout = dropout
+        self.noise_sizes = latent_size, of_latents + of_classes, joint
         self.of_latents = nn.Linear(latent_size, of_latents)
         self.of_classes = nn.Linear(num_classes, of_classes)
-        self.joint = nn.Sequential(
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(of_latents + of_classes, joint),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-        )
+        self.joint = nn.Linear(of_latents + of_classes, joint)
         self.output = SigmoidGenerator(latent_size=joint, hidden=(), shape=shape)
         _initialise(self, self.of_classes)
 
-    def forward(self, latents: Tensor, classes: Tensor) -> Tensor:
+    @property
+    def noise_size(self) -> int:
+        """Numbers of noise behind one image."""
+        return sum(self.noise_sizes)
+
+    def forward(self, noise: Tensor, classes: Tensor) -> Tensor:
         """Images in [-1, 1]."""
-        return self.output(self.joint(torch.cat([self.of_latents(latents), self.of_classes(classes)], 1)))
+        latents, first, second = noise.split(self.noise_sizes, 1)
+        hidden = self._drop(torch.cat([self.of_latents(latents), self.of_classes(classes)], 1), first)
+        return self.output(self._drop(self.joint(hidden), second))
+
+    def _drop(self, units: Tensor, noise: Tensor) -> Tensor:
+        return torch.relu(units) * (noise >= self.dropout) / (1 - self.dropout)
 
 
 class ConditionalDiscriminator(nn.Module):

@@ -131,8 +131,8 @@ class CGAN(LatentSystem):
         )
 
     def draw_latents(self, count: int) -> Tensor:
-        """Latents `[count, latent_size]`, uniform in the unit hypercube."""
-        return torch.rand(count, self.config.latent_size, device=self.device)
+        """Latents, uniform in the unit hypercube, and the noise of the generator's dropout."""
+        return torch.rand(count, self.generator.noise_size, device=self.device)
 
     def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
         """Images of latents, of the labels that are given or of random ones."""

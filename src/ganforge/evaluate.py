@@ -20,6 +20,7 @@ from ganforge.report import write_report
 from ganforge.scores import Protocol, finite, held_out, stored_parts
 from ganforge.scores import Score as Score
 from ganforge.scores.conditions import judge_codes, judge_labels
+from ganforge.scores.enlarged import judge_enlarged
 from ganforge.scores.features import judge_features
 from ganforge.scores.pairs import judge_pairs
 from ganforge.scores.pictures import STACK_SAMPLES, has_parzen, judge_parzen, judge_stacks
@@ -96,7 +97,8 @@ def judge(
     else:
         samples, scores = _judge_pictures(trained, dataset, num_samples, given, of_samples, say)
         if paired:
-            scores += judge_pairs(samples, dataset, of_samples)
+            judge_near = judge_enlarged if dataset.spec.enlarges else judge_pairs
+            scores += judge_near(samples, dataset, of_samples)
         if stacks:
             say("stacks of digits")
             scores += judge_stacks(samples, of_samples)

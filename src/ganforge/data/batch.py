@@ -96,6 +96,11 @@ class DataSpec(BaseModel):
         return (self.channels, self.height, self.width)
 
     @property
+    def enlarges(self) -> bool:
+        """Whether sources are of another size than the pictures, so that these are to be made larger."""
+        return self.source_shape is not None and self.source_shape[1:] != (self.height, self.width)
+
+    @property
     def offers(self) -> frozenset[str]:
         """Which optional parts of a `Batch` this data can fill."""
         parts = {

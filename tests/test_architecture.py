@@ -214,6 +214,8 @@ def test_verbs_are_frozen() -> None:
         "evaluate",
         "data",
         "compare",
+        "apply",
+        "psnr",
         "features",
         "probe",
         "outliers",
@@ -254,5 +256,5 @@ def test_options_are_frozen() -> None:
 
 
 def test_python_door_is_frozen() -> None:
-    assert ganforge.__all__ == ["UserError", "__version__", "evaluate", "load", "train"]
+    assert ganforge.__all__ == ["UserError", "__version__", "apply", "evaluate", "load", "train"]
     assert all(hasattr(ganforge, name) for name in ganforge.__all__)

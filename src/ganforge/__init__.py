@@ -11,5 +11,6 @@ from ganforge.api import train as train
 from ganforge.errors import UserError as UserError
 from ganforge.evaluate import evaluate as evaluate
 from ganforge.trained import load as load
+from ganforge.uses.apply import apply as apply
 
-__all__ = ["UserError", "__version__", "evaluate", "load", "train"]
+__all__ = ["UserError", "__version__", "apply", "evaluate", "load", "train"]

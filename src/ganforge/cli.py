@@ -22,18 +22,23 @@ from ganforge.arguments import arguments_of, parse, parse_known, print_completio
 from ganforge.cli_text import EmbedArguments, run_embed
 from ganforge.cli_train import early_arguments, train_arguments
 from ganforge.cli_uses import (
+    EXIT_BAD_DATA,
+    ApplyArguments,
     ClassifyArguments,
     CompareArguments,
     DrawArguments,
     FeaturesArguments,
     OutliersArguments,
     ProbeArguments,
+    PSNRArguments,
+    run_apply,
     run_classify,
     run_compare,
     run_draw,
     run_features,
     run_outliers,
     run_probe,
+    run_psnr,
 )
 from ganforge.data import check as data_check
 from ganforge.data.datasets import available as available_data
@@ -52,7 +57,7 @@ from ganforge.sample import parse_labels, write_samples
 from ganforge.trained import Weights, load
 from ganforge.translate import write_translations
 
-EXIT_BAD_DATA, EXIT_MISTAKE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 2, 130, 141
+EXIT_MISTAKE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
 
 USAGE = """usage: ganforge VERB ...
 
@@ -60,6 +65,8 @@ USAGE = """usage: ganforge VERB ...
   sample RUN                 draw samples to a PNG, a folder of PNGs or an .npz
   evaluate RUN               scores with their protocol, and the report remade
   compare RUN RUN ...        the stored scores of runs in one table, unlike protocols apart
+  apply RUN PICTURES --out O translate or enlarge pictures of any size: a file, a folder, a zip
+  psnr FOLDER RUN ...        how well pictures are enlarged again, beside bicubic resampling
   features RUN --out F.npz   what a run makes of pictures, for classifiers
   probe F.npz                a linear classifier on such features
   draw RUN KIND --out F.png  reconstructions, completions, a map of two latents
@@ -313,6 +320,8 @@ def _completion(arguments: Sequence[str]) -> int:
         "evaluate": EvaluateArguments,
         "data": {"check": _check_arguments(), "pack": _pack_arguments()},
         "compare": CompareArguments,
+        "apply": ApplyArguments,
+        "psnr": PSNRArguments,
         "features": FeaturesArguments,
         "probe": ProbeArguments,
         "outliers": OutliersArguments,
@@ -331,6 +340,8 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "evaluate": _evaluate,
     "data": _data,
     "compare": run_compare,
+    "apply": run_apply,
+    "psnr": run_psnr,
     "features": run_features,
     "probe": run_probe,
     "outliers": run_outliers,

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shlex
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,20 +16,24 @@ from torch import Tensor
 from ganforge.arguments import parse
 from ganforge.compare import lines_of, read_judged, write_csv, write_html
 from ganforge.data.datasets import open_dataset
+from ganforge.data.decode import printable
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.pictures import save_png
 from ganforge.plan import validated
-from ganforge.printing import print_comparison, print_scores
+from ganforge.printing import print_comparison, print_fidelity, print_scores
 from ganforge.scores import Score
 from ganforge.trained import Weights, load
+from ganforge.uses.apply import DEFAULT_TILE, apply
 from ganforge.uses.classify import classify
 from ganforge.uses.data import open_like
 from ganforge.uses.draw import Kind, draw_use
 from ganforge.uses.features import pixels, write_features
+from ganforge.uses.fidelity import judge_folder
 from ganforge.uses.outliers import outliers
 from ganforge.uses.probe import probe
 
+EXIT_BAD_DATA = 1
 _WEIGHTS = tyro.conf.arg(help="The averaged networks, or those being trained.")
 
 
@@ -110,6 +115,67 @@ class DrawArguments:
     rows: Annotated[int | None, tyro.conf.arg(help="Rows that completions keep; left out: half.")] = None
     seed: Annotated[int, tyro.conf.arg(help="Seed of the choice and of the completions.")] = 0
     weights: Annotated[Weights, _WEIGHTS] = "ema"
+
+
+@dataclass(frozen=True)
+class ApplyArguments:
+    """Translate or enlarge pictures of any size."""
+
+    run: tyro.conf.Positional[
+        Annotated[Path, tyro.conf.arg(help="A run folder of pix2pix, srresnet or srgan.")]
+    ]
+    pictures: tyro.conf.Positional[Annotated[str, tyro.conf.arg(help="A picture, a folder or a .zip.")]]
+    out: Annotated[Path, tyro.conf.arg(help="PATH.png for one picture, else a folder.")]
+    seed: Annotated[int, tyro.conf.arg(help="Seed of the noise, where a system has some.")] = 0
+    weights: Annotated[Weights, _WEIGHTS] = "ema"
+    tile: Annotated[
+        int, tyro.conf.arg(help="Side of the tiles of large pictures: less takes less memory.")
+    ] = DEFAULT_TILE
+
+
+@dataclass(frozen=True)
+class PSNRArguments:
+    """How well pictures that were shrunk are enlarged: PSNR and SSIM on the luma."""
+
+    pictures: tyro.conf.Positional[
+        Annotated[str, tyro.conf.arg(help="A folder or .zip of originals, such as Set5.")]
+    ]
+    runs: tyro.conf.Positional[
+        Annotated[tuple[Path, ...], tyro.conf.arg(help="Runs to set beside bicubic; none: it alone.")]
+    ] = ()
+    scale: Annotated[
+        int | None, tyro.conf.arg(help="How many times smaller; left out: that of the runs, else 4.")
+    ] = None
+    json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.")] = False
+
+
+def run_apply(arguments: Sequence[str]) -> int:
+    """`ganforge apply`."""
+    given = parse(ApplyArguments, arguments, "ganforge apply", "Translate or enlarge pictures of any size.")
+    options = {"seed": given.seed, "weights": given.weights, "tile": given.tile}
+    command = shlex.join(["ganforge", "apply", *arguments])
+    done = apply(given.run, given.pictures, given.out, command=command, **options)
+    shown = f"{len(done.written)} pictures in {given.out}" if len(done.written) > 1 else str(done.written[0])
+    print(printable(shown))
+    return _skipped(done.skipped)
+
+
+def run_psnr(arguments: Sequence[str]) -> int:
+    """`ganforge psnr`."""
+    given = parse(PSNRArguments, arguments, "ganforge psnr", "How well pictures are enlarged again.")
+    rows, skipped = judge_folder(given.pictures, [load(run) for run in given.runs], given.scale)
+    if given.json:
+        print(json.dumps([dataclasses.asdict(row) for row in rows], indent=1))
+    else:
+        print_fidelity(rows)
+    return _skipped(skipped)
+
+
+def _skipped(skipped: dict[str, str]) -> int:
+    """Name what was skipped; returns the exit code."""
+    for name, why in skipped.items():
+        print(f"skipped: {printable(name)} ({why})", file=sys.stderr)
+    return EXIT_BAD_DATA if skipped else 0
 
 
 def run_draw(arguments: Sequence[str]) -> int:

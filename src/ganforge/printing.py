@@ -16,6 +16,7 @@ from ganforge.engine.opening import begun_run
 from ganforge.evaluate import Score
 from ganforge.plan import Plan, reasons
 from ganforge.run import Run
+from ganforge.uses.fidelity import Row
 
 NETWORKS = ("features", "classifier")
 """Parts of a protocol that are long and the same for several scores."""
@@ -76,6 +77,18 @@ def print_scores(scores: list[Score]) -> None:
     for network in NETWORKS:
         for text in sorted({protocol[network] for protocol in protocols if network in protocol}):
             console.print(f"{network}: {text}", highlight=False)
+
+
+def print_fidelity(rows: Sequence[Row]) -> None:
+    """A line for each picture; dB, SSIM and sharpness of every way to enlarge it."""
+    table = Table("picture", "size")
+    for way in rows[0].found:
+        table.add_column(Text(f"{way}\ndB, SSIM, sharpness"))
+    for row in rows:
+        cells = [f"{psnr:.2f}  {ssim:.4f}  {sharpness:.3f}" for psnr, ssim, sharpness in row.found.values()]
+        table.add_row(Text(row.name), f"{row.width}x{row.height}" if row.width else "", *cells)
+    Console().print(table)
+    print("on Y of BT.601 (grey pictures: their levels), without as many pixels at each border as the scale")
 
 
 def print_comparison(runs: Sequence[Compared], lines: Sequence[Line]) -> None:

@@ -88,6 +88,20 @@ class Trained:
         with self._using(weights):
             yield from sampling.draw(self.system, count, seed, given)
 
+    def translate(
+        self, parts: Iterable[Tensor], *, seed: int = 0, weights: Weights = "ema"
+    ) -> Iterator[Tensor]:
+        """What is made of each of `parts`, sources `[n, ...]` in [-1, 1] of sizes that `tiling` allows.
+
+        One part at a time, in order, on the CPU. Raises UserError where the system translates no pictures.
+        """
+        random = sampling.SeededRandom(seed, self.system.device)
+        with self._using(weights):
+            for part in parts:
+                with sampling.evaluation_mode(self.system), random.stretch():
+                    made = self.system.translate(part.to(self.system.device)).float().cpu()
+                yield made
+
     def draw_latents(self, count: int, seed: int = 0) -> Tensor:
         """The latents `[count, ...]` behind the samples of this count and seed.
 

@@ -3,10 +3,11 @@
 import io
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from ganforge.data.options import DataOptions
 
@@ -54,6 +55,17 @@ class Target:
 
     shape: tuple[int, int, int]
     centre_crop: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A picture with all that its file says of it: uint8, or uint16 where the file has 16 bits.
+
+    `colours` `[1 or 3, height, width]`, upright; `alpha` `[height, width]`, of the same type, or None.
+    """
+
+    colours: NDArray[Any]
+    alpha: NDArray[Any] | None
 
 
 def printable(name: str) -> str:
@@ -138,6 +150,58 @@ def decode_whole(data: bytes) -> NDArray[np.uint8]:
             return to_array(flatten(_upright(picture), 3, "white"))
     except Exception as error:
         raise Unreadable(explain(error)) from error
+
+
+def decode_exactly(data: bytes) -> Whole:
+    """The encoded picture `data` at its own size and depth, with its transparency.
+
+    Raises `Unreadable` as `decode`.
+    """
+    try:
+        with _open(data) as picture:
+            if isinstance(picture, PngImagePlugin.PngImageFile) and str(picture.tile[0].args).endswith(
+                ";16B"
+            ):
+                return _decode_16_bits(data, str(picture.tile[0].args))
+            upright = _upright(picture)
+            grey, alpha = _is_grey(upright), upright.has_transparency_data
+            if upright.mode.startswith("I"):  # other formats' 16 bits of grey
+                wide = np.asarray(upright).astype(np.int64).clip(0, 65535).astype(np.uint16)
+                return Whole(wide[None], None)
+            array = np.asarray(
+                upright.convert(("LA" if grey else "RGBA") if alpha else "L" if grey else "RGB")
+            )
+        return _split(array if array.ndim == 3 else array[:, :, None], alpha)
+    except Exception as error:
+        raise Unreadable(explain(error)) from error
+
+
+def _decode_16_bits(data: bytes, raw_mode: str) -> Whole:
+    """A PNG of 16 bits a channel, of which Pillow keeps the higher 8: read again for the lower ones."""
+    if raw_mode == "I;16B":
+        with _open(data) as picture:
+            return Whole(np.asarray(_upright(picture)).astype(np.uint16)[None], None)
+    if raw_mode == "LA;16B":  # as many bytes a pixel as RGBA, which are then high, low, high, low
+        parts = _read_as(data, "RGBA").astype(np.uint16)
+        return _split(parts[:, :, 0::2] << 8 | parts[:, :, 1::2], alpha=True)
+    high, low = _read_as(data, raw_mode), _read_as(data, raw_mode.replace("16B", "16L"))
+    return _split(high.astype(np.uint16) << 8 | low, alpha=raw_mode.startswith("RGBA"))
+
+
+def _read_as(data: bytes, raw_mode: str) -> NDArray[np.uint8]:
+    """The bytes of a PNG, upright, as if its pixels were stored as Pillow calls `raw_mode`."""
+    with _open(data) as picture:
+        assert isinstance(picture, PngImagePlugin.PngImageFile)
+        picture.tile = [tile._replace(args=raw_mode) for tile in picture.tile]
+        return np.asarray(_upright(picture))
+
+
+def _split(array: NDArray[Any], alpha: bool) -> Whole:
+    """`array` `[height, width, channels]`, the last one alpha if there is some."""
+    channels = array.transpose(2, 0, 1)
+    if not alpha:
+        return Whole(np.ascontiguousarray(channels), None)
+    return Whole(np.ascontiguousarray(channels[:-1]), np.ascontiguousarray(channels[-1]))
 
 
 def flatten(picture: Image.Image, channels: int, background: str) -> Image.Image:

@@ -1,0 +1,203 @@
+"""What a run makes of any pictures, files to files: at their own size and depth, with their transparency."""
+
+import os
+import posixpath
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import ImageColor
+from torch import Tensor
+
+from ganforge.data.bicubic import resize
+from ganforge.data.decode import Unreadable, Whole, decode_exactly, printable
+from ganforge.data.derive import LUMA
+from ganforge.data.pairs import open_storage
+from ganforge.data.storage import is_picture_name, is_unsafe, read_regular
+from ganforge.errors import UserError
+from ganforge.pictures import read_about
+from ganforge.system import Tiling
+from ganforge.trained import Trained, Weights, load
+from ganforge.uses.png import write_png
+from ganforge.uses.tiles import Translate, bands
+
+DEFAULT_TILE = 192
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The files that were written, and the pictures that were skipped: name -> reason."""
+
+    written: tuple[Path, ...]
+    skipped: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A picture by name, what reads it, and the file to write."""
+
+    name: str
+    read: Callable[[], bytes]
+    out: Path
+
+
+def apply(
+    run: str | Path | Trained,
+    pictures: str | Path,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    weights: Weights = "ema",
+    tile: int = DEFAULT_TILE,
+    command: str = "",
+    say: Callable[[str], None] = lambda text: None,
+) -> Applied:
+    """Write what `run`, of pix2pix, srresnet or srgan, makes of `pictures`: a picture, a folder or a .zip.
+
+    `out` is a name ending in .png for one picture, else a folder, in which names are those of the pictures
+    with the ending .png. A result has the picture's bits a channel and its alpha, and is upright. Pictures
+    larger than `tile` pixels a side go in tiles. Those that cannot be read are skipped. Earlier results are
+    replaced, each at once when it is complete; raises UserError where other files are in the way, and where
+    nothing could be read.
+    """
+    trained = run if isinstance(run, Trained) else load(run)
+    tiling = tiling_of(trained)
+    jobs = _jobs(str(pictures), Path(out))
+    _refuse_foreign(jobs)
+    about = {"command": command, "run": trained.run.path.name, "system": trained.run.config.system,
+             "step": str(trained.step), "seed": str(seed), "weights": trained.settle(weights)}  # fmt: skip
+    written, skipped = list[Path](), dict[str, str]()
+    for job in jobs:
+        say(printable(job.name))
+        try:
+            picture = decode_exactly(job.read())
+            translate = translator(trained, len(picture.colours), seed, weights)
+            _write(picture, translate, tiling, job, tile, trained.run.config.data.background, about)
+            written.append(job.out)
+        except Unreadable as error:
+            skipped[job.name] = str(error)
+        except OSError as error:
+            raise UserError(f"--out {printable(str(job.out))}: {error.strerror or error}") from error
+    if not written:
+        first = "".join(f": {printable(name)} ({why})" for name, why in list(skipped.items())[:1])
+        raise UserError(f"{printable(str(pictures))} holds no picture that this run can take{first}")
+    return Applied(tuple(written), skipped)
+
+
+def tiling_of(trained: Trained) -> Tiling:
+    """How pictures go through the system of a run; raises UserError where it takes none."""
+    tiling = trained.system.tiling
+    if tiling is None:
+        raise UserError(
+            f"{trained.run.config.system} makes nothing of pictures: use a run of pix2pix, srresnet or srgan"
+        )
+    return tiling
+
+
+def translator(trained: Trained, channels: int, seed: int, weights: Weights) -> Translate:
+    """The run's translation of parts of a picture with 1 or 3 `channels`.
+
+    A grey picture that is enlarged by a run of colour ones goes as a colour one and comes back grey; a colour
+    picture becomes grey for a run of grey sources. Raises `Unreadable` for a grey picture of which a
+    translation of colours is asked for.
+    """
+    spec = trained.run.config.spec
+    assert spec.source_shape is not None
+    wanted = spec.source_shape[0]
+    if channels < wanted and not spec.enlarges:
+        raise Unreadable("grey, but this run translates colour pictures: save it in colour")
+
+    def translate(parts: Iterator[Tensor]) -> Iterator[Tensor]:
+        fitting = (_grey(p) if wanted == 1 else p.expand(-1, wanted, -1, -1) for p in parts)
+        for made in trained.translate(fitting, seed=seed, weights=weights):
+            yield _grey(made) if channels < wanted else made
+
+    return translate
+
+
+def _grey(pictures: Tensor) -> Tensor:
+    """The brightness `[count, 1, ...]`, as `--pairs grey` has it."""
+    if pictures.shape[1] == 1:
+        return pictures
+    return (pictures * torch.tensor(LUMA).reshape(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+def to_levels(band: Tensor, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """`band` `[channels, rows, width]` in [-1, 1] as levels `[rows, width, channels]` of a uint type."""
+    largest = float(np.iinfo(dtype).max)
+    levels = ((band.clamp(-1, 1) + 1) * (largest / 2)).round().permute(1, 2, 0)
+    return levels.numpy().astype(dtype)
+
+
+def _write(
+    picture: Whole,
+    translate: Translate,
+    tiling: Tiling,
+    job: _Job,
+    tile: int,
+    background: str,
+    about: dict[str, str],
+) -> None:
+    colours, alpha, scale = picture.colours, picture.alpha, tiling.scale
+    if alpha is not None:  # what is not to be seen has any colour: that of the background, as in training
+        paper = ImageColor.getrgb(background)[: len(colours)]
+        unit = np.iinfo(colours.dtype).max // 255
+        colours = np.where(alpha == 0, np.array(paper, colours.dtype)[:, None, None] * unit, colours)
+
+    def enlarge(parts: Iterator[Tensor]) -> Iterator[Tensor]:
+        return (resize(part, part.shape[2] * scale, part.shape[3] * scale) for part in parts)
+
+    planes = [bands(translate, tiling, colours, tile)]
+    if alpha is not None:
+        planes.append(bands(enlarge, tiling, alpha[None], tile))
+    rows = (
+        np.concatenate([to_levels(band, colours.dtype) for band in parts], 2)
+        for parts in zip(*planes, strict=True)
+    )
+    height, width = colours.shape[1:]
+    write_png(job.out, width * scale, height * scale, rows, about | {"source": printable(job.name)})
+
+
+def _jobs(pictures: str, out: Path) -> list[_Job]:
+    path = Path(pictures).expanduser()
+    shown = printable(pictures)
+    if not path.exists():
+        raise UserError(f"{shown} does not exist: expected a picture, a folder or a .zip of pictures")
+    if out.suffix.lower() not in ("", ".png"):
+        raise UserError(f"--out {printable(str(out))}: expected a name ending in .png, or a folder")
+    if path.is_file() and is_picture_name(path.name):
+        target = out if out.suffix else out / f"{path.stem}.png"
+        return [_Job(path.name, lambda: read_regular(path), target)]
+    if out.suffix:
+        raise UserError(f"--out {printable(str(out))} is one picture, {shown} may hold many: name a folder")
+    storage = open_storage(path, shown)
+    names = [name for name in storage.names if is_picture_name(name) and not is_unsafe(name)]
+    stems = Counter(posixpath.splitext(name)[0] for name in names)
+    if not names:
+        raise UserError(f"{shown} holds no picture: expected PNG, JPEG, WebP, BMP or GIF")
+
+    def job(name: str) -> _Job:
+        stem = posixpath.splitext(name)[0]
+        return _Job(name, lambda: storage.read(name), out / f"{stem if stems[stem] == 1 else name}.png")
+
+    return [job(name) for name in names]
+
+
+def _refuse_foreign(jobs: list[_Job]) -> None:
+    """Raise UserError where a file that is to be written is there and is no earlier result."""
+    for job in jobs:
+        if not os.path.lexists(job.out):
+            continue
+        try:
+            ours = read_about(job.out).keys() >= {"run", "source"}
+        except UserError:
+            ours = False
+        if not ours:
+            raise UserError(
+                f"--out: {printable(str(job.out))} is there and is no result of ours: name another place"
+            )

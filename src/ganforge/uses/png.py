@@ -1,0 +1,69 @@
+"""PNG files written band by band, of 8 or 16 bits a channel: pictures larger than the memory should hold."""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganforge.checkpoint import sync_folder
+
+COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # grey, grey and alpha, RGB, RGBA
+COMPRESSION = 4
+UP = 2  # the filter that stores the difference to the row above
+
+
+def write_png(
+    path: Path, width: int, height: int, bands: Iterable[NDArray[Any]], about: Mapping[str, str]
+) -> None:
+    """Write `bands` `[rows, width, 1 to 4 channels]`, uint8 or uint16, one below the other, to `path`.
+
+    `about` becomes text chunks, sorted. The file appears complete or not at all.
+    """
+    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(temporary, "wb") as file:
+            _write(file, width, height, bands, about)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def _write(
+    file: BinaryIO, width: int, height: int, bands: Iterable[NDArray[Any]], about: Mapping[str, str]
+) -> None:
+    packer, above, written = zlib.compressobj(COMPRESSION), None, 0
+    for band in bands:
+        rows, _, channels = band.shape
+        # The bytes of a pixel, the highest first.
+        lines = np.ascontiguousarray(band, dtype=band.dtype.newbyteorder(">")).view(np.uint8)
+        lines = lines.reshape(rows, -1)
+        if above is None:
+            file.write(b"\x89PNG\r\n\x1a\n")
+            bits = 8 * band.dtype.itemsize
+            head = struct.pack(">IIBBBBB", width, height, bits, COLOUR_TYPES[channels], 0, 0, 0)
+            _chunk(file, b"IHDR", head)
+            for key, value in sorted(about.items()):
+                text = value.encode("utf-8", "backslashreplace").replace(b"\0", b"\\0")
+                _chunk(file, b"iTXt", key.encode() + b"\0\0\0\0\0" + text)
+            above = np.zeros_like(lines[:1])
+        filtered = np.full((rows, 1 + lines.shape[1]), UP, np.uint8)
+        np.subtract(lines, np.concatenate([above, lines[:-1]]), out=filtered[:, 1:])
+        above, written = lines[-1:].copy(), written + rows
+        if data := packer.compress(filtered.tobytes()):
+            _chunk(file, b"IDAT", data)
+    assert written == height
+    _chunk(file, b"IDAT", packer.flush())
+    _chunk(file, b"IEND", b"")
+
+
+def _chunk(file: BinaryIO, kind: bytes, data: bytes) -> None:
+    file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))

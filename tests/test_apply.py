@@ -1,0 +1,232 @@
+"""`ganforge apply` and `ganforge psnr` on real files: sizes, depths, transparency, bad pictures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command import draw_pictures, files_of
+from numpy.typing import NDArray
+from PIL import Image
+
+import ganforge
+from ganforge.cli import main
+from ganforge.data.decode import decode_exactly
+from ganforge.pictures import read_about
+from ganforge.trained import Trained
+from ganforge.uses import fidelity as fidelity_of_folders
+from ganforge.uses.png import write_png
+
+SMALL = {"steps": 1, "precision": "fp32", "device": "cpu", "quiet": True}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("apply")
+    draw_pictures(folder / "data", count=24, side=16)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def enlarging(folder: Path) -> Trained:
+    fields = {"width": 4, "num_blocks": 1, "crop_size": 8, "batch": 2, **SMALL}
+    return ganforge.train("srresnet", str(folder / "data"), run=folder / "sr", pairs="downscale:2", **fields)
+
+
+@pytest.fixture(scope="module")
+def translating(folder: Path) -> Trained:
+    fields = {"width": 4, "discriminator_width": 4, "patch": "16", "batch": 2, **SMALL}
+    return ganforge.train("pix2pix", str(folder / "data"), run=folder / "p2p", pairs="blur", **fields)
+
+
+def values(seed: int, *shape: int, dtype: type = np.uint8) -> NDArray:
+    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max + 1, shape, dtype=dtype)
+
+
+def save(path: Path, pixels: NDArray) -> Path:
+    """`pixels` `[height, width, channels]` as a PNG of their own depth."""
+    write_png(path, pixels.shape[1], pixels.shape[0], [pixels], {})
+    return path
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_png_of_every_kind_is_read_back(channels: int, dtype: type, tmp_path: Path) -> None:
+    pixels = values(0, 37, 29, channels, dtype=dtype)
+    parts = [pixels[:10], pixels[10:11], pixels[11:]]
+    write_png(tmp_path / "a.png", 29, 37, parts, {"run": "r", "text": "naïve \u2713"})
+    found = decode_exactly((tmp_path / "a.png").read_bytes())
+    colours = 1 if channels < 3 else 3
+    assert found.colours.dtype == dtype
+    assert np.array_equal(found.colours, pixels[:, :, :colours].transpose(2, 0, 1))
+    assert (found.alpha is None) == (channels in (1, 3))
+    if found.alpha is not None:
+        assert np.array_equal(found.alpha, pixels[:, :, -1])
+    assert read_about(tmp_path / "a.png") == {"run": "r", "text": "naïve \u2713"}
+
+
+def test_a_png_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    def bands():
+        yield values(0, 4, 4, 3)
+        raise OSError("no more")
+
+    (tmp_path / "a.png").write_bytes(b"earlier")
+    with pytest.raises(OSError, match="no more"):
+        write_png(tmp_path / "a.png", 4, 8, bands(), {})
+    assert files_of(tmp_path) == {"a.png": b"earlier"}
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_depth_size_and_transparency_are_kept(
+    enlarging: Trained, channels: int, dtype: type, tmp_path: Path
+) -> None:
+    pixels = values(1, 19, 45, channels, dtype=dtype)
+    done = ganforge.apply(enlarging, save(tmp_path / "in.png", pixels), tmp_path / "out.png", tile=16)
+    assert done.written == (tmp_path / "out.png",)
+    found = decode_exactly(done.written[0].read_bytes())
+    assert found.colours.shape == (1 if channels < 3 else 3, 38, 90)
+    assert found.colours.dtype == dtype
+    assert (found.alpha is None) == (channels in (1, 3))
+    if dtype == np.uint16:
+        assert len(np.unique(found.colours & 255)) > 100
+
+
+def test_opaque_stays_opaque_and_clear_stays_clear(enlarging: Trained, tmp_path: Path) -> None:
+    pixels = values(2, 20, 20, 4)
+    pixels[:, :10, 3], pixels[:, 10:, 3] = 255, 0
+    ganforge.apply(enlarging, save(tmp_path / "in.png", pixels), tmp_path / "out.png")
+    alpha = decode_exactly((tmp_path / "out.png").read_bytes()).alpha
+    assert alpha is not None
+    assert (alpha[:, :16] == 255).all()
+    assert (alpha[:, 24:] == 0).all()
+    other = pixels.copy()
+    other[:, 10:, :3] = 7  # colours that nobody sees change nothing
+    ganforge.apply(enlarging, save(tmp_path / "other.png", other), tmp_path / "other_out.png")
+    first, second = (
+        decode_exactly((tmp_path / name).read_bytes()).colours for name in ("out.png", "other_out.png")
+    )
+    assert np.array_equal(first, second)
+
+
+def test_a_result_is_the_systems_own(enlarging: Trained, tmp_path: Path) -> None:
+    pixels = values(3, 8, 8, 3)
+    ganforge.apply(enlarging, save(tmp_path / "in.png", pixels), tmp_path / "out.png")
+    source = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
+    (made,) = enlarging.translate([source])
+    found = decode_exactly((tmp_path / "out.png").read_bytes()).colours
+    assert np.abs(found - (made[0].numpy() + 1) * 127.5).max() <= 0.5 + 1e-3
+
+
+def test_translations_of_odd_sizes(translating: Trained, tmp_path: Path) -> None:
+    """Padded by reflection to a multiple of 16, and cut; the noise is that of the seed."""
+    for seed, name in ((0, "a"), (0, "b"), (1, "c")):
+        picture = save(tmp_path / "in.png", values(4, 21, 70, 3))
+        ganforge.apply(translating, picture, tmp_path / f"{name}.png", seed=seed, tile=32)
+    first, again, other = (decode_exactly((tmp_path / f"{n}.png").read_bytes()).colours for n in "abc")
+    assert first.shape == (3, 21, 70)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_orientation_is_honoured(enlarging: Trained, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise
+    Image.fromarray(values(5, 12, 30, 3)).save(tmp_path / "in.jpg", exif=exif, quality=95)
+    ganforge.apply(enlarging, tmp_path / "in.jpg", tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as made, Image.open(tmp_path / "in.jpg") as picture:
+        assert made.size == (24, 60)
+        assert picture.size == (30, 12)
+
+
+def test_a_folder_with_a_bad_picture(
+    enlarging: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_pictures(tmp_path / "in", count=3, side=8)
+    (tmp_path / "in" / "001.png").write_bytes((tmp_path / "in" / "001.png").read_bytes()[:70])
+    (tmp_path / "in" / "sub").mkdir()
+    for ending in ("png", "bmp"):
+        Image.fromarray(values(6, 9, 11, 3)).save(tmp_path / "in" / "sub" / f"x.{ending}")
+    words = ["apply", str(enlarging.run.path), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    assert main(words) == 1
+    said = capsys.readouterr()
+    assert said.out == f"4 pictures in {tmp_path / 'out'}\n"
+    assert said.err.startswith("skipped: 001.png (")
+    assert said.err.count("\n") == 1
+    made = files_of(tmp_path / "out")
+    assert sorted(made) == ["000.png", "002.png", "sub/x.bmp.png", "sub/x.png.png"]
+    about = read_about(tmp_path / "out" / "000.png")
+    assert about["source"] == "000.png"
+    assert about["command"].startswith("ganforge apply ")
+    assert main(words) == 1  # its own results are replaced, by the same bytes
+    assert files_of(tmp_path / "out") == made
+    capsys.readouterr()
+
+
+def test_mistakes_are_one_line(
+    enlarging: Trained, translating: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_pictures(tmp_path / "in", count=2, side=16)
+    grey = save(tmp_path / "grey.png", values(7, 16, 16, 1))
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "empty").mkdir()
+    run, other = str(enlarging.run.path), str(translating.run.path)
+    mistakes = {
+        "no/such does not exist": [run, "no/such", "--out", tmp_path / "o"],
+        "name a folder": [run, tmp_path / "in", "--out", tmp_path / "o.png"],
+        "ending in .png": [run, tmp_path / "in", "--out", tmp_path / "o.jpg"],
+        "is no result of ours": [run, tmp_path / "in", "--out", tmp_path / "in"],
+        "grey, but this run translates colour": [other, grey, "--out", tmp_path / "o.png"],
+        "bad.png (not a PNG": [run, tmp_path / "bad.png", "--out", tmp_path / "o.png"],
+        "holds no picture: expected": [run, tmp_path / "empty", "--out", tmp_path / "o"],
+        "--tile 4: expected 16 or more": [run, grey, "--out", tmp_path / "o.png", "--tile", "4"],
+    }
+    before = files_of(tmp_path)
+    for message, words in mistakes.items():
+        assert main(["apply", *map(str, words)]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    assert files_of(tmp_path) == before
+
+
+def test_only_systems_of_pictures_apply(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ganforge.train("gan", "ring", run=tmp_path / "gan", batch=4, **SMALL)
+    words = ["apply", str(tmp_path / "gan"), str(folder / "data"), "--out", str(tmp_path / "o")]
+    assert main(words) == 2
+    assert "gan makes nothing of pictures: use a run of pix2pix" in capsys.readouterr().err
+
+
+def test_psnr_of_a_folder(enlarging: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a run and of bicubic; alike for pictures of other sizes, grey ones, and ones to be cut."""
+    for number, shape in enumerate([(33, 40, 3), (30, 31, 1)]):
+        save(tmp_path / "set" / f"{number}.png", values(number, *shape))
+    assert main(["psnr", str(tmp_path / "set"), str(enlarging.run.path), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["width"], row["height"]) for row in rows] == [(40, 32), (30, 30), (0, 0)]
+    assert rows[0]["found"].keys() == {"bicubic", "sr"}
+    for way in ("bicubic", "sr"):
+        means = [(a + b) / 2 for a, b in zip(rows[0]["found"][way], rows[1]["found"][way], strict=True)]
+        assert rows[2]["found"][way] == pytest.approx(means)
+    (tmp_path / "set" / "small.png").write_bytes((tmp_path / "set" / "0.png").read_bytes()[:50])
+    assert main(["psnr", str(tmp_path / "set"), "--scale", "4"]) == 1
+    said = capsys.readouterr()
+    assert "bicubic" in said.out
+    assert said.err.startswith("skipped: small.png")
+    assert main(["psnr", str(tmp_path / "set"), str(enlarging.run.path), "--scale", "4"]) == 2
+    assert "--scale: expected one for all" in capsys.readouterr().err
+
+
+def test_psnr_is_that_of_evaluate(enlarging: Trained, tmp_path: Path) -> None:
+    """Two ways to the same number: a set that is trained on, and files at their own size."""
+    scores = {score.name: score.value for score in ganforge.evaluate(enlarging.run.path)}
+    data = enlarging.run.config.data.data
+    (*_, mean), _ = fidelity_of_folders.judge_folder(data, [enlarging])
+    assert scores["bicubic_psnr_y"] == pytest.approx(mean.found["bicubic"][0], abs=1e-6)
+    assert scores["bicubic_ssim_y"] == pytest.approx(mean.found["bicubic"][1], abs=1e-6)
+    assert scores["psnr_y"] == pytest.approx(mean.found["sr"][0], abs=0.01)
+    assert scores["sharpness"] == pytest.approx(mean.found["sr"][2], abs=0.01)
+    assert "psnr" not in scores

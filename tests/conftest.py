@@ -1,6 +1,7 @@
 """One thread for each test process: two processes with two threads each wait for one another on two cores."""
 
 import os
+import uuid
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("MPLCONFIGDIR", "/tmp/ganforge-matplotlib")
@@ -15,3 +16,9 @@ torch.set_warn_always(True)  # torch says some warnings once per process, and wa
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has a cache of its own: none sees what another, or the user, has kept."""
+    monkeypatch.setenv("GANFORGE_CACHE", str(tmp_path_factory.getbasetemp() / f"cache-{uuid.uuid4().hex}"))

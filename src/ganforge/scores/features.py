@@ -17,6 +17,7 @@ from ganforge.metrics.judges import Judge
 from ganforge.metrics.kernel import kernel_distance
 from ganforge.metrics.manifold import density_coverage, precision_recall
 from ganforge.metrics.memorisation import memorisation
+from ganforge.metrics.real_features import real_features
 from ganforge.metrics.two_sample import (
     HIDDEN_UNITS,
     NUM_STEPS,
@@ -24,7 +25,7 @@ from ganforge.metrics.two_sample import (
     classifier_test,
     nearest_neighbour_test,
 )
-from ganforge.scores import CHUNK, Protocol, Score, held_out, stored_parts
+from ganforge.scores import CHUNK, Protocol, Score, held_out
 
 SMALLEST_FID_COUNT = 2_048
 SMALLEST_COUNT = 100
@@ -64,13 +65,14 @@ def judge_features(
 ) -> list[Score]:
     """The scores of the features of `samples` uint8, asked for with `labels` int64 `[n]`, that apply."""
     reference_name, reference = held_out(dataset)
-    real = _features(judge, stored_parts(reference, len(samples)))
+    split = reference_name if reference_name in dataset.splits else "train"
+    real = real_features(judge, dataset, split, len(samples))
     fake = _features(judge, iter(samples.split(CHUNK)))
     train_count = min(len(real), len(dataset.splits["train"]))
     sides = _Sides(
         fake=fake,
         real=real,
-        train=_features(judge, stored_parts(dataset.splits["train"], train_count)),
+        train=real_features(judge, dataset, "train", train_count),
         labels=None if labels is None else labels.to(fake.device),
         real_labels=None if reference.labels is None else reference.labels[: len(real)].to(real.device),
         has_held_out=reference is not dataset.splits["train"],
@@ -131,7 +133,7 @@ def _frechet_to_training(sides: _Sides, judge: Judge) -> list[Score]:
     train = sides.dataset.splits["train"]
     if min(len(sides.fake), len(train)) < SMALLEST_FID_COUNT:
         return []
-    real = _features(judge, stored_parts(train))
+    real = real_features(judge, sides.dataset, "train")
     return [
         Score(
             name="fid_to_training",

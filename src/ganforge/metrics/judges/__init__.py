@@ -25,7 +25,8 @@ from ganforge.metrics.judges.classifier import Classifier
 class Judge:
     """A fixed classifier that turns images into features and logits.
 
-    `feature_size`, `class_names`, and `description`, the words to print next to any number that it made;
+    `feature_size`, `class_names`, `description`, the words to print next to any number that it made, and
+    `identity`, which no other network has;
     `source_fingerprint` is that of the data it was trained on (`ganforge.data.datasets`).
     Works on the device of the images it is given.
     """
@@ -39,6 +40,7 @@ class Judge:
         self.size: int = record["architecture"]["size"]
         self.feature_size: int = record["architecture"]["feature_size"]
         self.source_fingerprint: str = record["source_fingerprint"]
+        self.identity = f"judge {record['weights_sha256']}"
         self.description = (
             f"{name} judge, {self.feature_size} features, "
             f"test accuracy {record['test_accuracy_percent']:.2f} %, "

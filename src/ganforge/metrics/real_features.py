@@ -1,0 +1,81 @@
+"""Features of real pictures, kept on disk: they are the larger part of judging the same data again."""
+
+import hashlib
+import json
+from typing import Protocol
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ganforge.checkpoint import replace_file
+from ganforge.data.batch import as_images
+from ganforge.data.datasets import Dataset
+from ganforge.data.download import cache_folder
+
+CHUNK = 1_000
+FORM = 1
+"""Of the files; a higher number leaves those of earlier versions alone and unread."""
+
+
+class FeatureNetwork(Protocol):
+    """Turns pictures into features `[n, feature_size]`; `description` is printed beside every number of it.
+
+    `identity` tells one network, weights included, from any other; where it is empty nothing is kept.
+    """
+
+    description: str
+    identity: str
+    feature_size: int
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features float32 of `images` `[n, channels, height, width]` in [-1, 1]."""
+        ...
+
+
+def real_features(network: FeatureNetwork, dataset: Dataset, split: str, count: int | None = None) -> Tensor:
+    """The features of the first `count` pictures of a split, or of all: from the cache, else made and kept.
+
+    On the CPU. A file in the cache is found by the data's fingerprint and options, the split, the count and
+    the network's identity; one that is damaged is made again; a cache that cannot be written is done without.
+    """
+    images = dataset.splits[split]
+    count = len(images) if count is None else min(count, len(images))
+    path = cache_folder() / "features" / f"{_key(network, dataset, split, count)}.safetensors"
+    kept = _read(path.read_bytes(), count) if network.identity and path.is_file() else None
+    if kept is not None:
+        return kept
+    rows = torch.arange(count).split(CHUNK)
+    found = torch.empty(count, network.feature_size)
+    for part in rows:
+        found[part] = network.features(as_images(images.read(part))).float().cpu()
+    if network.identity:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, _content(found))
+        except OSError:  # a full or read-only disk: the features are here all the same
+            pass
+    return found
+
+
+def _key(network: FeatureNetwork, dataset: Dataset, split: str, count: int) -> str:
+    # Where the data lie does not matter; what is made of them does.
+    options = dataset.options.model_dump(mode="json", exclude={"data", "sources"})
+    parts = [FORM, network.identity, dataset.fingerprint, options, split, count]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _content(features: Tensor) -> bytes:
+    digest = hashlib.sha256(features.numpy().data.cast("B")).hexdigest()
+    return safetensors.torch.save({f"features {digest}": features})
+
+
+def _read(content: bytes, count: int) -> Tensor | None:
+    """The features in a file, or None where it is damaged: their SHA-256 is part of their name."""
+    try:
+        ((name, features),) = safetensors.torch.load(content).items()
+    except (SafetensorError, ValueError):
+        return None
+    digest = hashlib.sha256(features.contiguous().numpy().data.cast("B")).hexdigest()
+    return features if name == f"features {digest}" and len(features) == count else None

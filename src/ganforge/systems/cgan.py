@@ -40,7 +40,10 @@ class CGANConfig(AdversarialConfig):
         (5, 5, 4), description="Affine pieces of the maxout units: of images, of labels, of both."
     )
     dropout: float = Field(
-        0.5, ge=0, lt=1, description="Probability with which both networks drop a hidden unit in training."
+        0.5,
+        ge=0,
+        lt=1,
+        description="Probability with which a hidden unit is dropped: the generator's in sampling too.",
     )
     learning_rate: PositiveFloat = Field(0.1, description="First learning rate of both networks.")
     learning_rate_decay: float = Field(
@@ -67,11 +70,12 @@ class CGAN(LatentSystem):
     discriminator's loss, as the code of the authors' GAN does (`goodfeli/adversarial`); the fakes have the
     labels of the real images, so the classes of the data in their proportions.
 
-    Differs from the paper: the generator minimises the non-saturating loss, and an average of it (EMA),
-    without dropout, is what is sampled; it trains for a fixed number of steps, where the paper stops by the
-    log-likelihood of validation images. Where the paper is silent: weights start as in He et al. 2015, the
-    output bias at the mean training image, the momentum rises between epochs 1 and 250 (both as in the code
-    of the GAN), and dropout is on hidden units, not on pixels.
+    Differs from the paper: the generator minimises the non-saturating loss, and an average of it (EMA) is
+    what is sampled; it trains for a fixed number of steps, where the paper stops by the log-likelihood of
+    validation images. Where the paper is silent: the generator's dropout stays on in sampling, because it is
+    the noise that the generator listens to (without it a label gives one picture whatever the latents);
+    weights start as in He et al. 2015, the output bias at the mean training image, the momentum rises between
+    epochs 1 and 250 (both as in the code of the GAN), and dropout is on hidden units, not on pixels.
     """
 
     Config = CGANConfig

@@ -73,7 +73,19 @@ RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "mnist",
         {"levels": 2, "width": 4, "layers": 1, "batch": 4, "network": "row"},
     ),
+    "pix2pix-mnist": ("pix2pix", "mnist edges", {"width": 8, "discriminator_width": 8, "batch": 4}),
+    "srresnet-mnist": (
+        "srresnet",
+        "mnist downscale:2",
+        {"width": 8, "num_blocks": 2, "crop_size": 16, "batch": 8},
+    ),
+    "srgan-mnist": (
+        "srgan",
+        "mnist downscale:4",
+        {"width": 8, "num_blocks": 2, "discriminator_width": 8, "crop_size": 16, "batch": 8},
+    ),
 }
+"""Name -> system, data (then, of pairs, what sources are made by), config fields."""
 
 
 def weights_of(network: nn.Module) -> Tensor:
@@ -86,7 +98,8 @@ def trace(system: str, data: str, fields: dict[str, Any]) -> dict[str, list[floa
     In float32 on one thread, as the engine's loop computes them. The distances show what the losses hide
     where a network begins undecided, as the paper's discriminator does.
     """
-    dataset = open_dataset(DataOptions(data=data))
+    name, _, pairs = data.partition(" ")
+    dataset = open_dataset(DataOptions(data=name, pairs=pairs or "auto"))
     options = TrainOptions(seed=0, precision="fp32", device="cpu", compile="off")
     plan = make_plan(system, dataset, options, fields)
     training = build_training(plan.config, dataset)

@@ -130,8 +130,8 @@ def _grey(pictures: Tensor) -> Tensor:
 def to_levels(band: Tensor, dtype: np.dtype[Any]) -> NDArray[Any]:
     """`band` `[channels, rows, width]` in [-1, 1] as levels `[rows, width, channels]` of a uint type."""
     largest = float(np.iinfo(dtype).max)
-    levels = ((band.clamp(-1, 1) + 1) * (largest / 2)).round().permute(1, 2, 0)
-    return levels.numpy().astype(dtype)
+    levels = band.clamp(-1, 1).add_(1).mul_(largest / 2).round_()  # in place: bands can be large
+    return levels.permute(1, 2, 0).numpy().astype(dtype)
 
 
 def _write(

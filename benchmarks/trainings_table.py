@@ -25,6 +25,7 @@ _SMALL_SNGAN = (
     "--network convolutional --width 16 --discriminator-width 16 --discriminator-steps 1"
     " --generator-batch-factor 1 --learning-rate 0.001"
 )
+_IWAE = "--objective iwae --num-importance"
 _SMALL_INFOGAN = "--width 32 --dense-units 256"
 
 TABLE: dict[str, Comparison] = {
@@ -60,7 +61,10 @@ TABLE: dict[str, Comparison] = {
         "labelled MNIST: how often the judge reads the digit that was asked for",
         "family_conditional.json",
         (
-            Training("cgan", "train cgan --data mnist --steps 15000"),
+            Training(
+                "cgan",
+                "train cgan --data mnist --steps 20000 --instance-noise 0.5 --instance-noise-images 300000",
+            ),
             Training(
                 "sngan",
                 f"train sngan --data mnist --conditional {_SMALL_SNGAN} --steps 6000",
@@ -99,6 +103,23 @@ TABLE: dict[str, Comparison] = {
             Training("dcgan", "train dcgan --data emoji --size 32 --width 32 --steps 2600"),
             Training("sngan", f"train sngan --data emoji --size 32 {_SMALL_SNGAN} --steps 3600"),
             Training("r3gan", "train r3gan --data emoji --size 32 --steps 1300"),
+        ),
+    ),
+    "binarised": Comparison(
+        "MNIST in black and white: -log p(x) in nats of the 10,000 test pictures",
+        "rivals_binarised.json",
+        (
+            Training("vae", "train vae --data mnist --binarise dynamic"),
+            Training("iwae-5", f"train vae --data mnist --binarise dynamic {_IWAE} 5"),
+            Training("iwae-50", f"train vae --data mnist --binarise dynamic {_IWAE} 50 --steps 40000"),
+            Training(
+                "pixelcnn",
+                "train pixelcnn --data mnist --binarise static --steps 18000 --learning-rate 0.002"
+                " --ema-half-life 7200",
+            ),
+            Training(
+                "pixelrnn", "train pixelrnn --data mnist --binarise static --steps 40000 --ema-half-life 16000"
+            ),
         ),
     ),
     "wgan_gp": Comparison(

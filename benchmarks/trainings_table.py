@@ -52,7 +52,7 @@ TABLE: dict[str, Comparison] = {
             Training(
                 "sngan-pack2",
                 "train sngan --data stacked-mnist --network convolutional --width 32 --discriminator-width 32"
-                " --discriminator-steps 1 --generator-batch-factor 1 --learning-rate 0.001 --steps 8000 --pack 2",
+                " --discriminator-steps 1 --generator-batch-factor 1 --learning-rate 0.001 --steps 6000 --pack 2",
             ),
             Training("r3gan", "train r3gan --data stacked-mnist --width 32 --halvings 0"),
         ),
@@ -100,9 +100,9 @@ TABLE: dict[str, Comparison] = {
         "emoji at 32x32 for equal minutes: KID in the emoji judge's features",
         "family_emoji.json",
         (
-            Training("dcgan", "train dcgan --data emoji --size 32 --width 32 --steps 2600"),
-            Training("sngan", f"train sngan --data emoji --size 32 {_SMALL_SNGAN} --steps 3600"),
-            Training("r3gan", "train r3gan --data emoji --size 32 --steps 1300"),
+            Training("dcgan", "train dcgan --data emoji --size 32 --width 32 --steps 2000"),
+            Training("sngan", f"train sngan --data emoji --size 32 {_SMALL_SNGAN} --steps 2800"),
+            Training("r3gan", "train r3gan --data emoji --size 32 --steps 1000"),
         ),
     ),
     "binarised": Comparison(

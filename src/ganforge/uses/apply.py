@@ -26,7 +26,7 @@ from ganforge.trained import Trained, Weights, load
 from ganforge.uses.png import write_png
 from ganforge.uses.tiles import Translate, bands
 
-DEFAULT_TILE = 192
+DEFAULT_TILE = 160
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ ROOMS = (
     ("trained",),
     ("sentences",),
     ("scores",),
-    ("evaluate", "compare", "sample", "translate", "uses"),
+    ("evaluate", "compare", "sample", "told", "translate", "uses"),
     ("plan", "api"),
     ("recipes", "arguments", "printing"),
     ("cli_text", "cli_train", "cli_uses"),
@@ -249,7 +249,19 @@ def test_options_are_frozen() -> None:
         for kind in (cli.SampleArguments, cli.EvaluateArguments, cli.ListArguments)
     }
     assert options == {
-        "SampleArguments": ["run", "out", "count", "seed", "weights", "labels", "sources", "code"],
+        "SampleArguments": [
+            "run",
+            "out",
+            "count",
+            "seed",
+            "weights",
+            "labels",
+            "sources",
+            "text",
+            "text_file",
+            "interpolate",
+            "code",
+        ],
         "EvaluateArguments": ["run", "num_samples", "seed", "weights", "json"],
         "ListArguments": ["what", "folder"],
     }

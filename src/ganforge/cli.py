@@ -54,6 +54,7 @@ from ganforge.printing import print_dry_run, print_finished, print_scores
 from ganforge.recipes import recipes
 from ganforge.run import Run, TrainOptions, find_runs
 from ganforge.sample import parse_labels, write_samples
+from ganforge.told import read_texts, write_told
 from ganforge.trained import Weights, load
 from ganforge.translate import write_translations
 
@@ -99,7 +100,8 @@ class SampleArguments:
         Path, tyro.conf.arg(help="PATH.png: a grid; PATH.npz: an array; else a folder of PNGs.")
     ] = Path("samples.png")
     count: Annotated[
-        int | None, tyro.conf.arg(help="How many samples; left out: 64, or what labels and codes make.")
+        int | None,
+        tyro.conf.arg(help="How many samples; left out: 64, or what labels and codes make; of each text 8."),
     ] = None
     seed: Annotated[int, tyro.conf.arg(help="The same seed gives the same samples.")] = 0
     weights: Annotated[Weights, tyro.conf.arg(help="The averaged generator, or the one being trained.")] = (
@@ -113,6 +115,19 @@ class SampleArguments:
         tyro.conf.arg(
             help="A picture, folder or .zip to translate, for pix2pix; left out: held-out ones of its data."
         ),
+    ] = None
+    text: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        tyro.conf.arg(
+            help="What the pictures show, for gan_cls and stackgan; may be given again for another."
+        ),
+    ] = ()
+    text_file: Annotated[
+        Path | None, tyro.conf.arg(help="A text file with a caption on each line, each for a row of samples.")
+    ] = None
+    interpolate: Annotated[
+        int | None,
+        tyro.conf.arg(help="Steps between two texts: a strip as .png, a moving picture as .gif or .webp."),
     ] = None
     code: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],
@@ -218,6 +233,12 @@ def _sample(arguments: Sequence[str]) -> int:
         for name, why in skipped.items():
             print(f"skipped: {printable(name)} ({why})", file=sys.stderr)
         return EXIT_BAD_DATA if skipped else 0
+    texts = [*given.text, *([] if given.text_file is None else read_texts(given.text_file))]
+    if texts or given.interpolate is not None:
+        if labels is not None or given.code or given.sources is not None:
+            raise UserError("--text does not go with --labels, --code or --sources: leave these out")
+        print(write_told(trained, given.out, texts, *choice, command, given.interpolate))
+        return 0
     if given.sources is not None:
         raise UserError(f"{trained.run.config.system} takes no sources: leave --sources out")
     print(write_samples(trained, given.out, *choice, command, labels, given.code))

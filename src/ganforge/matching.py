@@ -7,6 +7,8 @@ from torch.nn.functional import softplus
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 
+FEW_CLASSES = 50  # below this a class says little of what a caption says; birds have 200, flowers 102
+
 
 def mismatched(embeddings: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
     """For each row of `embeddings` `[batch, n]` another row of the batch at random, that of another caption.

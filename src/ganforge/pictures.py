@@ -3,14 +3,14 @@
 import base64
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, PngImagePlugin
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -26,6 +26,8 @@ FRAME_COLOUR = (240, 180, 0)  # the paper's figure 2 frames the training picture
 SMALLEST_CELL = 48  # pixels: below this a picture cannot be judged on a screen
 FRAME = 3  # pixels
 GAP = 2  # pixels
+TEXT_SIZE = 14  # pixels
+MOST_SHOWN = 400  # characters of a caption, of which a row has room for fewer
 SCATTER_INCHES = 4.8
 SCATTER_DPI = 100
 
@@ -99,6 +101,27 @@ def pairs_grid(sources: Tensor, outputs: Tensor, targets: Tensor | None = None) 
     together = torch.stack([images.expand(-1, channels, -1, -1) for images in kinds], 1)
     height, width = together.shape[-2:]
     return grid(together.flatten(0, 1), len(kinds) * _columns(len(sources), height, len(kinds) * width))
+
+
+def captioned_grid(images: Tensor, texts: Sequence[str]) -> Image.Image:
+    """A row of pictures for each of `texts`, the text above it, cut where the row ends.
+
+    `images` `[rows * n, channels, height, width]` in [-1, 1], row by row. Raises `UserError` as `grid`.
+    """
+    parts = images.split(len(images) // len(texts))
+    rows = [grid(part, len(part)) for part in parts]
+    font = ImageFont.load_default(TEXT_SIZE)
+    line = TEXT_SIZE + 2 * FRAME
+    canvas = Image.new("RGB", (rows[0].width, len(rows) * (rows[0].height + line)), WHITE)
+    pen = ImageDraw.Draw(canvas)
+    for index, (row, text) in enumerate(zip(rows, texts, strict=True)):
+        top = index * (rows[0].height + line)
+        shown = "".join(c if c.isprintable() else " " for c in text[:MOST_SHOWN])
+        while len(shown) > 1 and pen.textlength(shown, font) > rows[0].width - 2 * FRAME:
+            shown = shown.rstrip("\u2026")[:-1] + "\u2026"
+        pen.text((FRAME, top + FRAME), shown, fill=(0, 0, 0), font=font)
+        canvas.paste(row, (0, top + line))
+    return canvas
 
 
 def scatter(points: Tensor, reference: Tensor | None = None) -> Image.Image:

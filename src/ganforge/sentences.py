@@ -233,15 +233,14 @@ def discard(run: Path) -> None:
             run.rmdir()
 
 
-def describe(trained: Trained, texts: Sequence[str], count: int | None = None) -> Batch:
-    """The sentences `texts` as what the system of `trained` is given; for `count` samples they take turns.
+def describe(trained: Trained, texts: Sequence[str]) -> Batch:
+    """The sentences `texts` as what the system of `trained` is given, one for each sample.
 
     Raises UserError where it takes none, or one is empty.
     """
-    for text in texts:
-        if not plain(text):
-            raise UserError(f"the text {printable(text)!r} is empty: expected words, such as a red apple")
-    return conditions(embeddings=repeated(embed_texts(trained, texts), count))
+    if not texts or not all(map(plain, texts)):
+        raise UserError('--text is empty: expected words, such as --text "a red apple"')
+    return conditions(embeddings=embed_texts(trained, texts))
 
 
 def embed_texts(trained: Trained, texts: Sequence[str]) -> Tensor:
@@ -256,14 +255,6 @@ def embed_texts(trained: Trained, texts: Sequence[str]) -> Tensor:
             f"was trained on {trained.run.config.spec.embedding_size}: put its own back"
         )
     return found
-
-
-def repeated(rows: Tensor, count: int | None) -> Tensor:
-    """`count` rows, those given taking turns; left out, as they are."""
-    count = len(rows) if count is None else count
-    if count < len(rows):
-        raise UserError(f"{len(rows)} texts for {count} samples: expected as many samples or more")
-    return rows[torch.arange(count) % len(rows)]
 
 
 def _values(texts: Texts | None) -> Tensor:

@@ -87,7 +87,7 @@ def test_a_right_order_by_a_margin_costs_nothing() -> None:
 
 
 def test_defaults_are_those_of_the_released_code() -> None:
-    network = CharacterEncoder(num_codes=num_codes(ALPHABET), embedding_size=1024)
+    network = CharacterEncoder(num_codes=num_codes(ALPHABET), embedding_size=1024).eval()
     steps: list[int] = []
     network.of_inputs.register_forward_hook(lambda _, inputs, __: steps.append(inputs[0].shape[1]))
     assert network(encode(["a bird"], ALPHABET, LONGEST).long()).shape == (1, 1024)
@@ -97,7 +97,7 @@ def test_defaults_are_those_of_the_released_code() -> None:
 
 def test_what_follows_a_cut_is_not_read() -> None:
     torch.manual_seed(0)
-    network = CharacterEncoder(num_codes=num_codes(ALPHABET), embedding_size=4, widths=(8, 8, 8))
+    network = CharacterEncoder(num_codes=num_codes(ALPHABET), embedding_size=4, widths=(8, 8, 8)).eval()
     long, longer = encode(["a" * 60, "a" * 60 + "b" * 9_000], ALPHABET, 60).long()
     assert torch.equal(network(long[None]), network(longer[None]))
     first, second = encode(["a red dot", "a red bar"], ALPHABET, 60).long()

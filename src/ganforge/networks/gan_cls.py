@@ -77,8 +77,8 @@ class TextDiscriminator(nn.Module):
     """Images and embeddings to logits `[batch]`, high for real images of what the text says.
 
     `look` turns images into maps of side `start`: stride-2 convolutions of `width` channels, doubled each
-    time, and a bottleneck; `judge` sets the text beside them, as `text_size` numbers at every place. One look serves
-    several texts.
+    time, and a bottleneck; `judge` sets the text beside them, as `text_size` numbers at every place. One look
+    serves several texts.
     """
 
     def __init__(

@@ -9,11 +9,9 @@ from torch import Tensor
 from ganforge.adversarial import AdversarialConfig, DiscriminatorView, adams, stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.losses import adversarial_metrics, generator_loss
-from ganforge.matching import embedding_size_of, embeddings_of, halve, matching_loss, mismatched
+from ganforge.matching import FEW_CLASSES, embedding_size_of, embeddings_of, halve, matching_loss, mismatched
 from ganforge.networks.gan_cls import TextDiscriminator, TextGenerator
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
-
-FEW_CLASSES = 50  # below this a class says little of what a caption says; birds have 200, flowers 102
 
 
 class GANCLSConfig(AdversarialConfig):
@@ -36,7 +34,7 @@ class GANCLSConfig(AdversarialConfig):
     )
     mismatch: Literal["class", "caption"] = Field(
         "class",
-        description="Whose caption is the wrong one: class, a picture's of another class; caption, any other.",
+        description="Whose caption is wrong: class, a picture's of another class; caption, any other.",
     )
     interpolate: bool = Field(
         False,

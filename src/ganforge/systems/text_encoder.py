@@ -43,8 +43,9 @@ class TextEncoder(System):
 
     Differs from the paper: the network of pictures is trained along from its first weights, where the paper
     has features of a GoogLeNet trained on ImageNet; a class is a picture, one caption of each in a batch, and
-    pairs whose captions are equal are left out; letters outside of the alphabet have codes too; the average
-    of the weights (EMA) is what is used; first weights are torch's, not uniform in +-0.08.
+    pairs whose captions are equal are left out; a batch norm keeps embeddings of captions about 0; letters
+    outside of the alphabet have codes too; the average of the weights (EMA) is what is used; first weights
+    are torch's, not uniform in +-0.08.
     """
 
     Config = TextEncoderConfig

@@ -1,0 +1,266 @@
+"""GAN-CLS: its pairs and losses, that it draws what it is told, its commands and their mistakes."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command import run
+from PIL import Image
+from test_text_encoder import draw_captioned
+from torch import nn
+
+import ganforge
+from ganforge.data.batch import Batch, DataSpec, conditions
+from ganforge.engine.update import OptimizerUpdate
+from ganforge.errors import UserError
+from ganforge.matching import matching_loss, mismatched
+from ganforge.pictures import read_about
+from ganforge.systems.gan_cls import GANCLS
+
+SPEC = DataSpec(channels=3, height=8, width=8, num_images=60, embedding_size=6, class_names=("a", "b", "c"))
+SMALL = {"width": 8, "discriminator_width": 8, "batch": 6, "latent_size": 4, "text_size": 5}
+
+
+def build(spec: DataSpec = SPEC, **fields: object) -> GANCLS:
+    torch.manual_seed(3)
+    return GANCLS(GANCLS.Config(**(SMALL | fields)), spec).train()
+
+
+def make_batch(count: int = 6) -> Batch:
+    return Batch(
+        2 * torch.rand(count, 3, 8, 8) - 1, torch.arange(count) % 3, embeddings=torch.randn(count, 6)
+    )
+
+
+def step(system: GANCLS, batch: Batch) -> dict[str, float]:
+    update = OptimizerUpdate(system.build_optimizers(), "cpu")
+    return {name: float(value) for name, value in system.train_step(batch, update).items()}
+
+
+# Pairs
+
+
+@pytest.mark.parametrize("with_labels", [False, True])
+def test_a_mismatch_is_never_the_right_caption(with_labels: bool) -> None:
+    embeddings = torch.tensor([[0.0], [0.0], [1.0], [2.0], [2.0], [3.0]])
+    labels = torch.tensor([0, 0, 0, 1, 1, 1]) if with_labels else None
+    seen = set()
+    for _ in range(200):
+        wrong, counts = mismatched(embeddings, labels)
+        assert (wrong != embeddings).all()
+        assert counts.tolist() == [1] * 6
+        seen.update(zip(range(6), wrong.flatten().tolist(), strict=True))
+    number = {0.0: 0, 1.0: 0, 2.0: 1, 3.0: 1}
+    if with_labels:
+        assert all(number[value] != (0 if row < 3 else 1) for row, value in seen)
+    assert {value for row, value in seen if row == 0} == ({2.0, 3.0} if with_labels else {1.0, 2.0, 3.0})
+
+
+def test_one_class_falls_back_to_other_captions_and_one_caption_to_nothing() -> None:
+    wrong, counts = mismatched(torch.tensor([[1.0], [2.0]]), torch.tensor([0, 0]))
+    assert wrong.flatten().tolist() == [2, 1]
+    assert counts.tolist() == [1, 1]
+    assert mismatched(torch.ones(3, 2), None)[1].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 0.9])
+def test_loss_of_an_undecided_discriminator_is_log_4(weight: float) -> None:
+    zeros = torch.zeros(5)
+    assert float(matching_loss(zeros, zeros, torch.ones(5), zeros, weight)) == pytest.approx(math.log(4))
+
+
+def test_gradients_of_the_three_kinds() -> None:
+    """d loss / d logit: -(1 - D) / n of real, w D / n of mismatched, (1 - w) D / n of generated pairs."""
+    logits = [torch.tensor([-3.0, 0.0, 3.0], requires_grad=True) for _ in range(3)]
+    counts = torch.tensor([1.0, 1.0, 0.0])
+    matching_loss(logits[0], logits[1], counts, logits[2], 0.25).backward()
+    probability = torch.sigmoid(torch.tensor([-3.0, 0.0, 3.0]))
+    expected = (-(1 - probability) / 3, 0.25 * counts * probability / 3, 0.75 * probability / 3)
+    for logit, gradient in zip(logits, expected, strict=True):
+        assert logit.grad is not None
+        assert torch.allclose(logit.grad, gradient, atol=1e-7)
+
+
+# The step
+
+
+def test_defaults_are_the_networks_of_the_released_code() -> None:
+    spec = SPEC.model_copy(update={"height": 64, "width": 64, "embedding_size": 1024})
+    system = GANCLS(GANCLS.Config(), spec)
+    maps = system.discriminator.look(torch.zeros(2, 3, 64, 64))
+    assert maps.shape == (2, 512, 4, 4)
+    first = system.generator.layers[0]
+    assert isinstance(first, nn.ConvTranspose2d)
+    assert (first.in_channels, first.out_channels) == (100 + 128, 1024)
+
+
+@pytest.mark.parametrize(("interpolate", "expected"), [(False, 6), (True, 9)])
+def test_only_the_generator_is_told_means_of_captions(interpolate: bool, expected: int) -> None:
+    system, batch = build(interpolate=interpolate), make_batch()
+    assert batch.embeddings is not None
+    told: list[torch.Tensor] = []
+    judged: list[torch.Tensor] = []
+    system.generator.register_forward_pre_hook(lambda _, inputs: told.append(inputs[1]))
+    system.discriminator.of_text.register_forward_pre_hook(lambda _, inputs: judged.append(inputs[0]))
+    step(system, batch)
+    assert [len(rows) for rows in told] == [expected]
+    assert [len(rows) for rows in judged] == [6, 6, 6, expected]  # right, wrong, fake; then the generator's
+    assert torch.equal(judged[0], batch.embeddings)
+    assert torch.equal(judged[2], batch.embeddings)
+    if interpolate:
+        assert torch.allclose(told[0][6:], (batch.embeddings[:3] + batch.embeddings[3:]) / 2)
+
+
+def test_without_mismatches_wrong_captions_teach_nothing() -> None:
+    left, right = build(mismatch_weight=0.0), build(mismatch_weight=0.0)
+    batch = make_batch()
+    torch.manual_seed(1)
+    first = step(left, batch)
+    torch.manual_seed(1)
+    second = step(right, batch)
+    assert first == second
+    assert left.logits_are_log_odds
+    assert not build().logits_are_log_odds
+
+
+def test_packs_and_missing_captions_are_refused() -> None:
+    with pytest.raises(ValueError, match="use --pack 1"):
+        GANCLS.Config(pack=2)
+    with pytest.raises(UserError, match="--text-encoder RUN"):
+        build(SPEC.model_copy(update={"embedding_size": 0}))
+    with pytest.raises(UserError, match="--text"):
+        build().sample(2)
+    with pytest.raises(UserError, match="1 captions for 2 samples"):
+        build().sample(2, conditions(embeddings=torch.zeros(1, 6)))
+
+
+# The commands
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("told")
+    draw_captioned(folder / "shapes")
+    command = ("train", "text_encoder", "--data", "shapes", "--run", "encoder", "--steps", 400, "--size", 8)
+    quick = ("--batch", 16, "--width", 8, "--embedding-size", 16, "--character-widths", 16, 16, 16)
+    assert run(*command, *quick, "--learning-rate", 0.002, cwd=folder).returncode == 0
+    train = ("train", "gan_cls", "--data", "shapes", "--size", 8, "--text-encoder", "encoder", "--run", "gan")
+    small = ("--width", 16, "--discriminator-width", 16, "--batch", 16, "--learning-rate", 0.001)
+    for steps in (400, 800):
+        done = run(*train, *small, "--steps", steps, "--halving-epochs", 1000, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    (folder / "encoder").rename(folder / "moved")  # the run has its own
+    return folder
+
+
+def test_it_draws_the_colour_that_it_is_told(place: Path) -> None:
+    out = place / "told.npz"
+    texts = ("a red dot", "a green dot", "a blue dot")
+    words = [word for text in texts for word in ("--text", text)]
+    done = run("sample", "gan", *words, "--count", 12, "--seed", 1, "--out", out, cwd=place)
+    assert done.returncode == 0, done.stderr
+    with np.load(out) as arrays:
+        images, told = arrays["images"].astype(float), arrays["texts"]
+    assert told.tolist() == [text for text in texts for _ in range(12)]
+    ink = (255 - images).reshape(3, 12, -1, 3).mean((1, 2))  # what each text takes away from white
+    assert [int(row.argmin()) for row in ink] == [0, 1, 2]
+
+
+def test_the_same_seed_gives_the_same_bytes(place: Path) -> None:
+    command = ("sample", "gan", "--text", "a red apple", "--seed", 1, "--count", 2, "--out")
+    for name in ("one.png", "two.png"):
+        assert run(*command, name, cwd=place).returncode == 0
+    assert Image.open(place / "one.png").tobytes() == Image.open(place / "two.png").tobytes()
+    assert read_about(place / "one.png")["text"] == "a red apple"
+
+
+def test_a_file_of_any_texts_and_a_folder(place: Path) -> None:
+    (place / "texts.txt").write_text("a red dot\n\n红色的点\n😀 \n" + "x" * 10_000, encoding="utf-8")
+    done = run("sample", "gan", "--text-file", "texts.txt", "--out", "rows.png", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "32 samples, 4 captions" in done.stdout
+    done = run("sample", "gan", "--text-file", "texts.txt", "--count", 1, "--out", "each", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert len(list((place / "each").glob("*.png"))) == 4
+
+
+@pytest.mark.parametrize("form", ["png", "gif", "webp"])
+def test_from_one_sentence_to_another(place: Path, form: str) -> None:
+    texts = ("--text", "a red dot", "--text", "a blue bar", "--interpolate", 5)
+    done = run("sample", "gan", *texts, "--count", 2, "--out", f"way.{form}", cwd=place)
+    assert done.returncode == 0, done.stderr
+    picture = Image.open(place / f"way.{form}")
+    assert getattr(picture, "n_frames", 1) == (1 if form == "png" else 8)  # there and back, the ends once
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--text", ""), "--text is empty"),
+        (("--text", " \n"), "--text is empty"),
+        (("--text", "a", "--interpolate", 5), "expected 2 steps or more and two texts"),
+        (("--text", "a", "--out", "a.gif"), "--interpolate STEPS"),
+        (("--text", "a", "--labels", "dot"), "leave these out"),
+        (("--text-file", "no.txt"), "expected a text file"),
+        (("--text", "a", "--out", "a.jpg"), "expected a name ending in"),
+        ((), 'add --text "a red apple"'),
+    ],
+)
+def test_mistakes_are_one_line(place: Path, words: tuple[object, ...], message: str) -> None:
+    done = run("sample", "gan", *words, cwd=place)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_training_without_an_encoder_leaves_nothing(place: Path) -> None:
+    for words, message in (
+        ((), "add --text-encoder RUN"),
+        (("--text-encoder", "gan"), ""),  # a run that has its own encoder stands for it
+        (("--text-encoder", "shapes"), "is not a run folder"),
+    ):
+        done = run(
+            "train",
+            "gan_cls",
+            "--data",
+            "shapes",
+            "--size",
+            8,
+            *words,
+            "--run",
+            "new",
+            "--dry-run",
+            cwd=place,
+        )
+        assert done.returncode == (2 if message else 0), done.stderr
+        assert message in done.stderr
+        assert not (place / "new").exists()
+    refused = run("train", "dcgan", "--data", "shapes", "--text-encoder", "moved", "--run", "new", cwd=place)
+    assert "is for systems that take text" in refused.stderr
+    wrong = run(
+        "train",
+        "gan_cls",
+        "--data",
+        "shapes",
+        "--size",
+        9,
+        "--text-encoder",
+        "moved",
+        "--run",
+        "new",
+        cwd=place,
+    )
+    assert wrong.returncode == 2
+    assert not (place / "new").exists()
+
+
+def test_a_run_goes_on_with_its_own_encoder(place: Path) -> None:
+    command = json.loads((place / "gan" / "metrics.jsonl").read_text("utf-8").splitlines()[0])[
+        "command"
+    ].split()
+    done = run(*command[1:], "--steps", 802, cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert ganforge.load(place / "gan").step == 802

@@ -84,6 +84,7 @@ REFUSES: dict[str, set[str]] = {
     "sngan": {"few_points", "many_points"},
     "srgan": {"digits", "colour", "few_points", "many_points", "pairs"},
     "srresnet": {"digits", "colour", "few_points", "many_points", "pairs"},
+    "stackgan": {"digits", "colour", "few_points", "many_points"},
     "text_encoder": {"digits", "colour", "few_points", "many_points"},
 }
 

@@ -1,7 +1,7 @@
 """What a run will be, settled before anything is built: its data, its fields and the reasons for them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -15,7 +15,7 @@ from ganforge.engine.accelerate import choose_device
 from ganforge.errors import UserError
 from ganforge.run import Run, RunConfig, TrainOptions
 from ganforge.sentences import FOLDER, with_texts
-from ganforge.system import System, SystemConfig, check_needs, find
+from ganforge.system import Earlier, System, SystemConfig, check_needs, find
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -89,12 +89,19 @@ def make_plan(
     """
     kind = find(system)
     path = run or default_path(system, dataset.options)
+    if start_from is not None and "embeddings" in kind.needs and dataset.options.text_encoder is None:
+        options = dataset.options.model_copy(update={"text_encoder": start_from})
+        dataset = replace(dataset, options=options)  # sentences go on to mean the same
     dataset = with_texts(dataset, kind.needs, path / FOLDER)
     check_needs(kind, system, dataset.spec)
     device = device_to_suggest_for(train_options.device, path)
     system_config: SystemConfig = validated(
         kind.Config, {**default_fields(system, dataset.spec, device, path, start_from), **fields}
     )
+    if not (path / "config.json").is_file():
+        earlier = None if start_from is None else open_start(start_from).config
+        start = None if earlier is None else Earlier(earlier.system, earlier.config, earlier.spec)
+        kind.check_start(system_config, dataset.spec, start)
     config = RunConfig(
         ganforge=__version__,
         system=system,

@@ -46,6 +46,15 @@ class Tiling:
     reach: int | None = None
 
 
+@dataclass(frozen=True)
+class Earlier:
+    """The run whose weights another begins with, `--from`."""
+
+    system: str
+    config: Mapping[str, Any]
+    data: DataSpec
+
+
 class Update(Protocol):
     """The engine's one verb: backward into one optimizer's parameters, and step it."""
 
@@ -94,6 +103,10 @@ class System(nn.Module, ABC):
         `device` is "cpu" or "cuda": what is worth its time differs.
         """
         return {}
+
+    @classmethod
+    def check_start(cls, config: SystemConfig, data: DataSpec, start: Earlier | None) -> None:
+        """Raise UserError where a new run cannot begin with the weights of `start`, or lacks some."""
 
     @abstractmethod
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:

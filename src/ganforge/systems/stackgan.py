@@ -1,0 +1,243 @@
+"""The stacked GAN of Zhang et al. 2016: stage 1 sketches what a sentence says, stage 2 refines that."""
+
+from typing import Any, ClassVar, Literal, final
+
+import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from ganforge.adversarial import AdversarialConfig, DiscriminatorView, adams, stages_for
+from ganforge.data.batch import Batch, DataSpec
+from ganforge.errors import UserError
+from ganforge.losses import adversarial_metrics, generator_loss
+from ganforge.matching import FEW_CLASSES, embedding_size_of, embeddings_of, halve, matching_loss, mismatched
+from ganforge.networks.gan_cls import TextDiscriminator
+from ganforge.networks.stackgan import RefiningGenerator, SketchGenerator
+from ganforge.system import Earlier, LatentSystem, Suggestions, SystemConfig, Update, frozen
+
+ENLARGEMENT = 4  # of Stage II: 64 to 256 in the paper
+OF_STAGE_ONE = ("width", "latent_size", "text_size", "augment_conditioning")
+
+
+class StackGANConfig(AdversarialConfig):
+    """Defaults are those of the paper for birds."""
+
+    steps: PositiveInt = Field(80_000, description="Training steps; 600 epochs of 8,800 birds.")
+    batch: PositiveInt = Field(64, ge=2, description="Pictures with their captions per update.")
+    stage: Literal["1", "2"] = Field(
+        "1", description="1: sketches; 2: pictures four times as large, with --from a run of stage 1."
+    )
+    width: PositiveInt = Field(
+        64, description="Channels of stage 1 next to the image, doubled at each halving."
+    )
+    refiner_width: PositiveInt = Field(128, description="Channels of the first maps of stage 2.")
+    discriminator_width: PositiveInt = Field(64, description="Channels of the discriminator's first maps.")
+    blocks: NonNegativeInt = Field(4, description="Residual blocks of stage 2; 2 in the code for COCO.")
+    latent_size: PositiveInt = Field(100, description="Numbers in one latent, standard Gaussian.")
+    text_size: PositiveInt = Field(128, description="Numbers that each network makes of an embedding.")
+    augment_conditioning: bool = Field(
+        True,
+        description="Draw the generator's condition around the embedding; without: the embedding's mean.",
+    )
+    divergence_weight: NonNegativeFloat = Field(
+        1.0,
+        description="Weight, lambda, of the KL divergence of the conditions from N(0, 1); 2/128 in the code.",
+    )
+    mismatch: Literal["class", "caption"] = Field(
+        "class",
+        description="Whose caption is wrong: class, a picture's of another class; caption, any other.",
+    )
+    learning_rate: PositiveFloat = Field(2e-4, description="First rate of Adam for both networks.")
+    halving_epochs: PositiveInt = Field(
+        100, description="Epochs after which the rate is halved, again and again."
+    )
+    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's momentum.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
+
+    def model_post_init(self, _: object) -> None:
+        """Refuse packs, whose images would have different captions."""
+        if self.pack > 1:
+            raise ValueError(
+                f"stackgan judges one image with its caption, got --pack {self.pack}: use --pack 1"
+            )
+
+
+@final
+class StackGAN(LatentSystem):
+    """Zhang et al. 2016, "StackGAN: Text to Photo-realistic Image Synthesis", arXiv 1612.03242.
+
+    Two runs: stage 1 makes sketches, stage 2, at four times the size, learns to refine those of a run of
+    stage 1, which stays as it is. Both draw their condition around the embedding and judge whether picture
+    and caption match.
+
+    Differs from the paper: the generator is updated with the fakes that the discriminator has just seen; mean
+    and logarithm of the standard deviation are affine in the embedding (the released code rectifies them) and
+    the noise is not cut off; a mismatched pair is a picture with a wrong caption of the same batch; both
+    discriminators are that of GAN-CLS, at 256x256 without the two convolutions that narrow its last maps;
+    embeddings have length sqrt(n); an average of the generator (EMA) is what is sampled, of stage 1 also what
+    stage 2 is given. Sizes other than 64x64 and 256x256 have fewer or more halvings.
+    """
+
+    Config = StackGANConfig
+    needs = frozenset({"embeddings"})
+    averaged: ClassVar[tuple[str, ...]] = ("sketch", "refiner")
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """Mismatches by caption where classes are few; narrow networks on a processor."""
+        found: Suggestions = {}
+        if len(data.class_names) < FEW_CLASSES:
+            found["mismatch"] = ("caption", "classes are few, and captions tell more than a class")
+        if device == "cpu" and data.values == "pixels":
+            found["width"] = (32, "a processor")
+            found["refiner_width"] = (32, "a processor")
+            found["discriminator_width"] = (32, "a processor")
+            found["blocks"] = (2, "a processor")
+        return found
+
+    @classmethod
+    def check_start(cls, config: SystemConfig, data: DataSpec, start: Earlier | None) -> None:
+        """Refuse stage 2 without a stage 1 that fits it."""
+        assert isinstance(config, StackGANConfig)
+        if config.stage == "1":
+            return
+        if start is None or start.system != "stackgan" or start.config["stage"] != "1":
+            came = "there is none" if start is None else f"that is one of {start.system}"
+            if start is not None and start.system == "stackgan":
+                came = "that is one of stage 2"
+            raise UserError(f"--stage 2 refines the sketches of a run of stage 1, and {came}: add --from RUN")
+        mine: dict[str, Any] = {name: getattr(config, name) for name in OF_STAGE_ONE}
+        theirs: dict[str, Any] = {name: start.config[name] for name in OF_STAGE_ONE}
+        mine |= {"size": data.height // ENLARGEMENT, "embedding size": data.embedding_size}
+        theirs |= {"size": start.data.height, "embedding size": start.data.embedding_size}
+        for name, value in mine.items():
+            if value != theirs[name]:
+                raise UserError(
+                    f"--from: the {name.replace('_', ' ')} of that stage 1 is {theirs[name]}, this stage 2 "
+                    f"needs {value}: use the same options and encoder, and four times its --size"
+                )
+
+    def __init__(self, config: StackGANConfig, data: DataSpec) -> None:
+        super().__init__()
+        self.config: StackGANConfig = config
+        self.data = data
+        self.second = config.stage == "2"
+        embedding_size = embedding_size_of("stackgan", data)
+        start, doublings = stages_for("stackgan", data, plain=False)
+        if self.second and doublings < 3:
+            raise UserError(
+                f"--stage 2 makes pictures of 32 pixels or more, got {data.height}: use --size 64"
+            )
+        told = {"embedding_size": embedding_size, "text_size": config.text_size}
+        self.view = DiscriminatorView(config, data)
+        self.sketch = SketchGenerator(
+            latent_size=config.latent_size,
+            augment=config.augment_conditioning,
+            channels=data.channels,
+            start=start,
+            doublings=doublings - 2 if self.second else doublings,
+            width=config.width,
+            **told,
+        )
+        judge = TextDiscriminator(
+            channels=data.channels, start=start, doublings=doublings, width=config.discriminator_width, **told
+        )
+        # Names of their own, so that --from takes the sketch over and nothing else.
+        self.refiner: nn.Module = nn.Identity()
+        if self.second:
+            self.sketch.requires_grad_(False)
+            self.refiner = RefiningGenerator(
+                augment=config.augment_conditioning,
+                channels=data.channels,
+                width=config.refiner_width,
+                blocks=config.blocks,
+                **told,
+            )
+            self.refiner_discriminator = judge
+        else:
+            self.sketch_discriminator = judge
+        self.names = (
+            ("refiner_discriminator", "refiner") if self.second else ("sketch_discriminator", "sketch")
+        )
+
+    def train(self, mode: bool = True) -> "StackGAN":
+        """In stage 2 the sketches come from the statistics that stage 1 has left."""
+        super().train(mode)
+        if self.second:
+            self.sketch.eval()
+        return self
+
+    def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam for each network of this stage."""
+        config = self.config
+        return adams(self, self.names, config.learning_rate, config.beta1, config.beta2)
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """Halve the rates and let the instance noise fall."""
+        self.view.schedule(images_seen)
+        epoch = images_seen / self.data.num_images
+        halve(optimizers, self.config.learning_rate, epoch, self.config.halving_epochs)
+
+    def draw_latents(self, count: int) -> Tensor:
+        """Latents `[count, latent_size]`."""
+        return torch.randn(count, self.config.latent_size, device=self.device)
+
+    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+        """Images of latents with the captions that are given; raises UserError without."""
+        return self._generate(latents, embeddings_of(given, len(latents), "stackgan"))[0]
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
+        """Logits of images with the captions that are given; None without."""
+        if given is None or given.embeddings is None:
+            return None
+        return self._discriminator(images, given.embeddings)
+
+    @property
+    def logits_are_log_odds(self) -> bool:
+        """Not where mismatched captions count too."""
+        return False
+
+    @property
+    def _discriminator(self) -> TextDiscriminator:
+        found = self.get_submodule(self.names[0])
+        assert isinstance(found, TextDiscriminator)
+        return found
+
+    def _generate(self, latents: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+        """Images of this stage, and the divergence of its conditions."""
+        if not self.second:
+            images, divergence = self.sketch(latents, texts)
+            return images, divergence
+        with torch.no_grad():
+            sketches, _ = self.sketch(latents, texts)
+        images, divergence = self.refiner(sketches, texts)
+        return images, divergence
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update the discriminator on three kinds of pairs, then the generator of this stage."""
+        assert batch.embeddings is not None
+        texts, config = batch.embeddings, self.config
+        discriminator, (judge, maker) = self._discriminator, self.names
+        fakes, divergence = self._generate(self.draw_latents(len(texts)), texts)
+
+        # Discriminator: real with the right caption against real with a wrong one, and generated.
+        maps = discriminator.look(self.view(batch.images))
+        real_logits = discriminator.judge(maps, texts)
+        wrong_texts, counts = mismatched(texts, batch.labels if config.mismatch == "class" else None)
+        wrong_logits = discriminator.judge(maps, wrong_texts)
+        fake_logits = discriminator(self.view(fakes.detach()), texts)
+        loss = matching_loss(real_logits, wrong_logits, counts, fake_logits, 0.5)
+        update(judge, loss)
+        self.view.adapt(real_logits)
+
+        # Generator: be taken for a real picture of the caption, its conditions near N(0, 1).
+        with frozen(discriminator):
+            fooling = generator_loss("non_saturating", discriminator(self.view(fakes), texts))
+            update(maker, fooling + config.divergence_weight * divergence)
+        metrics = adversarial_metrics(loss, fooling, real_logits, fake_logits)
+        wrong = torch.sigmoid(wrong_logits.detach().float()).mean()
+        return metrics | {
+            "mismatched_probability": wrong,
+            "divergence_nats": divergence.detach(),
+            **self.view.metrics(),
+        }

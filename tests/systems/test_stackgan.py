@@ -1,0 +1,181 @@
+"""StackGAN: its conditioning in closed form, its two stages, and that stage 2 needs a stage 1 that fits."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from command import run
+from test_text_encoder import QUICK, draw_captioned
+from torch import Tensor
+
+import ganforge
+from ganforge.data.batch import Batch, DataSpec, conditions
+from ganforge.engine import accelerate
+from ganforge.engine.update import OptimizerUpdate
+from ganforge.errors import UserError
+from ganforge.networks.stackgan import ConditioningAugmentation
+from ganforge.system import Earlier
+from ganforge.systems.stackgan import StackGAN
+
+SPEC = DataSpec(channels=3, height=32, width=32, num_images=60, embedding_size=6)
+SKETCHES = SPEC.model_copy(update={"height": 8, "width": 8})
+SMALL = {
+    "width": 4,
+    "refiner_width": 4,
+    "discriminator_width": 4,
+    "batch": 4,
+    "latent_size": 3,
+    "text_size": 5,
+}
+
+
+def build(spec: DataSpec = SPEC, **fields: object) -> StackGAN:
+    torch.manual_seed(3)
+    return StackGAN(StackGAN.Config(**({**SMALL, "blocks": 1} | fields)), spec).train()
+
+
+def make_batch(spec: DataSpec, count: int = 4) -> Batch:
+    return Batch(2 * torch.rand(count, *spec.shape) - 1, embeddings=torch.randn(count, 6))
+
+
+# Conditioning augmentation
+
+
+def with_weights(mean: float, std: float, size: int = 3) -> ConditioningAugmentation:
+    network = ConditioningAugmentation(2, size, augment=True)
+    torch.nn.init.zeros_(network.dense.weight)
+    with torch.no_grad():
+        network.dense.bias.copy_(
+            torch.tensor([mean] * size + [std] * size).where(
+                torch.arange(2 * size) < size, torch.tensor(std).log()
+            )
+        )
+    return network
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (2.0, 1.0), (0.5, 0.1), (-1.0, 3.0)])
+def test_divergence_is_that_of_two_gaussians(mean: float, std: float) -> None:
+    draws, divergence = with_weights(mean, std)(torch.zeros(4, 2))
+    own = torch.distributions.Normal(mean, std)
+    expected = 3 * torch.distributions.kl_divergence(own, torch.distributions.Normal(0.0, 1.0))
+    assert float(divergence.detach()) == pytest.approx(float(expected), abs=1e-5)
+    assert draws.shape == (4, 3)
+
+
+def test_draws_have_the_mean_and_deviation() -> None:
+    draws, _ = with_weights(2.0, 0.5)(torch.zeros(20_000, 2))
+    assert draws.mean(0).tolist() == pytest.approx([2.0] * 3, abs=0.02)
+    assert draws.std(0).tolist() == pytest.approx([0.5] * 3, abs=0.02)
+
+
+def test_without_augmentation_one_text_has_one_condition() -> None:
+    draws, divergence = ConditioningAugmentation(2, 3, augment=False)(torch.ones(5, 2))
+    assert torch.equal(draws, draws[:1].expand(5, -1))
+    assert float(divergence) == 0
+
+
+# The stages
+
+
+def test_stages_of_the_paper() -> None:
+    spec = SPEC.model_copy(update={"height": 256, "width": 256, "embedding_size": 1024})
+    with torch.device("meta"):
+        system = StackGAN(StackGAN.Config(stage="2"), spec)
+    found: list[tuple[int, ...]] = []
+
+    def note(_: object, __: object, output: Tensor) -> None:
+        found.append(tuple(output.shape[1:]))
+
+    system.refiner.blocks.register_forward_hook(note)  # type: ignore[operator, union-attr]
+    system.sketch.layers.register_forward_hook(note)
+    with torch.device("meta"):
+        images = system.decode(torch.empty(2, 100), conditions(embeddings=torch.empty(2, 1024)))
+    assert images.shape == (2, 3, 256, 256)
+    assert found == [(64, 64, 64), (512, 16, 16)]
+    assert system.sketch.dense.out_features == 1024 * 4 * 4
+    assert len(system.refiner.blocks) == 4  # type: ignore[arg-type]
+
+
+def test_a_step_of_stage_2_leaves_the_sketches_alone() -> None:
+    system, batch = build(stage="2"), make_batch(SPEC)
+    before = {name: value.clone() for name, value in system.sketch.state_dict().items()}
+    update = OptimizerUpdate(system.build_optimizers(), "cpu")
+    for _ in range(2):
+        metrics = system.train_step(batch, update)
+    assert all(torch.equal(value, before[name]) for name, value in system.sketch.state_dict().items())
+    assert all(value.isfinite() for value in metrics.values())
+    owned = {
+        id(p)
+        for optimizer in system.build_optimizers().values()
+        for g in optimizer.param_groups
+        for p in g["params"]
+    }
+    assert owned == {id(p) for name, p in system.named_parameters() if not name.startswith("sketch.")}
+
+
+def test_stage_2_in_bf16() -> None:
+    system = build(stage="2")
+    update = OptimizerUpdate(system.build_optimizers(), "cpu")
+    with accelerate.autocast(torch.device("cpu"), "bf16"):
+        metrics = system.train_step(make_batch(SPEC), update)
+    assert all(value.isfinite() and value.dtype == torch.float32 for value in metrics.values())
+
+
+# Chained runs
+
+
+def config_of(**fields: object) -> StackGAN.Config:  # type: ignore[valid-type]
+    return StackGAN.Config(**({**SMALL, "stage": "2"} | fields))
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (None, "there is none: add --from RUN"),
+        (Earlier("dcgan", {}, SKETCHES), "one of dcgan"),
+        (Earlier("stackgan", config_of().model_dump(), SPEC), "one of stage 2"),
+        (
+            Earlier("stackgan", config_of(stage="1").model_dump(), SPEC),
+            "size of that stage 1 is 32, this stage 2 needs 8",
+        ),
+        (
+            Earlier("stackgan", config_of(stage="1", width=6).model_dump(), SKETCHES),
+            "width of that stage 1 is 6",
+        ),
+    ],
+)
+def test_what_stage_2_cannot_begin_with(start: Earlier | None, message: str) -> None:
+    with pytest.raises(UserError, match=message) as refused:
+        StackGAN.check_start(config_of(), SPEC, start)
+    assert "\n" not in str(refused.value)
+    StackGAN.check_start(config_of(stage="1"), SPEC, None)
+    StackGAN.check_start(config_of(), SPEC, Earlier("stackgan", config_of(stage="1").model_dump(), SKETCHES))
+
+
+def test_chained_runs(tmp_path: Path) -> None:
+    draw_captioned(tmp_path / "shapes")
+    assert (
+        run(
+            "train", "text_encoder", "--data", "shapes", "--run", "enc", "--steps", 2, *QUICK, cwd=tmp_path
+        ).returncode
+        == 0
+    )
+    words = [word for name, value in SMALL.items() for word in (f"--{name.replace('_', '-')}", value)]
+    train = ("train", "stackgan", "--data", "shapes", *words, "--blocks", 1, "--steps", 3)
+    one = run(*train, "--size", 8, "--text-encoder", "enc", "--run", "one", cwd=tmp_path)
+    assert one.returncode == 0, one.stderr
+    alone = run(*train, "--size", 32, "--stage", 2, "--text-encoder", "enc", "--run", "two", cwd=tmp_path)
+    assert alone.returncode == 2
+    assert "add --from RUN" in alone.stderr
+    assert not (tmp_path / "two").exists()
+    second = (*train, "--size", 32, "--stage", 2, "--from", "one", "--run", "two")
+    done = run(*second, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    first, both = ganforge.load(tmp_path / "one"), ganforge.load(tmp_path / "two")
+    sketch = {name: value for name, value in first.average_state().items() if name.startswith("sketch.")}
+    theirs = both.average_state()
+    assert sketch
+    assert all(torch.equal(value, theirs[name]) for name, value in sketch.items())
+    (tmp_path / "one").rename(tmp_path / "gone")
+    sampled = run("sample", "two", "--text", "a red dot", "--count", 2, "--out", "a.png", cwd=tmp_path)
+    assert sampled.returncode == 0, sampled.stderr

@@ -11,7 +11,7 @@ import pytest
 
 import ganforge
 from ganforge import cli
-from ganforge.run import TrainOptions
+from ganforge.run import Metric, TrainOptions
 
 ROOT = Path(ganforge.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
@@ -242,6 +242,9 @@ def test_options_are_frozen() -> None:
         "sample_every": (500, "<class 'int'>"),
         "log_every": (50, "<class 'int'>"),
         "keep": (2, "<class 'int'>"),
+        "evaluate_every": (0, "<class 'int'>"),
+        "evaluate_samples": (5_000, "<class 'int'>"),
+        "keep_best": (None, str(Metric | None)),
         "on_nan": ("stop", "typing.Literal['stop', 'skip', 'rollback']"),
     }
     options = {
@@ -261,8 +264,9 @@ def test_options_are_frozen() -> None:
             "text_file",
             "interpolate",
             "code",
+            "checkpoint",
         ],
-        "EvaluateArguments": ["run", "num_samples", "seed", "weights", "json"],
+        "EvaluateArguments": ["run", "num_samples", "seed", "weights", "checkpoint", "json"],
         "ListArguments": ["what", "folder"],
     }
 

@@ -23,8 +23,8 @@ from ganforge.data.options import DataOptions
 from ganforge.data.stacked import stack_digits
 from ganforge.errors import UserError
 from ganforge.evaluate import Score, evaluate, judge
+from ganforge.metrics.frechet import SMALLEST_FID_COUNT
 from ganforge.metrics.judges import judge_of, load_judge
-from ganforge.scores.features import SMALLEST_FID_COUNT
 from ganforge.trained import Trained, load
 
 NEIGHBOURS = {

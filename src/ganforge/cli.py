@@ -55,7 +55,7 @@ from ganforge.recipes import recipes
 from ganforge.run import Run, TrainOptions, find_runs
 from ganforge.sample import parse_labels, write_samples
 from ganforge.told import read_texts, write_told
-from ganforge.trained import Weights, load
+from ganforge.trained import Weights, Which, load
 from ganforge.translate import write_translations
 
 EXIT_MISTAKE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
@@ -89,6 +89,9 @@ DEMO = shlex.split(
     "dcgan --data mnist --run runs/demo --width 32 --kernel-size 4 --batch 64"
     " --learning-rate 0.001 --steps 6000"
 )
+
+
+_CHECKPOINT = tyro.conf.arg(help="The newest checkpoint, or the best that `train --keep-best` kept.")
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ class SampleArguments:
         tyro.conf.UseAppendAction[tuple[str, ...]],
         tyro.conf.arg(help="A code fixed, 0=4, or traversed, 1=-1..1; may be given again for another."),
     ] = ()
+    checkpoint: Annotated[Which, _CHECKPOINT] = "newest"
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,7 @@ class EvaluateArguments:
     weights: Annotated[Weights, tyro.conf.arg(help="The averaged generator, or the one being trained.")] = (
         "ema"
     )
+    checkpoint: Annotated[Which, _CHECKPOINT] = "newest"
     json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.")] = False
 
 
@@ -221,7 +226,7 @@ def _train_run(arguments: Sequence[str]) -> Run | None:
 
 def _sample(arguments: Sequence[str]) -> int:
     given = parse(SampleArguments, arguments, "ganforge sample", "Draw samples from a run.")
-    trained = load(given.run)
+    trained = load(given.run, checkpoint=given.checkpoint)
     command = shlex.join(["ganforge", "sample", *arguments])
     labels = None if given.labels is None else parse_labels(given.labels)
     choice = given.count, given.seed, given.weights
@@ -249,7 +254,8 @@ def _evaluate(arguments: Sequence[str]) -> int:
     given = parse(
         EvaluateArguments, arguments, "ganforge evaluate", "Judge a run: every score with its protocol."
     )
-    scores = _evaluate_aloud(given.run, num_samples=given.num_samples, seed=given.seed, weights=given.weights)
+    choice = {name: getattr(given, name) for name in ("num_samples", "seed", "weights", "checkpoint")}
+    scores = _evaluate_aloud(given.run, **choice)
     if given.json:
         print(json.dumps([score.model_dump() for score in scores], indent=1))
     else:

@@ -12,7 +12,8 @@ from ganforge import pictures
 from ganforge.checkpoint import replace_file
 from ganforge.data import stacked
 from ganforge.data.batch import Batch, as_images, conditions, to_uint8
-from ganforge.data.datasets import Dataset, batch_of
+from ganforge.data.datasets import Dataset
+from ganforge.engine.sampling import conditions_like
 from ganforge.errors import UserError
 from ganforge.metrics.judges import judge_of
 from ganforge.metrics.neighbours import nearest
@@ -28,7 +29,7 @@ from ganforge.scores.points import judge_points
 from ganforge.scores.retrieval import judge_retrieval
 from ganforge.scores.system import judge_discriminator, judge_measures
 from ganforge.sentences import data_of
-from ganforge.trained import Trained, Weights, load
+from ganforge.trained import Trained, Weights, Which, load
 
 NUM_SAMPLES = 10_000
 NUM_NEIGHBOURS = 20
@@ -41,15 +42,17 @@ def evaluate(
     seed: int = 0,
     weights: Weights = "ema",
     device: str = "auto",
+    checkpoint: Which = "newest",
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Score]:
     """Judge the run folder `run` with `num_samples` samples; store the scores in it and remake its report.
 
     Left out, these are 10,000, and of stacked-mnist the 26,000 of the papers; of pairs each held-out source.
-    Opens the data that the run was trained on. `say` is told what is being measured.
+    `checkpoint` "best" judges the one that `--keep-best` kept. Opens the data that the run was trained on;
+    `say` is told what is being measured.
     Raises UserError where the run or its data cannot be opened.
     """
-    trained = load(run, device)
+    trained = load(run, device, checkpoint)
     dataset = data_of(trained.run)
     if dataset.fingerprint != trained.run.config.fingerprint:
         raise UserError(
@@ -111,28 +114,19 @@ def judge(
 def _conditions_of_data(
     trained: Trained, dataset: Dataset, count: int, seed: int
 ) -> tuple[Batch | None, Protocol]:
-    """For a system that takes labels, those of the held-out split, shuffled; and what to say of them.
-
-    For one that needs sources, those of the split in order; of more than there are they take turns, each time
-    with other noise.
-    """
+    """What the samples are asked for, as `conditions_like` has it, and what to say of it."""
     name, reference = held_out(dataset)
+    given = conditions_like(trained.system, reference, count, seed)
     if "sources" in trained.system.needs:
-        batch = batch_of(reference, torch.arange(count) % len(reference))
         times = f"{count / len(reference):.3g} times" if count > len(reference) else "once"
         options = dataset.options
         said = {
             "pairs": options.pairs if options.sources is None else f"files of {options.sources}",
             "sources": f"{min(count, len(reference))} of {options.data} {name}, each {times}",
         }
-        return conditions(batch.labels, batch.sources), said
-    if "labels" not in trained.system.conditions or reference.labels is None:
-        return None, {}
-    compared = min(count, len(reference))
-    labels = reference.labels[torch.arange(count) % compared]
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed % 2**64))
+        return given, said
     shuffled = f"those of {dataset.options.data} {name}, shuffled by the seed"
-    return conditions(labels[order]), {"labels": shuffled}
+    return given, {} if given is None else {"labels": shuffled}
 
 
 def _judge_pictures(

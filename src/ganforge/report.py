@@ -47,6 +47,7 @@ def write_report(run: Path) -> Path:
         _newest(run, log),
         _health(log),
         _charts(log),
+        _best(run),
         _film(run, log),
         _section("Nearest training pictures", _picture(run / "neighbours.png", NEWEST_SIDE, NEIGHBOURS, log)),
         _scores(evaluation),
@@ -217,6 +218,25 @@ def _charts(log: Log) -> str:
     body += f'<p class="quiet"><small>{BELIEFS}</small></p>' if beliefs else ""
     more = f'<div class="small charts">{"".join(small)}</div>' if small else ""
     return _section("Training", body) + "\n" + _section("Other measurements", more)
+
+
+def _best(run: Path) -> str:
+    """The checkpoint that was kept for its score, and how to use it."""
+    found = []
+    for file in sorted((run / "checkpoints" / "best").glob("[0-9]*/state.json")):
+        try:
+            state = _dict(json.loads(file.read_bytes()))
+        except ValueError:  # damaged: `ganforge sample` says so
+            continue
+        value, step = number_of(state.get("value")), number_of(state.get("step"))
+        if value is not None and step is not None:
+            command = f"ganforge sample {shlex.quote(str(run))} --checkpoint best"
+            metric, protocol = escape(_words(str(state.get("metric")))), escape(str(state.get("protocol")))
+            found.append(
+                f"<p>{metric} <b>{value:.4g}</b> at step {step:,.0f}: <code>{escape(command)}</code></p>"
+                f'<p class="quiet">{protocol}</p>'
+            )
+    return _section("Best checkpoint", "".join(found[-1:]))
 
 
 def _place(key: str, keys: Set[str]) -> tuple[str, str]:

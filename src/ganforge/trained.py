@@ -21,6 +21,7 @@ from ganforge.run import Run
 from ganforge.system import LatentSystem
 
 Weights = Literal["ema", "raw"]
+Which = Literal["newest", "best"]
 Label = int | str
 SHOWN_CLASSES = 20
 
@@ -296,16 +297,20 @@ def write_packed(trained: Trained, out: Path, half: bool = False) -> None:
     save_checkpoint(out / "checkpoints", trained.step, tensors, {"step": trained.step}, keep=1)
 
 
-def load(path: str | Path, device: str = "auto") -> Trained:
-    """The system of the run folder `path` at its newest good checkpoint; needs no data.
+def load(path: str | Path, device: str = "auto", checkpoint: Which = "newest") -> Trained:
+    """The system of the run folder `path` at its newest good checkpoint, or the best; needs no data.
 
     Warns of damaged checkpoints; raises UserError where there is no run or no usable checkpoint.
     """
     run = Run.open(Path(path))
     damage: list[str] = []
-    checkpoint = load_newest(run.checkpoints, damage)
-    if checkpoint is None:
+    found = load_newest(run.best if checkpoint == "best" else run.checkpoints, damage)
+    if found is None and checkpoint == "best":
+        raise UserError(
+            f"{run.path} has kept no best checkpoint: train it with --evaluate-every 1000 --keep-best kid"
+        )
+    if found is None:
         raise UserError(f"{run.path} has no checkpoint yet: train it first (the same command resumes)")
     for text in damage:
         warnings.warn(text, stacklevel=2)
-    return Trained(run, checkpoint, device)
+    return Trained(run, found, device)

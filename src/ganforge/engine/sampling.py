@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from ganforge.data.batch import Batch, conditions
+from ganforge.data.datasets import batch_of
+from ganforge.data.images import Images
 from ganforge.errors import UserError
 from ganforge.system import LatentSystem, System
 
@@ -88,6 +90,22 @@ def decode(system: LatentSystem, latents: Tensor, given: Batch | None = None) ->
         with evaluation_mode(system), random.stretch():
             images = system.decode(latents[rows].to(system.device), part).float().cpu()
         yield images
+
+
+def conditions_like(system: System, reference: Images, count: int, seed: int) -> Batch | None:
+    """What `count` samples are asked for so that they compare with the first pictures of `reference`.
+
+    The labels of these, shuffled by the seed, or their sources in order; of more samples than pictures they
+    take turns. None where the system takes neither.
+    """
+    if "sources" in system.needs:
+        batch = batch_of(reference, torch.arange(count) % len(reference))
+        return conditions(batch.labels, batch.sources)
+    if "labels" not in system.conditions or reference.labels is None:
+        return None
+    labels = reference.labels[torch.arange(count) % min(count, len(reference))]
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed % 2**64))
+    return conditions(labels[order])
 
 
 def preview_conditions(system: System) -> Batch | None:

@@ -39,6 +39,8 @@ def pack_state(training: "Training") -> _Packed:
         "param_groups": groups,
         "meter": training.meter.state(),
     }
+    if training.best is not None:
+        state["best"] = training.best
     return tensors, state
 
 
@@ -51,7 +53,7 @@ def load_state(training: "Training", checkpoint: Checkpoint) -> None:
         for name, optimizer in training.optimizers.items():
             _load_optimizer(optimizer, name, tensors["optimizers"], state["param_groups"][name])
         training.meter.load(state["meter"], training.device)
-        training.step = int(state["step"])
+        training.step, training.best = int(state["step"]), state.get("best")
     except (KeyError, RuntimeError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise UserError(f"checkpoint {checkpoint.path} is not of this version's networks: {first}") from error

@@ -20,6 +20,7 @@ from ganforge.engine import accelerate
 from ganforge.engine.display import Display
 from ganforge.engine.divergence import Diverged, check_skipped, check_state, finite_values, move_on, roll_back
 from ganforge.engine.ema import Average
+from ganforge.engine.evaluation import Evaluation
 from ganforge.engine.health import Health
 from ganforge.engine.meter import Clock, Meter
 from ganforge.engine.opening import open_or_create, skipped_pictures
@@ -58,6 +59,7 @@ class Training:
     precision: str
     meter: Meter = field(default_factory=Meter)
     step: int = 0
+    best: dict[str, Any] | None = None  # the metric of --keep-best and its best value so far
 
     @property
     def images(self) -> int:
@@ -86,6 +88,7 @@ class _Session:
     previews: Previews
     health: Health
     clock: Clock
+    evaluation: Evaluation
 
 
 def build_system(config: RunConfig) -> System:
@@ -233,6 +236,7 @@ def _loop(run: Run, training: Training, dataset: Dataset, display: Display) -> N
         Previews(dataset, run.config.train.seed, training.system),
         Health.of(run),
         Clock(training.images),
+        Evaluation(run, dataset),
     )
     training.system.train()
     if training.step == 0:
@@ -271,6 +275,8 @@ def _advance_to_the_end(run: Run, training: Training, session: _Session, asked: 
         with session.clock.paused():
             if training.step % options.sample_every == 0 or training.step == steps:
                 _picture(run, training, session)
+            if options.evaluate_every and training.step % options.evaluate_every == 0:
+                _evaluate(run, training, session)
             if training.step % options.checkpoint_every == 0 or last:
                 _save(run, training)
         if last:
@@ -334,6 +340,19 @@ def _picture(run: Run, training: Training, session: _Session) -> None:
         pictures.save_png(drawn, file, about)
     if measured := session.previews.measure(images, None if given is None else given.labels):
         _tell(run, session, {"kind": "samples", "step": training.step, **measured})
+
+
+def _evaluate(run: Run, training: Training, session: _Session) -> None:
+    """Log the scores of the averaged weights; keep these where they are the best so far."""
+    finite_values(training)
+    with _writing(run.path):
+        found = session.evaluation.measure(training)
+        kept = session.evaluation.keep_if_best(training, found)
+    metric = run.config.train.keep_best
+    best = {"best_so_far": kept} if metric else {}
+    _append(run, {"kind": "evaluation", "step": training.step, **found, **best})
+    shown = " ".join(f"{name} {value:.4g}" for name, value in found.items() if name != "protocol")
+    session.display.say(f"step {training.step}: {shown}" + (f", the best {metric} so far" if kept else ""))
 
 
 def reference_points(dataset: Dataset) -> Tensor | None:

@@ -5,6 +5,9 @@ from torch import Tensor
 
 from ganforge.errors import UserError
 
+SMALLEST_FID_COUNT = 2_048
+"""Of fewer features on either side no distance is reported: its bias would be most of it."""
+
 
 class Moments:
     """The mean and covariance of features that arrive in pieces, in float64, on the features' device.

@@ -11,7 +11,7 @@ from ganforge.data.datasets import Dataset
 from ganforge.metrics.by_class import by_class
 from ganforge.metrics.classifier_score import classifier_score
 from ganforge.metrics.distances import Neighbourhoods
-from ganforge.metrics.frechet import Moments, frechet_distance
+from ganforge.metrics.frechet import SMALLEST_FID_COUNT, Moments, frechet_distance
 from ganforge.metrics.frechet_infinity import NUM_SIZES, frechet_at_infinity
 from ganforge.metrics.judges import Judge
 from ganforge.metrics.kernel import kernel_distance
@@ -27,7 +27,6 @@ from ganforge.metrics.two_sample import (
 )
 from ganforge.scores import CHUNK, Protocol, Score, held_out
 
-SMALLEST_FID_COUNT = 2_048
 SMALLEST_COUNT = 100
 """Fewer samples or real pictures get no score of neighbourhoods, no test, and no distance within classes."""
 NUM_SPLITS = 10

@@ -36,6 +36,7 @@ ROOMS = (
     ("plan", "api"),
     ("recipes", "arguments", "printing"),
     ("cli_text", "cli_train", "cli_uses"),
+    ("cli_sample",),
     ("cli",),
 )
 FORBIDDEN_NAMES = ("utils", "util", "common", "core", "base", "misc", "helpers", "helper", "manager")

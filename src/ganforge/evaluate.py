@@ -28,6 +28,7 @@ from ganforge.scores.pictures import STACK_SAMPLES, has_parzen, judge_parzen, ju
 from ganforge.scores.points import judge_points
 from ganforge.scores.retrieval import judge_retrieval
 from ganforge.scores.system import judge_discriminator, judge_measures
+from ganforge.scores.variety import judge_paths, judge_similarity
 from ganforge.sentences import data_of
 from ganforge.trained import Trained, Weights, Which, load
 
@@ -163,6 +164,10 @@ def _judge_pictures(
         scores += judge_features(judge_network, samples, labels, dataset, protocol)
         if knows_classes and labels is not None:
             scores += judge_labels(judge_network, samples, labels, dataset, protocol)
+        if not translates:
+            say("paths between latents")
+            scores += judge_paths(judge_network, trained, weights, protocol)
+    scores += judge_similarity(samples, None if given is None else given.labels, dataset, protocol)
     if has_parzen(dataset) and not translates:
         say("Parzen log-likelihood")
         if given is not None:  # Mirza and Osindero 2014, section 4.1: as many of each class

@@ -216,6 +216,11 @@ class LatentSystem(System):
     def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
         """Images in [-1, 1] (or points) of `latents`."""
 
+    @property
+    def latents_are_gaussian(self) -> bool:
+        """Whether latents lie near a shell, so that a path between two goes along the arc."""
+        return getattr(self.config, "latent_distribution", "gaussian") != "uniform"
+
     def set_code(self, latents: Tensor, index: int, values: Tensor) -> Tensor:
         """A copy of `latents` whose code number `index` has the `values` `[count]`.
 

@@ -86,7 +86,7 @@ class Trained:
         self, count: int, *, seed: int = 0, weights: Weights = "ema", given: Batch | None = None
     ) -> Iterator[Tensor]:
         """The same samples, some at a time, so that many never sit in memory at once."""
-        with self._using(weights):
+        with self.using(weights):
             yield from sampling.draw(self.system, count, seed, given)
 
     def translate(
@@ -120,7 +120,7 @@ class Trained:
     def decode(self, latents: Tensor, given: Batch | None = None, weights: Weights = "ema") -> Tensor:
         """Images in [-1, 1] (or points) of `latents` `[count, ...]`, on the CPU; raises as `draw_latents`."""
         system = self._latent_system()
-        with self._using(weights):
+        with self.using(weights):
             return torch.cat(list(sampling.decode(system, latents, given)))
 
     def conditions(self, labels: Sequence[Label], count: int | None = None) -> Batch:
@@ -152,7 +152,7 @@ class Trained:
 
     def features(self, images: Tensor, weights: Weights = "ema") -> Tensor:
         """Features `[count, n]` of `images` in [-1, 1]; raises UserError where the system has none."""
-        with self._using(weights), torch.no_grad():
+        with self.using(weights), torch.no_grad():
             found = self.system.features(images.to(self.system.device))
         if found is None:
             raise UserError(
@@ -179,7 +179,7 @@ class Trained:
 
     def reconstruct(self, images: Tensor, weights: Weights = "ema") -> Tensor:
         """`images` `[count, ...]` in [-1, 1] encoded and decoded; raises UserError where that is not done."""
-        with self._using(weights), torch.no_grad():
+        with self.using(weights), torch.no_grad():
             found = self.system.reconstruct(images.to(self.system.device))
         if found is None:
             raise UserError(f"{self.run.config.system} has no encoder: use a run of vae or autoencoder")
@@ -192,7 +192,7 @@ class Trained:
         """
         random = sampling.SeededRandom(seed, self.system.device)
         part = batch.to(self.system.device)
-        with self._using(weights), torch.no_grad(), random.stretch():
+        with self.using(weights), torch.no_grad(), random.stretch():
             found = self.system.complete(part.images, rows, part)
         if found is None:
             raise UserError(f"{self.run.config.system} completes nothing: use a run of pixelcnn or pixelrnn")
@@ -204,7 +204,7 @@ class Trained:
         """Of all images of `parts`, numbers `[count]` by name; see `System.outlier_scores`."""
         random = sampling.SeededRandom(seed, self.system.device)
         found: dict[str, list[Tensor]] = {}
-        with self._using(weights), torch.no_grad():
+        with self.using(weights), torch.no_grad():
             for part in parts:
                 with sampling.evaluation_mode(self.system), random.stretch():
                     values = self.system.outlier_scores(part.to(self.system.device))
@@ -225,7 +225,7 @@ class Trained:
 
     def categorise(self, images: Tensor, weights: Weights = "ema") -> Tensor | None:
         """Class numbers `[count]` that the system itself gives `images`, or None; see `System.categorise`."""
-        with self._using(weights), torch.no_grad():
+        with self.using(weights), torch.no_grad():
             numbers = self.system.categorise(images.to(self.system.device))
         return None if numbers is None else numbers.cpu()
 
@@ -234,7 +234,7 @@ class Trained:
         random = sampling.SeededRandom(seed, self.system.device)
         sums: dict[str, float] = {}
         count = 0
-        with self._using(weights):
+        with self.using(weights):
             for part in parts:
                 with sampling.evaluation_mode(self.system), random.stretch():
                     values = self.system.measure(part.to(self.system.device))
@@ -251,7 +251,8 @@ class Trained:
         return self.system
 
     @contextmanager
-    def _using(self, weights: Weights) -> Iterator[None]:
+    def using(self, weights: Weights) -> Iterator[None]:
+        """Within this context the system has these weights."""
         if weights == "raw":
             yield
             return

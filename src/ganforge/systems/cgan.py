@@ -134,6 +134,11 @@ class CGAN(LatentSystem):
             momentum_epochs=config.momentum_epochs,
         )
 
+    @property
+    def latents_are_gaussian(self) -> bool:
+        """They are uniform."""
+        return False
+
     def draw_latents(self, count: int) -> Tensor:
         """Latents, uniform in the unit hypercube, and the noise of the generator's dropout."""
         return torch.rand(count, self.generator.noise_size, device=self.device)

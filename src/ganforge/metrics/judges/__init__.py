@@ -4,6 +4,7 @@ A judge is a pair of files here, `NAME.safetensors` and its record `NAME.json`, 
 `python -m ganforge.metrics.judges.train --data NAME --out NAME.safetensors`. Another pair is another judge.
 """
 
+import copy
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,7 @@ class Judge:
             f"other sizes resized to {self.size}x{self.size} with antialiased bilinear interpolation"
         )
         self._network = network.eval().requires_grad_(False)
+        self._exact: Classifier | None = None
 
     def features(self, images: Tensor) -> Tensor:
         """The features `[n, feature_size]`, float32, of `images` `[n, channels, height, width]` in [-1, 1].
@@ -55,6 +57,19 @@ class Judge:
         Raises `UserError` where the number of channels is not the judge's.
         """
         return self._run(self._network.features, images, self.feature_size)
+
+    def exact_features(self, images: Tensor) -> Tensor:
+        """The features in float64 of `images` float64 in [-1, 1], clamped but not rounded to 8 bit.
+
+        For differences that are smaller than a grey level. Errors as of `features`.
+        """
+        self._check(images)
+        if self._exact is None:
+            self._exact = copy.deepcopy(self._network).double()
+        images = images.clamp(-1, 1)
+        with torch.no_grad():
+            parts = images.split(self.batch_size)
+            return torch.cat([self._exact.features(self._resize(part)) for part in parts])
 
     def classify(self, images: Tensor) -> Tensor:
         """The logits `[n, number of classes]`, float32, of `images` in [-1, 1]; errors as of `features`."""
@@ -67,11 +82,7 @@ class Judge:
             return self._network.logits(features)
 
     def _run(self, function: Callable[[Tensor], Tensor], images: Tensor, size: int) -> Tensor:
-        if images.dim() != 4 or images.shape[1] != self.channels:
-            raise UserError(
-                f"images {list(images.shape)} for the {self.name} judge: [n, {self.channels}, height, width] "
-                "is needed; train a judge for other data with python -m ganforge.metrics.judges.train"
-            )
+        self._check(images)
         self._network.to(images.device)
         if len(images) == 0:
             return torch.empty(0, size, device=images.device)
@@ -80,9 +91,18 @@ class Judge:
                 [function(self._prepare(chunk)) for chunk in torch.split(images, self.batch_size)]
             )
 
+    def _check(self, images: Tensor) -> None:
+        if images.dim() != 4 or images.shape[1] != self.channels:
+            raise UserError(
+                f"images {list(images.shape)} for the {self.name} judge: [n, {self.channels}, height, width] "
+                "is needed; train a judge for other data with python -m ganforge.metrics.judges.train"
+            )
+
     def _prepare(self, images: Tensor) -> Tensor:
         """The images as a saved PNG would give them back, at the judge's size."""
-        images = to_float(to_uint8(images))
+        return self._resize(to_float(to_uint8(images)))
+
+    def _resize(self, images: Tensor) -> Tensor:
         if images.shape[2:] != (self.size, self.size):
             images = F.interpolate(
                 images, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False

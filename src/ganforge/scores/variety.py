@@ -1,0 +1,91 @@
+"""Scores of how samples differ: from one another, and along short paths between latents."""
+
+import copy
+
+import torch
+from torch import Tensor
+
+from ganforge.data.datasets import Dataset
+from ganforge.engine.sampling import CHUNK
+from ganforge.metrics.judges import Judge
+from ganforge.metrics.path_length import EPSILON, path_length
+from ganforge.metrics.similarity import NUM_PAIRS, ms_ssim, num_scales, sample_pairs
+from ganforge.scores import Protocol, Score, held_out
+from ganforge.system import LatentSystem
+from ganforge.trained import Trained, Weights
+
+NUM_PATHS = 500
+
+
+def judge_similarity(
+    samples: Tensor, labels: Tensor | None, dataset: Dataset, protocol: Protocol
+) -> list[Score]:
+    """MS-SSIM of random pairs of `samples` uint8, of one class where `labels` int64 `[n]` were asked for."""
+    scales = num_scales(*samples.shape[2:])
+    name, reference = held_out(dataset)
+    counted = reference.labels is not None and labels is not None
+    groups = labels.bincount().max() if labels is not None else len(samples)
+    if not scales or int(groups) < 2 or len(reference) < 2:
+        return []
+    rows = sample_pairs(len(samples), labels, NUM_PAIRS)
+    value = ms_ssim(samples[rows[:, 0]], samples[rows[:, 1]])
+    most = min(len(reference), len(samples))
+    real_labels = reference.labels[:most] if counted and reference.labels is not None else None
+    if real_labels is not None and int(real_labels.bincount().max()) < 2:
+        return []
+    real_rows = sample_pairs(most, real_labels, NUM_PAIRS)
+    real = ms_ssim(reference.read(real_rows[:, 0]), reference.read(real_rows[:, 1])).mean()
+    rule = {
+        "generated": len(samples),
+        "pairs": f"{NUM_PAIRS} at random, of {'any kind' if labels is None else 'one class each'}, seed 0",
+        "scales": f"{scales} of 5, weights divided by their sum",
+    }
+    return [
+        Score(
+            name="ms_ssim",
+            value=value.mean().item(),
+            plus_minus=value.std().item() / NUM_PAIRS**0.5,
+            protocol=protocol | rule,
+            note=f"of real {name} pictures {real.item():.4g}; lower is more various",
+        )
+    ]
+
+
+def judge_paths(judge: Judge, trained: Trained, weights: Weights, protocol: Protocol) -> list[Score]:
+    """The perceptual path length in the judge's features, of systems whose latents have no codes."""
+    system = trained.system
+    if not isinstance(system, LatentSystem) or type(system).set_code is not LatentSystem.set_code:
+        return []
+    seed, spherical = protocol["seed"], system.latents_are_gaussian
+    latents = trained.draw_latents(2 * NUM_PATHS, seed).double()
+    with trained.using(weights):
+        exact = copy.deepcopy(system).cpu().double().eval()
+
+    def features(points: Tensor) -> Tensor:
+        found = []
+        for part in points.split(CHUNK):
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed % 2**63)  # labels that the system draws are those of the other end
+                found.append(judge.exact_features(exact.decode(part).double()))
+        return torch.cat(found)
+
+    found = path_length(
+        lambda near, far: (features(near) - features(far)).square().sum(1),
+        latents[:NUM_PATHS],
+        latents[NUM_PATHS:],
+        spherical=spherical,
+        seed=seed % 2**63,
+    )
+    rule = {
+        "paths": f"{NUM_PATHS} {'arcs' if spherical else 'lines'}, epsilon {EPSILON:g}, 1 % cut at each end",
+        "arithmetic": "float64 but for the generator's last layer, which is float32",
+        "features": f"squared L2, samples not rounded, of the {judge.description}",
+    }
+    return [
+        Score(
+            name="perceptual_path_length",
+            value=found.mean,
+            plus_minus=found.standard_error,
+            protocol=protocol | rule,
+        )
+    ]

@@ -35,8 +35,30 @@ _EDGES_TO_EMOJI = (
 # Five translations of each of 455 held-out sources, so that there is an FID.
 _FIVE_TIMES = "--num-samples 2275"
 _PHOTOS = "--data photos.zip --pairs downscale:4 --flip --crop-size 64 --batch 8"
+METHODS_DATA = ("mnist", "fashion-mnist")
+METHODS = {
+    "gan": "train gan --data {data} --steps 20000",
+    "dcgan": "train dcgan --data {data} --width 32 --kernel-size 4 --batch 64 --learning-rate 0.001"
+    " --steps 6000",
+    "sngan": f"train sngan --data {{data}} {_SMALL_SNGAN} --steps 3000",
+    "r3gan": "train r3gan --data {data} --steps 2000",
+    "infogan": f"train infogan --data {{data}} {_SMALL_INFOGAN} --steps 3000"
+    " --continuous-information-weight 0.1",
+    "vae": "train vae --data {data} --steps 20000",
+    "pixelcnn": "train pixelcnn --data {data} --width 32 --layers 5 --steps 3000",
+}
+"""What `docs/results.md` puts side by side, for each of `METHODS_DATA`."""
 
 TABLE: dict[str, Comparison] = {
+    "methods": Comparison(
+        "GANs and their rivals side by side on MNIST and Fashion-MNIST, each at a size for a processor",
+        "family_methods.json",
+        tuple(
+            Training(f"{data}-{name}", command.format(data=data))
+            for data in METHODS_DATA
+            for name, command in METHODS.items()
+        ),
+    ),
     "toys": Comparison(
         "2-D mixtures of Gaussians: modes, share of high quality, reverse KL of 2,500 samples",
         "family_toys.json",
@@ -126,7 +148,8 @@ TABLE: dict[str, Comparison] = {
                 " --ema-half-life 7200",
             ),
             Training(
-                "pixelrnn", "train pixelrnn --data mnist --binarise static --steps 40000 --ema-half-life 16000"
+                "pixelrnn",
+                "train pixelrnn --data mnist --binarise static --steps 40000 --ema-half-life 16000",
             ),
         ),
     ),

@@ -35,7 +35,7 @@ ROOMS = (
     ("evaluate", "compare", "sample", "told", "translate", "uses"),
     ("plan", "api"),
     ("recipes", "arguments", "printing"),
-    ("cli_text", "cli_train", "cli_uses"),
+    ("cli_text", "cli_train", "cli_uses", "reproduce"),
     ("cli_sample",),
     ("cli",),
 )
@@ -223,6 +223,7 @@ def test_verbs_are_frozen() -> None:
         "classify",
         "draw",
         "embed",
+        "reproduce",
         "list",
         "demo",
         "completion",

@@ -52,6 +52,7 @@ from ganforge.evaluate import Score, evaluate
 from ganforge.plan import default_fields, default_path, device_to_suggest_for, make_plan, validated
 from ganforge.printing import print_dry_run, print_finished, print_scores
 from ganforge.recipes import recipes
+from ganforge.reproduce import ReproduceArguments, choose, print_reproduction, reproduction
 from ganforge.run import Run, TrainOptions, find_runs
 from ganforge.trained import Weights, Which
 
@@ -70,6 +71,7 @@ USAGE = """usage: ganforge VERB ...
   draw RUN KIND --out F.png  reconstructions, completions, a map of two latents
   outliers RUN --data D      how well a run tells other data from its own
   classify RUN               classes by p(x given y), and what is of none
+  reproduce NAME             a recipe again: the paper's numbers, the recorded ones and these
   data check PATH            what is in a data set and what would go wrong
   data pack PATH OUT.zip     resize a data set into one indexed zip
   embed RUN --data D         the captions of D as embeddings, written once
@@ -261,6 +263,19 @@ def _demo(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _reproduce(arguments: Sequence[str]) -> int:
+    given = parse(ReproduceArguments, arguments, "ganforge reproduce", "Make recipes again, to their tables.")
+    chosen, left = choose(given.names, given.all, given.minutes)
+    for name, why in left.items():
+        print(f"left out: {name} ({why})", file=sys.stderr)
+    for recipe in chosen:
+        words = DEMO if recipe.command == "ganforge demo" else shlex.split(recipe.command)[2:]
+        run = _train_run([*words, "--run", str(given.folder / recipe.name)])
+        assert run is not None
+        print_reproduction(reproduction(recipe, run, _evaluate_aloud(run.path)))
+    return 0
+
+
 def _completion(arguments: Sequence[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in ("bash", "zsh", "tcsh"):
         raise UserError("expected ganforge completion bash, zsh or tcsh")
@@ -278,6 +293,7 @@ def _completion(arguments: Sequence[str]) -> int:
         "classify": ClassifyArguments,
         "draw": DrawArguments,
         "embed": EmbedArguments,
+        "reproduce": ReproduceArguments,
         "list": ListArguments,
     }
     print_completion(verbs, arguments[0])
@@ -298,6 +314,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "classify": run_classify,
     "draw": run_draw,
     "embed": run_embed,
+    "reproduce": _reproduce,
     "list": _list,
     "demo": _demo,
     "completion": _completion,

@@ -7,7 +7,10 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Recipe(BaseModel):
-    """A run that was measured; minutes, speed, memory and score are of `machine` on `date`."""
+    """A run that was measured; minutes, speed, memory and score are of `machine` on `date`.
+
+    `measured` has single scores of it by name, `published` what the paper has of them, in its words.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -20,6 +23,8 @@ class Recipe(BaseModel):
     score: str
     machine: str
     date: str
+    published: dict[str, str] = {}
+    measured: dict[str, float] = {}
 
 
 def recipes() -> list[Recipe]:

@@ -1,0 +1,156 @@
+"""Makes docs/results.md from the stored results: never edit that page by hand.
+
+python benchmarks/results.py            writes docs/results.md
+python benchmarks/results.py --check    says whether it is what the results give, and changes nothing
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from trainings_table import METHODS, METHODS_DATA, TABLE
+
+FOLDER = Path(__file__).parent
+PAGE = FOLDER.parent / "docs" / "results.md"
+RECIPES = FOLDER.parent / "src" / "ganforge" / "recipes.json"
+
+# Column, names of the score (the first that a row has counts), digits.
+COLUMNS = (
+    ("FID", ("fid",), 4),
+    ("KID x 10^3", ("kid",), 4),
+    ("precision", ("precision",), 3),
+    ("recall", ("recall",), 3),
+    ("coverage", ("coverage",), 3),
+    ("two-sample, %", ("classifier_accuracy",), 3),
+    ("nats", ("nll", "elbo"), 4),
+    ("samples/s", ("sampling_speed",), 4),
+)
+HIDDEN = ("sampling_speed", "fid_of_real_data")
+INTRODUCTION = """# Results
+
+This page is made by `python benchmarks/results.py` from the JSON in [`benchmarks/`](../benchmarks) and from
+the recipes of the package; a test compares them. Scores are explained in [metrics](metrics.md), trainings in
+[comparisons](comparisons.md). A dash: the score is not defined for the method, or was not yet known when
+the training was judged.
+"""
+
+
+def rows_of(file: str) -> list[dict[str, Any]]:
+    """The stored rows of a comparison; none where it was not made yet."""
+    path = FOLDER / file
+    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+
+
+def number(value: float, digits: int) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
+
+
+def table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def methods_table(data: str) -> str:
+    """One row for each method and seed, in the order of the commands; what was not measured says so."""
+    comparison = TABLE["methods"]
+    stored = rows_of(comparison.file)
+    lines = []
+    for method in METHODS:
+        name = f"{data}-{method}"
+        found = [row for row in stored if row["name"] == name]
+        if not found:
+            lines.append([method, "-", "not measured yet", *["-"] * len(COLUMNS)])
+        for row in found:
+            cells = []
+            for _, names, digits in COLUMNS:
+                values = [row["scores"][score][0] for score in names if score in row["scores"]]
+                cells.append(number(values[0], digits) if values else "-")
+            lines.append([method, str(row["seed"]), *cells, f"{row['minutes']:g}"])
+    return table(["method", "seed", *(name for name, _, _ in COLUMNS), "minutes"], lines)
+
+
+def comparison_table(file: str) -> str:
+    """All stored rows of a comparison with all their scores."""
+    rows = rows_of(file)
+    scores = [
+        name for name in dict.fromkeys(key for row in rows for key in row["scores"]) if name not in HIDDEN
+    ]
+    lines = []
+    for row in rows:
+        values = [number(row["scores"][name][0], 4) if name in row["scores"] else "-" for name in scores]
+        cost = [f"{row['minutes']:g}", f"{row['images_per_second']:,}"]
+        lines.append([row["name"], str(row["seed"]), *values, *cost])
+    return table(["run", "seed", *(name.replace("_", " ") for name in scores), "minutes", "images/s"], lines)
+
+
+def recipes_table() -> str:
+    lines = []
+    for recipe in sorted(json.loads(RECIPES.read_text(encoding="utf-8")), key=lambda entry: entry["name"]):
+        measured, published = recipe.get("measured", {}), recipe.get("published", {})
+        ours = "; ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in measured.items())
+        paper = "; ".join(f"{name.replace('_', ' ')} {text}" for name, text in published.items())
+        lines.append(
+            [
+                recipe["name"],
+                paper or "-",
+                ours or recipe["score"],
+                f"{recipe['minutes']:g}",
+                recipe["machine"],
+            ]
+        )
+    return table(["recipe", "published", "ours", "minutes", "machine"], lines)
+
+
+def surroundings() -> str:
+    """The machines of all stored rows."""
+    rows = [row for comparison in TABLE.values() for row in rows_of(comparison.file)]
+    machines = sorted({f"{row['machine']}, {row['threads']} thread(s), torch {row['torch']}" for row in rows})
+    return "".join(f"* {machine}\n" for machine in machines)
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    parts = [INTRODUCTION, "## Methods side by side\n"]
+    parts.append(
+        "Features of each data set's own judge, 10,000 samples against the test set, averaged weights; "
+        "two-sample is the accuracy of a fresh classifier, nats are -log p(x), of the VAE the ELBO. "
+        "Commands: `methods` of [`trainings_table.py`](../benchmarks/trainings_table.py).\n"
+    )
+    for data in METHODS_DATA:
+        parts += [f"### {data}\n", methods_table(data)]
+    parts += [
+        "## Recipes: the paper beside ours\n",
+        "`ganforge reproduce NAME` makes a row again.\n",
+        recipes_table(),
+    ]
+    parts.append("## Other comparisons\n")
+    for name, comparison in sorted(TABLE.items()):
+        if name != "methods" and rows_of(comparison.file):
+            parts += [f"### {comparison.what} (`{name}`)\n", comparison_table(comparison.file)]
+    parts += ["## Machines\n", surroundings()]
+    return "\n".join(parts)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true")
+    given = parser.parse_args()
+    if given.check:
+        same = PAGE.exists() and PAGE.read_text(encoding="utf-8") == page()
+        if not same:
+            print(
+                f"{PAGE.name} is not what the stored results give: python benchmarks/results.py",
+                file=sys.stderr,
+            )
+        return 0 if same else 1
+    PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE.relative_to(FOLDER.parent))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

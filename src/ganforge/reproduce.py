@@ -1,0 +1,113 @@
+"""A recipe again: which ones, and its scores beside the paper's and the recorded ones."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from ganforge.checkpoint import replace_file
+from ganforge.engine.accelerate import describe_machine
+from ganforge.errors import UserError, unknown_name
+from ganforge.evaluate import Score
+from ganforge.recipes import Recipe, recipes
+from ganforge.run import Run
+
+
+@dataclass(frozen=True)
+class ReproduceArguments:
+    """Make recipes again, to their tables."""
+
+    names: tyro.conf.Positional[
+        Annotated[tuple[str, ...], tyro.conf.arg(help="Recipes of `ganforge list recipes`.")]
+    ] = ()
+    all: Annotated[bool, tyro.conf.arg(help="All of them, the shortest first.")] = False
+    minutes: Annotated[
+        float | None, tyro.conf.arg(help="Only what fits into these, by the recorded minutes.")
+    ] = None
+    folder: Annotated[Path, tyro.conf.arg(help="Where the run folders are made.")] = Path("runs/reproduce")
+
+
+def choose(
+    names: Sequence[str], everything: bool = False, minutes: float | None = None
+) -> tuple[list[Recipe], dict[str, str]]:
+    """The recipes to make, the shortest first, and of those left out the name and the reason.
+
+    Raises UserError for unknown names, for no names or names besides `everything`, or where nothing fits.
+    """
+    known = {recipe.name: recipe for recipe in recipes()}
+    if bool(names) == everything:
+        raise UserError(f"name recipes or give --all: there are {', '.join(known)}")
+    for name in names:
+        if name not in known:
+            raise unknown_name("recipe", name, known, "(`ganforge list recipes`)")
+    if minutes is not None and minutes <= 0:
+        raise UserError(f"--minutes {minutes:g}: expected more than 0")
+    asked = list(known.values()) if everything else [known[name] for name in dict.fromkeys(names)]
+    chosen: list[Recipe] = []
+    left: dict[str, str] = {}
+    total = 0.0
+    for recipe in sorted(asked, key=lambda recipe: (recipe.minutes, recipe.name)):
+        if minutes is not None and total + recipe.minutes > minutes:
+            left[recipe.name] = f"{recipe.minutes:g} minutes, {max(0.0, minutes - total):.3g} are left"
+        else:
+            chosen.append(recipe)
+            total += recipe.minutes
+    if not chosen:
+        raise UserError(
+            f"--minutes {minutes:g}: the shortest of these takes {min(r.minutes for r in asked):g}"
+        )
+    return chosen, left
+
+
+def reproduction(recipe: Recipe, run: Run, scores: Sequence[Score]) -> dict[str, Any]:
+    """What the recipe reached here beside what is published and recorded; stored in the run folder too."""
+    seconds = sum(line["seconds"] for line in run.metrics("end"))
+    found: dict[str, Any] = {
+        "recipe": recipe.name,
+        "command": recipe.command,
+        "minutes": round(seconds / 60, 2),
+        "machine": describe_machine(torch.device("cpu")),
+        "threads": torch.get_num_threads(),
+        "recorded_minutes": recipe.minutes,
+        "recorded_machine": recipe.machine,
+        "scores": [
+            {
+                "name": score.name,
+                "published": recipe.published.get(score.name),
+                "recorded": recipe.measured.get(score.name),
+                "value": score.value,
+                "plus_minus": score.plus_minus,
+                "unit": score.unit,
+            }
+            for score in scores
+        ],
+    }
+    replace_file(run.path / "reproduction.json", (json.dumps(found, indent=1) + "\n").encode())
+    return found
+
+
+def print_reproduction(found: dict[str, Any]) -> None:
+    """The table: scores that are published or recorded first."""
+    table = Table("score", "published", "recorded", "here", title=found["recipe"])
+    ordered = sorted(
+        found["scores"], key=lambda score: (score["published"] is None, score["recorded"] is None)
+    )
+    for score in ordered:
+        spread = "" if score["plus_minus"] is None else f" ± {score['plus_minus']:.3g}"
+        recorded = "-" if score["recorded"] is None else f"{score['recorded']:.4g}"
+        here = f"{score['value']:.4g}{spread} {score['unit']}".strip()
+        table.add_row(score["name"], score["published"] or "-", recorded, here)
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{found['minutes']:g} minutes on {found['machine']}, {found['threads']} threads; recorded: "
+        f"{found['recorded_minutes']:g} on {found['recorded_machine']}",
+        highlight=False,
+        markup=False,
+    )

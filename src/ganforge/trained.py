@@ -97,7 +97,7 @@ class Trained:
         One part at a time, in order, on the CPU. Raises UserError where the system translates no pictures.
         """
         random = sampling.SeededRandom(seed, self.system.device)
-        with self._using(weights):
+        with self.using(weights):
             for part in parts:
                 with sampling.evaluation_mode(self.system), random.stretch():
                     made = self.system.translate(part.to(self.system.device)).float().cpu()
@@ -163,7 +163,7 @@ class Trained:
 
     def encode_captions(self, codes: Tensor, weights: Weights = "ema") -> Tensor:
         """Embeddings `[count, n]` of captions in codes int64 `[count, length]` (`ganforge.data.captions`)."""
-        with self._using(weights), torch.no_grad():
+        with self.using(weights), torch.no_grad():
             found = self.system.encode_captions(codes.to(self.system.device))
         if found is None:
             raise UserError(f"{self.run.config.system} encodes no captions: use a run of text_encoder")
@@ -171,7 +171,7 @@ class Trained:
 
     def encode_pictures(self, images: Tensor, weights: Weights = "ema") -> Tensor:
         """Embeddings `[count, n]` of `images` that can be compared with those of captions."""
-        with self._using(weights), torch.no_grad():
+        with self.using(weights), torch.no_grad():
             found = self.system.encode_pictures(images.to(self.system.device))
         if found is None:
             raise UserError(f"{self.run.config.system} encodes no pictures: use a run of text_encoder")
@@ -215,7 +215,7 @@ class Trained:
     def class_nats(self, parts: Iterable[Batch], weights: Weights = "ema") -> Tensor | None:
         """-log p(x given y), `[count, num_classes]`, of all images of `parts`; see `System.class_nats`."""
         found: list[Tensor] = []
-        with self._using(weights), torch.no_grad():
+        with self.using(weights), torch.no_grad():
             for part in parts:
                 values = self.system.class_nats(part.images.to(self.system.device))
                 if values is None:

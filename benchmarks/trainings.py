@@ -6,7 +6,8 @@ python benchmarks/trainings.py --list
 
 Every row is one run: its command, seed, minutes, images/s, peak memory and scores. Rows are kept as they
 come, so that a long comparison can be made in parts; a row measured again replaces the old one. Run folders
-stay under --runs: the same command resumes, and a finished run is only judged.
+stay under --runs: the same command resumes, and a finished run is only judged. In a command {runs} is the
+comparison's folder and {seed} the seed, for trainings that begin with another one of the table.
 """
 
 import argparse
@@ -33,7 +34,8 @@ FOLDER = Path(__file__).parent
 def measure(training: Training, seed: int, runs: Path) -> dict[str, Any]:
     """Train to the end (or go on), judge, and say what it cost and reached."""
     run = runs / f"{training.name}-{seed}"
-    command = ["ganforge", *shlex.split(training.command), "--seed", str(seed)]
+    words = training.command.replace("{runs}", str(runs)).replace("{seed}", str(seed))
+    command = ["ganforge", *shlex.split(words), "--seed", str(seed)]
     program = [str(Path(sys.executable).with_name("ganforge"))]
     quiet = ["--sample-every", "1000000", "--checkpoint-every", "2000", "--log-every", "200", "--keep", "1"]
     subprocess.run([*program, *command[1:], "--run", str(run), *quiet], check=True)

@@ -8,6 +8,7 @@ or a torch without MKL, would need their own files.
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganforge.data.datasets import open_dataset
+from ganforge.data.captions import Texts
+from ganforge.data.datasets import Dataset, open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.stream import Stream
 from ganforge.engine.train import build_training
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.plan import make_plan
 from ganforge.run import TrainOptions
+from ganforge.system import find
 
 FOLDER = Path(__file__).parent / "golden"
 NUM_STEPS = 20
@@ -84,12 +87,33 @@ RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "mnist downscale:4",
         {"width": 8, "num_blocks": 2, "discriminator_width": 8, "crop_size": 16, "batch": 8},
     ),
+    "text_encoder-emoji": (
+        "text_encoder",
+        "emoji",
+        {"width": 4, "batch": 8, "embedding_size": 16, "character_widths": [16, 16, 16]},
+    ),
+    "gan_cls-emoji": (
+        "gan_cls",
+        "emoji",
+        {"width": 4, "discriminator_width": 4, "batch": 8, "interpolate": True},
+    ),
+    "stackgan-emoji": ("stackgan", "emoji", {"width": 4, "discriminator_width": 4, "batch": 8}),
 }
 """Name -> system, data (then, of pairs, what sources are made by), config fields."""
 
 
 def weights_of(network: nn.Module) -> Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+
+
+def with_stand_in(dataset: Dataset) -> Dataset:
+    """`dataset` with random numbers as the embeddings of its captions."""
+    train = dataset.splits["train"]
+    counts = torch.tensor([len(texts) for texts in train.captions or ()])
+    values = torch.randn(int(counts.sum()), 16, generator=torch.Generator().manual_seed(0))
+    told = train.with_texts(Texts(values, counts.cumsum(0) - counts, counts))
+    spec = dataset.spec.model_copy(update={"embedding_size": 16})
+    return replace(dataset, spec=spec, splits={**dataset.splits, "train": told})
 
 
 def trace(system: str, data: str, fields: dict[str, Any]) -> dict[str, list[float]]:
@@ -101,7 +125,10 @@ def trace(system: str, data: str, fields: dict[str, Any]) -> dict[str, list[floa
     name, _, pairs = data.partition(" ")
     dataset = open_dataset(DataOptions(data=name, pairs=pairs or "auto"))
     options = TrainOptions(seed=0, precision="fp32", device="cpu", compile="off")
+    if "embeddings" in find(system).needs:
+        dataset = with_stand_in(dataset)
     plan = make_plan(system, dataset, options, fields)
+    dataset = plan.dataset
     training = build_training(plan.config, dataset)
     size = training.system.images_per_step()
     stream = Stream(dataset.splits["train"], size, seed=0, values=dataset.spec.values)

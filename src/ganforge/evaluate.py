@@ -20,6 +20,7 @@ from ganforge.metrics.neighbours import nearest
 from ganforge.report import write_report
 from ganforge.scores import Protocol, finite, held_out, stored_parts
 from ganforge.scores import Score as Score
+from ganforge.scores.captions import caption_conditions, judge_captions
 from ganforge.scores.conditions import judge_codes, judge_labels
 from ganforge.scores.enlarged import judge_enlarged
 from ganforge.scores.features import judge_features
@@ -103,6 +104,9 @@ def judge(
         if paired:
             judge_near = judge_enlarged if dataset.spec.enlarges else judge_pairs
             scores += judge_near(samples, dataset, of_samples)
+        if "embeddings" in trained.system.needs:
+            say("captions")
+            scores += judge_captions(trained, samples, dataset, judge_of(dataset), of_samples)
         if stacks:
             say("stacks of digits")
             scores += judge_stacks(samples, of_samples)
@@ -115,7 +119,9 @@ def judge(
 def _conditions_of_data(
     trained: Trained, dataset: Dataset, count: int, seed: int
 ) -> tuple[Batch | None, Protocol]:
-    """What the samples are asked for, as `conditions_like` has it, and what to say of it."""
+    """What the samples are asked for, by `conditions_like` or training captions, and what to say of it."""
+    if "embeddings" in trained.system.needs:
+        return caption_conditions(dataset, count, seed)
     name, reference = held_out(dataset)
     given = conditions_like(trained.system, reference, count, seed)
     if "sources" in trained.system.needs:
@@ -182,7 +188,7 @@ def _judge_pictures(
 def _draw_neighbours(trained: Trained, dataset: Dataset, seed: int, weights: Weights) -> None:
     """Figure 2 of Goodfellow et al. 2014: samples beside their nearest training pictures."""
     given, _ = _conditions_of_data(trained, dataset, NUM_NEIGHBOURS, seed)
-    if given is not None and given.sources is None:
+    if given is not None and given.sources is None and given.embeddings is None:
         given = None  # a system draws labels itself
     samples = trained.sample(NUM_NEIGHBOURS, seed=seed, weights=weights, given=given)
     train = dataset.splits["train"]

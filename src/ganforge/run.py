@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,6 +97,18 @@ FREE_TO_CHANGE = ("config.steps", "train.device", "train.compile", "train.checkp
                   "train.keep_best", "train.on_nan", "ganforge", "start_from")  # fmt: skip
 
 
+PRETRAINED = "pretrained:"
+
+
+def packaged(name: str) -> Path:
+    """The run folder `name` that came with the package; raises UserError with those there are."""
+    folder = Path(str(resources.files("ganforge"))) / "pretrained"
+    names = sorted(path.parent.name for path in folder.glob("*/config.json"))
+    if name not in names:
+        raise UserError(f"no pretrained run {name[:80]!r}: this version has {', '.join(names) or 'none'}")
+    return folder / name
+
+
 class RunConfig(BaseModel):
     """All that a run was asked for and the interface of its data: `config.json`."""
 
@@ -140,7 +153,12 @@ class Run:
 
     @classmethod
     def open(cls, path: Path) -> "Run":
-        """The run in the folder `path`; raises UserError where there is none or its config cannot be read."""
+        """The run in the folder `path`; raises UserError where there is none or its config cannot be read.
+
+        `pretrained:NAME` is one that came with the package.
+        """
+        if str(path).startswith(PRETRAINED):
+            path = packaged(str(path).removeprefix(PRETRAINED))
         file = path / "config.json"
         if not file.is_file():
             raise UserError(f"{path} is not a run folder (no config.json): see `ganforge list runs`")

@@ -26,7 +26,7 @@ from ganforge.data.captions import Texts, encode, kept_captions, plain
 from ganforge.data.datasets import Dataset, open_dataset, with_codes
 from ganforge.data.decode import printable
 from ganforge.errors import UserError
-from ganforge.run import Run
+from ganforge.run import PRETRAINED, Run, packaged
 from ganforge.trained import Trained, load, write_packed
 
 FOLDER = "text_encoder"
@@ -129,7 +129,9 @@ def open_encoder(place: str) -> Encoder:
     """
     if place.startswith(SENTENCE):
         return SentenceEncoder(place.removeprefix(SENTENCE))
-    path = Path(place).expanduser()
+    path = (
+        packaged(place.removeprefix(PRETRAINED)) if place.startswith(PRETRAINED) else Path(place).expanduser()
+    )
     for folder in (path, path / FOLDER):
         try:
             return SentenceEncoder(str(json.loads((folder / "sentence.json").read_bytes())["model"]))

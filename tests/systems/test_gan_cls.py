@@ -1,8 +1,9 @@
 """GAN-CLS: its pairs and losses, that it draws what it is told, its commands and their mistakes."""
 
-import json
 import math
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.matching import matching_loss, mismatched
 from ganforge.pictures import read_about
+from ganforge.sentences import describe
 from ganforge.systems.gan_cls import GANCLS
+from ganforge.trained import write_packed
 
 SPEC = DataSpec(channels=3, height=8, width=8, num_images=60, embedding_size=6, class_names=("a", "b", "c"))
 SMALL = {"width": 8, "discriminator_width": 8, "batch": 6, "latent_size": 4, "text_size": 5}
@@ -144,14 +147,16 @@ def test_packs_and_missing_captions_are_refused() -> None:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("told")
     draw_captioned(folder / "shapes")
-    command = ("train", "text_encoder", "--data", "shapes", "--run", "encoder", "--steps", 400, "--size", 8)
-    quick = ("--batch", 16, "--width", 8, "--embedding-size", 16, "--character-widths", 16, 16, 16)
-    assert run(*command, *quick, "--learning-rate", 0.002, cwd=folder).returncode == 0
-    train = ("train", "gan_cls", "--data", "shapes", "--size", 8, "--text-encoder", "encoder", "--run", "gan")
-    small = ("--width", 16, "--discriminator-width", 16, "--batch", 16, "--learning-rate", 0.001)
-    for steps in (400, 800):
-        done = run(*train, *small, "--steps", steps, "--halving-epochs", 1000, cwd=folder)
-        assert done.returncode == 0, done.stderr
+    encoder = {"batch": 16, "width": 8, "embedding_size": 16, "character_widths": (16, 16, 16)}
+    small = {"batch": 16, "width": 16, "discriminator_width": 16, "halving_epochs": 1000}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        every: dict[str, Any] = {"size": 8, "quiet": True}
+        ganforge.train(
+            "text_encoder", "shapes", run="encoder", steps=400, learning_rate=0.002, **encoder, **every
+        )
+        every |= {"text_encoder": "encoder", "learning_rate": 0.001}
+        ganforge.train("gan_cls", "shapes", run="gan", steps=800, **small, **every)
     (folder / "encoder").rename(folder / "moved")  # the run has its own
     return folder
 
@@ -167,6 +172,15 @@ def test_it_draws_the_colour_that_it_is_told(place: Path) -> None:
     assert told.tolist() == [text for text in texts for _ in range(12)]
     ink = (255 - images).reshape(3, 12, -1, 3).mean((1, 2))  # what each text takes away from white
     assert [int(row.argmin()) for row in ink] == [0, 1, 2]
+
+
+def test_the_discriminator_hears_a_wrong_caption(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    scores = {score.name: score for score in ganforge.evaluate("gan", num_samples=40)}
+    assert scores["matching_above_mismatched"].value > 80  # 50 by guessing
+    assert scores["matching_above_mismatched_of_new"].value > 80
+    assert scores["matching_above_mismatched"].protocol["captions"] == "of shapes train, drawn by the seed"
+    assert (place / "gan" / "neighbours.png").exists()
 
 
 def test_the_same_seed_gives_the_same_bytes(place: Path) -> None:
@@ -258,9 +272,30 @@ def test_training_without_an_encoder_leaves_nothing(place: Path) -> None:
 
 
 def test_a_run_goes_on_with_its_own_encoder(place: Path) -> None:
-    command = json.loads((place / "gan" / "metrics.jsonl").read_text("utf-8").splitlines()[0])[
-        "command"
-    ].split()
-    done = run(*command[1:], "--steps", 802, cwd=place)
+    train = ("train", "gan_cls", "--data", "shapes", "--size", 8, "--text-encoder", "encoder", "--run", "gan")
+    small = ("--width", 16, "--discriminator-width", 16, "--batch", 16, "--learning-rate", 0.001)
+    done = run(*train, *small, "--halving-epochs", 1000, "--steps", 802, cwd=place)
     assert done.returncode == 0, done.stderr
     assert ganforge.load(place / "gan").step == 802
+
+
+def test_a_packed_run_draws_the_same_without_its_training(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is shipped as pretrained:NAME: the encoder inside, half the bytes, nearly the same pictures."""
+    package = place / "package"
+    trained = ganforge.load(place / "gan")
+    write_packed(trained, package / "pretrained" / "small", half=True)
+    shutil.copytree(place / "gan" / "text_encoder", package / "pretrained" / "small" / "text_encoder")
+    monkeypatch.setattr("ganforge.run.resources.files", lambda _: package)
+    packed = ganforge.load("pretrained:small")
+    own = trained.sample(4, seed=1, given=describe(trained, ["a red dot"] * 4))
+    theirs = packed.sample(4, seed=1, given=describe(packed, ["a red dot"] * 4))
+    assert float((own - theirs).abs().max()) < 0.05
+    sizes = [
+        sum(file.stat().st_size for file in run.path.glob("checkpoints/*/*"))
+        for run in (trained.run, packed.run)
+    ]
+    assert sizes[1] < 0.3 * sizes[0]
+    with pytest.raises(UserError, match="this version has small"):
+        ganforge.load("pretrained:large")

@@ -131,10 +131,10 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_captions_find_their_pictures(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shapes)
     scores = {score.name: score for score in ganforge.evaluate("encoder")}
-    found = scores["recall_at_10_of_held_out_pictures"]
+    found = scores["new_picture_recall_at_10"]
     assert found.protocol["captions"] == 32
     assert found.value > 80  # 62.5 by guessing
-    chance = scores["recall_at_10_of_held_out_pictures_over_chance"]
+    chance = scores["new_picture_recall_over_chance"]
     assert chance.value == pytest.approx(found.value / 62.5)
 
 
@@ -200,6 +200,7 @@ def test_a_sentence_model_stands_in(shapes: Path) -> None:
     ("place", "message"),
     [
         ("sentence:all-minilm", "needs the library sentence-transformers"),
+        ("pretrained:no-such", "no pretrained run 'no-such': this version has"),
         ("no/such/run", "--text-encoder no/such/run is not a run folder"),
         ("shapes", "--text-encoder .*shapes is not a run folder"),
     ],

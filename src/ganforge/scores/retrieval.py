@@ -24,13 +24,13 @@ def judge_retrieval(trained: Trained, dataset: Dataset, weights: Weights, protoc
     if asked and train.captions is not None:
         texts = [train.captions[row][number] for row, number in asked]
         rows = torch.tensor([row for row, _ in asked])
-        scores += _recall(trained, train, texts, rows, "held_out_captions", dataset, weights, protocol)
+        scores += _recall(trained, train, texts, rows, "caption", dataset, weights, protocol)
     name, reference = held_out(dataset)
     if reference is not train and reference.captions is not None:
         pairs = [(text, row) for row, texts in enumerate(reference.captions) for text in texts]
         texts, rows = [text for text, _ in pairs], torch.tensor([row for _, row in pairs])
         rule = protocol | {"split": name}
-        scores += _recall(trained, reference, texts, rows, "held_out_pictures", dataset, weights, rule)
+        scores += _recall(trained, reference, texts, rows, "new_picture", dataset, weights, rule)
     return scores
 
 
@@ -57,9 +57,9 @@ def _recall(
         "fit": "inner product of the embeddings of caption and picture",
     }
     return [
-        Score(name=f"recall_at_10_of_{kind}", value=100 * share, unit="%", protocol=rule),
+        Score(name=f"{kind}_recall_at_10", value=100 * share, unit="%", protocol=rule),
         Score(
-            name=f"recall_at_10_of_{kind}_over_chance",
+            name=f"{kind}_recall_over_chance",
             value=share / chance,
             protocol=rule,
             note=f"chance {100 * chance:.2g} %",

@@ -1,0 +1,138 @@
+"""Scores of a system that is told captions: whether it draws what they name, and hears a wrong one."""
+
+import torch
+from torch import Tensor
+
+from ganforge.data.batch import Batch, as_images, conditions, to_uint8
+from ganforge.data.datasets import Dataset, batch_of, open_dataset
+from ganforge.data.images import Images
+from ganforge.metrics.judges import Judge
+from ganforge.metrics.neighbours import nearest
+from ganforge.scores import CHUNK, Protocol, Score, finite, held_out, rows_of, stored_parts
+from ganforge.trained import Trained
+
+MOST_PAIRS = 2_000
+SUBCATEGORIES = {"emoji": "subcategory"}  # data set -> column of its metadata with finer classes
+
+
+def caption_conditions(dataset: Dataset, count: int, seed: int) -> tuple[Batch, Protocol]:
+    """Captions of training pictures for `count` samples, with their labels, drawn by the seed."""
+    generator = torch.Generator().manual_seed(seed % 2**64)
+    train = dataset.splits["train"]
+    rows = _training_rows(dataset, count, seed)
+    draws = torch.rand(count, generator=generator, dtype=torch.float64)
+    return _told(train, rows, draws), {"captions": f"of {dataset.options.data} train, drawn by the seed"}
+
+
+def _training_rows(dataset: Dataset, count: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed((seed + 1) % 2**64)
+    return torch.randint(len(dataset.splits["train"]), (count,), generator=generator)
+
+
+def _told(images: Images, rows: Tensor, draws: Tensor | None = None) -> Batch:
+    assert images.texts is not None
+    labels = None if images.labels is None else images.labels[rows]
+    found = images.texts.put_into(Batch(torch.empty(len(rows), 0, 0, 0)), rows, draws)
+    return conditions(labels, embeddings=found.embeddings)
+
+
+def judge_captions(
+    trained: Trained, samples: Tensor, dataset: Dataset, found: tuple[Judge, bool] | None, protocol: Protocol
+) -> list[Score]:
+    """Scores of `samples` uint8 that were told the captions of `caption_conditions`."""
+    scores = _matching(trained, dataset, protocol)
+    if found is None or not found[1] or dataset.splits["train"].labels is None:
+        return scores
+    judge = found[0]
+    train = dataset.splits["train"]
+    name, reference = held_out(dataset)
+    rows = _training_rows(dataset, len(samples), protocol["seed"])
+    assert train.labels is not None
+    named = _named(judge, samples)
+    scores += [_mean_of_classes("category_agreement", named, train.labels[rows], judge, protocol)]
+    if reference is not train and reference.labels is not None:
+        pictures = torch.cat(list(stored_parts(reference)))
+        rule = {"data": f"{dataset.options.data} {name}, {len(reference)} real pictures"}
+        real = _mean_of_classes(
+            "category_agreement_of_real", _named(judge, pictures), reference.labels, judge, rule
+        )
+        told = _told(reference, torch.arange(len(reference)))
+        drawn = trained.draw(len(reference), seed=protocol["seed"], weights=protocol["weights"], given=told)
+        others = to_uint8(finite(torch.cat(list(drawn)), "samples"))
+        rule = protocol | {"captions": f"the first of each of {dataset.options.data} {name}"}
+        new = "category_agreement_of_new"
+        scores += [real, _mean_of_classes(new, _named(judge, others), reference.labels, judge, rule)]
+    if dataset.options.data in SUBCATEGORIES:
+        scores += _subcategories(judge, samples, rows, dataset, protocol)
+    return scores
+
+
+def _named(judge: Judge, pictures: Tensor) -> Tensor:
+    """The classes int64 `[n]` that the judge gives `pictures` uint8."""
+    return torch.cat([judge.classify(as_images(part)).argmax(1).cpu() for part in pictures.split(CHUNK)])
+
+
+def _mean_of_classes(
+    name: str, found: Tensor, asked: Tensor, judge: Judge | None, protocol: Protocol
+) -> Score:
+    """How often `found` is what was `asked` for, int64 `[n]`: the mean over the classes."""
+    counts = asked.bincount()
+    shares = asked.bincount(weights=(found == asked).double()) / counts
+    share = float(shares[counts > 0].mean())
+    said = {} if judge is None else {"classifier": judge.description}
+    rule = protocol | said | {"pictures": len(asked), "classes": int((counts > 0).sum())}
+    return Score(name=name, value=100 * share, unit="%", protocol=rule, note="mean over classes")
+
+
+def _matching(trained: Trained, dataset: Dataset, protocol: Protocol) -> list[Score]:
+    """How often D prefers a real picture's own caption to another picture's, at random, that differs."""
+    scores = []
+    name, reference = held_out(dataset)
+    for kind, split, images in (("", "train", dataset.splits["train"]), ("_of_new", name, reference)):
+        if kind and images is dataset.splits["train"]:
+            continue
+        generator = torch.Generator().manual_seed(protocol["seed"] % 2**64)
+        rows = torch.randperm(len(images), generator=generator)[:MOST_PAIRS]
+        above = []
+        for part in rows.split(CHUNK):
+            batch = batch_of(images, part)
+            assert batch.embeddings is not None
+            wrong = batch.embeddings.roll(1, 0)
+            own = trained.discriminate(batch.images, batch)
+            other = trained.discriminate(batch.images, conditions(embeddings=wrong))
+            if own is None or other is None:
+                return []
+            differs = (wrong != batch.embeddings).any(1)
+            above.append((own > other)[differs])
+        share = float(torch.cat(above).double().mean())
+        rule = protocol | {"pairs": f"{len(torch.cat(above))} pictures of {dataset.options.data} {split}"}
+        scores.append(
+            Score(name=f"matching_above_mismatched{kind}", value=100 * share, unit="%", protocol=rule)
+        )
+    return scores
+
+
+def _subcategories(
+    judge: Judge, samples: Tensor, rows: Tensor, dataset: Dataset, protocol: Protocol
+) -> list[Score]:
+    """The same by finer classes, named by the nearest training picture in the judge's features."""
+    options = dataset.options.model_copy(update={"label_column": SUBCATEGORIES[dataset.options.data]})
+    finer = open_dataset(options)
+    name, reference = held_out(finer)
+    train = finer.splits["train"]
+    assert train.labels is not None
+    assert reference.labels is not None
+    known = torch.cat([judge.features(as_images(train.read(part))) for part in rows_of(train)])
+    rule = protocol | {"classifier": f"nearest training picture in the features of the {judge.name} judge"}
+
+    def named(pictures: Tensor) -> Tensor:
+        assert train.labels is not None
+        features = torch.cat([judge.features(as_images(part)) for part in pictures.split(CHUNK)])
+        return train.labels[nearest(features, [known])[0]]
+
+    real = named(torch.cat(list(stored_parts(reference))))
+    of_real = rule | {"data": f"{dataset.options.data} {name}, {len(reference)} real pictures"}
+    return [
+        _mean_of_classes("subcategory_agreement", named(samples), train.labels[rows], None, rule),
+        _mean_of_classes("subcategory_agreement_of_real", real, reference.labels, None, of_real),
+    ]

@@ -268,7 +268,16 @@ def test_options_are_frozen() -> None:
             "code",
             "checkpoint",
         ],
-        "EvaluateArguments": ["run", "num_samples", "seed", "weights", "checkpoint", "json"],
+        "EvaluateArguments": [
+            "run",
+            "num_samples",
+            "seed",
+            "weights",
+            "checkpoint",
+            "features",
+            "features_weights",
+            "json",
+        ],
         "ListArguments": ["what", "folder"],
     }
 

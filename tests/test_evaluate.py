@@ -486,3 +486,15 @@ def test_a_single_test_picture_has_no_parzen_score(tmp_path: Path) -> None:
         ganforge.train("dcgan", str(tmp_path / f"data{number}"), run=run, width=2, batch=4, **TRAINING)
         names = {score.name for score in evaluate(run, num_samples=4)}
         assert ("parzen_log_likelihood" in names) == expected
+
+
+@pytest.mark.parametrize("features", ["random", "pixels"])
+def test_pictures_without_a_judge_are_judged_by_a_floor(tmp_path: Path, features: str) -> None:
+    folder = draw_pictures(tmp_path / "pictures", count=120, side=14)
+    ganforge.train("dcgan", str(folder), run=tmp_path / "run", width=2, batch=8, **TRAINING)
+    without = by_name(evaluate(tmp_path / "run", num_samples=110))
+    scores = by_name(evaluate(tmp_path / "run", num_samples=110, features=features))
+    assert set(without) | NEIGHBOURS - {"memorisation_ratio"} | {"kid"} <= set(scores)
+    assert "kid" not in without
+    assert "a floor" in scores["kid"].protocol["features"]
+    assert "no FID: it needs 2048" in scores["kid"].note

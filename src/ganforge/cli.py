@@ -103,6 +103,13 @@ class EvaluateArguments:
         "ema"
     )
     checkpoint: Annotated[Which, CHECKPOINT] = "newest"
+    features: Annotated[
+        str, tyro.conf.arg(help="auto (the data's judge), pixels, random, inception, inception-clean, "
+                           "or package.module:callable.")
+    ] = "auto"  # fmt: skip
+    features_weights: Annotated[
+        Path | None, tyro.conf.arg(help="The weights of Inception, .pth or .safetensors; left out: fetched.")
+    ] = None
     json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.")] = False
 
 
@@ -179,7 +186,8 @@ def _evaluate(arguments: Sequence[str]) -> int:
     given = parse(
         EvaluateArguments, arguments, "ganforge evaluate", "Judge a run: every score with its protocol."
     )
-    choice = {name: getattr(given, name) for name in ("num_samples", "seed", "weights", "checkpoint")}
+    names = ("num_samples", "seed", "weights", "checkpoint", "features", "features_weights")
+    choice = {name: getattr(given, name) for name in names}
     scores = _evaluate_aloud(given.run, **choice)
     if given.json:
         print(json.dumps([score.model_dump() for score in scores], indent=1))

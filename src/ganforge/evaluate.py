@@ -15,8 +15,10 @@ from ganforge.data.batch import Batch, as_images, conditions, to_uint8
 from ganforge.data.datasets import Dataset
 from ganforge.engine.sampling import conditions_like
 from ganforge.errors import UserError
+from ganforge.metrics.choose import feature_network
 from ganforge.metrics.judges import judge_of
 from ganforge.metrics.neighbours import nearest
+from ganforge.metrics.real_features import FeatureNetwork
 from ganforge.report import write_report
 from ganforge.scores import Protocol, finite, held_out, stored_parts
 from ganforge.scores import Score as Score
@@ -45,11 +47,14 @@ def evaluate(
     weights: Weights = "ema",
     device: str = "auto",
     checkpoint: Which = "newest",
+    features: str = "auto",
+    features_weights: Path | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Score]:
     """Judge the run folder `run` with `num_samples` samples; store the scores in it and remake its report.
 
     Left out, these are 10,000, and of stacked-mnist the 26,000 of the papers; of pairs each held-out source.
+    `features` is the network whose features are compared, see `ganforge.metrics.choose.feature_network`.
     `checkpoint` "best" judges the one that `--keep-best` kept. Opens the data that the run was trained on;
     `say` is told what is being measured.
     Raises UserError where the run or its data cannot be opened.
@@ -60,8 +65,14 @@ def evaluate(
         raise UserError(
             f"{dataset.options.data} has changed since {trained.run.path} was trained: scores would mislead"
         )
-    scores = judge(trained, dataset, num_samples=num_samples, seed=seed, weights=weights, say=say)
-    if dataset.spec.values == "pixels" and trained.system.makes_pictures:
+    drawn_in_pixels = dataset.spec.values == "pixels" and trained.system.makes_pictures
+    network = None
+    if drawn_in_pixels:
+        network = feature_network(features, dataset, features_weights)
+    scores = judge(
+        trained, dataset, num_samples=num_samples, seed=seed, weights=weights, network=network, say=say
+    )
+    if drawn_in_pixels:
         say("nearest training neighbours")
         _draw_neighbours(trained, dataset, seed, trained.settle(weights))
     stored = TypeAdapter(list[Score]).dump_json(scores, indent=1) + b"\n"
@@ -77,9 +88,13 @@ def judge(
     num_samples: int | None = None,
     seed: int = 0,
     weights: Weights = "ema",
+    network: FeatureNetwork | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Score]:
-    """All scores that apply to this system and this data; writes nothing."""
+    """All scores that apply to this system and this data; writes nothing.
+
+    `network` is whose features are compared; left out: the judge of these data, where there is one.
+    """
     stacks = dataset.options.data == stacked.NAME
     paired = "sources" in trained.system.needs
     if num_samples is None:
@@ -100,7 +115,7 @@ def judge(
         samples = finite(drawn, "samples")
         scores = judge_points(samples, dataset, of_samples)
     else:
-        samples, scores = _judge_pictures(trained, dataset, num_samples, given, of_samples, say)
+        samples, scores = _judge_pictures(trained, dataset, num_samples, given, of_samples, network, say)
         if paired:
             judge_near = judge_enlarged if dataset.spec.enlarges else judge_pairs
             scores += judge_near(samples, dataset, of_samples)
@@ -142,6 +157,7 @@ def _judge_pictures(
     count: int,
     given: Batch | None,
     protocol: Protocol,
+    network: FeatureNetwork | None,
     say: Callable[[str], None],
 ) -> tuple[Tensor, list[Score]]:
     """The samples, uint8, and the scores of them as pictures."""
@@ -163,17 +179,20 @@ def _judge_pictures(
     timing = protocol | {"generated": count, "device": trained.system.device.type}
     scores = [Score(name="sampling_speed", value=rate, unit="images/s", protocol=timing)]
     found = judge_of(dataset)
+    labels = None if given is None else given.labels
+    if network is not None or found is not None:
+        say("distances and neighbours of features")
+        chosen = network if network is not None or found is None else found[0]
+        assert chosen is not None
+        scores += judge_features(chosen, samples, labels, dataset, protocol)
     if found is not None:
         judge_network, knows_classes = found
-        say("distances and neighbours of features")
-        labels = None if given is None else given.labels
-        scores += judge_features(judge_network, samples, labels, dataset, protocol)
         if knows_classes and labels is not None:
             scores += judge_labels(judge_network, samples, labels, dataset, protocol)
         if not translates:
             say("paths between latents")
             scores += judge_paths(judge_network, trained, weights, protocol)
-    scores += judge_similarity(samples, None if given is None else given.labels, dataset, protocol)
+    scores += judge_similarity(samples, labels, dataset, protocol)
     if has_parzen(dataset) and not translates:
         say("Parzen log-likelihood")
         if given is not None:  # Mirza and Osindero 2014, section 4.1: as many of each class

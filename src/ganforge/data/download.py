@@ -32,25 +32,28 @@ def fashion_mnist() -> Path:
     """The folder with Fashion-MNIST's four IDX files, fetched if need be."""
     folder = cache_folder() / "fashion-mnist"
     for name, digest in FASHION_SHA256.items():
-        _fetch("fashion-mnist", FASHION_URL, name, f"sha256:{digest}", folder, usage=folder)
+        fetch("fashion-mnist", FASHION_URL, name, f"sha256:{digest}", folder, f"--data {folder}")
     return folder
 
 
 def cifar10() -> Path:
     """The archive `cifar-10-binary.tar.gz`, fetched if need be."""
     folder = cache_folder() / "cifar10"
-    _fetch("cifar10", CIFAR10_URL, CIFAR10_FILE, CIFAR10_HASH, folder, usage=folder / CIFAR10_FILE)
+    fetch("cifar10", CIFAR10_URL, CIFAR10_FILE, CIFAR10_HASH, folder, f"--data {folder / CIFAR10_FILE}")
     return folder / CIFAR10_FILE
 
 
-def _fetch(data: str, url: str, name: str, known_hash: str, folder: Path, usage: Path) -> None:
+def fetch(what: str, url: str, name: str, known_hash: str, folder: Path, usage: str) -> None:
+    """Put the file `name` of `url` into `folder`, unless it is there; `what` and `usage` are for messages.
+
+    Raises UserError where pooch or the network is missing, or the file's hash is another.
+    """
     try:
         import pooch
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{data} has to be downloaded, which needs pooch: type `pip install 'ganforge[download]'`, or "
-            "put "
-            f"{url}{name} into a folder by hand and give its path with --data"
+            f"{what} has to be downloaded, which needs pooch: type `pip install 'ganforge[download]'`, or "
+            f"put {url}{name} into a folder by hand and give its path with {usage.split()[0]}"
         ) from error
     pooch.get_logger().setLevel("WARNING")
     try:
@@ -58,8 +61,7 @@ def _fetch(data: str, url: str, name: str, known_hash: str, folder: Path, usage:
     except Exception as error:  # pooch passes on whatever the network library raises
         reason = printable(" ".join(str(error).split()))[:120]
         raise UserError(
-            f"{data} could not be downloaded ({type(error).__name__}: {reason}): without network, put "
-            f"{url}{name} "
-            f"into {printable(str(folder))} by hand, then type the same command or `--data "
-            f"{printable(str(usage))}`"
+            f"{what} could not be downloaded ({type(error).__name__}: {reason}): without network, put "
+            f"{url}{name} into {printable(str(folder))} by hand, then type the same command or "
+            f"`{printable(usage)}`"
         ) from error

@@ -17,7 +17,7 @@ from ganforge.metrics.judges import Judge
 from ganforge.metrics.kernel import kernel_distance
 from ganforge.metrics.manifold import density_coverage, precision_recall
 from ganforge.metrics.memorisation import memorisation
-from ganforge.metrics.real_features import real_features
+from ganforge.metrics.real_features import FeatureNetwork, real_features
 from ganforge.metrics.two_sample import (
     HIDDEN_UNITS,
     NUM_STEPS,
@@ -60,7 +60,7 @@ class _Sides:
 
 
 def judge_features(
-    judge: Judge, samples: Tensor, labels: Tensor | None, dataset: Dataset, protocol: Protocol
+    judge: FeatureNetwork, samples: Tensor, labels: Tensor | None, dataset: Dataset, protocol: Protocol
 ) -> list[Score]:
     """The scores of the features of `samples` uint8, asked for with `labels` int64 `[n]`, that apply."""
     reference_name, reference = held_out(dataset)
@@ -86,16 +86,16 @@ def judge_features(
     scores = [*_frechet(sides, judge), _kernel(sides)]
     if min(len(real), len(fake)) >= SMALLEST_COUNT:
         scores += [*_within_classes(sides), *_neighbourhoods(sides), _classifier(sides), *_memorised(sides)]
-    if len(fake) >= NUM_SPLITS * SMALLEST_COUNT:
+    if isinstance(judge, Judge) and len(fake) >= NUM_SPLITS * SMALLEST_COUNT:
         scores.append(_classes_seen(judge, sides, protocol))
     return scores
 
 
-def _features(judge: Judge, parts: Iterator[Tensor]) -> Tensor:
+def _features(judge: FeatureNetwork, parts: Iterator[Tensor]) -> Tensor:
     return torch.cat([judge.features(as_images(part)) for part in parts])
 
 
-def _frechet(sides: _Sides, judge: Judge) -> list[Score]:
+def _frechet(sides: _Sides, judge: FeatureNetwork) -> list[Score]:
     """FID, its extrapolation and its floor; or what can be said in their place."""
     if not sides.allows_fid:
         return _frechet_to_training(sides, judge)
@@ -127,7 +127,7 @@ def _frechet(sides: _Sides, judge: Judge) -> list[Score]:
     return scores
 
 
-def _frechet_to_training(sides: _Sides, judge: Judge) -> list[Score]:
+def _frechet_to_training(sides: _Sides, judge: FeatureNetwork) -> list[Score]:
     """FID against all training pictures, as most papers have it, where held-out ones are too few."""
     train = sides.dataset.splits["train"]
     if min(len(sides.fake), len(train)) < SMALLEST_FID_COUNT:

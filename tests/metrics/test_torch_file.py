@@ -1,0 +1,58 @@
+"""Files of torch.save, read without executing anything in them."""
+
+import os
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from ganforge.errors import UserError
+from ganforge.metrics.torch_file import read_tensors
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_reads_what_torch_saved(tmp_path: Path, zipped: bool) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Linear(300, 2))
+    state = network.state_dict()
+    state["transposed"] = torch.randn(4, 6).T
+    state["part"] = torch.arange(20.0)[3:9:2]
+    state["half"] = torch.randn(7).half()
+    torch.save(state, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
+    found = read_tensors(tmp_path / "w.pth")
+    assert list(found) == list(state)
+    for name, tensor in state.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor), name
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, ("executed",)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    "what", [OrderedDict(a=Evil()), [torch.ones(2)], {"a": 3}], ids=["code", "list", "number"]
+)
+def test_refuses_anything_but_tensors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool, what: object
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save(what, "w.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UserError, match="no file of tensors"):
+        read_tensors(Path("w.pth"))
+    assert not Path("executed").exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_torn_file_is_refused(tmp_path: Path, zipped: bool) -> None:
+    torch.save({"a": torch.randn(100)}, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
+    whole = (tmp_path / "w.pth").read_bytes()
+    for length in (0, 10, 100, len(whole) - 150):
+        (tmp_path / "w.pth").write_bytes(whole[:length])
+        with pytest.raises(UserError, match="damaged"):
+            read_tensors(tmp_path / "w.pth")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_tensors(tmp_path / "missing.pth")

@@ -51,7 +51,7 @@ def write_told(
 ) -> str:
     """Write `count` samples of each of `texts` to `out`; returns what was written, in words.
 
-    The samples of all texts come from the same `count` latents. A .png has a row for each text, below it; an
+    The samples of all texts come from the same `count` latents. A .png has a row below each text; an
     .npz the arrays `images`, `texts` and `about`; a folder one PNG for each sample. With `steps` there are
     two texts, and their embeddings are mixed in so many steps: across in a .png, one after the other, and
     back, in a .gif or .webp. Raises UserError for an empty text, or where `out` cannot be written.

@@ -206,8 +206,8 @@ def test_from_one_sentence_to_another(place: Path, form: str) -> None:
     texts = ("--text", "a red dot", "--text", "a blue bar", "--interpolate", 5)
     done = run("sample", "gan", *texts, "--count", 2, "--out", f"way.{form}", cwd=place)
     assert done.returncode == 0, done.stderr
-    picture = Image.open(place / f"way.{form}")
-    assert getattr(picture, "n_frames", 1) == (1 if form == "png" else 8)  # there and back, the ends once
+    with Image.open(place / f"way.{form}") as picture:
+        assert getattr(picture, "n_frames", 1) == (1 if form == "png" else 8)  # there and back, the ends once
 
 
 @pytest.mark.parametrize(

@@ -276,6 +276,7 @@ def test_options_are_frozen() -> None:
             "checkpoint",
             "features",
             "features_weights",
+            "samples",
             "json",
         ],
         "ListArguments": ["what", "folder"],

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from command import draw_pictures
+from command import draw_pictures, run
+from PIL import Image
 from pydantic import TypeAdapter
 from torch import Tensor
 
@@ -498,3 +499,22 @@ def test_pictures_without_a_judge_are_judged_by_a_floor(tmp_path: Path, features
     assert "kid" not in without
     assert "a floor" in scores["kid"].protocol["features"]
     assert "no FID: it needs 2048" in scores["kid"].note
+
+
+def test_any_folder_of_jpegs_can_be_judged(pictures: Path, mnist: Dataset, tmp_path: Path) -> None:
+    folder = tmp_path / "jpegs"
+    folder.mkdir()
+    for row, pixels in enumerate(mnist.splits["test"].read(torch.arange(120, 240))):
+        Image.fromarray(pixels[0].numpy()).convert("RGB").resize((40, 40)).save(folder / f"{row:03}.jpeg")
+    before = sorted(pictures.iterdir())
+    done = run("evaluate", pictures, "--samples", folder, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    scores = {score["name"]: score for score in json.loads(done.stdout)}
+    assert set(scores) == {"kid", "ms_ssim"} | NEIGHBOURS
+    assert scores["coverage"]["value"] > 0.5
+    assert "mnist judge" in scores["kid"]["protocol"]["features"]
+    assert "brought to 28x28" in scores["kid"]["protocol"]["samples"]
+    assert sorted(pictures.iterdir()) == before
+    few = run("evaluate", pictures, "--samples", folder, "--num-samples", 1, cwd=tmp_path)
+    assert (few.returncode, few.stderr.count("\n")) == (2, 1)
+    assert "expected 2 or more" in few.stderr

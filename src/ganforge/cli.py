@@ -19,7 +19,7 @@ import ganforge
 from ganforge import system
 from ganforge.api import carry_out
 from ganforge.arguments import arguments_of, parse, parse_known, print_completion, values_of
-from ganforge.cli_sample import CHECKPOINT, SampleArguments, run_sample
+from ganforge.cli_sample import SampleArguments, run_sample
 from ganforge.cli_text import EmbedArguments, run_embed
 from ganforge.cli_train import early_arguments, train_arguments
 from ganforge.cli_uses import (
@@ -28,6 +28,7 @@ from ganforge.cli_uses import (
     ClassifyArguments,
     CompareArguments,
     DrawArguments,
+    EvaluateArguments,
     FeaturesArguments,
     OutliersArguments,
     ProbeArguments,
@@ -48,13 +49,12 @@ from ganforge.data.options import DataOptions
 from ganforge.data.pack import pack
 from ganforge.engine.train import Stopped
 from ganforge.errors import UserError, unknown_name
-from ganforge.evaluate import Score, evaluate
+from ganforge.evaluate import Score, evaluate, evaluate_pictures
 from ganforge.plan import default_fields, default_path, device_to_suggest_for, make_plan, validated
 from ganforge.printing import print_dry_run, print_finished, print_scores
 from ganforge.recipes import recipes
 from ganforge.reproduce import ReproduceArguments, choose, print_reproduction, reproduction
 from ganforge.run import Run, TrainOptions, find_runs
-from ganforge.trained import Weights, Which
 
 EXIT_MISTAKE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
 
@@ -88,29 +88,6 @@ DEMO = shlex.split(
     "dcgan --data mnist --run runs/demo --width 32 --kernel-size 4 --batch 64"
     " --learning-rate 0.001 --steps 6000"
 )
-
-
-@dataclass(frozen=True)
-class EvaluateArguments:
-    """Judge a run: every score with its protocol."""
-
-    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="A run folder.")]]
-    num_samples: Annotated[
-        int | None, tyro.conf.arg(help="Samples to judge; left out: 10,000, and 26,000 of stacked-mnist.")
-    ] = None
-    seed: Annotated[int, tyro.conf.arg(help="Seed of the samples.")] = 0
-    weights: Annotated[Weights, tyro.conf.arg(help="The averaged generator, or the one being trained.")] = (
-        "ema"
-    )
-    checkpoint: Annotated[Which, CHECKPOINT] = "newest"
-    features: Annotated[
-        str, tyro.conf.arg(help="auto (the data's judge), pixels, random, inception, inception-clean, "
-                           "or package.module:callable.")
-    ] = "auto"  # fmt: skip
-    features_weights: Annotated[
-        Path | None, tyro.conf.arg(help="The weights of Inception, .pth or .safetensors; left out: fetched.")
-    ] = None
-    json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.")] = False
 
 
 @dataclass(frozen=True)
@@ -188,11 +165,17 @@ def _evaluate(arguments: Sequence[str]) -> int:
     )
     names = ("num_samples", "seed", "weights", "checkpoint", "features", "features_weights")
     choice = {name: getattr(given, name) for name in names}
-    scores = _evaluate_aloud(given.run, **choice)
+    if given.samples is not None:
+        scores = evaluate_pictures(
+            given.run, given.samples, **{name: choice[name] for name in names[:1] + names[4:]}
+        )
+    else:
+        scores = _evaluate_aloud(given.run, **choice)
     if given.json:
         print(json.dumps([score.model_dump() for score in scores], indent=1))
     else:
         print_scores(scores)
+    if not given.json and given.samples is None:
         print(f"stored in {given.run / 'evaluation.json'}, shown in {given.run / 'report.html'}")
     return 0
 

@@ -10,15 +10,13 @@ from typing import Annotated
 import tyro
 
 from ganforge.arguments import parse
-from ganforge.cli_uses import EXIT_BAD_DATA
+from ganforge.cli_uses import CHECKPOINT, EXIT_BAD_DATA
 from ganforge.data.decode import printable
 from ganforge.errors import UserError
 from ganforge.sample import parse_labels, write_samples
 from ganforge.told import read_texts, write_told
 from ganforge.trained import Weights, Which, load
 from ganforge.translate import write_translations
-
-CHECKPOINT = tyro.conf.arg(help="The newest checkpoint, or the best that `train --keep-best` kept.")
 
 
 @dataclass(frozen=True)

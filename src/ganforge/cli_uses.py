@@ -23,7 +23,7 @@ from ganforge.pictures import save_png
 from ganforge.plan import validated
 from ganforge.printing import print_comparison, print_fidelity, print_scores
 from ganforge.scores import Score
-from ganforge.trained import Weights, load
+from ganforge.trained import Weights, Which, load
 from ganforge.uses.apply import DEFAULT_TILE, apply
 from ganforge.uses.classify import classify
 from ganforge.uses.data import open_like
@@ -35,6 +35,32 @@ from ganforge.uses.probe import probe
 
 EXIT_BAD_DATA = 1
 _WEIGHTS = tyro.conf.arg(help="The averaged networks, or those being trained.")
+CHECKPOINT = tyro.conf.arg(help="The newest checkpoint, or the best that `train --keep-best` kept.")
+
+
+@dataclass(frozen=True)
+class EvaluateArguments:
+    """Judge a run: every score with its protocol."""
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="A run folder.")]]
+    num_samples: Annotated[
+        int | None, tyro.conf.arg(help="Samples to judge; left out: 10,000, and 26,000 of stacked-mnist.")
+    ] = None
+    seed: Annotated[int, tyro.conf.arg(help="Seed of the samples.")] = 0
+    weights: Annotated[Weights, _WEIGHTS] = "ema"
+    checkpoint: Annotated[Which, CHECKPOINT] = "newest"
+    features: Annotated[
+        str, tyro.conf.arg(help="auto (the data's judge), pixels, random, inception, inception-clean, "
+                           "or package.module:callable.")
+    ] = "auto"  # fmt: skip
+    features_weights: Annotated[
+        Path | None, tyro.conf.arg(help="The weights of Inception, .pth or .safetensors; left out: fetched.")
+    ] = None
+    samples: Annotated[
+        str | None,
+        tyro.conf.arg(help="Judge the pictures of this folder or .zip against the run's data instead."),
+    ] = None
+    json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.")] = False
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,17 @@ from ganforge import pictures
 from ganforge.checkpoint import replace_file
 from ganforge.data import stacked
 from ganforge.data.batch import Batch, as_images, conditions, to_uint8
-from ganforge.data.datasets import Dataset
+from ganforge.data.datasets import Dataset, open_dataset
+from ganforge.data.options import DataOptions
 from ganforge.engine.sampling import conditions_like
 from ganforge.errors import UserError
 from ganforge.metrics.choose import feature_network
+from ganforge.metrics.floors import RandomConvolutions
 from ganforge.metrics.judges import judge_of
 from ganforge.metrics.neighbours import nearest
 from ganforge.metrics.real_features import FeatureNetwork
 from ganforge.report import write_report
+from ganforge.run import Run
 from ganforge.scores import Protocol, finite, held_out, stored_parts
 from ganforge.scores import Score as Score
 from ganforge.scores.captions import caption_conditions, judge_captions
@@ -79,6 +82,43 @@ def evaluate(
     replace_file(trained.run.path / "evaluation.json", stored)
     write_report(trained.run.path)
     return scores
+
+
+def evaluate_pictures(
+    run: str | Path,
+    pictures_of: str,
+    *,
+    num_samples: int | None = None,
+    features: str = "auto",
+    features_weights: Path | None = None,
+) -> list[Score]:
+    """Judge the pictures of a folder or zip, whatever made them, against the data of `run`; writes nothing.
+
+    They are brought to the size and channels of these data; left out, `num_samples` is all, at most 10,000.
+    Without a judge of the data, "auto" is random convolutions. Raises UserError where either cannot be
+    opened, there are fewer than two pictures, or the data are points or are not square.
+    """
+    config = Run.open(Path(run)).config
+    dataset = open_dataset(config.data)
+    spec = dataset.spec
+    if spec.values != "pixels" or spec.height != spec.width:
+        raise UserError(
+            f"--samples: {config.data.data} has {spec.values} of {spec.width}x{spec.height}: "
+            "expected square pictures"
+        )
+    channels = "grey" if spec.channels == 1 else "color"
+    asked = {"data": pictures_of, "size": spec.height, "channels": channels}
+    given = open_dataset(DataOptions.model_validate(asked))
+    found = given.splits["train"]
+    count = min(len(found), NUM_SAMPLES if num_samples is None else num_samples)
+    if count < 2:
+        raise UserError(f"--samples {pictures_of}: {count} pictures to judge, expected 2 or more")
+    network = feature_network(features, dataset, features_weights) or RandomConvolutions(*spec.shape)
+    samples = torch.cat(list(stored_parts(found, count)))
+    made = f"files, fingerprint {given.fingerprint[:12]}, brought to {spec.width}x{spec.height}"
+    protocol: Protocol = {"samples": made}
+    scores = judge_features(network, samples, None, dataset, protocol)
+    return scores + judge_similarity(samples, None, dataset, protocol)
 
 
 def judge(

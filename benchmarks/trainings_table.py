@@ -97,7 +97,7 @@ TABLE: dict[str, Comparison] = {
         (
             Training(
                 "cgan",
-                "train cgan --data mnist --steps 20000 --instance-noise 0.5 --instance-noise-images 300000",
+                "train cgan --data mnist --steps 12000 --instance-noise 0.5 --instance-noise-images 1200000",
             ),
             Training(
                 "sngan",

@@ -12,7 +12,6 @@ from torch.nn.functional import one_hot
 
 import ganforge
 from ganforge.data.batch import Batch, DataSpec, conditions
-from ganforge.engine.sampling import draw
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.metrics.judges import load_judge
@@ -27,6 +26,8 @@ SMALL: dict[str, Any] = {
     "generator_units": (8, 9, 10),
     "discriminator_units": (8, 9, 10),
 }
+NOISE_SIZE = 4 + (8 + 9) + 10
+"""Latents, and a number for the dropout of each hidden unit."""
 
 
 def build(spec: DataSpec = COLOUR, **fields: Any) -> CGAN:
@@ -48,7 +49,8 @@ def test_defaults_are_the_mnist_networks_of_the_paper() -> None:
     counts = {name: sum(p.numel() for p in net.parameters()) for name, net in system.networks().items()}
     assert counts == {"generator": 2_413_984, "discriminator": 1_224_351}
     rates = [module.p for module in system.modules() if isinstance(module, nn.Dropout)]
-    assert rates == [0.5] * 4
+    assert rates == [0.5] * 2
+    assert system.generator.dropout == 0.5
 
 
 def test_a_step_is_two_explicit_backward_passes() -> None:
@@ -63,7 +65,7 @@ def test_a_step_is_two_explicit_backward_passes() -> None:
 
     torch.manual_seed(5)
     classes = one_hot(batch.labels, 3).float()
-    fakes = twin.generator(torch.rand(6, 4), classes)
+    fakes = twin.generator(torch.rand(6, NOISE_SIZE), classes)
     images = torch.cat([batch.images, fakes])
     real, fake = torch.sigmoid(twin.discriminator(images, torch.cat([classes, classes])).double()).chunk(2)
     losses = {
@@ -107,13 +109,13 @@ def test_another_label_is_another_update() -> None:
         torch.manual_seed(5)
         system.train_step(Batch(batch.images, labels), update_of(system))
         after.append(dict(system.named_parameters()))
-    for name in ("generator.joint.2.weight", "discriminator.joint.3.weight"):
+    for name in ("generator.joint.weight", "discriminator.joint.3.weight"):
         assert not torch.equal(after[0][name], after[1][name]), name
 
 
 def test_latents_fill_the_unit_hypercube() -> None:
     latents = build().draw_latents(50_000)
-    assert latents.shape == (50_000, 4)
+    assert latents.shape == (50_000, NOISE_SIZE)
     assert float(latents.min()) >= 0
     assert float(latents.max()) <= 1
     ranks = latents.sort(0).values
@@ -123,7 +125,7 @@ def test_latents_fill_the_unit_hypercube() -> None:
 
 def test_decoding_with_and_without_labels() -> None:
     system = build().eval()
-    latents, labels = torch.rand(30, 4), torch.arange(30) % 3
+    latents, labels = torch.rand(30, NOISE_SIZE), torch.arange(30) % 3
     expected = system.generator(latents, torch.eye(3)[labels])
     assert torch.equal(system.decode(latents, conditions(labels)), expected)
     choices = torch.stack([system.generator(latents, one.expand(30, 3)) for one in torch.eye(3)])
@@ -135,13 +137,14 @@ def test_decoding_with_and_without_labels() -> None:
         system.decode(latents, conditions(labels[:3]))
 
 
-def test_samples_are_drawn_without_dropout() -> None:
-    system, latents, given = build(), torch.rand(5, 4), conditions(torch.arange(5) % 3)
-    assert not torch.equal(system.decode(latents, given), system.decode(latents, given)), "in training"
-    seen: list[bool] = []
-    system.generator.register_forward_hook(lambda module, *_: seen.append(module.training))
-    list(draw(system, 5, seed=0, given=given))
-    assert seen == [False]
+def test_samples_are_drawn_with_dropout_by_their_latents() -> None:
+    """The same latents, the same picture; other masks alone, another one, in training and in sampling."""
+    system, latents, given = build(), torch.rand(5, NOISE_SIZE), conditions(torch.arange(5) % 3)
+    pictures = system.decode(latents, given)
+    assert torch.equal(system.decode(latents, given), pictures)
+    assert torch.equal(system.eval().decode(latents, given), pictures)
+    masked = torch.cat([latents[:, :4], 1 - latents[:, 4:]], 1)
+    assert (system.decode(masked, given) != pictures).flatten(1).any(1).all()
 
 
 def test_discriminating_needs_labels() -> None:
@@ -161,7 +164,7 @@ def test_dead_units_decode_to_the_mean_training_image() -> None:
     system, images = build(), 1.9 * torch.rand(100, *COLOUR.shape) - 0.95
     system.prepare(images)
     nn.init.zeros_(system.generator.output.layers[0].weight)
-    decoded = system.decode(torch.rand(4, 4)).detach()
+    decoded = system.decode(torch.rand(4, NOISE_SIZE)).detach()
     torch.testing.assert_close(decoded, images.mean(0).expand(4, -1, -1, -1))
 
 

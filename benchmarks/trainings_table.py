@@ -85,7 +85,7 @@ TABLE: dict[str, Comparison] = {
             Training(
                 "sngan-pack2",
                 "train sngan --data stacked-mnist --network convolutional --width 32 --discriminator-width 32"
-                " --discriminator-steps 1 --generator-batch-factor 1 --learning-rate 0.001 --steps 6000"
+                " --discriminator-steps 1 --generator-batch-factor 1 --learning-rate 0.001 --steps 3500"
                 " --pack 2",
             ),
             Training("r3gan", "train r3gan --data stacked-mnist --width 32 --halvings 0"),

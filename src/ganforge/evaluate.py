@@ -220,10 +220,9 @@ def _judge_pictures(
     scores = [Score(name="sampling_speed", value=rate, unit="images/s", protocol=timing)]
     found = judge_of(dataset)
     labels = None if given is None else given.labels
-    if network is not None or found is not None:
+    chosen = found[0] if network is None and found is not None else network
+    if chosen is not None:
         say("distances and neighbours of features")
-        chosen = network if network is not None or found is None else found[0]
-        assert chosen is not None
         scores += judge_features(chosen, samples, labels, dataset, protocol)
     if found is not None:
         judge_network, knows_classes = found

@@ -40,15 +40,15 @@ _FIVE_TIMES = "--num-samples 2275"
 _PHOTOS = "--data photos.zip --pairs downscale:4 --flip --crop-size 64 --batch 8"
 METHODS_DATA = ("mnist", "fashion-mnist")
 METHODS = {
-    "gan": "train gan --data {data} --steps 20000",
+    "gan": "train gan --data {data} --steps 10000",
     "dcgan": "train dcgan --data {data} --width 32 --kernel-size 4 --batch 64 --learning-rate 0.001"
-    " --steps 6000",
+    " --steps 5000",
     "sngan": f"train sngan --data {{data}} {_SMALL_SNGAN} --steps 3000",
-    "r3gan": "train r3gan --data {data} --steps 2000",
+    "r3gan": "train r3gan --data {data} --steps 1000",
     "infogan": f"train infogan --data {{data}} {_SMALL_INFOGAN} --steps 3000"
     " --continuous-information-weight 0.1",
     "vae": "train vae --data {data} --steps 20000",
-    "pixelcnn": "train pixelcnn --data {data} --width 32 --layers 5 --steps 3000",
+    "pixelcnn": "train pixelcnn --data {data} --width 32 --layers 5 --steps 1500",
 }
 """What `docs/results.md` puts side by side, for each of `METHODS_DATA`."""
 

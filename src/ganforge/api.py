@@ -97,4 +97,4 @@ def load_start(system: str, start_from: str) -> Start:
         own: f"{'averaged ' if other in averaged else ''}{other} of {start_from} at step {step}"
         for own, other in inheritance.networks.items()
     }
-    return Start(renamed, networks)
+    return Start(weights | renamed, networks)

@@ -100,7 +100,7 @@ def make_plan(
     )
     if not (path / "config.json").is_file():
         earlier = None if start_from is None else open_start(start_from).config
-        start = None if earlier is None else Earlier(earlier.system, earlier.config, earlier.spec)
+        start = None if earlier is None else Earlier(earlier.system, earlier.spec)
         kind.check_start(system_config, dataset.spec, start)
     config = RunConfig(
         ganforge=__version__,

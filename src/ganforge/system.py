@@ -22,10 +22,11 @@ Suggestions = dict[str, tuple[Any, str]]
 
 @dataclass(frozen=True)
 class Inheritance:
-    """What a run takes over from a run of another system, which `--from` names.
+    """What a run takes over from the one that `--from` names.
 
-    `networks`: own child -> child of the other, whole, its averaged weights where it has some. `fields`: own
-    config field -> field of the other, whose value is taken unless another is asked for.
+    `networks`: own child -> child of the other, which must fit whole, its averaged weights where it has some;
+    other tensors come too where name and shape are those of an own one. `fields`: own config field -> field
+    of the other, whose value is taken unless another is asked for.
     """
 
     networks: Mapping[str, str]
@@ -51,7 +52,6 @@ class Earlier:
     """The run whose weights another begins with, `--from`."""
 
     system: str
-    config: Mapping[str, Any]
     data: DataSpec
 
 
@@ -89,7 +89,7 @@ class System(nn.Module, ABC):
     averaged: ClassVar[tuple[str, ...]] = ()
     """Children whose moving average (EMA) is what is sampled and judged."""
     inherits: ClassVar[Mapping[str, Inheritance]] = {}
-    """What is taken over from a run of another system, by its name."""
+    """What is taken over from the run that `--from` names, by the name of its system."""
     makes_pictures: ClassVar[bool] = True
     """Whether there is something to sample; an encoder of captions makes embeddings only."""
 

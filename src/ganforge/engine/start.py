@@ -12,8 +12,8 @@ from ganforge.system import System
 class Start:
     """The weights that a run begins with, under the names of its own networks.
 
-    `networks`, own child -> where it is from, in words, must come whole; where there are none, whatever
-    tensors have a name and shape of this run's are taken.
+    `networks`, own child -> where it is from, in words, must come whole; of the rest whatever tensors have a
+    name and shape of this run's are taken.
     """
 
     weights: dict[str, Tensor]

@@ -1,6 +1,6 @@
 """The stacked GAN of Zhang et al. 2016: stage 1 sketches what a sentence says, stage 2 refines that."""
 
-from typing import Any, ClassVar, Literal, final
+from typing import ClassVar, Literal, final
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -13,7 +13,7 @@ from ganforge.losses import adversarial_metrics, generator_loss
 from ganforge.matching import FEW_CLASSES, embedding_size_of, embeddings_of, halve, matching_loss, mismatched
 from ganforge.networks.gan_cls import TextDiscriminator
 from ganforge.networks.stackgan import RefiningGenerator, SketchGenerator
-from ganforge.system import Earlier, LatentSystem, Suggestions, SystemConfig, Update, frozen
+from ganforge.system import Earlier, Inheritance, LatentSystem, Suggestions, SystemConfig, Update, frozen
 
 ENLARGEMENT = 4  # of Stage II: 64 to 256 in the paper
 OF_STAGE_ONE = ("width", "latent_size", "text_size", "augment_conditioning")
@@ -81,6 +81,9 @@ class StackGAN(LatentSystem):
     Config = StackGANConfig
     needs = frozenset({"embeddings"})
     averaged: ClassVar[tuple[str, ...]] = ("sketch", "refiner")
+    inherits: ClassVar[dict[str, Inheritance]] = {
+        "stackgan": Inheritance(networks={"sketch": "sketch"}, fields={name: name for name in OF_STAGE_ONE})
+    }
 
     @classmethod
     def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
@@ -101,21 +104,15 @@ class StackGAN(LatentSystem):
         assert isinstance(config, StackGANConfig)
         if config.stage == "1":
             return
-        if start is None or start.system != "stackgan" or start.config["stage"] != "1":
+        if start is None or start.system != "stackgan":
             came = "there is none" if start is None else f"that is one of {start.system}"
-            if start is not None and start.system == "stackgan":
-                came = "that is one of stage 2"
             raise UserError(f"--stage 2 refines the sketches of a run of stage 1, and {came}: add --from RUN")
-        mine: dict[str, Any] = {name: getattr(config, name) for name in OF_STAGE_ONE}
-        theirs: dict[str, Any] = {name: start.config[name] for name in OF_STAGE_ONE}
-        mine |= {"size": data.height // ENLARGEMENT, "embedding size": data.embedding_size}
-        theirs |= {"size": start.data.height, "embedding size": start.data.embedding_size}
-        for name, value in mine.items():
-            if value != theirs[name]:
-                raise UserError(
-                    f"--from: the {name.replace('_', ' ')} of that stage 1 is {theirs[name]}, this stage 2 "
-                    f"needs {value}: use the same options and encoder, and four times its --size"
-                )
+        if start.data.height * ENLARGEMENT != data.height:
+            fitting = start.data.height * ENLARGEMENT
+            raise UserError(
+                f"--from: that run makes pictures of {start.data.height} pixels, of which stage 2 makes "
+                f"{fitting}, not {data.height}: use --size {fitting}"
+            )
 
     def __init__(self, config: StackGANConfig, data: DataSpec) -> None:
         super().__init__()

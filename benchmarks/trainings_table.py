@@ -40,7 +40,7 @@ _FIVE_TIMES = "--num-samples 2275"
 _PHOTOS = "--data photos.zip --pairs downscale:4 --flip --crop-size 64 --batch 8"
 METHODS_DATA = ("mnist", "fashion-mnist")
 METHODS = {
-    "gan": "train gan --data {data} --steps 10000",
+    "gan": "train gan --data {data} --steps 13000",
     "dcgan": "train dcgan --data {data} --width 32 --kernel-size 4 --batch 64 --learning-rate 0.001"
     " --steps 5000",
     "sngan": f"train sngan --data {{data}} {_SMALL_SNGAN} --steps 3000",

@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 import torch
-from command import run
+from command import draw_pictures, run
 
+import ganforge
 from ganforge.compare import cell_of, lines_of, read_judged, shared_note, write_csv, write_html
 from ganforge.data.batch import DataSpec
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
-from ganforge.pictures import grid, save_png
+from ganforge.pictures import embed_png, grid, save_png
 from ganforge.run import Run, RunConfig, TrainOptions
+from ganforge.sample import write_samples
 
 PROTOCOL = {"weights": "ema", "seed": 0, "generated": 100}
 
@@ -117,6 +119,22 @@ def test_html_shows_samples_side_by_side_and_loads_nothing(make: Make, tmp_path:
         (path / "samples" / "000500.png").write_bytes(b"broken")
     write_html(tmp_path / "page.html", runs, lines_of(runs))
     assert "<img" not in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_html_draws_samples_of_one_seed_whatever_the_runs_had(tmp_path: Path) -> None:
+    draw_pictures(tmp_path / "data", count=24, side=8)
+    small = {"latent_size": 4, "generator_hidden": (8,), "discriminator_hidden": (8,), "batch": 4, "steps": 1}
+    for name, seed in (("one", 1), ("two", 2)):
+        options = {**small, "seed": seed, "quiet": True, "device": "cpu"}
+        ganforge.train("gan", str(tmp_path / "data"), run=tmp_path / name, **options)
+        (tmp_path / name / "evaluation.json").write_text(json.dumps([score("fid", 3.5)]))
+    runs = read_judged([tmp_path / "one", tmp_path / "two"])
+    write_html(tmp_path / "page.html", runs, lines_of(runs), seed=7)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "one: step 1, seed 7" in page
+    assert "two: step 1, seed 7" in page
+    write_samples(ganforge.load(tmp_path / "two"), tmp_path / "grid.png", seed=7)
+    assert embed_png(tmp_path / "grid.png", 640, "").partition('alt="')[0] in page
 
 
 def test_runs_of_one_name_keep_their_folders(make: Make) -> None:

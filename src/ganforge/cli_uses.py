@@ -72,8 +72,9 @@ class CompareArguments:
     ]
     csv: Annotated[Path | None, tyro.conf.arg(help="Write the table here as CSV too.")] = None
     html: Annotated[
-        Path | None, tyro.conf.arg(help="Write a page here too, with the stored samples side by side.")
+        Path | None, tyro.conf.arg(help="Write a page here too, with samples of the runs side by side.")
     ] = None
+    seed: Annotated[int, tyro.conf.arg(help="Seed of the page's samples, the same for every run.")] = 0
 
 
 @dataclass(frozen=True)
@@ -225,10 +226,12 @@ def run_compare(arguments: Sequence[str]) -> int:
     runs = read_judged(given.runs)
     lines = lines_of(runs)
     print_comparison(runs, lines)
-    for path, write in ((given.csv, write_csv), (given.html, write_html)):
-        if path is not None:
-            write(path, runs, lines)
-            print(f"stored in {path}")
+    if given.csv is not None:
+        write_csv(given.csv, runs, lines)
+        print(f"stored in {given.csv}")
+    if given.html is not None:
+        write_html(given.html, runs, lines, given.seed)
+        print(f"stored in {given.html}")
     return 0
 
 

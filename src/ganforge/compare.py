@@ -10,6 +10,7 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,7 +19,9 @@ from ganforge.checkpoint import replace_file
 from ganforge.errors import UserError
 from ganforge.pictures import embed_png, read_about
 from ganforge.run import Run
+from ganforge.sample import write_samples
 from ganforge.scores import Score
+from ganforge.trained import load
 
 FREE_TO_DIFFER = ("step", "sigma")
 """Parts of a protocol that are what a run did, or what its score found, and not how it was measured."""
@@ -142,8 +145,8 @@ def write_csv(path: Path, runs: Sequence[Compared], lines: Sequence[Line]) -> No
     replace_file(path, text.getvalue().encode("utf-8", "backslashreplace"))
 
 
-def write_html(path: Path, runs: Sequence[Compared], lines: Sequence[Line]) -> None:
-    """One self-contained page: the runs' newest stored sample grids side by side, then the lines."""
+def write_html(path: Path, runs: Sequence[Compared], lines: Sequence[Line], seed: int = 0) -> None:
+    """One self-contained page: samples of the runs with the same seed side by side, then the lines."""
     title = "Runs compared: " + ", ".join(compared.name for compared in runs)
     heads = "".join(
         f"<th>{escape(compared.name)}<br><small>{escape(compared.run.config.system)}, step "
@@ -151,7 +154,7 @@ def write_html(path: Path, runs: Sequence[Compared], lines: Sequence[Line]) -> N
         for compared in runs
     )
     rows = [_row(line, len(runs)) for line in lines]
-    grids = "".join(_grid(compared) for compared in runs)
+    grids = "".join(_grid(compared, seed) for compared in runs)
     body = [
         f"<header><h1>{escape(title)}</h1></header>",
         f'<section class="newest">{grids}</section>' if grids else "",
@@ -174,7 +177,18 @@ def _row(line: Line, num_runs: int) -> str:
     return f'<tr><th title="{escape(protocol)}">{name}{differs}</th>{cells}</tr>'
 
 
-def _grid(compared: Compared) -> str:
+def _grid(compared: Compared, seed: int) -> str:
+    """Samples of `seed`, drawn anew; where that cannot be, those that training stored."""
+    try:
+        with TemporaryDirectory() as folder:
+            trained, out = load(compared.run.path), Path(folder) / "grid.png"
+            write_samples(trained, out, seed=seed)
+            return embed_png(out, GRID_SIDE, f"{compared.name}: step {trained.step:,}, seed {seed}")
+    except UserError:  # no checkpoint any more, or samples need sources or sentences
+        return _stored_grid(compared)
+
+
+def _stored_grid(compared: Compared) -> str:
     """The newest sample grid that training stored, with its step and seed; empty without one."""
     stored = (compared.run.path / "samples").glob("*.png")
     grids = [path for path in stored if re.fullmatch("[0-9]+", path.stem)]

@@ -48,7 +48,7 @@ METHODS = {
     "infogan": f"train infogan --data {{data}} {_SMALL_INFOGAN} --steps 3000"
     " --continuous-information-weight 0.1",
     "vae": "train vae --data {data} --steps 20000",
-    "pixelcnn": "train pixelcnn --data {data} --width 32 --layers 5 --steps 1500",
+    "pixelcnn": "train pixelcnn --data {data} --width 32 --layers 5 --steps 1500 --compile on",
 }
 """What `docs/results.md` puts side by side, for each of `METHODS_DATA`."""
 
@@ -149,7 +149,7 @@ TABLE: dict[str, Comparison] = {
             Training(
                 "pixelcnn",
                 "train pixelcnn --data mnist --binarise static --steps 18000 --learning-rate 0.002"
-                " --ema-half-life 7200",
+                " --ema-half-life 7200 --compile on",
             ),
             Training(
                 "pixelrnn",

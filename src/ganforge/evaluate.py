@@ -40,6 +40,8 @@ from ganforge.trained import Trained, Weights, Which, load
 
 NUM_SAMPLES = 10_000
 NUM_NEIGHBOURS = 20
+RESIZING = "cropping, Lanczos where larger, bicubic where smaller"
+"""What `ganforge.data.decode.fit` does with the default options."""
 
 
 def evaluate(
@@ -64,10 +66,7 @@ def evaluate(
     """
     trained = load(run, device, checkpoint)
     dataset = data_of(trained.run)
-    if dataset.fingerprint != trained.run.config.fingerprint:
-        raise UserError(
-            f"{dataset.options.data} has changed since {trained.run.path} was trained: scores would mislead"
-        )
+    _check_unchanged(dataset, trained.run)
     drawn_in_pixels = dataset.spec.values == "pixels" and trained.system.makes_pictures
     network = None
     if drawn_in_pixels:
@@ -98,12 +97,13 @@ def evaluate_pictures(
     Without a judge of the data, "auto" is random convolutions. Raises UserError where either cannot be
     opened, there are fewer than two pictures, or the data are points or are not square.
     """
-    config = Run.open(Path(run)).config
-    dataset = open_dataset(config.data)
+    opened = Run.open(Path(run))
+    dataset = open_dataset(opened.config.data)
+    _check_unchanged(dataset, opened)
     spec = dataset.spec
     if spec.values != "pixels" or spec.height != spec.width:
         raise UserError(
-            f"--samples: {config.data.data} has {spec.values} of {spec.width}x{spec.height}: "
+            f"--samples: {dataset.options.data} has {spec.values} of {spec.width}x{spec.height}: "
             "expected square pictures"
         )
     channels = "grey" if spec.channels == 1 else "color"
@@ -115,10 +115,17 @@ def evaluate_pictures(
         raise UserError(f"--samples {pictures_of}: {count} pictures to judge, expected 2 or more")
     network = feature_network(features, dataset, features_weights) or RandomConvolutions(*spec.shape)
     samples = torch.cat(list(stored_parts(found, count)))
-    made = f"files, fingerprint {given.fingerprint[:12]}, brought to {spec.width}x{spec.height}"
+    made = f"files, fingerprint {given.fingerprint[:12]}, brought to {spec.width}x{spec.height} by {RESIZING}"
     protocol: Protocol = {"samples": made}
     scores = judge_features(network, samples, None, dataset, protocol)
     return scores + judge_similarity(samples, None, dataset, protocol)
+
+
+def _check_unchanged(dataset: Dataset, run: Run) -> None:
+    if dataset.fingerprint != run.config.fingerprint:
+        raise UserError(
+            f"{dataset.options.data} has changed since {run.path} was trained: scores would mislead"
+        )
 
 
 def judge(

@@ -1,10 +1,11 @@
+import numpy
 import pytest
 import scipy.linalg
 import torch
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.metrics.frechet import Moments, frechet_distance
+from ganforge.metrics.frechet import Moments, fewest_for_fid, frechet_distance
 
 
 def correlated(count: int, dimension: int, seed: int) -> Tensor:
@@ -55,6 +56,43 @@ def test_equals_the_matrix_square_root_formula(dimension: int) -> None:
     both = Moments.of(real), Moments.of(fake)
     assert frechet_distance(*both) == pytest.approx(expected, rel=1e-6)
     assert frechet_distance(*reversed(both)) == pytest.approx(expected, rel=1e-6)
+
+
+def like_a_judges(count: int, dimension: int, seed: int) -> Tensor:
+    """Float32, none below 0, far from centred, correlated: what the last ReLU of a network gives."""
+    return (correlated(count, dimension, seed) / dimension**0.5 + 0.1 * seed).relu().float()
+
+
+@pytest.mark.parametrize(("count", "dimension"), [(300, 24), (40, 128)])
+def test_features_against_themselves_are_nearer_than_a_thousandth(count: int, dimension: int) -> None:
+    """With fewer rows than dimensions too, where the covariance has no full rank."""
+    features = like_a_judges(count, dimension, seed=1)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    assert frechet_distance(Moments.of(features), Moments.of(features[order])) < 1e-3
+
+
+@pytest.mark.parametrize(("num_real", "num_fake", "dimension"), [(300, 250, 24), (60, 40, 128)])
+def test_equals_numpy_without_any_root_of_a_matrix(num_real: int, num_fake: int, dimension: int) -> None:
+    """With S_r = A'A and S_f = B'B the trace of (S_r S_f)^1/2 is the sum of the singular values of A B'."""
+    real, fake = like_a_judges(num_real, dimension, seed=1), like_a_judges(num_fake, dimension, seed=2)
+    x, y = real.numpy().astype(numpy.float64), fake.numpy().astype(numpy.float64)
+    left, right = (x - x.mean(0)) / (num_real - 1) ** 0.5, (y - y.mean(0)) / (num_fake - 1) ** 0.5
+    cross = numpy.linalg.svd(left @ right.T, compute_uv=False).sum()
+    expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + (left**2).sum() + (right**2).sum() - 2 * cross
+    assert frechet_distance(Moments.of(real), Moments.of(fake)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_float32_features_are_summed_in_float64_and_divided_by_one_less_than_their_number() -> None:
+    features = like_a_judges(200, 12, seed=3) + 1e4
+    moments = Moments.of(features)
+    assert moments.mean.dtype == moments.covariance.dtype == torch.float64
+    exact = features.numpy().astype(numpy.float64)
+    numpy.testing.assert_allclose(moments.mean, exact.mean(0), rtol=1e-14)
+    numpy.testing.assert_allclose(moments.covariance, numpy.cov(exact, rowvar=False, ddof=1), rtol=1e-9)
+
+
+def test_the_fewest_allow_a_covariance_of_full_rank() -> None:
+    assert [fewest_for_fid(size) for size in (2, 128, 2_048, 3_000)] == [2_048, 2_048, 2_048, 3_000]
 
 
 def test_pieces_of_any_size_give_the_moments_of_the_whole() -> None:

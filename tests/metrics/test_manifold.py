@@ -57,6 +57,15 @@ def test_equals_the_definitions(k: int, offset: float, monkeypatch: pytest.Monke
         assert scores(real, fake, k) == pytest.approx(expected, rel=1e-6)
 
 
+def test_a_distance_that_equals_the_radius_is_outside() -> None:
+    """Worked by hand, k = 1: real radii 1, 1, 2, 9; of the fakes 3, 2, 2, 4; four pairs are ties."""
+    real, fake = torch.tensor([[0.0], [1], [3], [12]]), torch.tensor([[-1.0], [2], [4], [8]])
+    pairs = Neighbourhoods(real, fake, most=1)
+    shares, spread = precision_recall(pairs, k=1), density_coverage(pairs, k=1)
+    assert (shares.precision, shares.recall) == (0.75, 0.75)  # -1 touches 0; 12 touches 8
+    assert (spread.density, spread.coverage) == (1.0, 0.5)  # 0 + 1 + 2 + 1 of 4; 3 and 12
+
+
 def test_equals_the_definitions_where_samples_are_copies() -> None:
     """Of real features, of one another, and both: distances that are equal but for rounding stay equal."""
     real = features(300, 8, seed=2) * 3 + 100
@@ -80,6 +89,18 @@ def test_two_sets_of_one_distribution() -> None:
     assert density == pytest.approx(1, abs=0.08)
     assert coverage == pytest.approx(1 - 2**-5, abs=0.01)
     assert accuracy == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_real_against_real_has_the_density_one_and_covers_all_but_one_half_to_the_k(k: int) -> None:
+    count = 2000
+    pairs = Neighbourhoods(features(count, 4, seed=18), features(count, 4, seed=19), most=k)
+    spread, share = density_coverage(pairs, k), 2.0**-k
+    assert spread.density == pytest.approx(1, abs=0.1)
+    # Four standard deviations of a share.
+    assert spread.coverage == pytest.approx(1 - share, abs=4 * (share * (1 - share) / count) ** 0.5)
+    shares = precision_recall(pairs, k)
+    assert shares.precision == pytest.approx(shares.recall, abs=0.03)
 
 
 def test_sets_that_are_far_apart() -> None:
@@ -115,6 +136,14 @@ def test_one_stray_real_feature_changes_coverage_little_and_precision_much() -> 
     real, fake = features(500, 2, seed=13), features(500, 2, seed=14) + 10
     before, after = scores(real, fake), scores(torch.cat([real[1:], torch.full((1, 2), 30.0)]), fake)
     assert after[0] > before[0] + 0.9  # its radius reaches back to the others, over all fakes
+    assert abs(after[3] - before[3]) <= 1 / 500 + 1e-12
+
+
+def test_one_stray_sample_changes_density_and_coverage_little_and_recall_much() -> None:
+    real, fake = features(500, 2, seed=13) + 10, features(500, 2, seed=14)
+    before, after = scores(real, fake), scores(real, torch.cat([fake[1:], torch.full((1, 2), 30.0)]))
+    assert after[1] > before[1] + 0.9  # its radius reaches back to the others, over all real ones
+    assert abs(after[2] - before[2]) <= 1 / 500 + 1e-12
     assert abs(after[3] - before[3]) <= 1 / 500 + 1e-12
 
 

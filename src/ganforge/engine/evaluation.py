@@ -13,7 +13,7 @@ from ganforge.engine.sampling import SeededRandom, conditions_like, draw, evalua
 from ganforge.errors import UserError
 from ganforge.metrics.distances import Neighbourhoods
 from ganforge.metrics.floors import RandomConvolutions
-from ganforge.metrics.frechet import SMALLEST_FID_COUNT, Moments, frechet_distance
+from ganforge.metrics.frechet import Moments, fewest_for_fid, frechet_distance
 from ganforge.metrics.judges import judge_of
 from ganforge.metrics.kernel import kernel_distance
 from ganforge.metrics.manifold import density_coverage, precision_recall
@@ -48,10 +48,11 @@ class Evaluation:
                 found = judge_of(dataset)
             self._network = RandomConvolutions(*dataset.spec.shape) if found is None else found[0]
         fewest = min(self._count, len(self._reference))
-        self._allows_fid = self._network is not None and fewest >= SMALLEST_FID_COUNT
+        needed = fewest_for_fid(0 if self._network is None else self._network.feature_size)
+        self._allows_fid = self._network is not None and fewest >= needed
         if options.keep_best == "fid" and not self._allows_fid:
             raise UserError(
-                f"--keep-best fid: FID needs {SMALLEST_FID_COUNT} samples and as many held-out pictures, "
+                f"--keep-best fid: FID needs {needed} samples and as many held-out pictures, "
                 f"here {fewest} can be compared: give --keep-best kid"
             )
 

@@ -42,9 +42,12 @@ class OwnFeatures:
         is_module = isinstance(self._function, nn.Module)
         self.identity = f"own {name} {digest.hexdigest()}" if is_module else ""
         self._name = name
+        self.feature_size = 0  # as wide as its first answer
         self.feature_size = self._of(torch.zeros(2, *shape)).shape[1]
         weights = f", weights SHA-256 {digest.hexdigest()[:12]}" if is_module else ""
-        self.description = f"{name}, {self.feature_size} features{weights}; images rounded to 8 bit"
+        self.description = (
+            f"{name}, {self.feature_size} features{weights}; images in [-1, 1] rounded to 8 bit"
+        )
 
     def features(self, images: Tensor) -> Tensor:
         """`[n, feature_size]` of `images`; raises UserError where the callable gives anything else."""
@@ -58,6 +61,11 @@ class OwnFeatures:
             shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise UserError(
                 f"--features {self._name} gives {shape} for {len(images)} images: expected [{len(images)}, d]"
+            )
+        if found.shape[1] != (self.feature_size or found.shape[1]):
+            raise UserError(
+                f"--features {self._name} gives {found.shape[1]} features, and {self.feature_size} before: "
+                "expected as many of every picture"
             )
         return found.float()
 

@@ -6,7 +6,14 @@ from torch import Tensor
 from ganforge.errors import UserError
 
 SMALLEST_FID_COUNT = 2_048
-"""Of fewer features on either side no distance is reported: its bias would be most of it."""
+
+
+def fewest_for_fid(feature_size: int) -> int:
+    """Of fewer features on either side no distance is reported: its bias would be most of it.
+
+    2,048; of more than 2,048 dimensions as many as these, since the covariance of fewer has no full rank.
+    """
+    return max(SMALLEST_FID_COUNT, feature_size)
 
 
 class Moments:

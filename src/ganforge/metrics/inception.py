@@ -44,7 +44,7 @@ class InceptionFeatures:
         self.description = (
             f"Inception-v3 of 2015-12-05, {self.feature_size} features, weights SHA-256 {digest[:12]}"
             f"{'' if digest == WEIGHTS_SHA256 else ' (not the published file)'}; images rounded to 8 bit, "
-            f"{resize} resize to {SIDE}x{SIDE}"
+            f"{resize} resize to {SIDE}x{SIDE}, given as (pixel - 128) / 128"
         )
 
     def features(self, images: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from ganforge.data.datasets import Dataset
 from ganforge.metrics.by_class import by_class
 from ganforge.metrics.classifier_score import classifier_score
 from ganforge.metrics.distances import Neighbourhoods
-from ganforge.metrics.frechet import SMALLEST_FID_COUNT, Moments, frechet_distance
+from ganforge.metrics.frechet import Moments, fewest_for_fid, frechet_distance
 from ganforge.metrics.frechet_infinity import NUM_SIZES, frechet_at_infinity
 from ganforge.metrics.judges import Judge
 from ganforge.metrics.kernel import kernel_distance
@@ -55,8 +55,12 @@ class _Sides:
         return f"{self.dataset.options.data} train, {len(self.train)} pictures"
 
     @property
+    def fewest_for_fid(self) -> int:
+        return fewest_for_fid(self.fake.shape[1])
+
+    @property
     def allows_fid(self) -> bool:
-        return min(len(self.fake), len(self.real)) >= SMALLEST_FID_COUNT
+        return min(len(self.fake), len(self.real)) >= self.fewest_for_fid
 
 
 def judge_features(
@@ -111,7 +115,7 @@ def _frechet(sides: _Sides, judge: FeatureNetwork) -> list[Score]:
             note="the floor: two sets of real pictures",
         ),
     ]
-    smallest = max(SMALLEST_FID_COUNT, len(sides.fake) // 10)
+    smallest = max(sides.fewest_for_fid, len(sides.fake) // 10)
     if len(sides.fake) >= 2 * smallest:
         found = frechet_at_infinity(real, sides.fake, smallest)
         rule = f"{NUM_SIZES} random subsets of {smallest} to {len(sides.fake)} samples, subset seed 0"
@@ -130,7 +134,7 @@ def _frechet(sides: _Sides, judge: FeatureNetwork) -> list[Score]:
 def _frechet_to_training(sides: _Sides, judge: FeatureNetwork) -> list[Score]:
     """FID against all training pictures, as most papers have it, where held-out ones are too few."""
     train = sides.dataset.splits["train"]
-    if min(len(sides.fake), len(train)) < SMALLEST_FID_COUNT:
+    if min(len(sides.fake), len(train)) < sides.fewest_for_fid:
         return []
     real = real_features(judge, sides.dataset, "train")
     return [
@@ -146,7 +150,7 @@ def _frechet_to_training(sides: _Sides, judge: FeatureNetwork) -> list[Score]:
 
 def _kernel(sides: _Sides) -> Score:
     kernel = kernel_distance(sides.real, sides.fake)
-    needed = f"no FID: it needs {SMALLEST_FID_COUNT} samples and as many real pictures"
+    needed = f"no FID: it needs {sides.fewest_for_fid} samples and as many real pictures"
     return Score(
         name="kid",
         value=1_000 * kernel.mean,
@@ -173,7 +177,7 @@ def _within_classes(sides: _Sides) -> list[Score]:
     def kernel(real: Tensor, fake: Tensor) -> float:
         return 1_000 * kernel_distance(real, fake, NUM_CLASS_SUBSETS, subset_size=fewest).mean
 
-    is_frechet = fewest >= SMALLEST_FID_COUNT
+    is_frechet = fewest >= sides.fewest_for_fid
     distance = frechet if is_frechet else kernel
     values = by_class(distance, sides.real, sides.real_labels, sides.fake, sides.labels)
     worst = max(range(classes), key=values.__getitem__)

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.metrics.frechet import Moments, fewest_for_fid, frechet_distance
+from ganforge.metrics import frechet
+from ganforge.metrics.frechet import Moments, fewest_for_fid, frechet_distance, square_root
 
 
 def correlated(count: int, dimension: int, seed: int) -> Tensor:
@@ -103,6 +104,25 @@ def test_pieces_of_any_size_give_the_moments_of_the_whole() -> None:
     assert moments.count == 500
     torch.testing.assert_close(moments.mean, features.mean(0), rtol=1e-14, atol=0)
     torch.testing.assert_close(moments.covariance, torch.cov(features.T), rtol=1e-7, atol=1e-7)
+
+
+def test_the_root_is_taken_once_until_more_features_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, fakes = correlated(60, 8, seed=5), [correlated(50, 8, seed=seed) for seed in (6, 7)]
+    expected = [frechet_distance(Moments.of(real), Moments.of(fake)) for fake in fakes]
+    taken: list[Tensor] = []
+
+    def root(matrix: Tensor) -> Tensor:
+        taken.append(matrix)
+        return square_root(matrix)
+
+    monkeypatch.setattr(frechet, "square_root", root)
+    moments = Moments.of(real)
+    assert [frechet_distance(moments, Moments.of(fake)) for fake in fakes] == expected
+    assert len(taken) == 1
+    torch.testing.assert_close(moments.root @ moments.root, moments.covariance, rtol=1e-10, atol=1e-12)
+    moments.update(fakes[0])
+    both = Moments.of(torch.cat([real, fakes[0]]))
+    torch.testing.assert_close(moments.root, both.root, rtol=1e-8, atol=1e-8)
 
 
 def test_user_mistakes_are_named() -> None:

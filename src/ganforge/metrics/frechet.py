@@ -28,6 +28,7 @@ class Moments:
         self.count = 0
         self._mean = torch.zeros(dimension, dtype=torch.float64)
         self._scatter = torch.zeros(dimension, dimension, dtype=torch.float64)
+        self._root: Tensor | None = None
 
     @classmethod
     def of(cls, features: Tensor) -> "Moments":
@@ -64,6 +65,7 @@ class Moments:
         self._scatter += torch.outer(shift, shift) * (self.count * len(features) / total)
         self._mean += shift * (len(features) / total)
         self.count = total
+        self._root = None
 
     @property
     def mean(self) -> Tensor:
@@ -82,6 +84,13 @@ class Moments:
             )
         return self._scatter / (self.count - 1)
 
+    @property
+    def root(self) -> Tensor:
+        """The symmetric square root of the covariance, kept: half of what a distance costs."""
+        if self._root is None:
+            self._root = square_root(self.covariance)
+        return self._root
+
 
 def square_root(matrix: Tensor) -> Tensor:
     """The symmetric root of a symmetric `matrix` without negative eigenvalues but for rounding errors."""
@@ -94,10 +103,10 @@ def frechet_distance(real: Moments, fake: Moments) -> float:
     """`|m_r - m_f|^2 + trace(S_r + S_f - 2 (S_r^1/2 S_f S_r^1/2)^1/2)`, the squared 2-Wasserstein distance.
 
     The middle root has the trace of `(S_r S_f)^1/2` (Heusel et al. 2017), but is taken of a symmetric
-    matrix: two eigendecompositions, real numbers only, no jitter on the diagonal. Symmetric in its arguments,
-    0 for equal moments up to rounding, and never negative. Biased upwards by about 1 / count: compare only
-    equal counts. Raises `UserError` where the dimensions differ or a side has
-    fewer than 2 features.
+    matrix: two eigendecompositions, real numbers only, no jitter on the diagonal; that of `real` is kept for
+    the next distance from it. Symmetric in its arguments, 0 for equal moments up to rounding, and never
+    negative. Biased upwards by about 1 / count: compare only equal counts. Raises `UserError` where the
+    dimensions differ or a side has fewer than 2 features.
     """
     if real.dimension != fake.dimension:
         raise UserError(
@@ -105,8 +114,7 @@ def frechet_distance(real: Moments, fake: Moments) -> float:
         )
     real_covariance = real.covariance
     fake_covariance = fake.covariance.to(real_covariance.device)
-    root = square_root(real_covariance)
-    product = root @ fake_covariance @ root
+    product = real.root @ fake_covariance @ real.root
     # Rounding leaves the product symmetric only to about 1e-16; eigvalsh reads just one triangle.
     values = torch.linalg.eigvalsh((product + product.T) / 2)
     cross = values.clamp(min=0).sqrt().sum()

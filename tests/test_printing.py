@@ -26,3 +26,23 @@ def test_what_is_shared_is_said_once(
     assert "generated: 7; class 3" in said
     assert said.count("seed: 5; step: 20") == said.count("seed") == 1
     assert said.count("features: the judge") == said.count("classifier: the judge") == 1
+
+
+def test_what_most_share_is_said_once_and_who_lacks_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    shared, judge = {"seed": 5, "captions": "of emoji train"}, {"classifier": "the judge"}
+    print_scores(
+        [
+            Score(name="kid", value=1, protocol=shared | judge | {"generated": 9}),
+            Score(name="category_agreement", value=2, unit="%", protocol=shared | judge | {"generated": 8}),
+            Score(name="category_agreement_of_real", value=3, unit="%", protocol=judge | {"pictures": 7}),
+        ]
+    )
+    said = capsys.readouterr().out
+    assert said.count("of emoji train") == said.count("seed: 5") == 1
+    assert "generated: 9" in said
+    assert "generated: 8" in said
+    assert "pictures: 7; no seed, captions" in said
+    assert said.count("the judge") == 1

@@ -237,7 +237,7 @@ def _judge_pictures(
             scores += judge_labels(judge_network, samples, labels, dataset, protocol)
         if not translates:
             say("paths between latents")
-            scores += judge_paths(judge_network, trained, weights, protocol)
+            scores += judge_paths(judge_network, trained, weights, protocol, given)
     scores += judge_similarity(samples, labels, dataset, protocol)
     if has_parzen(dataset) and not translates:
         say("Parzen log-likelihood")

@@ -60,15 +60,19 @@ def print_finished(run: Run) -> None:
 
 
 def print_scores(scores: list[Score]) -> None:
-    """Scores with what is special to each; what all share, and the judging networks, are said once below."""
+    """Scores with what is special to each; what most share, and the judging networks, are said once below."""
     protocols = [{name: str(text) for name, text in score.protocol.items()} for score in scores]
-    shared = {
-        name: text for name, text in protocols[0].items() if all(p.get(name) == text for p in protocols)
-    }
+    shared = {}
+    for name, text in protocols[0].items():  # such as seed and step, which scores of real pictures lack
+        others = [protocol[name] for protocol in protocols if name in protocol]
+        if name not in NETWORKS and set(others) == {text} and 2 * len(others) > len(protocols):
+            shared[name] = text
     table = Table("score", "value", "measured on")
     for score, protocol in zip(scores, protocols, strict=True):
         spread = "" if score.plus_minus is None else f" ± {score.plus_minus:.3g}"
         special = [f"{name}: {text}" for name, text in protocol.items() if name not in (*shared, *NETWORKS)]
+        if absent := [name for name in shared if name not in protocol]:
+            special.append(f"no {', '.join(absent)}")
         measured_on = "; ".join([*special, score.note] if score.note else special)
         table.add_row(score.name, f"{score.value:.4g}{spread} {score.unit}".strip(), measured_on)
     console = Console()

@@ -123,7 +123,7 @@ def _subcategories(
     assert train.labels is not None
     assert reference.labels is not None
     known = torch.cat([judge.features(as_images(train.read(part))) for part in rows_of(train)])
-    rule = protocol | {"classifier": f"nearest training picture in the features of the {judge.name} judge"}
+    rule = {"classifier": f"nearest training picture in the features of the {judge.name} judge"}
 
     def named(pictures: Tensor) -> Tensor:
         assert train.labels is not None
@@ -133,6 +133,6 @@ def _subcategories(
     real = named(torch.cat(list(stored_parts(reference))))
     of_real = rule | {"data": f"{dataset.options.data} {name}, {len(reference)} real pictures"}
     return [
-        _mean_of_classes("subcategory_agreement", named(samples), train.labels[rows], None, rule),
+        _mean_of_classes("subcategory_agreement", named(samples), train.labels[rows], None, protocol | rule),
         _mean_of_classes("subcategory_agreement_of_real", real, reference.labels, None, of_real),
     ]

@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import Tensor
 
+from ganforge.data.batch import Batch, conditions
 from ganforge.data.datasets import Dataset
 from ganforge.engine.sampling import CHUNK
 from ganforge.metrics.judges import Judge
@@ -51,22 +52,29 @@ def judge_similarity(
     ]
 
 
-def judge_paths(judge: Judge, trained: Trained, weights: Weights, protocol: Protocol) -> list[Score]:
-    """The perceptual path length in the judge's features, of systems whose latents have no codes."""
+def judge_paths(
+    judge: Judge, trained: Trained, weights: Weights, protocol: Protocol, given: Batch | None = None
+) -> list[Score]:
+    """The perceptual path length in the judge's features, of systems whose latents have no codes.
+
+    The ends of a path are told the same caption of `given`, where the system is told captions.
+    """
     system = trained.system
     if not isinstance(system, LatentSystem) or type(system).set_code is not LatentSystem.set_code:
         return []
     seed, spherical = protocol["seed"], system.latents_are_gaussian
     latents = trained.draw_latents(2 * NUM_PATHS, seed).double()
+    texts = None if given is None or given.embeddings is None else given.embeddings.double()
     with trained.using(weights):
         exact = copy.deepcopy(system).cpu().double().eval()
 
     def features(points: Tensor) -> Tensor:
         found = []
-        for part in points.split(CHUNK):
+        for rows in torch.arange(len(points)).split(CHUNK):
+            told = None if texts is None else conditions(embeddings=texts[rows % len(texts)])
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed % 2**63)  # labels that the system draws are those of the other end
-                found.append(judge.exact_features(exact.decode(part).double()))
+                found.append(judge.exact_features(exact.decode(points[rows], told).double()))
         return torch.cat(found)
 
     found = path_length(

@@ -1,13 +1,60 @@
-"""What text-to-image systems share: mismatched captions, the loss of three kinds of pairs, what is given."""
+"""What text-to-image systems share: options, mismatched captions, the loss of three kinds of pairs."""
+
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from ganforge.adversarial import AdversarialConfig
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
+from ganforge.system import Suggestions
 
 FEW_CLASSES = 50  # below this a class says little of what a caption says; birds have 200, flowers 102
+
+
+class MatchingConfig(AdversarialConfig):
+    """Options of text-to-image systems; defaults are those of the papers and their code for birds."""
+
+    steps: PositiveInt = Field(80_000, description="Training steps; 600 epochs of 8,800 birds.")
+    batch: PositiveInt = Field(64, ge=2, description="Pictures with their captions per update.")
+    discriminator_width: PositiveInt = Field(64, description="Channels of the discriminator's first maps.")
+    latent_size: PositiveInt = Field(100, description="Numbers in one latent, standard Gaussian.")
+    text_size: PositiveInt = Field(128, description="Numbers that each network makes of an embedding.")
+    mismatch: Literal["class", "caption"] = Field(
+        "class",
+        description="Whose caption is wrong: class, a picture's of another class; caption, any other.",
+    )
+    learning_rate: PositiveFloat = Field(2e-4, description="First rate of Adam for both networks.")
+    halving_epochs: PositiveInt = Field(
+        100, description="Epochs after which the rate is halved, again and again."
+    )
+    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's momentum.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
+
+    def model_post_init(self, _: object) -> None:
+        """Refuse packs, whose images would have different captions."""
+        if self.pack > 1:
+            raise ValueError(f"one image is judged with its caption, got --pack {self.pack}: use --pack 1")
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str, widths: Sequence[str]) -> Suggestions:
+        """Mismatches by caption where classes are few; the fields `widths` narrow on a processor."""
+        found: Suggestions = {}
+        if len(data.class_names) < FEW_CLASSES:
+            found["mismatch"] = ("caption", "classes are few, and captions tell more than a class")
+        if device == "cpu" and data.values == "pixels":
+            found |= dict.fromkeys(widths, (32, "a processor"))
+        return found
+
+    def halve(self, optimizers: dict[str, torch.optim.Optimizer], epoch: float) -> None:
+        """Set every rate to the first one, halved once every `halving_epochs`."""
+        for optimizer in optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = self.learning_rate * 0.5 ** (epoch // self.halving_epochs)
 
 
 def mismatched(embeddings: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -57,12 +104,3 @@ def embedding_size_of(name: str, data: DataSpec) -> int:
             f"{name} needs embeddings of captions: add --text-encoder RUN, of `ganforge train text_encoder`"
         )
     return data.embedding_size
-
-
-def halve(
-    optimizers: dict[str, torch.optim.Optimizer], first_rate: float, epoch: float, halving_epochs: int
-) -> None:
-    """Set every rate to `first_rate`, halved once every `halving_epochs`."""
-    for optimizer in optimizers.values():
-        for group in optimizer.param_groups:
-            group["lr"] = first_rate * 0.5 ** (epoch // halving_epochs)

@@ -1,30 +1,25 @@
 """The text-to-image GANs of Reed et al. 2016: GAN-CLS, and with --interpolate GAN-INT-CLS."""
 
-from typing import ClassVar, Literal, final
+from typing import ClassVar, final
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from ganforge.adversarial import AdversarialConfig, DiscriminatorView, adams, stages_for
+from ganforge.adversarial import DiscriminatorView, adams, stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.losses import adversarial_metrics, generator_loss
-from ganforge.matching import FEW_CLASSES, embedding_size_of, embeddings_of, halve, matching_loss, mismatched
+from ganforge.matching import MatchingConfig, embedding_size_of, embeddings_of, matching_loss, mismatched
 from ganforge.networks.gan_cls import TextDiscriminator, TextGenerator
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 
 
-class GANCLSConfig(AdversarialConfig):
+class GANCLSConfig(MatchingConfig):
     """Defaults are those of the released code for birds and flowers."""
 
-    steps: PositiveInt = Field(80_000, description="Training steps; 600 epochs of 8,800 birds.")
-    batch: PositiveInt = Field(64, ge=2, description="Pictures with their captions per update.")
     width: PositiveInt = Field(
         128, description="Channels next to the generated image, doubled at each halving."
     )
-    discriminator_width: PositiveInt = Field(64, description="Channels of the discriminator's first maps.")
-    latent_size: PositiveInt = Field(100, description="Numbers in one latent, standard Gaussian.")
-    text_size: PositiveInt = Field(128, description="Numbers that each network makes of an embedding.")
     mismatch_weight: float = Field(
         0.5,
         ge=0,
@@ -32,27 +27,10 @@ class GANCLSConfig(AdversarialConfig):
         description="Share of pictures with the wrong caption in what the discriminator refuses (CLS); 0: "
         "none, a conditional GAN on embeddings.",
     )
-    mismatch: Literal["class", "caption"] = Field(
-        "class",
-        description="Whose caption is wrong: class, a picture's of another class; caption, any other.",
-    )
     interpolate: bool = Field(
         False,
         description="Train the generator on means of two captions as well (INT), half as many as captions.",
     )
-    learning_rate: PositiveFloat = Field(2e-4, description="First rate of Adam for both networks.")
-    halving_epochs: PositiveInt = Field(
-        100, description="Epochs after which the rate is halved, again and again."
-    )
-    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's momentum.")
-    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
-
-    def model_post_init(self, _: object) -> None:
-        """Refuse packs, whose images would have different captions."""
-        if self.pack > 1:
-            raise ValueError(
-                f"gan_cls judges one image with its caption, got --pack {self.pack}: use --pack 1"
-            )
 
 
 @final
@@ -75,13 +53,7 @@ class GANCLS(LatentSystem):
     @classmethod
     def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
         """Mismatches by caption where classes are few; narrow networks on a processor."""
-        found: Suggestions = {}
-        if len(data.class_names) < FEW_CLASSES:
-            found["mismatch"] = ("caption", "classes are few, and captions tell more than a class")
-        if device == "cpu" and data.values == "pixels":
-            found["width"] = (32, "a processor")
-            found["discriminator_width"] = (32, "a processor")
-        return found
+        return GANCLSConfig.suggest(data, device, ("width", "discriminator_width"))
 
     def __init__(self, config: GANCLSConfig, data: DataSpec) -> None:
         super().__init__()
@@ -117,8 +89,7 @@ class GANCLS(LatentSystem):
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Halve the rates and let the instance noise fall."""
         self.view.schedule(images_seen)
-        epoch = images_seen / self.data.num_images
-        halve(optimizers, self.config.learning_rate, epoch, self.config.halving_epochs)
+        self.config.halve(optimizers, images_seen / self.data.num_images)
 
     def draw_latents(self, count: int) -> Tensor:
         """Latents `[count, latent_size]`."""

@@ -3,14 +3,14 @@
 from typing import ClassVar, Literal, final
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from ganforge.adversarial import AdversarialConfig, DiscriminatorView, adams, stages_for
+from ganforge.adversarial import DiscriminatorView, adams, stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.losses import adversarial_metrics, generator_loss
-from ganforge.matching import FEW_CLASSES, embedding_size_of, embeddings_of, halve, matching_loss, mismatched
+from ganforge.matching import MatchingConfig, embedding_size_of, embeddings_of, matching_loss, mismatched
 from ganforge.networks.gan_cls import TextDiscriminator
 from ganforge.networks.stackgan import RefiningGenerator, SketchGenerator
 from ganforge.system import Earlier, Inheritance, LatentSystem, Suggestions, SystemConfig, Update, frozen
@@ -19,11 +19,9 @@ ENLARGEMENT = 4  # of Stage II: 64 to 256 in the paper
 OF_STAGE_ONE = ("width", "latent_size", "text_size", "augment_conditioning")
 
 
-class StackGANConfig(AdversarialConfig):
+class StackGANConfig(MatchingConfig):
     """Defaults are those of the paper for birds."""
 
-    steps: PositiveInt = Field(80_000, description="Training steps; 600 epochs of 8,800 birds.")
-    batch: PositiveInt = Field(64, ge=2, description="Pictures with their captions per update.")
     stage: Literal["1", "2"] = Field(
         "1", description="1: sketches; 2: pictures four times as large, with --from a run of stage 1."
     )
@@ -31,10 +29,7 @@ class StackGANConfig(AdversarialConfig):
         64, description="Channels of stage 1 next to the image, doubled at each halving."
     )
     refiner_width: PositiveInt = Field(128, description="Channels of the first maps of stage 2.")
-    discriminator_width: PositiveInt = Field(64, description="Channels of the discriminator's first maps.")
     blocks: NonNegativeInt = Field(4, description="Residual blocks of stage 2; 2 in the code for COCO.")
-    latent_size: PositiveInt = Field(100, description="Numbers in one latent, standard Gaussian.")
-    text_size: PositiveInt = Field(128, description="Numbers that each network makes of an embedding.")
     augment_conditioning: bool = Field(
         True,
         description="Draw the generator's condition around the embedding; without: the embedding's mean.",
@@ -43,23 +38,6 @@ class StackGANConfig(AdversarialConfig):
         1.0,
         description="Weight, lambda, of the KL divergence of the conditions from N(0, 1); 2/128 in the code.",
     )
-    mismatch: Literal["class", "caption"] = Field(
-        "class",
-        description="Whose caption is wrong: class, a picture's of another class; caption, any other.",
-    )
-    learning_rate: PositiveFloat = Field(2e-4, description="First rate of Adam for both networks.")
-    halving_epochs: PositiveInt = Field(
-        100, description="Epochs after which the rate is halved, again and again."
-    )
-    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's momentum.")
-    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
-
-    def model_post_init(self, _: object) -> None:
-        """Refuse packs, whose images would have different captions."""
-        if self.pack > 1:
-            raise ValueError(
-                f"stackgan judges one image with its caption, got --pack {self.pack}: use --pack 1"
-            )
 
 
 @final
@@ -88,15 +66,8 @@ class StackGAN(LatentSystem):
     @classmethod
     def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
         """Mismatches by caption where classes are few; narrow networks on a processor."""
-        found: Suggestions = {}
-        if len(data.class_names) < FEW_CLASSES:
-            found["mismatch"] = ("caption", "classes are few, and captions tell more than a class")
-        if device == "cpu" and data.values == "pixels":
-            found["width"] = (32, "a processor")
-            found["refiner_width"] = (32, "a processor")
-            found["discriminator_width"] = (32, "a processor")
-            found["blocks"] = (2, "a processor")
-        return found
+        found = StackGANConfig.suggest(data, device, ("width", "refiner_width", "discriminator_width"))
+        return found | ({"blocks": (2, "a processor")} if "width" in found else {})
 
     @classmethod
     def check_start(cls, config: SystemConfig, data: DataSpec, start: Earlier | None) -> None:
@@ -172,8 +143,7 @@ class StackGAN(LatentSystem):
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Halve the rates and let the instance noise fall."""
         self.view.schedule(images_seen)
-        epoch = images_seen / self.data.num_images
-        halve(optimizers, self.config.learning_rate, epoch, self.config.halving_epochs)
+        self.config.halve(optimizers, images_seen / self.data.num_images)
 
     def draw_latents(self, count: int) -> Tensor:
         """Latents `[count, latent_size]`."""

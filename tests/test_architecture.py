@@ -222,6 +222,7 @@ def test_verbs_are_frozen() -> None:
         "outliers",
         "classify",
         "draw",
+        "restyle",
         "embed",
         "reproduce",
         "list",

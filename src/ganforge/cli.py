@@ -33,6 +33,7 @@ from ganforge.cli_uses import (
     OutliersArguments,
     ProbeArguments,
     PSNRArguments,
+    RestyleArguments,
     run_apply,
     run_classify,
     run_compare,
@@ -41,6 +42,7 @@ from ganforge.cli_uses import (
     run_outliers,
     run_probe,
     run_psnr,
+    run_restyle,
 )
 from ganforge.data import check as data_check
 from ganforge.data.datasets import available as available_data
@@ -69,6 +71,7 @@ USAGE = """usage: ganforge VERB ...
   features RUN --out F.npz   what a run makes of pictures, for classifiers
   probe F.npz                a linear classifier on such features
   draw RUN KIND --out F.png  reconstructions, completions, a map of two latents
+  restyle RUN PIC --text T   what a sentence says in the style of a picture
   outliers RUN --data D      how well a run tells other data from its own
   classify RUN               classes by p(x given y), and what is of none
   reproduce NAME             a recipe again: the paper's numbers, the recorded ones and these
@@ -283,6 +286,7 @@ def _completion(arguments: Sequence[str]) -> int:
         "outliers": OutliersArguments,
         "classify": ClassifyArguments,
         "draw": DrawArguments,
+        "restyle": RestyleArguments,
         "embed": EmbedArguments,
         "reproduce": ReproduceArguments,
         "list": ListArguments,
@@ -304,6 +308,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "outliers": run_outliers,
     "classify": run_classify,
     "draw": run_draw,
+    "restyle": run_restyle,
     "embed": run_embed,
     "reproduce": _reproduce,
     "list": _list,

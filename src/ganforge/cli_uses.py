@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from rich.console import Console
 from torch import Tensor
 
 from ganforge.arguments import parse
@@ -32,6 +33,7 @@ from ganforge.uses.features import pixels, write_features
 from ganforge.uses.fidelity import judge_folder
 from ganforge.uses.outliers import outliers
 from ganforge.uses.probe import probe
+from ganforge.uses.restyle import DEFAULT_STEPS, restyle
 
 EXIT_BAD_DATA = 1
 _WEIGHTS = tyro.conf.arg(help="The averaged networks, or those being trained.")
@@ -145,6 +147,32 @@ class DrawArguments:
 
 
 @dataclass(frozen=True)
+class RestyleArguments:
+    """What sentences say in the style of pictures."""
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="A run folder of gan_cls or stackgan.")]]
+    pictures: tyro.conf.Positional[
+        Annotated[
+            tuple[Path, ...], tyro.conf.arg(help="Pictures whose style is taken; resized to the run's.")
+        ]
+    ]
+    text: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        tyro.conf.arg(help="What the new pictures show; may be given again for another row."),
+    ] = ()
+    out: Annotated[Path, tyro.conf.arg(help="PATH.png: a grid; else a folder of PNGs.")] = Path(
+        "restyled.png"
+    )
+    steps: Annotated[
+        int | None,
+        tyro.conf.arg(
+            help=f"Steps of the style encoder; left out: those of the one kept, else {DEFAULT_STEPS:,}."
+        ),
+    ] = None
+    weights: Annotated[Weights, _WEIGHTS] = "ema"
+
+
+@dataclass(frozen=True)
 class ApplyArguments:
     """Translate or enlarge pictures of any size."""
 
@@ -185,6 +213,19 @@ def run_apply(arguments: Sequence[str]) -> int:
     shown = f"{len(done.written)} pictures in {given.out}" if len(done.written) > 1 else str(done.written[0])
     print(printable(shown))
     return _skipped(done.skipped)
+
+
+def run_restyle(arguments: Sequence[str]) -> int:
+    """`ganforge restyle`."""
+    given = parse(RestyleArguments, arguments, "ganforge restyle", "Draw sentences in the style of pictures.")
+    if not given.pictures:
+        raise UserError("no picture to take the style of: name one after the run")
+    command = shlex.join(["ganforge", "restyle", *arguments])
+    choice = given.pictures, given.text, given.out, given.steps, given.weights, command
+    with Console(stderr=True).status("style encoder") as status:
+        said = restyle(load(given.run), *choice, lambda text: status.update(f"style encoder: {text}"))
+    print(said)
+    return 0
 
 
 def run_psnr(arguments: Sequence[str]) -> int:

@@ -27,6 +27,7 @@ SMALLEST_CELL = 48  # pixels: below this a picture cannot be judged on a screen
 FRAME = 3  # pixels
 GAP = 2  # pixels
 TEXT_SIZE = 14  # pixels
+SMALLEST_TEXT_WIDTH = 240  # pixels: a caption above one small picture can be read
 MOST_SHOWN = 400  # characters of a caption, of which a row has room for fewer
 SCATTER_INCHES = 4.8
 SCATTER_DPI = 100
@@ -104,7 +105,7 @@ def pairs_grid(sources: Tensor, outputs: Tensor, targets: Tensor | None = None) 
 
 
 def captioned_grid(images: Tensor, texts: Sequence[str]) -> Image.Image:
-    """A row of pictures for each of `texts`, the text above it, cut where the row ends.
+    """A row of pictures for each of `texts`, the text above it, cut where the row (or 240 pixels) ends.
 
     `images` `[rows * n, channels, height, width]` in [-1, 1], row by row. Raises `UserError` as `grid`.
     """
@@ -112,12 +113,13 @@ def captioned_grid(images: Tensor, texts: Sequence[str]) -> Image.Image:
     rows = [grid(part, len(part)) for part in parts]
     font = ImageFont.load_default(TEXT_SIZE)
     line = TEXT_SIZE + 2 * FRAME
-    canvas = Image.new("RGB", (rows[0].width, len(rows) * (rows[0].height + line)), WHITE)
+    width = max(rows[0].width, SMALLEST_TEXT_WIDTH)
+    canvas = Image.new("RGB", (width, len(rows) * (rows[0].height + line)), WHITE)
     pen = ImageDraw.Draw(canvas)
     for index, (row, text) in enumerate(zip(rows, texts, strict=True)):
         top = index * (rows[0].height + line)
         shown = "".join(c if c.isprintable() else " " for c in text[:MOST_SHOWN])
-        while len(shown) > 1 and pen.textlength(shown, font) > rows[0].width - 2 * FRAME:
+        while len(shown) > 1 and pen.textlength(shown, font) > width - 2 * FRAME:
             shown = shown.rstrip("\u2026")[:-1] + "\u2026"
         pen.text((FRAME, top + FRAME), shown, fill=(0, 0, 0), font=font)
         canvas.paste(row, (0, top + line))

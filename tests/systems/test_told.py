@@ -1,5 +1,7 @@
-"""What is done with runs that are told sentences: style transfer, and what they cannot be told."""
+"""What is done with runs that are told sentences: style transfer, the page of the best and worst captions."""
 
+import importlib
+import json
 from pathlib import Path
 from typing import Any, final
 
@@ -22,6 +24,7 @@ from ganforge.uses.restyle import style_encoder, train_style
 
 SPEC = DataSpec(channels=3, height=8, width=8, num_images=40)
 LATENT_SIZE, EMBEDDING_SIZE = 4, 5
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @final
@@ -175,3 +178,45 @@ def test_an_encoder_of_another_run_or_alphabet(place: Path, monkeypatch: pytest.
     monkeypatch.setattr("ganforge.sentences.open_encoder", lambda _: Other())
     with pytest.raises(UserError, match="makes 6 numbers of a text, this run was trained on 8: put its own"):
         describe(trained, ["a red dot"])
+
+
+# The page of captions
+
+
+def test_pictures_drawn_right_are_nearest_and_the_choice_is_by_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    script = importlib.import_module("captions_page")
+    real = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
+    distances, ranks = script.distances_of(real, real)
+    assert distances.tolist() == [0] * 9
+    assert ranks.tolist() == [1] * 9
+    drawn = real.clone()
+    drawn[3] = real[5]  # one that is another's picture
+    distances, ranks = script.distances_of(drawn, real)
+    assert float(distances[3]) == pytest.approx(float((real[5] - real[3]).norm()), rel=1e-6)
+    assert ranks[3] > 1
+    order = torch.tensor([5.0, 1, 9, 3, 7, 2, 8, 4, 6])
+    chosen = script.choose(order, 3)
+    assert chosen == {"best": [1, 5, 3], "typical": [7, 0, 8], "worst": [4, 6, 2]}
+    assert script.choose(torch.zeros(9), 3)["best"] == [0, 1, 2]  # equal ones in the data's order
+
+
+def test_the_page(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    script = importlib.import_module("captions_page")
+    assert script.main(["gan", "--out", "page.png", "--count", "16", "--shown", "2"]) == 0
+    found = json.loads((place / "page.json").read_text("utf-8"))
+    lines = (place / "shapes" / "metadata.jsonl").read_text("utf-8").splitlines()
+    texts = [text for line in lines for text in json.loads(line)["texts"]]
+    assert len(found["found"]) == 16
+    assert {entry["caption"] for entry in found["found"]} <= set(texts)
+    ordered = [entry["distance"] for entry in found["found"]]
+    assert [ordered[number] for number in found["shown"]["best"]] == sorted(ordered)[:2]
+    assert [ordered[number] for number in found["shown"]["worst"]] == sorted(ordered)[-2:]
+    assert read_about(place / "page.png")["rule"] == found["rule"]
+    capsys.readouterr()
+    for words in (["gan", "--shown", "6", "--count", "16"], ["encoder"], ["shapes"]):
+        assert script.main([*words, "--out", "no.png"]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+        assert not (place / "no.png").exists()

@@ -38,6 +38,7 @@ ROOMS = (
     ("cli_text", "cli_train", "cli_uses", "reproduce"),
     ("cli_sample",),
     ("cli",),
+    ("__main__",),
 )
 FORBIDDEN_NAMES = ("utils", "util", "common", "core", "base", "misc", "helpers", "helper", "manager")
 ABSTRACT = {"System", "LatentSystem"}

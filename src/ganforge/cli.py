@@ -166,14 +166,18 @@ def _evaluate(arguments: Sequence[str]) -> int:
     given = parse(
         EvaluateArguments, arguments, "ganforge evaluate", "Judge a run: every score with its protocol."
     )
-    names = ("num_samples", "seed", "weights", "checkpoint", "features", "features_weights")
+    names = ("num_samples", "features", "features_weights", "seed", "weights", "checkpoint", "devices")
     choice = {name: getattr(given, name) for name in names}
     if given.samples is not None:
-        scores = evaluate_pictures(
-            given.run, given.samples, **{name: choice[name] for name in names[:1] + names[4:]}
-        )
+        if given.devices != 1:
+            raise UserError(
+                f"--samples draws nothing that {given.devices} devices could share: leave one out"
+            )
+        scores = evaluate_pictures(given.run, given.samples, **{name: choice[name] for name in names[:3]})
     else:
         scores = _evaluate_aloud(given.run, **choice)
+    if not scores:  # of several processes the first one tells
+        return 0
     if given.json:
         print(json.dumps([score.model_dump() for score in scores], indent=1))
     else:

@@ -62,6 +62,10 @@ class EvaluateArguments:
         str | None,
         tyro.conf.arg(help="Judge the pictures of this folder or .zip against the run's data instead."),
     ] = None
+    devices: Annotated[
+        int,
+        tyro.conf.arg(help="Processes that share the sampling, started by torchrun, each on its own GPU."),
+    ] = 1
     json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.")] = False
 
 

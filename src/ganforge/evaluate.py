@@ -1,6 +1,6 @@
 """Judging a run: every number with the protocol that makes it comparable."""
 
-import time
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +11,11 @@ from torch import Tensor
 from ganforge import pictures
 from ganforge.checkpoint import replace_file
 from ganforge.data import stacked
-from ganforge.data.batch import Batch, as_images, conditions, to_uint8
+from ganforge.data.batch import Batch, as_images, conditions
 from ganforge.data.datasets import Dataset, open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.engine.sampling import conditions_like
+from ganforge.engine.share import Share, shared
 from ganforge.errors import UserError
 from ganforge.metrics.choose import feature_network
 from ganforge.metrics.floors import RandomConvolutions
@@ -27,6 +28,7 @@ from ganforge.scores import Protocol, finite, held_out, stored_parts
 from ganforge.scores import Score as Score
 from ganforge.scores.captions import caption_conditions, judge_captions
 from ganforge.scores.conditions import judge_codes, judge_labels
+from ganforge.scores.drawn import draw_pictures
 from ganforge.scores.enlarged import judge_enlarged
 from ganforge.scores.features import judge_features
 from ganforge.scores.pairs import judge_pairs
@@ -40,6 +42,7 @@ from ganforge.trained import Trained, Weights, Which, load
 
 NUM_SAMPLES = 10_000
 NUM_NEIGHBOURS = 20
+ALONE = Share()
 RESIZING = "cropping, Lanczos where larger, bicubic where smaller"
 """What `ganforge.data.decode.fit` does with the default options."""
 
@@ -54,6 +57,7 @@ def evaluate(
     checkpoint: Which = "newest",
     features: str = "auto",
     features_weights: Path | None = None,
+    devices: int = 1,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Score]:
     """Judge the run folder `run` with `num_samples` samples; store the scores in it and remake its report.
@@ -61,20 +65,28 @@ def evaluate(
     Left out, these are 10,000, and of stacked-mnist the 26,000 of the papers; of pairs each held-out source.
     `features` is the network whose features are compared, see `ganforge.metrics.choose.feature_network`.
     `checkpoint` "best" judges the one that `--keep-best` kept. Opens the data that the run was trained on;
-    `say` is told what is being measured.
-    Raises UserError where the run or its data cannot be opened.
+    `say` is told what is being measured. Of `devices` processes that torchrun has started, each calls this
+    and draws its part of the samples; the first gets and stores the scores, which are those of one process,
+    the others get none. Raises UserError where the run or its data cannot be opened, and as `shared`.
     """
-    trained = load(run, device, checkpoint)
-    dataset = data_of(trained.run)
-    _check_unchanged(dataset, trained.run)
-    drawn_in_pixels = dataset.spec.values == "pixels" and trained.system.makes_pictures
-    network = None
-    if drawn_in_pixels:
-        network = feature_network(features, dataset, features_weights)
-    scores = judge(
-        trained, dataset, num_samples=num_samples, seed=seed, weights=weights, network=network, say=say
-    )
-    if drawn_in_pixels:
+    with shared(devices, device, f"evaluate {shlex.quote(str(run))}") as share:
+        trained, dataset = _open(run, device, checkpoint)
+        network = None
+        if _draws_pixels(trained, dataset):
+            network = feature_network(features, dataset, features_weights)
+        scores = judge(
+            trained,
+            dataset,
+            num_samples=num_samples,
+            seed=seed,
+            weights=weights,
+            network=network,
+            share=share,
+            say=say,
+        )
+    if share.rank:
+        return []
+    if _draws_pixels(trained, dataset):
         say("nearest training neighbours")
         _draw_neighbours(trained, dataset, seed, trained.settle(weights))
     stored = TypeAdapter(list[Score]).dump_json(scores, indent=1) + b"\n"
@@ -121,6 +133,18 @@ def evaluate_pictures(
     return scores + judge_similarity(samples, None, dataset, protocol)
 
 
+def _open(run: str | Path, device: str, checkpoint: Which) -> tuple[Trained, Dataset]:
+    """The run and the data that it was trained on; raises UserError where these have changed."""
+    trained = load(run, device, checkpoint)
+    dataset = data_of(trained.run)
+    _check_unchanged(dataset, trained.run)
+    return trained, dataset
+
+
+def _draws_pixels(trained: Trained, dataset: Dataset) -> bool:
+    return dataset.spec.values == "pixels" and trained.system.makes_pictures
+
+
 def _check_unchanged(dataset: Dataset, run: Run) -> None:
     if dataset.fingerprint != run.config.fingerprint:
         raise UserError(
@@ -136,11 +160,13 @@ def judge(
     seed: int = 0,
     weights: Weights = "ema",
     network: FeatureNetwork | None = None,
+    share: Share = ALONE,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Score]:
     """All scores that apply to this system and this data; writes nothing.
 
-    `network` is whose features are compared; left out: the judge of these data, where there is one.
+    `network` is whose features are compared; left out: the judge of these data, where there is one. Of
+    several processes that `share` the work, all but the first return nothing.
     """
     stacks = dataset.options.data == stacked.NAME
     paired = "sources" in trained.system.needs
@@ -149,6 +175,8 @@ def judge(
         num_samples = min(num_samples, len(held_out(dataset)[1])) if paired else num_samples
     if num_samples < 2:
         raise UserError(f"--num-samples {num_samples}: expected 2 or more")
+    if share.ranks > 1 and not _draws_pixels(trained, dataset):
+        raise UserError(f"--devices {share.ranks}: only pictures are shared out: leave torchrun and it out")
     weights = trained.settle(weights)
     protocol: Protocol = {"weights": weights, "seed": seed, "step": trained.step}
     if not trained.system.makes_pictures:
@@ -158,11 +186,15 @@ def judge(
     of_samples = protocol | asked
     say(f"drawing {num_samples} samples")
     if dataset.spec.values == "points":
-        drawn = trained.sample(num_samples, seed=seed, weights=weights, given=given)
-        samples = finite(drawn, "samples")
+        points = trained.sample(num_samples, seed=seed, weights=weights, given=given)
+        samples = finite(points, "samples")
         scores = judge_points(samples, dataset, of_samples)
     else:
-        samples, scores = _judge_pictures(trained, dataset, num_samples, given, of_samples, network, say)
+        samples, scores = _judge_pictures(
+            trained, dataset, num_samples, given, of_samples, network, share, say
+        )
+        if share.rank:
+            return []
         if paired:
             judge_near = judge_enlarged if dataset.spec.enlarges else judge_pairs
             scores += judge_near(samples, dataset, of_samples)
@@ -205,32 +237,26 @@ def _judge_pictures(
     given: Batch | None,
     protocol: Protocol,
     network: FeatureNetwork | None,
+    share: Share,
     say: Callable[[str], None],
 ) -> tuple[Tensor, list[Score]]:
-    """The samples, uint8, and the scores of them as pictures."""
-    seed, weights = protocol["seed"], protocol["weights"]
-    begun = time.monotonic()
-    samples = torch.empty(count, *dataset.spec.shape, dtype=torch.uint8)
-    # As drawn they take four times as much memory: kept only where they are needed.
-    translates = given is not None and given.sources is not None
-    keep = has_parzen(dataset) and given is None
-    unrounded = torch.empty(samples.shape if keep else 0)
-    drawn = 0
-    for part in trained.draw(count, seed=seed, weights=weights, given=given):
-        rows = slice(drawn, drawn + len(part))
-        samples[rows] = to_uint8(finite(part, "samples"))
-        if keep:
-            unrounded[rows] = part
-        drawn += len(part)
-    rate = count / (time.monotonic() - begun)
-    timing = protocol | {"generated": count, "device": trained.system.device.type}
-    scores = [Score(name="sampling_speed", value=rate, unit="images/s", protocol=timing)]
-    found = judge_of(dataset)
-    labels = None if given is None else given.labels
+    """The samples, uint8, and the scores of them as pictures; of several processes the first has both."""
+    found, weights = judge_of(dataset), protocol["weights"]
     chosen = found[0] if network is None and found is not None else network
+    drawn = draw_pictures(trained, dataset, count, given, protocol, chosen, share)
+    samples = drawn.pixels
+    if share.rank:
+        return samples, []
+    timing = protocol | {"generated": count, "device": trained.system.device.type}
+    if share.ranks > 1:
+        timing["processes"] = share.ranks
+    rate = count / drawn.seconds
+    scores = [Score(name="sampling_speed", value=rate, unit="images/s", protocol=timing)]
+    translates = given is not None and given.sources is not None
+    labels = None if given is None else given.labels
     if chosen is not None:
         say("distances and neighbours of features")
-        scores += judge_features(chosen, samples, labels, dataset, protocol)
+        scores += judge_features(chosen, samples, labels, dataset, protocol, drawn.features)
     if found is not None:
         judge_network, knows_classes = found
         if knows_classes and labels is not None:
@@ -241,10 +267,12 @@ def _judge_pictures(
     scores += judge_similarity(samples, labels, dataset, protocol)
     if has_parzen(dataset) and not translates:
         say("Parzen log-likelihood")
-        if given is not None:  # Mirza and Osindero 2014, section 4.1: as many of each class
+        unrounded = drawn.unrounded
+        if unrounded is None:  # Mirza and Osindero 2014, section 4.1: as many of each class
             classes = len(dataset.spec.class_names)
             even = conditions(torch.arange(count) % classes)
-            unrounded = finite(trained.sample(count, seed=seed, weights=weights, given=even), "samples")
+            again = trained.sample(count, seed=protocol["seed"], weights=weights, given=even)
+            unrounded = finite(again, "samples")
             protocol = protocol | {"labels": f"{count / classes:.10g} samples of each of {classes} classes"}
         scores.append(judge_parzen(unrounded, dataset, protocol))
     return samples, scores

@@ -15,6 +15,7 @@ from ganforge.data.batch import Batch, conditions
 from ganforge.data.decode import printable
 from ganforge.engine import accelerate, sampling
 from ganforge.engine.ema import Average
+from ganforge.engine.share import Share
 from ganforge.engine.train import build_system
 from ganforge.errors import UserError
 from ganforge.run import Run
@@ -88,6 +89,22 @@ class Trained:
         """The same samples, some at a time, so that many never sit in memory at once."""
         with self.using(weights):
             yield from sampling.draw(self.system, count, seed, given)
+
+    def draw_share(
+        self, count: int, share: Share, *, seed: int = 0, weights: Weights = "ema", given: Batch | None = None
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """The same samples some at a time, with their rows: of several processes each its own part of them.
+
+        Raises UserError where a system's samples cannot be drawn apart, and there is more than one process.
+        """
+        if share.ranks == 1:
+            start = 0
+            for part in self.draw(count, seed=seed, weights=weights, given=given):
+                yield slice(start, start + len(part)), part
+                start += len(part)
+            return
+        with self.using(weights):
+            yield from sampling.draw_share(self.system, count, seed, given, share)
 
     def translate(
         self, parts: Iterable[Tensor], *, seed: int = 0, weights: Weights = "ema"

@@ -9,6 +9,7 @@ from torch import Tensor
 from ganforge.data.batch import Batch, conditions
 from ganforge.data.datasets import batch_of
 from ganforge.data.images import Images
+from ganforge.engine.share import Share
 from ganforge.errors import UserError
 from ganforge.system import LatentSystem, System
 
@@ -25,20 +26,20 @@ class SeededRandom:
             raise UserError(f"seed is {seed}: expected 0 to 2**64 - 1")
         self._seed = seed
         self._devices = [device] if device.type == "cuda" else []
-        self._states: list[Tensor] = []
+        self.states: list[Tensor] = []
 
     @contextmanager
     def stretch(self) -> Iterator[None]:
         """Within this context torch draws from here; afterwards its own random numbers go on as before."""
         with torch.random.fork_rng(devices=self._devices, device_type="cuda"):
-            if self._states:
-                torch.set_rng_state(self._states[0])
-                for device, state in zip(self._devices, self._states[1:], strict=True):
+            if self.states:
+                torch.set_rng_state(self.states[0])
+                for device, state in zip(self._devices, self.states[1:], strict=True):
                     torch.cuda.set_rng_state(state, device)
             else:
                 torch.manual_seed(self._seed)
             yield
-            self._states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self._devices)]
+            self.states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self._devices)]
 
 
 @contextmanager
@@ -67,6 +68,34 @@ def draw(system: System, count: int, seed: int, given: Batch | None = None) -> I
         with evaluation_mode(system), random.stretch():
             images = system.sample(rows.stop - rows.start, part).float().cpu()
         yield images
+
+
+def draw_share(
+    system: System, count: int, seed: int, given: Batch | None, share: Share
+) -> Iterator[tuple[slice, Tensor]]:
+    """The part of one process of what `draw` gives: every so many chunks, each with its rows.
+
+    The latents of all chunks are drawn, so that they are those of one process alone; only the own ones are
+    decoded. Raises UserError where a system draws anything else, since all that follows would change.
+    """
+    refused = UserError(
+        f"--devices {share.ranks}: {type(system).__name__.lower()} draws each sample with the random numbers "
+        "that the one before left: leave torchrun and --devices out"
+    )
+    if not isinstance(system, LatentSystem) or type(system).sample is not LatentSystem.sample:
+        raise refused
+    random = SeededRandom(seed, system.device)
+    for index, rows in enumerate(chunks(count)):
+        with evaluation_mode(system), random.stretch():
+            latents = system.draw_latents(rows.stop - rows.start)
+        if index % share.ranks != share.rank:
+            continue
+        before, part = random.states, None if given is None else given[rows].to(system.device)
+        with evaluation_mode(system), random.stretch():
+            images = system.decode(latents, part).float().cpu()
+        if not all(map(torch.equal, before, random.states)):
+            raise refused
+        yield rows, images
 
 
 def draw_latents(system: LatentSystem, count: int, seed: int) -> Tensor:

@@ -64,13 +64,21 @@ class _Sides:
 
 
 def judge_features(
-    judge: FeatureNetwork, samples: Tensor, labels: Tensor | None, dataset: Dataset, protocol: Protocol
+    judge: FeatureNetwork,
+    samples: Tensor,
+    labels: Tensor | None,
+    dataset: Dataset,
+    protocol: Protocol,
+    fake: Tensor | None = None,
 ) -> list[Score]:
-    """The scores of the features of `samples` uint8, asked for with `labels` int64 `[n]`, that apply."""
+    """The scores of the features of `samples` uint8, asked for with `labels` int64 `[n]`, that apply.
+
+    `fake` are these features, where they have been made already.
+    """
     reference_name, reference = held_out(dataset)
     split = reference_name if reference_name in dataset.splits else "train"
     real = real_features(judge, dataset, split, len(samples))
-    fake = _features(judge, iter(samples.split(CHUNK)))
+    fake = _features(judge, iter(samples.split(CHUNK))) if fake is None else fake
     train_count = min(len(real), len(dataset.splits["train"]))
     sides = _Sides(
         fake=fake,

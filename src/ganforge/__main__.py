@@ -1,0 +1,8 @@
+"""`python -m ganforge`, as torchrun starts it."""
+
+import sys
+
+from ganforge.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

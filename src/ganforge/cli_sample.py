@@ -14,7 +14,7 @@ from ganforge.cli_uses import CHECKPOINT, EXIT_BAD_DATA
 from ganforge.data.decode import printable
 from ganforge.errors import UserError
 from ganforge.sample import parse_labels, write_samples
-from ganforge.told import read_texts, write_told
+from ganforge.told import read_texts, texts_of_data, write_told
 from ganforge.trained import Weights, Which, load
 from ganforge.translate import write_translations
 
@@ -47,7 +47,8 @@ class SampleArguments:
     text: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],
         tyro.conf.arg(
-            help="What the pictures show, for gan_cls and stackgan; may be given again for another."
+            help="What the pictures show, for gan_cls and stackgan; may be given again for another; left "
+            "out: captions of the run's data."
         ),
     ] = ()
     text_file: Annotated[
@@ -80,6 +81,8 @@ def run_sample(arguments: Sequence[str]) -> int:
             print(f"skipped: {printable(name)} ({why})", file=sys.stderr)
         return EXIT_BAD_DATA if skipped else 0
     texts = [*given.text, *([] if given.text_file is None else read_texts(given.text_file))]
+    if not texts and given.interpolate is None and "embeddings" in trained.system.needs:
+        texts = texts_of_data(trained, given.seed)
     if texts or given.interpolate is not None:
         if labels is not None or given.code or given.sources is not None:
             raise UserError("--text does not go with --labels, --code or --sources: leave these out")

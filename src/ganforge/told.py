@@ -13,6 +13,8 @@ from torch import Tensor
 
 from ganforge import pictures
 from ganforge.data.batch import conditions, to_uint8
+from ganforge.data.captions import kept_captions
+from ganforge.data.datasets import open_dataset
 from ganforge.data.decode import printable
 from ganforge.errors import UserError
 from ganforge.sample import own_pictures, write_folder
@@ -20,6 +22,7 @@ from ganforge.sentences import describe
 from ganforge.trained import Trained, Weights
 
 DEFAULT_COUNT = 8
+TEXTS_OF_DATA = 8
 MOST_TEXTS = 10_000
 FRAME_MILLISECONDS = 80
 MOVING = {".gif": "GIF", ".webp": "WEBP"}
@@ -37,6 +40,25 @@ def read_texts(path: Path) -> list[str]:
     if not 0 < len(texts) <= MOST_TEXTS:
         raise UserError(f"--text-file {path} has {len(texts)} captions: expected 1 to {MOST_TEXTS:,}")
     return texts
+
+
+def texts_of_data(trained: Trained, seed: int) -> list[str]:
+    """The first captions of `TEXTS_OF_DATA` training pictures of a run, which the seed draws.
+
+    Raises UserError, which names --text, where its data cannot be opened or has no captions any more.
+    """
+    hint = 'add --text "a red apple"'
+    try:
+        dataset = open_dataset(trained.run.config.data)
+    except UserError as error:
+        raise UserError(
+            f"no text was given, and the data with captions cannot be opened ({error}): {hint}"
+        ) from error
+    if not dataset.spec.caption_alphabet:
+        raise UserError(f"no text was given, and {dataset.options.data} has no captions now: {hint}")
+    captions = kept_captions("train", dataset.splits["train"])
+    order = torch.randperm(len(captions), generator=torch.Generator().manual_seed(seed % 2**64))
+    return [captions[row][0] for row in order[:TEXTS_OF_DATA].tolist()]
 
 
 def write_told(

@@ -1,5 +1,6 @@
 """GAN-CLS: its pairs and losses, that it draws what it is told, its commands and their mistakes."""
 
+import json
 import math
 import shutil
 from pathlib import Path
@@ -201,6 +202,25 @@ def test_a_file_of_any_texts_and_a_folder(place: Path) -> None:
     assert len(list((place / "each").glob("*.png"))) == 4
 
 
+def test_without_texts_it_is_told_captions_of_its_data(place: Path) -> None:
+    drawn = run("sample", "gan", "--count", 1, "--seed", 3, "--out", "own.npz", cwd=place)
+    assert drawn.returncode == 0, drawn.stderr
+    with np.load(place / "own.npz") as arrays:
+        texts = arrays["texts"].tolist()
+    kept = [one for row in (place / "shapes" / "metadata.jsonl").read_text("utf-8").splitlines()
+            for one in json.loads(row)["texts"] if json.loads(row)["split"] == "train"]  # fmt: skip
+    assert len(texts) == 8
+    assert set(texts) <= set(kept)
+    (place / "shapes").rename(place / "away")
+    try:
+        refused = run("sample", "gan", cwd=place)
+    finally:
+        (place / "away").rename(place / "shapes")
+    assert refused.returncode == 2
+    assert 'add --text "a red apple"' in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("form", ["png", "gif", "webp"])
 def test_from_one_sentence_to_another(place: Path, form: str) -> None:
     texts = ("--text", "a red dot", "--text", "a blue bar", "--interpolate", 5)
@@ -220,7 +240,6 @@ def test_from_one_sentence_to_another(place: Path, form: str) -> None:
         (("--text", "a", "--labels", "dot"), "leave these out"),
         (("--text-file", "no.txt"), "expected a text file"),
         (("--text", "a", "--out", "a.jpg"), "expected a name ending in"),
-        ((), 'add --text "a red apple"'),
     ],
 )
 def test_mistakes_are_one_line(place: Path, words: tuple[object, ...], message: str) -> None:

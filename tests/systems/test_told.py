@@ -97,7 +97,7 @@ def test_the_command_trains_once_and_draws_rows(
     words = ("restyle", "gan", "wide.png", "grey.png", "--text", "a red dot", "--text", "\u7ea2 \U0001f600")
     done = run(*words, "--steps", 3, "--out", "rows.png", cwd=place)
     assert done.returncode == 0, done.stderr
-    assert "2 captions in 2 styles" in done.stdout
+    assert "4 pictures; S finds" in done.stdout
     kept = place / "gan" / "style" / "000002-ema.safetensors"
     first = kept.read_bytes()
     monkeypatch.chdir(place)

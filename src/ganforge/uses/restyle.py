@@ -82,8 +82,7 @@ def restyle(
             write_folder([images], out, about, abouts, surplus)
     except OSError as error:
         raise UserError(f"--out {out}: {error.strerror or error}") from error
-    found = f"S finds {100 * share:.3g} % of the latents' variance"
-    return f"{out}: {len(texts)} captions in {count} styles; {found}"
+    return f"{out}: {len(images)} pictures; S finds {100 * share:.3g} % of the latents' variance"
 
 
 def style_encoder(

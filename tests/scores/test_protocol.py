@@ -131,15 +131,15 @@ def test_samples_are_judged_as_saved_files(
 
 
 def test_too_few_samples_get_words_and_no_headline_number(noise: Dataset) -> None:
-    scores = scores_of(Projected(2_048), pictures(), noise)
+    scores = scores_of(Projected(2_048), pictures(60), noise)
     assert not HEADLINES & set(scores)
     assert scores["kid"].note == NO_FID.format(2_048)
 
 
 def test_more_features_than_samples_get_none_either(noise: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frechet, "SMALLEST_FID_COUNT", 50)
-    for size, allowed in ((100, True), (COUNT, True), (COUNT + 1, False)):
-        scores = scores_of(Projected(size), pictures(), noise)
+    monkeypatch.setattr(frechet, "SMALLEST_FID_COUNT", 20)
+    for size, allowed in ((30, True), (60, True), (61, False)):
+        scores = scores_of(Projected(size), pictures(60), noise)
         assert bool(HEADLINES & set(scores)) == allowed, size
         assert scores["kid"].note == ("" if allowed else NO_FID.format(size))
 

@@ -157,6 +157,18 @@ TABLE: dict[str, Comparison] = {
             ),
         ),
     ),
+    "likelihood": Comparison(
+        "emoji at 32x32, 256 levels: bits per dimension of held-out pictures",
+        "rivals_emoji.json",
+        (
+            Training(
+                "pixelcnn",
+                "train pixelcnn --data emoji --size 32 --steps 2000 --learning-rate 0.002 --ema-half-life 800"
+                " --compile on",
+                "--num-samples 455",
+            ),
+        ),
+    ),
     "pix2pix": Comparison(
         "edges to emoji at 64x64: the ablation of tables 1 and 2 of Isola et al. 2016, by the emoji judge",
         "family_pix2pix.json",

@@ -20,14 +20,14 @@ def num_scales(height: int, width: int) -> int:
     return scales
 
 
-def ssim(left: Tensor, right: Tensor, window_size: int = WINDOW_SIZE) -> Tensor:
+def ssim(left: Tensor, right: Tensor) -> Tensor:
     """The structural similarity of each pair, `[n]`, of pictures `[n, channels, height, width]` in [0, 255].
 
     The mean of luminance times contrast-structure over channels and all places where the Gaussian window
     (11x11, standard deviation 1.5) fits, with K1 = 0.01, K2 = 0.03, L = 255. 1 for equal pictures, at most 1.
     In float64. Raises UserError for unequal shapes or pictures smaller than the window. Wang et al. 2004.
     """
-    luminance, contrast = _terms(left, right, window_size)
+    luminance, contrast = _terms(left, right)
     return (luminance * contrast).flatten(1).mean(1)
 
 
@@ -46,7 +46,7 @@ def ms_ssim(left: Tensor, right: Tensor) -> Tensor:
     result = torch.ones(left.shape[:2], dtype=torch.float64, device=left.device)
     left, right = left.double(), right.double()
     for scale, weight in enumerate(weights):
-        luminance, contrast = _terms(left, right, WINDOW_SIZE)
+        luminance, contrast = _terms(left, right)
         last = scale == scales - 1
         term = (luminance * contrast if last else contrast).flatten(2).mean(2).clamp(min=0)
         result = result * term**weight
@@ -54,15 +54,15 @@ def ms_ssim(left: Tensor, right: Tensor) -> Tensor:
     return result.mean(1)
 
 
-def _terms(left: Tensor, right: Tensor, window_size: int) -> tuple[Tensor, Tensor]:
+def _terms(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     """Luminance and contrast-structure at each place where the window fits, float64."""
-    if left.dim() != 4 or left.shape != right.shape or min(left.shape[2:]) < window_size:
+    if left.dim() != 4 or left.shape != right.shape or min(left.shape[2:]) < WINDOW_SIZE:
         raise UserError(
             f"pictures {list(left.shape)} and {list(right.shape)}: expected equal shapes [n, channels, "
-            f"height, width] with sides of {window_size} pixels or more"
+            f"height, width] with sides of {WINDOW_SIZE} pixels or more"
         )
     left, right = left.double(), right.double()
-    places = torch.arange(window_size, dtype=torch.float64, device=left.device) - (window_size - 1) / 2
+    places = torch.arange(WINDOW_SIZE, dtype=torch.float64, device=left.device) - (WINDOW_SIZE - 1) / 2
     line = (-places.square() / (2 * WINDOW_STD**2)).exp()
     line = line / line.sum()
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from ganforge.data.bicubic import resize
 from ganforge.data.datasets import Dataset
-from ganforge.metrics.fidelity import WINDOW, luma, mean_gradient, psnr, ssim, without_border
+from ganforge.metrics.fidelity import luma, mean_gradient, psnr, without_border
+from ganforge.metrics.similarity import WINDOW_SIZE, ssim
 from ganforge.scores import Protocol, Score, held_out
 
 CHUNK = 16
@@ -29,12 +30,13 @@ def fidelity(pictures: Tensor, originals: Tensor, scale: int) -> Fidelity:
     """
     made, real = (without_border(luma(pixels), scale) for pixels in (pictures, originals))
     sharpness = mean_gradient(made) / mean_gradient(real)
-    return Fidelity(psnr(made, real).clamp(max=MOST_DECIBELS), ssim(made, real), sharpness)
+    likeness = ssim(made[:, None], real[:, None])
+    return Fidelity(psnr(made, real).clamp(max=MOST_DECIBELS), likeness, sharpness)
 
 
 def smallest_side(scale: int) -> int:
     """The shortest side of pictures that have a whole window of SSIM within their borders."""
-    return WINDOW + 2 * scale
+    return WINDOW_SIZE + 2 * scale
 
 
 def enlarge_bicubic(sources: Tensor, height: int, width: int) -> Tensor:

@@ -57,7 +57,10 @@ def measure(training: Training, seed: int, runs: Path) -> dict[str, Any]:
         ),
         "memory_mb": round(max(line["peak_memory_bytes"] for line in ends) / 1e6),
         "health": sorted({line.get("signal", "") for line in lines if line["kind"] == "health"}),
-        "scores": scores_of(json.loads(judged.stdout)),
+        "scores": {
+            score["name"]: [round(score["value"], 4), score["plus_minus"] and round(score["plus_minus"], 4)]
+            for score in json.loads(judged.stdout)
+        },
     }
     if training.singular_values:
         norms = spectral_norms(ganforge.load(run).system.get_submodule("discriminator"))
@@ -67,17 +70,6 @@ def measure(training: Training, seed: int, runs: Path) -> dict[str, Any]:
         "threads": int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())),
         "torch": torch.__version__,
         "date": datetime.date.today().isoformat(),
-    }
-
-
-def scores_of(judged: list[dict[str, Any]]) -> dict[str, list[float | None]]:
-    """Value and plus-minus by name; bits per dimension, of what is there in nats too, have another name."""
-    return {
-        score["name"] + ("_bits_per_dim" if score["unit"] == "bits/dim" else ""): [
-            round(score["value"], 4),
-            score["plus_minus"] and round(score["plus_minus"], 4),
-        ]
-        for score in judged
     }
 
 

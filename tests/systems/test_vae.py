@@ -181,6 +181,7 @@ def test_measures() -> None:
     assert float(grey["nll_bits_per_dim"]) == pytest.approx(float(grey["nll_nats"]) / 12 / math.log(2))
     assert system.measure_protocol == {"likelihood": "bernoulli", "nll_samples": 50}
     assert build().measure_protocol["nll_samples"] == 5_000
+    assert build(GREY).measure_protocol["nll_samples"] == 500
 
 
 def test_active_units() -> None:

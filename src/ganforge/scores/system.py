@@ -14,6 +14,7 @@ from ganforge.scores import CHUNK, Protocol, Score, batches, finite, held_out
 from ganforge.trained import Trained, Weights
 
 UNITS = {"_nats": "nats", "_bits_per_dim": "bits/dim", "_percent": "%"}
+KEPT = "_bits_per_dim"  # in the score's name: the same in nats would have no other
 
 
 def judge_discriminator(
@@ -76,5 +77,6 @@ def judge_measures(
             raise UserError(f"{full_name} is {value}: training has diverged, train anew with a smaller rate")
         suffix = next((suffix for suffix in UNITS if full_name.endswith(suffix)), "")
         unit = UNITS.get(suffix, "")
-        scores.append(Score(name=full_name.removesuffix(suffix), value=value, unit=unit, protocol=rule))
+        score_name = full_name if suffix == KEPT else full_name.removesuffix(suffix)
+        scores.append(Score(name=score_name, value=value, unit=unit, protocol=rule))
     return scores

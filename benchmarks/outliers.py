@@ -7,10 +7,12 @@ python benchmarks/outliers.py --table benchmarks/outliers_mnist.json     prints 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from record import record
 
 import ganforge
+from ganforge.errors import UserError
 from ganforge.uses.data import open_like
 from ganforge.uses.outliers import outliers
 
@@ -28,21 +30,22 @@ def main() -> None:
     if given.table:
         print("| training | score | AUROC |\n|---|---|---|")
         for row in json.loads(given.table.read_text(encoding="utf-8"))["rows"]:
-            print(f"| `{row['command']}` | {row['score']} | {row['auroc']:.3f} |")
+            value = "-" if row["auroc"] is None else f"{row['auroc']:.3f}"
+            print(f"| `{row['command']}` | {row['score']} | {value} |")
         return
     rows = []
     for path in given.runs:
         trained = ganforge.load(path)
         config = trained.run.config
-        for score in outliers(trained, open_like(config, None), open_like(config, given.data)):
-            rows.append(
-                {
-                    "command": last_command(path),
-                    "score": score.name.removeprefix("auroc_of_"),
-                    "auroc": round(score.value, 4),
-                    "protocol": score.protocol,
-                }
-            )
+        row: dict[str, Any] = {"command": last_command(path), "score": "none", "auroc": None}
+        try:
+            scores = outliers(trained, open_like(config, None), open_like(config, given.data))
+        except UserError as error:  # a critic, say, whose zero means nothing
+            rows.append(row | {"why": str(error)})
+            continue
+        for score in scores:
+            name = score.name.removeprefix("auroc_of_")
+            rows.append(row | {"score": name, "auroc": round(score.value, 4), "protocol": score.protocol})
     record({"what": f"held-out pictures of the runs' own data against {given.data}", "rows": rows}, given.out)
 
 

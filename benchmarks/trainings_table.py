@@ -152,6 +152,11 @@ TABLE: dict[str, Comparison] = {
                 " --ema-half-life 7200 --compile on",
             ),
             Training(
+                "pixelcnn-7x7",
+                "train pixelcnn --data mnist --binarise static --kernel-size 7 --steps 16000"
+                " --learning-rate 0.002 --ema-half-life 6400 --compile on",
+            ),
+            Training(
                 "pixelrnn",
                 "train pixelrnn --data mnist --binarise static --steps 40000 --ema-half-life 16000",
             ),

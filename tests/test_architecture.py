@@ -279,6 +279,7 @@ def test_options_are_frozen() -> None:
             "features",
             "features_weights",
             "samples",
+            "devices",
             "json",
         ],
         "ListArguments": ["what", "folder"],

@@ -33,11 +33,13 @@ def score(name: str, value: float, **changes: Any) -> dict[str, Any]:
 def make(tmp_path: Path) -> Make:
     """A run folder with stored scores and one sample grid, which nothing has trained."""
 
-    def judged(name: str, scores: list[dict[str, Any]] | None, fingerprint: str = "a" * 64) -> Path:
+    def judged(
+        name: str, scores: list[dict[str, Any]] | None, fingerprint: str = "a" * 64, binarise: str = "none"
+    ) -> Path:
         config = RunConfig(
             ganforge="0",
             system="dcgan",
-            data=DataOptions(data="mnist"),
+            data=DataOptions.model_validate({"data": "mnist", "binarise": binarise}),
             train=TrainOptions(),
             config={"steps": 500},
             spec=DataSpec(channels=1, height=4, width=4, num_images=9),
@@ -83,6 +85,8 @@ def test_other_data_and_other_units_are_unlike_too(make: Make) -> None:
     lines = lines_of(read_judged([first, make("two", [score("nats", 3.5)], fingerprint="b" * 64)]))
     assert [sorted(line.scores) for line in lines] == [[0], [1]]
     assert "fingerprint bbbb" in lines[1].differs
+    lines = lines_of(read_judged([first, make("black", [score("nats", 3.5)], binarise="static")]))
+    assert "mnist, binarise static, fingerprint aaaa" in lines[1].differs
     lines = lines_of(read_judged([first, make("three", [score("nats", 3.5, unit="bits")])]))
     assert [sorted(line.scores) for line in lines] == [[0], [1]]
 

@@ -11,7 +11,6 @@ from scipy.stats import mannwhitneyu
 
 import ganforge
 from ganforge.cli import main
-from ganforge.data.batch import Batch, as_images
 from ganforge.errors import UserError
 from ganforge.losses import nats_of_any
 from ganforge.networks.dcgan import DCGANDiscriminator
@@ -84,9 +83,8 @@ def test_commands(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
         assert list(stored["class_names"]) == list("0123456789")
         first = stored["train_features"][:3]
     trained = load(run)
-    images = torch.from_numpy(
-        open_like(trained.run.config, None).splits["train"].read(torch.arange(3)).numpy()
-    )
+    rows = torch.tensor([0, 250, 500])  # 200 of 50,000, evenly spaced
+    images = torch.from_numpy(open_like(trained.run.config, None).splits["train"].read(rows).numpy())
     np.testing.assert_allclose(trained.features(images / 127.5 - 1).numpy(), first, rtol=1e-4, atol=1e-5)
 
     assert main(["probe", str(out), "--labels", "50", "--draws", "2", "--json"]) == 0
@@ -110,7 +108,41 @@ def test_outliers_are_compared_in_the_shape_of_the_run(run: Path, capfd: pytest.
     assert json.loads(capfd.readouterr().out)[0]["value"] == 0.5  # its own data against themselves
 
 
+def test_other_data_need_the_classes_that_a_run_judges_by(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Emoji have ten classes, of which this run knows two; noise has none; the run's own are fine."""
+    data, noise = halves(tmp_path / "data"), pure_noise(tmp_path / "noise")
+    few = {"steps": 1, "batch": 4, "quiet": True, "device": "cpu"}
+    ganforge.train("cgan", str(data), run=tmp_path / "run", **few)
+    for other in ("emoji", str(noise)):
+        assert main(["outliers", str(tmp_path / "run"), "--data", other, "--count", "9"]) == 2
+        error = capfd.readouterr().err
+        assert f"labels of its 2 classes, which {other} has not" in error
+        assert error.count("\n") == 1
+    assert main(["outliers", str(tmp_path / "run"), "--data", str(data), "--count", "9"]) == 0
+
+
+def test_a_few_pictures_of_a_folder_are_of_all_its_classes(tmp_path: Path) -> None:
+    """Folders lie class by class; the first 20 of 60 would be of one."""
+    folder, out = halves(tmp_path / "data"), tmp_path / "f.npz"
+    assert main(["features", "pixels", "--data", str(folder), "--count", "20", "--out", str(out)]) == 0
+    with np.load(out) as stored:
+        assert np.bincount(stored["test_labels"]).tolist() == [10, 10]
+        left = stored["test_features"].reshape(20, -1, 8, 8)[:, :, :, :4].mean((1, 2, 3))
+        assert ((left < 0) == stored["test_labels"]).all()  # labels are those of the features
+
+
 # Classes by p(x given y)
+
+
+def pure_noise(folder: Path) -> Path:
+    """Black and white noise, which is of none of the classes of `halves`."""
+    folder.mkdir()
+    for index in range(30):
+        pixels = np.random.default_rng(index).integers(0, 2, (8, 8)) * 255
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index}.png")
+    return folder
 
 
 def halves(folder: Path) -> Path:
@@ -132,12 +164,8 @@ def test_classes_are_told_by_their_likelihoods_and_noise_is_rejected(
     few = {"width": 8, "layers": 2, "levels": 2, "steps": 120, "learning_rate": 1e-2, "quiet": True}
     few["ema_half_life"] = 0
     ganforge.train("pixelcnn", str(halves(tmp_path / "data")), run=run, conditional=True, **few)
-    noise = tmp_path / "noise"
-    noise.mkdir()
-    for index in range(30):
-        pixels = np.random.default_rng(index).integers(0, 2, (8, 8)) * 255
-        Image.fromarray(pixels.astype(np.uint8)).save(noise / f"{index}.png")
-    words = ["classify", str(run), "--data", str(noise), "--reject", "10", "--json"]
+    noise = pure_noise(tmp_path / "noise")
+    words = ["classify", str(run), "--data", str(noise), "--reject", "10", "--json", "--count", "40"]
     assert main(words) == 0
     found = {score["name"]: score["value"] for score in json.loads(capfd.readouterr().out)}
     assert found["error"] <= 5
@@ -151,82 +179,6 @@ def test_a_likelihood_of_any_class_is_that_of_the_mixture() -> None:
     expected = -torch.tensor([3.0, 1.0, 2.0]).neg().exp().mean().log()
     assert nats_of_any(class_nats)[0] == pytest.approx(float(expected), rel=1e-6)
     assert nats_of_any(class_nats)[1] == pytest.approx(200 + np.log(3), rel=1e-6)
-
-
-# Pictures
-
-
-@pytest.fixture(scope="module")
-def rivals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A step of systems that encode, or go pixel by pixel."""
-    folder = tmp_path_factory.mktemp("rivals")
-    few = {"steps": 1, "batch": 4, "quiet": True, "device": "cpu"}
-    ganforge.train("vae", "mnist", run=folder / "vae", latent_size=2, hidden=(8,), **few)
-    ganforge.train("autoencoder", "mnist", run=folder / "autoencoder", hidden=(8,), **few)
-    pixel = {"run": folder / "pixelcnn", "binarise": "static", "width": 4, "layers": 1}
-    ganforge.train("pixelcnn", "mnist", **pixel, **few)
-    return {name: folder / name for name in ("vae", "autoencoder", "pixelcnn")}
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "cells"),
-    [
-        ("vae", "reconstructions", (3, 2)),
-        ("vae", "manifold", (3, 3)),
-        ("autoencoder", "reconstructions", (3, 2)),
-        ("pixelcnn", "completions", (3, 6)),
-    ],
-)
-def test_drawn(name: str, kind: str, cells: tuple[int, int], rivals: dict[str, Path], tmp_path: Path) -> None:
-    for out in ("a.png", "b.png"):
-        words = [str(rivals[name]), kind, "--count", "3", "--seed", "2", "--out", str(tmp_path / out)]
-        assert main(["draw", *words]) == 0
-    with Image.open(tmp_path / "a.png") as one, Image.open(tmp_path / "b.png") as same:
-        assert one.tobytes() == same.tobytes()
-        assert (one.width // 56, one.height // 56) == cells
-        assert f"draw {rivals[name]} {kind}" in one.info["command"]
-
-
-def test_completions_keep_what_was_given(rivals: dict[str, Path]) -> None:
-    trained = load(rivals["pixelcnn"])
-    test = open_like(trained.run.config, None).splits["test"]
-    batch = Batch(as_images(test.read(torch.arange(2))))
-    one, other = (trained.complete(batch, 20, seed) for seed in (0, 1))
-    assert torch.equal(one[:, :, :20], batch.images[:, :, :20])
-    assert torch.equal(one, trained.complete(batch, 20, 0))
-    assert not torch.equal(one, other)
-
-
-def test_rivals_judge_single_pictures(rivals: dict[str, Path], capfd: pytest.CaptureFixture[str]) -> None:
-    expected = {
-        "vae": {"auroc_of_elbo", "auroc_of_reconstruction"},
-        "autoencoder": {"auroc_of_reconstruction"},
-        "pixelcnn": {"auroc_of_likelihood"},
-    }
-    for name, scores in expected.items():
-        assert main(["outliers", str(rivals[name]), "--data", "emoji", "--count", "20", "--json"]) == 0
-        assert {score["name"] for score in json.loads(capfd.readouterr().out)} == scores
-    out = rivals["vae"] / "f.npz"
-    assert main(["features", str(rivals["vae"]), "--count", "20", "--out", str(out)]) == 0
-    assert "20 pictures, 2 features" in capfd.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("name", "words", "said"),
-    [
-        ("vae", ["completions"], "completes nothing"),
-        ("pixelcnn", ["reconstructions"], "has no encoder"),
-        ("pixelcnn", ["completions", "--rows", "28"], "expected 1 to 27"),
-        ("autoencoder", ["manifold"], "train one with --latent-size 2"),
-        ("vae", ["manifold", "--count", "0"], "expected 1 or more"),
-    ],
-)
-def test_what_cannot_be_drawn(
-    name: str, words: list[str], said: str, rivals: dict[str, Path], capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["draw", str(rivals[name]), *words, "--out", str(rivals[name] / "x.png")]) == 2
-    assert said in capfd.readouterr().err
-    assert not (rivals[name] / "x.png").exists()
 
 
 # Probes
@@ -244,14 +196,38 @@ def test_a_probe_reads_what_is_there_and_nothing_else(tmp_path: Path) -> None:
 def test_without_a_validation_split_a_fifth_is_held_out(tmp_path: Path) -> None:
     with np.load(store(tmp_path / "a.npz")) as stored:
         arrays = {name: stored[name] for name in stored.files if not name.startswith("validation")}
+    # Class by class, as in folders: the last fifth would be one class, and that one would never be trained.
+    order = arrays["train_labels"].argsort(kind="stable")
+    arrays |= {name: arrays[name][order] for name in ("train_features", "train_labels")}
     np.savez(tmp_path / "b.npz", allow_pickle=False, **arrays)
-    assert probe(tmp_path / "b.npz").num_labels == 240
+    found = probe(tmp_path / "b.npz")
+    assert found.num_labels == 240
+    assert (found.error_percent, found.validation_error_percent) == (0, 0)
 
 
 def test_draws_depend_on_the_seed_alone(tmp_path: Path) -> None:
     path = store(tmp_path / "a.npz", informative=False)
     one, same, other = (probe(path, 30, 2, seed).error_percent for seed in (1, 1, 2))
     assert one == same != other
+
+
+def store_broken(folder: Path) -> None:
+    """Files that are not what a probe needs, each for a reason of its own."""
+    with np.load(folder / "f.npz") as stored:
+        whole = {name: stored[name] for name in stored.files}
+    labels, features = whole["train_labels"], whole["train_features"]
+    broken = {
+        "half": {name: array for name, array in whole.items() if name != "test_labels"},
+        "no_labels": {name: array for name, array in whole.items() if name != "validation_labels"},
+        "one": whole | {"train_labels": np.zeros_like(labels)},
+        "short": whole | {"train_labels": labels[1:]},
+        "nan": whole | {"train_features": np.where(features > 0, np.nan, features)},
+    }
+    for name, arrays in broken.items():
+        np.savez(folder / f"{name}.npz", allow_pickle=False, **arrays)
+    (folder / "cut.npz").write_bytes((folder / "f.npz").read_bytes()[:-40])
+    (folder / "empty.npz").write_bytes(b"")
+    np.save(folder / "array.npy", labels)
 
 
 @pytest.mark.parametrize(
@@ -262,6 +238,14 @@ def test_draws_depend_on_the_seed_alone(tmp_path: Path) -> None:
         (["probe", "f.npz", "--draws", "0"], "expected 1 or more"),
         (["probe", "none.npz"], "cannot be read as features"),
         (["probe", "half.npz"], "has no test_labels"),
+        (["probe", "no_labels.npz"], "has no validation_labels"),
+        (["probe", "cut.npz"], "cannot be read as features"),
+        (["probe", "empty.npz"], "cannot be read as features"),
+        (["probe", "array.npy"], "cannot be read as features"),
+        (["probe", "one.npz"], "of one class"),
+        (["probe", "short.npz"], "expected [count, n] and [count]"),
+        (["probe", "nan.npz"], "NaN or infinity"),
+        (["probe", "f.npz", "--labels", "30", "--seed", "-1"], "expected 0 or more"),
         (["features", "RUN", "--out", "f.txt"], "ends in .npz"),
         (["features", "pixels", "--out", "f.npz"], "add --data mnist"),
         (["features", "RUN", "--out", "f.npz", "--count", "0"], "expected 1 or more"),
@@ -282,9 +266,7 @@ def test_mistakes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     store(tmp_path / "f.npz")
-    half = np.load(tmp_path / "f.npz")
-    kept = {name: half[name] for name in half.files if name != "test_labels"}
-    np.savez(tmp_path / "half.npz", allow_pickle=False, **kept)
+    store_broken(tmp_path)
     assert main([str(run) if word == "RUN" else word for word in words]) == 2
     error = capfd.readouterr().err
     assert said in error

@@ -4,15 +4,16 @@ import math
 from typing import Literal, Protocol
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 from torch import Tensor
 
-from ganforge.adversarial import labels_of
-from ganforge.data.batch import Batch, DataSpec, to_uint8
+from ganforge.data.batch import DataSpec, to_uint8
 from ganforge.errors import UserError
 from ganforge.losses import categorical_nats
 from ganforge.networks.pixel_cache import PixelCache
 from ganforge.system import SystemConfig
+
+SUB_PIXELS_AT_ONCE = 2**17  # that are judged: 42 pictures of 32x32 in colours, 400 MB at 256 levels
 
 
 class AutoregressiveConfig(SystemConfig):
@@ -27,6 +28,10 @@ class AutoregressiveConfig(SystemConfig):
     )
     head_width: PositiveInt = Field(32, description="Features of the two layers before the logits.")
     learning_rate: PositiveFloat = Field(1e-3, description="Adam's first rate.")
+    ema_half_life: NonNegativeFloat = Field(
+        25_000,
+        description="Half-life, in images, of the averaged network that is sampled and judged; 0: none.",
+    )
     learning_rate_decay: Literal["none", "linear"] = Field(
         "linear", description="linear: the rate falls to 0 after the last step."
     )
@@ -66,20 +71,26 @@ def from_levels(values: Tensor, levels: int) -> Tensor:
 
 
 def nats_of(network: PixelNetwork, images: Tensor, levels: int, labels: Tensor | None) -> Tensor:
-    """-log p in nats, `[batch]`, of `images` in [-1, 1] at so many levels."""
-    targets = to_levels(images, levels)
-    return categorical_nats(network(from_levels(targets, levels), labels), targets)
+    """-log p in nats, `[batch]`, of `images` in [-1, 1] at so many levels.
+
+    Without gradients a few pictures at a time: 32x32 in colours at 256 levels has 3 MB of logits each.
+    """
+
+    def nats(images: Tensor, labels: Tensor | None) -> Tensor:
+        targets = to_levels(images, levels)
+        return categorical_nats(network(from_levels(targets, levels), labels), targets)
+
+    size = max(1, SUB_PIXELS_AT_ONCE // images[0].numel())
+    if torch.is_grad_enabled() or len(images) <= size:
+        return nats(images, labels)
+    parts = [None] * -(-len(images) // size) if labels is None else labels.split(size)
+    return torch.cat([nats(*pair) for pair in zip(images.split(size), parts, strict=True)])
 
 
 def measures(nats: Tensor, data: DataSpec) -> dict[str, Tensor]:
     """`nll_nats` of a picture and `nll_bits_per_dim` of its sub-pixels, of `nats` `[batch]`."""
     mean = nats.mean()
     return {"nll_nats": mean, "nll_bits_per_dim": mean / (math.prod(data.shape) * math.log(2))}
-
-
-def labels_for(given: Batch | None, count: int, data: DataSpec, network: torch.nn.Module) -> Tensor:
-    """The labels `[count]` that are given, or random ones, where the network is."""
-    return labels_of(given, count, data, next(network.parameters()).device)
 
 
 @torch.no_grad()

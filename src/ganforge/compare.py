@@ -92,7 +92,8 @@ def lines_of(runs: Sequence[Compared]) -> list[Line]:
     found: dict[str, dict[str, Line]] = {}
     for place, compared in enumerate(runs):
         config = compared.run.config
-        data = {"trained on": f"{config.data.data}, fingerprint {config.fingerprint[:12]}"}
+        drawn = "" if config.data.binarise == "none" else f", binarise {config.data.binarise}"
+        data = {"trained on": f"{config.data.data}{drawn}, fingerprint {config.fingerprint[:12]}"}
         for score in compared.scores:
             rule = {key: value for key, value in score.protocol.items() if key not in FREE_TO_DIFFER}
             protocol = rule | data

@@ -29,6 +29,7 @@ def stack(block: Callable[[int, int], nn.Module], colours: int, layers: int) -> 
 NETWORKS: dict[str, Callable[[int], nn.Module]] = {
     "gated": gated,
     "gated_5x5": lambda colours: gated(colours, layers=2, kernel_size=5),
+    "gated_7x7": lambda colours: gated(colours, layers=2, kernel_size=7),
     "original": lambda colours: stack(ResidualBlock, colours, 3),
     "row": lambda colours: stack(RowLSTM, colours, 2),
     "diagonal": lambda colours: stack(DiagonalBiLSTM, colours, 2),

@@ -52,6 +52,33 @@ def every_picture(shape: tuple[int, int, int], levels: int = 2) -> Tensor:
 
 
 @each_kind
+def test_pictures_are_judged_a_few_at_a_time(
+    name: str, network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is judged at once does not grow with the batch, and the numbers are those of one pass."""
+    classes = 2 if network == "gated" else 0
+    system = build(name, network, (1, 4, 5), classes=classes, **({"conditional": True} if classes else {}))
+    batch = Batch(to_float(torch.randint(0, 256, (11, 1, 4, 5), dtype=torch.uint8)), torch.arange(11) % 2)
+    whole = system.outlier_scores(batch)["likelihood"].detach()
+    sizes = []
+    hook = system.network.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    monkeypatch.setattr("ganforge.autoregressive.SUB_PIXELS_AT_ONCE", 4 * 20 + 3)
+    with torch.no_grad():
+        torch.testing.assert_close(system.outlier_scores(batch)["likelihood"], whole)
+        assert sizes == max(1, classes) * [4, 4, 3]
+        sizes.clear()
+        measured = system.measure(batch)["nll_nats"]
+    hook.remove()
+    assert sizes == [4, 4, 3]
+    torch.testing.assert_close(measured, system.measure(batch)["nll_nats"].detach())
+
+
+def test_the_levels_belong_to_the_number() -> None:
+    assert build("pixelcnn", "gated", (1, 2, 3), levels=4).measure_protocol == {"levels": 4}
+    assert build("pixelrnn", "row", (1, 2, 3), levels=2).measure_protocol == {"levels": 2}
+
+
+@each_kind
 @pytest.mark.parametrize(
     ("shape", "levels"), [((1, 2, 3), 2), ((3, 1, 2), 2), ((1, 3, 1), 4), ((3, 1, 1), 4)]
 )
@@ -228,7 +255,7 @@ def test_levels_that_do_not_divide_256_are_refused_in_one_line(name: str, levels
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"kernel_size": 4}, "use --kernel-size 3 or 5"),
+        ({"kernel_size": 4}, "use --kernel-size 3, 5 or 7"),
         ({"network": "original", "conditional": True}, "use --network gated"),
     ],
 )

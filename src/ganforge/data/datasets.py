@@ -36,7 +36,8 @@ class Dataset:
 
     `fingerprint` is the SHA-256, in hex, of the decoded arrays and labels; of sets too large for the memory,
     that of file names and sizes. `skipped` names the pictures that could not be read, with the reason.
-    `mixture` is the known distribution of the sets ring and grid.
+    `mixture` is the known distribution of the sets ring and grid. `undrawn` are the grey training pictures of
+    `--binarise dynamic`, whose "train" is one draw of them.
     """
 
     options: DataOptions
@@ -45,6 +46,12 @@ class Dataset:
     fingerprint: str
     skipped: tuple[tuple[str, str], ...] = ()
     mixture: Mixture | None = None
+    undrawn: Images | None = None
+
+    @property
+    def streamed(self) -> Images:
+        """The training pictures as a stream takes them: the undrawn ones, where there are such."""
+        return self.splits["train"] if self.undrawn is None else self.undrawn
 
 
 def held_out(dataset: Dataset) -> tuple[str, Images]:
@@ -53,6 +60,19 @@ def held_out(dataset: Dataset) -> tuple[str, Images]:
         if name in dataset.splits:
             return name, dataset.splits[name]
     return "train (this data has no held-out split)", dataset.splits["train"]
+
+
+def some_rows(images: Images, count: int | None = None) -> Tensor:
+    """Indices int64 of `count` elements of a split, or of all, evenly spaced: folders lie class by class."""
+    total = len(images)
+    count = total if count is None else min(count, total)
+    return torch.arange(count) * total // max(1, count)
+
+
+def repeated_rows(images: Images, count: int) -> Tensor:
+    """Exactly `count` indices: of some elements of a split; where it has fewer, they take turns."""
+    rows = some_rows(images, count)
+    return rows[torch.arange(count) % len(rows)]
 
 
 def batch_of(images: Images, rows: Tensor) -> Batch:
@@ -229,6 +249,7 @@ def _finish(
         made = derived_shape(options.pairs, (channels, height, width))
         splits = {split: images.with_derived(derive, made) for split, images in splits.items()}
         fingerprint = hashlib.sha256(f"{fingerprint} {options.pairs}".encode()).hexdigest()
+    undrawn = splits["train"] if options.binarise == "dynamic" else None
     if options.binarise != "none":
         splits = _binarise(splits, options)
     alphabet, caption_length = spec_of_captions(splits["train"].captions)
@@ -246,13 +267,11 @@ def _finish(
             "source_shape": splits["train"].source_shape,
         }
     )
-    return Dataset(options, spec, splits, fingerprint, tuple((skipped or {}).items()), mixture)
+    return Dataset(options, spec, splits, fingerprint, tuple((skipped or {}).items()), mixture, undrawn)
 
 
 def _binarise(splits: Mapping[str, Images], options: DataOptions) -> Mapping[str, Images]:
-    """Held-out splits are drawn once whatever is asked for, so that a score is one of fixed pictures."""
+    """All are drawn once, whatever is asked for, so that a score is one of fixed pictures."""
     if options.dequantise:
         raise UserError("--dequantise would blur what --binarise makes black or white: leave one of them out")
-    kept = {"train"} if options.binarise == "dynamic" else set()
-    once = {split: binarised_once(images, options.data) for split, images in splits.items()}
-    return {split: splits[split] if split in kept else images for split, images in once.items()}
+    return {split: binarised_once(images, options.data) for split, images in splits.items()}

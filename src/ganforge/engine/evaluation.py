@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ganforge.checkpoint import save_checkpoint
 from ganforge.data.batch import Batch
-from ganforge.data.datasets import Dataset, batch_of, held_out
+from ganforge.data.datasets import Dataset, batch_of, held_out, some_rows
 from ganforge.engine.divergence import Diverged
 from ganforge.engine.sampling import SeededRandom, conditions_like, draw, evaluation_mode
 from ganforge.errors import UserError
@@ -128,15 +128,15 @@ class Evaluation:
         """What the system measures of as many held-out images as there are samples."""
         system, random = training.system, SeededRandom(self._run.config.train.seed, training.device)
         sums: dict[str, float] = {}
-        total = min(self._count, len(self._reference))
-        for rows in torch.arange(total).split(CHUNK):
+        chosen = some_rows(self._reference, self._count)
+        for rows in chosen.split(CHUNK):
             batch: Batch = batch_of(self._reference, rows).to(training.device)
             with evaluation_mode(system), random.stretch():
                 values = system.measure(batch)
             if not values:
                 return {}
             for name, value in values.items():
-                sums[name] = sums.get(name, 0.0) + float(value) * len(rows) / total
+                sums[name] = sums.get(name, 0.0) + float(value) * len(rows) / len(chosen)
         return sums
 
 

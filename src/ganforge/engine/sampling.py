@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ganforge.data.batch import Batch, conditions
-from ganforge.data.datasets import batch_of
+from ganforge.data.datasets import batch_of, repeated_rows
 from ganforge.data.images import Images
 from ganforge.engine.share import Share
 from ganforge.errors import UserError
@@ -122,17 +122,17 @@ def decode(system: LatentSystem, latents: Tensor, given: Batch | None = None) ->
 
 
 def conditions_like(system: System, reference: Images, count: int, seed: int) -> Batch | None:
-    """What `count` samples are asked for so that they compare with the first pictures of `reference`.
+    """What `count` samples are asked for so that they compare with as many pictures of `reference`.
 
-    The labels of these, shuffled by the seed, or their sources in order; of more samples than pictures they
-    take turns. None where the system takes neither.
+    The labels of these (`repeated_rows`), shuffled by the seed, or their sources in order. None where the
+    system takes neither.
     """
     if "sources" in system.needs:
-        batch = batch_of(reference, torch.arange(count) % len(reference))
+        batch = batch_of(reference, repeated_rows(reference, count))
         return conditions(batch.labels, batch.sources)
     if "labels" not in system.conditions or reference.labels is None:
         return None
-    labels = reference.labels[torch.arange(count) % min(count, len(reference))]
+    labels = reference.labels[repeated_rows(reference, count)]
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed % 2**64))
     return conditions(labels[order])
 

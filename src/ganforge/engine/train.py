@@ -102,7 +102,7 @@ def build_training(config: RunConfig, dataset: Dataset, start: Start | None = No
     """A training at step 0."""
     device = accelerate.choose_device(config.train.device)
     system = build_system(config)
-    train_images = dataset.splits["train"]
+    train_images = dataset.streamed
     order = torch.randperm(len(train_images), generator=torch.Generator().manual_seed(config.train.seed))
     system.prepare(as_images(train_images.read(order[: _num_prepare_images(config)])))
     if start is not None:
@@ -123,7 +123,7 @@ def _num_prepare_images(config: RunConfig) -> int:
 def build_stream(config: RunConfig, dataset: Dataset, images_per_step: int) -> Stream:
     """The training images in the order of the run's seed, as many at a time as a step takes."""
     return Stream(
-        dataset.splits["train"],
+        dataset.streamed,
         images_per_step,
         config.train.seed,
         flip=config.data.flip,

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ganforge.checkpoint import replace_file
 from ganforge.data.batch import as_images
-from ganforge.data.datasets import Dataset
+from ganforge.data.datasets import Dataset, some_rows
 from ganforge.data.download import cache_folder
 
 CHUNK = 1_000
-FORM = 1
+FORM = 2
 """Of the files; a higher number leaves those of earlier versions alone and unread."""
 
 
@@ -35,21 +35,20 @@ class FeatureNetwork(Protocol):
 
 
 def real_features(network: FeatureNetwork, dataset: Dataset, split: str, count: int | None = None) -> Tensor:
-    """The features of the first `count` pictures of a split, or of all: from the cache, else made and kept.
+    """Features of `count` pictures of a split (`some_rows`), or of all: from the cache, else made and kept.
 
     On the CPU. A file in the cache is found by the data's fingerprint and options, the split, the count and
     the network's identity; one that is damaged is made again; a cache that cannot be written is done without.
     """
     images = dataset.splits[split]
-    count = len(images) if count is None else min(count, len(images))
+    chosen = some_rows(images, count)
+    count = len(chosen)
     path = cache_folder() / "features" / f"{_key(network, dataset, split, count)}.safetensors"
     kept = _read(path.read_bytes(), count) if network.identity and path.is_file() else None
     if kept is not None:
         return kept
-    rows = torch.arange(count).split(CHUNK)
-    found = torch.empty(count, network.feature_size)
-    for part in rows:
-        found[part] = network.features(as_images(images.read(part))).float().cpu()
+    parts = [network.features(as_images(images.read(rows))).float().cpu() for rows in chosen.split(CHUNK)]
+    found = torch.cat(parts)
     if network.identity:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

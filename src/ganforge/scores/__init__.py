@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from ganforge.data.batch import Batch
-from ganforge.data.datasets import batch_of
+from ganforge.data.datasets import batch_of, some_rows
 from ganforge.data.datasets import held_out as held_out
 from ganforge.data.images import Images
 from ganforge.errors import UserError
@@ -39,8 +38,8 @@ def finite(values: Tensor, what: str) -> Tensor:
 
 
 def rows_of(images: Images, count: int | None = None) -> Iterator[Tensor]:
-    """The indices of the first `count` elements of a split, or of all, a part at a time."""
-    yield from torch.arange(len(images) if count is None else min(count, len(images))).split(CHUNK)
+    """The indices of `count` elements of a split, evenly spaced, or of all, a part at a time."""
+    yield from some_rows(images, count).split(CHUNK)
 
 
 def stored_parts(images: Images, count: int | None = None) -> Iterator[Tensor]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ganforge.data.bicubic import resize
-from ganforge.data.datasets import Dataset
+from ganforge.data.datasets import Dataset, repeated_rows
 from ganforge.metrics.fidelity import luma, mean_gradient, psnr, without_border
 from ganforge.metrics.similarity import WINDOW_SIZE, ssim
 from ganforge.scores import Protocol, Score, held_out
@@ -53,9 +53,9 @@ def judge_enlarged(samples: Tensor, dataset: Dataset, protocol: Protocol) -> lis
     if min(height, width) < smallest_side(scale):
         return []
     found: dict[str, list[Fidelity]] = {"": [], "bicubic_": []}
-    for rows in torch.arange(len(samples)).split(CHUNK):
-        part = samples[rows]
-        originals, sources = reference.read_pairs(rows % len(reference))
+    turns = repeated_rows(reference, len(samples)).split(CHUNK)
+    for part, rows in zip(samples.split(CHUNK), turns, strict=True):
+        originals, sources = reference.read_pairs(rows)
         assert sources is not None
         found[""].append(fidelity(part, originals, scale))
         found["bicubic_"].append(fidelity(enlarge_bicubic(sources, height, width), originals, scale))

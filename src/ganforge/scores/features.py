@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ganforge.data.batch import as_images
-from ganforge.data.datasets import Dataset
+from ganforge.data.datasets import Dataset, some_rows
 from ganforge.metrics.by_class import by_class
 from ganforge.metrics.classifier_score import classifier_score
 from ganforge.metrics.distances import Neighbourhoods
@@ -35,7 +35,7 @@ NUM_CLASS_SUBSETS = 10
 
 @dataclass(frozen=True)
 class _Sides:
-    """Features `[n, d]` of samples, of held-out pictures, and of the first training pictures, with labels.
+    """Features `[n, d]` of samples, of held-out pictures, and of as many training pictures, with labels.
 
     `labels` and `real_labels` int64 `[n]` are there where the samples were asked for by class. `protocol` is
     that of a score which compares all samples with all these held-out pictures.
@@ -85,7 +85,9 @@ def judge_features(
         real=real,
         train=real_features(judge, dataset, "train", train_count),
         labels=None if labels is None else labels.to(fake.device),
-        real_labels=None if reference.labels is None else reference.labels[: len(real)].to(real.device),
+        real_labels=None
+        if reference.labels is None
+        else reference.labels[some_rows(reference, len(real))].to(real.device),
         has_held_out=reference is not dataset.splits["train"],
         dataset=dataset,
         protocol=protocol

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ganforge.data.datasets import Dataset
+from ganforge.data.datasets import Dataset, repeated_rows
 from ganforge.scores import CHUNK, Protocol, Score, held_out
 
 MOST_DECIBELS = 100.0
@@ -13,9 +13,8 @@ def judge_pairs(samples: Tensor, dataset: Dataset, protocol: Protocol) -> list[S
     """Mean absolute difference and PSNR of `samples` uint8 to the held-out pictures, which take turns."""
     name, reference = held_out(dataset)
     sums = torch.zeros(2, dtype=torch.float64)
-    for start in range(0, len(samples), CHUNK):
-        part = samples[start : start + CHUNK]
-        rows = torch.arange(start, start + len(part)) % len(reference)
+    turns = repeated_rows(reference, len(samples)).split(CHUNK)
+    for part, rows in zip(samples.split(CHUNK), turns, strict=True):
         difference = (part.double() - reference.read(rows).double()).flatten(1) / 255
         decibels = -10 * difference.square().mean(1).log10()
         sums[0] += 2 * difference.abs().mean(1).sum()  # in [-1, 1], as the loss has it

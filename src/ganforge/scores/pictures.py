@@ -45,7 +45,7 @@ def judge_parzen(samples: Tensor, dataset: Dataset, protocol: Protocol) -> Score
         | {
             "generated": len(samples),
             "reference": f"{dataset.options.data} test, {len(dataset.splits['test'])} pictures",
-            "sigma": f"{result.sigma:.4g} of 10 from 0.1 to 1, by the first 1,000 validation pictures",
+            "sigma": f"{result.sigma:.4g} of 10 from 0.1 to 1, by 1,000 validation pictures",
             "pixels": "[0, 1], samples not rounded",
         },
     )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ganforge.data.batch import Batch, conditions
-from ganforge.data.datasets import Dataset
+from ganforge.data.datasets import Dataset, some_rows
 from ganforge.engine.sampling import CHUNK
 from ganforge.metrics.judges import Judge
 from ganforge.metrics.path_length import EPSILON, path_length
@@ -30,11 +30,11 @@ def judge_similarity(
         return []
     rows = sample_pairs(len(samples), labels, NUM_PAIRS)
     value = ms_ssim(samples[rows[:, 0]], samples[rows[:, 1]])
-    most = min(len(reference), len(samples))
-    real_labels = reference.labels[:most] if counted and reference.labels is not None else None
+    chosen = some_rows(reference, len(samples))
+    real_labels = reference.labels[chosen] if counted and reference.labels is not None else None
     if real_labels is not None and int(real_labels.bincount().max()) < 2:
         return []
-    real_rows = sample_pairs(most, real_labels, NUM_PAIRS)
+    real_rows = chosen[sample_pairs(len(chosen), real_labels, NUM_PAIRS)]
     real = ms_ssim(reference.read(real_rows[:, 0]), reference.read(real_rows[:, 1])).mean()
     rule = {
         "generated": len(samples),

@@ -110,6 +110,11 @@ class Autoencoder(LatentSystem):
         """Codes `[batch, latent_size]` of images in [-1, 1]."""
         return self.encoder(images).float()
 
+    @property
+    def latents_are_gaussian(self) -> bool:
+        """Not about the origin, as arcs would need."""
+        return False
+
     def draw_latents(self, count: int) -> Tensor:
         """Latents `[count, latent_size]` of the Gaussian fitted to the codes of training images."""
         covariance = self.latent_square - torch.outer(self.latent_mean, self.latent_mean)

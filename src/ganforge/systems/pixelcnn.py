@@ -1,17 +1,16 @@
 """PixelCNN and Gated PixelCNN of van den Oord et al. 2016."""
 
-from typing import ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from ganforge.adversarial import adams, fall_linearly, num_classes_of
+from ganforge.adversarial import adams, fall_linearly, labels_of, num_classes_of
 from ganforge.autoregressive import (
     AutoregressiveConfig,
     check_pictures,
     complete_pictures,
-    labels_for,
     make_pictures,
     measures,
     nats_of,
@@ -27,10 +26,6 @@ class PixelCNNConfig(AutoregressiveConfig):
     """Depth and width of the CIFAR-10 PixelCNN of the first paper; `suggest` fits them to the data."""
 
     steps: PositiveInt = Field(100_000, description="Training steps.")
-    ema_half_life: NonNegativeFloat = Field(
-        25_000,
-        description="Half-life, in images, of the averaged network that is sampled and judged; 0: none.",
-    )
     network: Literal["gated", "original"] = Field(
         "gated",
         description="gated: two stacks without a blind spot (Gated PixelCNN); original: masked residual "
@@ -44,7 +39,7 @@ class PixelCNNConfig(AutoregressiveConfig):
     def model_post_init(self, _: object) -> None:
         """Refuse even kernels, and labels where nothing would use them."""
         if self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size {self.kernel_size} has no centre: use --kernel-size 3 or 5")
+            raise ValueError(f"kernel_size {self.kernel_size} has no centre: use --kernel-size 3, 5 or 7")
         if self.network == "original" and self.conditional:
             raise ValueError(
                 "--network original takes no labels: leave out --conditional, or use --network gated"
@@ -57,10 +52,10 @@ class PixelCNN(System):
 
     With `network` original, the PixelCNN of "Pixel Recurrent Neural Networks", arXiv 1601.06759.
     Differs from the paper: Adam instead of RMSProp, at a rate that falls to 0; an average of the network
-    (EMA) is what is sampled and judged; kernels of 3x3 after the first, where its ImageNet model has 5x5;
-    the last layer has no way to a next one; after the two layers of the head comes a third to the logits,
-    which the paper does not count; black and white is a softmax of two levels, where the paper has a sigmoid,
-    the same thing; labels begin unheard.
+    (EMA) is what is sampled and judged; kernels of 3x3 after the first, 7x7 on a processor, where its
+    ImageNet model has 5x5; the last layer has no way to a next one; after the two layers of the head comes a
+    third to the logits, which the paper does not count; black and white is a softmax of two levels, where the
+    paper has a sigmoid, the same thing; labels begin unheard.
     """
 
     Config = PixelCNNConfig
@@ -132,6 +127,11 @@ class PixelCNN(System):
             [nats_of(self.network, images, levels, label.expand(len(images))) for label in every], 1
         )
 
+    @property
+    def measure_protocol(self) -> dict[str, Any]:
+        """The levels: fewer of them are another set of pictures."""
+        return {"levels": self.config.levels}
+
     def outlier_scores(self, batch: Batch) -> dict[str, Tensor]:
         """-log p; of a conditional network that of all labels together, each as likely as the others."""
         of_classes = self.class_nats(batch.images)
@@ -149,19 +149,20 @@ class PixelCNN(System):
         return complete_pictures(self.network, images, rows, self.data, self.config.levels, labels)
 
     def _labels(self, given: Batch | None, count: int) -> Tensor | None:
-        return labels_for(given, count, self.data, self.network) if self.config.conditional else None
+        return labels_of(given, count, self.data, self.device) if self.config.conditional else None
 
 
 def _suggest(data: DataSpec, device: str) -> Suggestions:
     found: Suggestions = {"levels": (2, "the pixels are black or white")} if data.binary else {}
     if device != "cpu":
         return found | {"head_width": (256, "a GPU; the paper has 1,024 for photographs")}
-    steps = 40_000 if data.binary else 20_000
     found |= {
         "width": (32, "a processor; the paper's 128 and more were for GPUs"),
         "layers": (7, "a processor"),
-        "steps": (steps, f"a processor: {steps * 16 / 1e6:.2g} million images"),
-        "ema_half_life": (steps * 16 / 40, "a fortieth of the training"),
+        "kernel_size": (7, "7 layers of 3x3 see too little"),
+        "steps": (10_000, "a processor: 160,000 images"),
+        "learning_rate": (2e-3, "few steps"),
+        "ema_half_life": (4_000.0, "a fortieth of the training"),
     }
     if not data.binary:
         found["head_width"] = (64, "256 levels from 32 features would be too few")

@@ -1,9 +1,9 @@
 """PixelRNN of van den Oord et al. 2016: Row LSTM and Diagonal BiLSTM."""
 
-from typing import ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from ganforge.adversarial import adams, fall_linearly
@@ -25,10 +25,6 @@ class PixelRNNConfig(AutoregressiveConfig):
     """The best network of the paper on MNIST; `suggest` fits it to other data and to a processor."""
 
     steps: PositiveInt = Field(60_000, description="Training steps.")
-    ema_half_life: NonNegativeFloat = Field(
-        25_000,
-        description="Half-life, in images, of the averaged network that is sampled and judged; 0: none.",
-    )
     network: Literal["diagonal", "row"] = Field(
         "diagonal",
         description="diagonal: the Diagonal BiLSTM, which sees all earlier pixels; row: the Row LSTM, which "
@@ -93,6 +89,11 @@ class PixelRNN(System):
     def measure(self, batch: Batch) -> dict[str, Tensor]:
         """The negative log-likelihood: nats of a picture, bits of a sub-pixel."""
         return measures(self.nats(batch.images), self.data)
+
+    @property
+    def measure_protocol(self) -> dict[str, Any]:
+        """The levels: fewer of them are another set of pictures."""
+        return {"levels": self.config.levels}
 
     def outlier_scores(self, batch: Batch) -> dict[str, Tensor]:
         """-log p."""

@@ -68,7 +68,7 @@ class VAEConfig(SystemConfig):
     nll_samples: NonNegativeInt | None = Field(
         None,
         description="Samples of q(z|x) for each image in the estimate of -log p(x) by `ganforge evaluate`; "
-        "0: no estimate; None: 5,000, with convolutions or levels of grey 500.",
+        "0: no estimate; None: 5,000 of black and white with the mlp, else 500.",
     )
 
     def model_post_init(self, _: object) -> None:

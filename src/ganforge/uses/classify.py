@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from ganforge.data.datasets import Dataset
+from ganforge.data.datasets import Dataset, some_rows
 from ganforge.errors import UserError
 from ganforge.losses import nats_of_any
 from ganforge.scores import Protocol, Score, batches, finite, held_out
@@ -36,7 +36,7 @@ def classify(
         )
     if images.labels is None:
         raise UserError(f"the {name} pictures of {own.options.data} have no labels to compare with")
-    wrong = finite(found, "likelihoods").argmin(1) != images.labels[: len(found)]
+    wrong = finite(found, "likelihoods").argmin(1) != images.labels[some_rows(images, count)]
     limit = nats_of_any(training).quantile(1 - reject / 100)
     kept = nats_of_any(found) <= limit
     values = {"error": wrong, "rejected": ~kept} | ({"error_of_accepted": wrong[kept]} if kept.any() else {})

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge.data.datasets import Dataset
+from ganforge.data.datasets import Dataset, some_rows
 from ganforge.errors import UserError
-from ganforge.scores import batches
+from ganforge.scores import batches, finite
 
 
 def write_features(
@@ -17,7 +17,7 @@ def write_features(
 ) -> dict[str, tuple[int, ...]]:
     """Write SPLIT_features float32 `[count, n]` and, of labelled data, SPLIT_labels of every split to `out`.
 
-    `extract` gives features of images in [-1, 1]; of each split the first `limit` pictures are taken. Returns
+    `extract` gives features of images in [-1, 1]; of each split `limit` pictures are taken. Returns
     the shapes. Raises UserError where `out` is no .npz.
     """
     if out.suffix != ".npz":
@@ -25,10 +25,10 @@ def write_features(
     arrays: dict[str, np.ndarray] = {}
     for split, images in dataset.splits.items():
         parts = [extract(batch.images) for batch in batches(images, limit)]
-        features = torch.cat(parts)
+        features = finite(torch.cat(parts), "features")
         arrays[f"{split}_features"] = features.numpy().astype(np.float32)
         if images.labels is not None:
-            arrays[f"{split}_labels"] = images.labels[: len(features)].numpy()
+            arrays[f"{split}_labels"] = images.labels[some_rows(images, limit)].numpy()
     if dataset.spec.class_names:
         arrays["class_names"] = np.array(dataset.spec.class_names)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,11 +43,13 @@ def probe(path: Path, num_labels: int | None = None, num_draws: int = 10, seed: 
     With `num_labels`, as many of each class, drawn `num_draws` times from the training split; left out: all
     of them, once. The penalty is the one of `PENALTIES` with the smallest mean error on the validation split
     (without one: on a fifth of the training split), over at most 10 draws. Radford et al. 2015, section 5.2.
-    Raises UserError where features or labels are missing.
+    Raises UserError where features or labels are missing, or no classifier can be made of them.
     """
     train, validation, test = _read(path)
     draws = [np.arange(len(train.labels))]
     if num_labels is not None:
+        if seed < 0:
+            raise UserError(f"--seed {seed}: expected 0 or more")
         random = np.random.default_rng(seed)
         draws = [_draw(train.labels, num_labels, random, path) for _ in range(num_draws)]
     mean_errors = {
@@ -68,28 +71,50 @@ def probe(path: Path, num_labels: int | None = None, num_draws: int = 10, seed: 
 
 
 def _read(path: Path) -> tuple[_Split, _Split, _Split]:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays: dict[str, Any] = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as features: make it with `ganforge features RUN`") from error
-    needed = ("train_features", "train_labels", "test_features", "test_labels")
-    missing = [name for name in needed if name not in arrays]
-    if missing:
-        raise UserError(
-            f"{path} has no {missing[0]}: a probe needs labelled data with a test split, such as mnist"
-        )
+    arrays = _read_arrays(path)
     splits = {
-        split: _Split(arrays[f"{split}_features"], arrays[f"{split}_labels"])
+        split: _split_of(arrays, split, path)
         for split in ("train", "validation", "test")
-        if f"{split}_features" in arrays
+        if split != "validation" or "validation_features" in arrays
     }
     train = splits["train"]
+    if len(np.unique(train.labels)) < 2:
+        raise UserError(f"{path} has training features of one class: a probe tells two or more apart")
     if "validation" not in splits:
-        cut = len(train.labels) * 4 // 5
-        splits["validation"] = _Split(train.features[cut:], train.labels[cut:])
-        train = _Split(train.features[:cut], train.labels[:cut])
+        # In a fixed random order, since folders lie class by class.
+        order = np.random.default_rng(0).permutation(len(train.labels))
+        kept, others = np.split(order, [len(order) * 4 // 5])
+        splits["validation"] = _Split(train.features[others], train.labels[others])
+        train = _Split(train.features[kept], train.labels[kept])
     return train, splits["validation"], splits["test"]
+
+
+def _read_arrays(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    # A .npy is an array, which has no `files`, and cannot be entered.
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipFile) as error:
+        raise UserError(f"{path} cannot be read as features: make it with `ganforge features RUN`") from error
+
+
+def _split_of(arrays: dict[str, Any], split: str, path: Path) -> _Split:
+    """The features and labels of a split, as many of both, and finite."""
+    names = f"{split}_features", f"{split}_labels"
+    for name in names:
+        if name not in arrays:
+            raise UserError(
+                f"{path} has no {name}: a probe needs labelled data with a test split, such as mnist"
+            )
+    features, labels = (arrays[name] for name in names)
+    if features.ndim != 2 or labels.shape != features.shape[:1]:
+        raise UserError(
+            f"{path}: {names[0]} {list(features.shape)} and {names[1]} {list(labels.shape)}: expected "
+            "[count, n] and [count]"
+        )
+    if not np.isfinite(features).all():
+        raise UserError(f"{path}: {names[0]} hold NaN or infinity: a probe needs finite numbers")
+    return _Split(features, labels)
 
 
 def _draw(

@@ -153,9 +153,9 @@ TABLE: dict[str, Comparison] = {
             Training("vae-300000", f"{_VAE} --steps 300000"),
             Training("iwae-5", f"{_VAE} {_IWAE} 5"),
             # At equal steps, for 100,000 of IWAE-50 take hours.
-            Training("vae-25000", f"{_VAE} --steps 25000"),
-            Training("iwae-5-25000", f"{_VAE} {_IWAE} 5 --steps 25000"),
-            Training("iwae-50-25000", f"{_VAE} {_IWAE} 50 --steps 25000"),
+            Training("vae-10000", f"{_VAE} --steps 10000"),
+            Training("iwae-5-10000", f"{_VAE} {_IWAE} 5 --steps 10000"),
+            Training("iwae-50-10000", f"{_VAE} {_IWAE} 50 --steps 10000"),
             Training(
                 "pixelcnn",
                 "train pixelcnn --data mnist --binarise static --kernel-size 3 --steps 18000"

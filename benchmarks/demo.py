@@ -22,7 +22,7 @@ from ganforge.evaluate import judge
 from ganforge.run import Run
 from ganforge.trained import Trained
 
-COMMAND = "import sys; from ganforge.cli import main; sys.exit(main())"
+COMMAND = "import sys; from ganforge.cli import program; sys.exit(program())"
 
 
 def main() -> None:

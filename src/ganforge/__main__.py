@@ -2,7 +2,7 @@
 
 import sys
 
-from ganforge.cli import main
+from ganforge.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program())

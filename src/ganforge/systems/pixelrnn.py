@@ -113,11 +113,12 @@ def _suggest(data: DataSpec, device: str) -> Suggestions:
     if not data.binary:
         found["head_width"] = (64, "256 levels from 32 features would be too few")
     if device == "cpu":
-        steps = 40_000 if data.binary else 20_000
+        steps = 30_000 if data.binary else 20_000
         found |= {
             "width": (32, "a processor: one wide layer, the paper's other network for MNIST"),
             "layers": (1, "a processor: each layer waits for every diagonal or row"),
             "steps": (steps, f"a processor: {steps * 16 / 1e6:.2g} million images"),
+            "learning_rate": (3e-3, "few steps"),
             "ema_half_life": (steps * 16 / 40, "a fortieth of the training"),
         }
     return found

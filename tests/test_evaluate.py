@@ -18,7 +18,7 @@ import ganforge
 from ganforge.data import toys
 from ganforge.data.batch import Batch, as_images
 from ganforge.data.catalogue import locate
-from ganforge.data.datasets import Dataset, open_dataset
+from ganforge.data.datasets import Dataset, open_dataset, some_rows
 from ganforge.data.images import in_memory
 from ganforge.data.options import DataOptions
 from ganforge.data.stacked import stack_digits
@@ -144,8 +144,8 @@ def test_real_pictures_in_place_of_samples_score_the_floor(
     pictures: Path, mnist: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = load(pictures)
-    train = as_images(mnist.splits["train"].read(torch.arange(SMALLEST_FID_COUNT)))
-    give(trained, train, monkeypatch)
+    chosen = some_rows(mnist.splits["train"], SMALLEST_FID_COUNT)
+    give(trained, as_images(mnist.splits["train"].read(chosen)), monkeypatch)
     scores = by_name(judge(trained, mnist, num_samples=SMALLEST_FID_COUNT))
     floor = scores["fid_of_real_data"]
     assert scores["fid"].value == pytest.approx(floor.value, rel=1e-6)
@@ -318,8 +318,9 @@ def test_labels_are_asked_for_as_the_data_has_them_and_evenly_for_parzen(
     of_data = mnist.splits["test"].labels
     assert of_data is not None
     # Those of the very pictures that the samples are compared with, in another order.
-    assert torch.equal(drawn.sort().values, of_data[:500].sort().values)
-    assert not torch.equal(drawn, of_data[:500])
+    compared = of_data[some_rows(mnist.splits["test"], 500)]
+    assert torch.equal(drawn.sort().values, compared.sort().values)
+    assert not torch.equal(drawn, compared)
     assert even.bincount().tolist() == [50] * 10
     assert scores["kid"].protocol["labels"] == "those of mnist test, shuffled by the seed"
     assert scores["parzen_log_likelihood"].protocol["labels"] == "50 samples of each of 10 classes"
@@ -342,7 +343,7 @@ def test_label_agreement_is_the_judges_accuracy_on_real_digits(
     scores = by_name(judge(trained, mnist, num_samples=1_000))
     labels = mnist.splits["test"].labels
     assert labels is not None
-    lost = 100 * float((labels[:1_000] == 4).double().mean())
+    lost = 100 * float((labels[some_rows(mnist.splits["test"], 1_000)] == 4).double().mean())
     assert scores["label_agreement"].value == pytest.approx(100 - lost, abs=1)
     assert scores["label_agreement_of_worst_class"].value < 2
     assert scores["label_agreement_of_worst_class"].note == "class 4"
@@ -406,8 +407,8 @@ def test_codes_and_measures_of_a_system(
         assert scores[name].value == pytest.approx(share_of_seven)
         assert scores[name].protocol["reference"] == "mnist test, 10000 labelled pictures"
         assert scores[name].unit == "%"
-    first = as_images(mnist.splits["test"].read(torch.arange(100)))
-    assert scores["mean_brightness"].value == pytest.approx(50 * (first.mean().item() + 1), abs=1e-3)
+    chosen = as_images(mnist.splits["test"].read(some_rows(mnist.splits["test"], 100)))
+    assert scores["mean_brightness"].value == pytest.approx(50 * (chosen.mean().item() + 1), abs=1e-3)
     assert scores["mean_brightness"].unit == "%"
     assert scores["mean_brightness"].protocol["reference"] == "mnist test, 100"
     assert (scores["plain"].unit, scores["surprise"].unit) == ("", "nats")

@@ -28,6 +28,8 @@ from ganforge.system import find
 
 FOLDER = Path(__file__).parent / "golden"
 NUM_STEPS = 20
+# What was suggested when these traces were made.
+BEFORE = {"steps": 20_000, "learning_rate": 1e-3}
 RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "gan-mnist": ("gan", "mnist", {}),
     "gan-gaussian": ("gan", "gaussian", {}),
@@ -63,18 +65,18 @@ RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "pixelcnn-mnist": (
         "pixelcnn",
         "mnist",
-        {"levels": 4, "width": 4, "layers": 2, "batch": 4, "conditional": True},
+        {"levels": 4, "width": 4, "layers": 2, "batch": 4, "conditional": True, "kernel_size": 3} | BEFORE,
     ),
     "pixelcnn-original-mnist": (
         "pixelcnn",
         "mnist",
-        {"levels": 2, "width": 4, "layers": 2, "batch": 4, "network": "original"},
+        {"levels": 2, "width": 4, "layers": 2, "batch": 4, "network": "original"} | BEFORE,
     ),
-    "pixelrnn-mnist": ("pixelrnn", "mnist", {"levels": 2, "width": 4, "layers": 1, "batch": 4}),
+    "pixelrnn-mnist": ("pixelrnn", "mnist", {"levels": 2, "width": 4, "layers": 1, "batch": 4} | BEFORE),
     "pixelrnn-row-mnist": (
         "pixelrnn",
         "mnist",
-        {"levels": 2, "width": 4, "layers": 1, "batch": 4, "network": "row"},
+        {"levels": 2, "width": 4, "layers": 1, "batch": 4, "network": "row"} | BEFORE,
     ),
     "pix2pix-mnist": ("pix2pix", "mnist edges", {"width": 8, "discriminator_width": 8, "batch": 4}),
     "srresnet-mnist": (

@@ -173,6 +173,11 @@ TABLE: dict[str, Comparison] = {
             ),
         ),
     ),
+    "autoencoder": Comparison(
+        "MNIST in 32 numbers: cross-entropy and squared error of reconstructed test pictures",
+        "rivals_autoencoder.json",
+        (Training("autoencoder", "train autoencoder --data mnist --steps 5000"),),
+    ),
     "likelihood": Comparison(
         "emoji at 32x32, 256 levels: bits per dimension of held-out pictures",
         "rivals_emoji.json",

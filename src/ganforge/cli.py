@@ -356,7 +356,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def program() -> int:
-    """`main` as a process of its own: numbers below 1e-38 count as 0, at which some steps are 4 times as fast.
+    """`main` as a process of its own: numbers below 1e-38 count as 0, for steps up to 4 times as fast.
 
     Threads inherit that from the one that starts them, so it comes first; a library must leave it alone.
     """

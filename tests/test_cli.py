@@ -457,3 +457,10 @@ def test_suggestions_are_for_the_device_where_a_run_began(
     (tmp_path / "r/config.json").write_text(json.dumps(config | {"suggested_for": "cuda"}))
     assert main([*ring, "--dry-run"]) == 0
     assert "batch = 8: a device" in capfd.readouterr().out
+
+
+def test_a_program_counts_tiny_numbers_as_zero_in_every_thread() -> None:
+    words = "import torch; from ganforge import cli; cli.main = lambda: 0; cli.program(); "
+    words += "torch.set_num_threads(2); print(bool((torch.full((4_000_000,), 1e-38) * 0.05 == 0).all()))"
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"

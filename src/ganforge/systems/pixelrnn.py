@@ -118,7 +118,8 @@ def _suggest(data: DataSpec, device: str) -> Suggestions:
             "width": (32, "a processor: one wide layer, the paper's other network for MNIST"),
             "layers": (1, "a processor: each layer waits for every diagonal or row"),
             "steps": (steps, f"a processor: {steps * 16 / 1e6:.2g} million images"),
-            "learning_rate": (3e-3, "few steps"),
             "ema_half_life": (steps * 16 / 40, "a fortieth of the training"),
         }
+        if data.binary:
+            found["learning_rate"] = (3e-3, "few steps")
     return found

@@ -188,3 +188,30 @@ def test_jitter_makes_no_new_colours_of_drawings():
     images = in_memory(torch.randint(0, 256, (COUNT, 1, 12, 12), dtype=torch.uint8), sources=drawing)
     sources = Stream(images, 16, seed=0, jitter=5).batch_at(0).sources
     assert sources.unique().tolist() == [-1.0, 1.0]
+
+
+def unequal(sizes=(70, 20, 7)):
+    pixels = torch.arange(COUNT, dtype=torch.uint8)[:, None, None, None].repeat(1, 1, 2, 2)
+    return in_memory(pixels, labels=torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)))
+
+
+def test_balanced_epochs_have_as_many_of_each_class():
+    stream = Stream(unequal(), COUNT, seed=3, balance_classes=True)
+    for epoch in range(3):
+        batch = stream.batch_at(epoch * COUNT)
+        assert torch.bincount(batch.labels).tolist() == [33, 32, 32]
+        assert torch.equal(unequal().labels[to_uint8(batch.images)[:, 0, 0, 0].long()], batch.labels)
+        times = torch.bincount(stream.indices_at(epoch * COUNT), minlength=COUNT)
+        assert times[:70].max() == 1  # a frequent class: some of its pictures, once each
+        assert times[70:].min() >= 1  # rare ones: all, one no more than once oftener than another
+        assert set(times[70:90].tolist()) == {1, 2}
+        assert set(times[90:].tolist()) == {4, 5}
+    shown = torch.cat([stream.indices_at(epoch * COUNT) for epoch in range(20)])
+    assert len(shown.unique()) == COUNT  # within some epochs every picture comes
+
+
+@pytest.mark.parametrize("position", [0, 5, 96, 97, 200])
+def test_balanced_epochs_resume_anywhere(position):
+    whole = Stream(unequal(), 4 * COUNT, seed=1, balance_classes=True).indices_at(0)
+    resumed = Stream(unequal(), BATCH, seed=1, balance_classes=True).indices_at(position)
+    assert torch.equal(resumed, whole[position : position + BATCH])

@@ -49,6 +49,11 @@ class DataOptions(BaseModel):
         "skip",
         description="What to do with pictures that cannot be read: skip them (at most 5 % of all), or stop.",
     )
+    balance_classes: bool = Field(
+        False,
+        description="Show training pictures of every class equally often: those of rare classes again and "
+        "again, of frequent ones only some in each epoch.",
+    )
     flip: bool = Field(
         False, description="Mirror pictures left to right at random, drawn anew in each epoch."
     )

@@ -1,5 +1,6 @@
 """`Stream`: the endless order in which training sees a split, as a pure function of seed and position."""
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
@@ -7,6 +8,7 @@ from typing import Literal, final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ganforge.data.batch import Batch, to_float
@@ -31,6 +33,8 @@ def _random(seed: int, number: int, purpose: int) -> np.random.Generator:
 class Stream:
     """Batches of `batch_size` without end: permutation after permutation of the split, one for each epoch.
 
+    With `balance_classes` an epoch has as many pictures as the split and as many of each class as of any
+    other: pictures of rare classes come again, those of frequent ones take turns from epoch to epoch.
     Every batch is a function of `seed` and its position alone, so a run resumes exactly, whatever was read
     before and however many threads decode. Batches run across the ends of epochs. `flip` mirrors each picture
     with probability 1/2; `jitter` enlarges it by so many pixels and crops it back at random; its source is
@@ -38,7 +42,8 @@ class Stream:
     `binarise` makes each pixel black or white, white with the probability of its brightness. Of the captions
     that a picture has one is drawn.
 
-    Raises `ValueError` for a batch size or seed below their range, `UserError` for pixel options with points.
+    Raises `ValueError` for a batch size or seed below their range and for classes to balance where there are
+    none, `UserError` for pixel options with points.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class Stream:
         binarise: bool = False,
         values: Literal["pixels", "points"] = "pixels",
         jitter: int = 0,
+        balance_classes: bool = False,
     ):
         if batch_size < 1 or len(images) < 1:
             raise ValueError(
@@ -62,6 +68,8 @@ class Stream:
             raise UserError(
                 "flip, jitter and dequantise are for pictures, but the data are 2-D points: leave them out"
             )
+        if balance_classes and images.labels is None:
+            raise ValueError("got pictures without classes: expected some to balance")
         self.images = images
         self.batch_size = batch_size
         self.seed = seed
@@ -70,19 +78,32 @@ class Stream:
         self.binarise = binarise
         self.values = values
         self.jitter = jitter
+        self.balance_classes = balance_classes
         # Two, because a batch at the end of an epoch needs that one and the next.
         self._epoch = lru_cache(maxsize=2)(self._draw_epoch)
 
     def _draw_epoch(self, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
         """The epoch's order, int64 `[count]`; at each position whether to flip, and where to crop `[, 2]`."""
         count = len(self.images)
-        order = torch.from_numpy(_random(self.seed, epoch, _ORDER).permutation(count))
+        order = torch.from_numpy(self._draw_order(_random(self.seed, epoch, _ORDER)))
         flips = torch.from_numpy(_random(self.seed, epoch, _FLIPS).random(count, dtype=np.float32) < 0.5)
         corners = torch.zeros(count, 2, dtype=torch.int64)
         if self.jitter:
             drawn = _random(self.seed, epoch, _CROPS).integers(self.jitter + 1, size=(count, 2))
             corners = torch.from_numpy(drawn)
         return order, flips, corners
+
+    def _draw_order(self, random: np.random.Generator) -> NDArray[np.int64]:
+        count, labels = len(self.images), self.images.labels
+        if not self.balance_classes or labels is None:
+            return random.permutation(count)
+        classes = [np.flatnonzero(labels.numpy() == label) for label in labels.unique().tolist()]
+        shares = np.bincount(np.arange(count) % len(classes), minlength=len(classes))
+        drawn = [
+            np.concatenate([random.permutation(rows) for _ in range(math.ceil(share / len(rows)))])[:share]
+            for rows, share in zip(classes, shares.tolist(), strict=True)
+        ]
+        return random.permutation(np.concatenate(drawn))
 
     def _draw(self, position: int) -> tuple[Tensor, Tensor, Tensor]:
         """What `_draw_epoch` has for each picture of the batch at `position`."""

@@ -131,6 +131,7 @@ def build_stream(config: RunConfig, dataset: Dataset, images_per_step: int) -> S
         binarise=config.data.binarise == "dynamic",
         values=config.spec.values,
         jitter=config.data.jitter,
+        balance_classes=config.data.balance_classes,
     )
 
 

@@ -39,6 +39,12 @@ def test_emoji_open_with_captions_and_splits():
     assert not dataset.skipped
 
 
+def test_classes_that_are_not_there_are_not_balanced(tmp_path):
+    (tmp_path / "one.png").write_bytes(encode(noise(8, 8)))
+    with pytest.raises(UserError, match="--balance-classes needs classes"):
+        opened(str(tmp_path), balance_classes=True)
+
+
 def test_photos_open_by_path(shared):
     dataset = opened(shared / "photos" / "photos-256.zip", size=32)
     assert len(dataset.splits["train"]) == 185

@@ -254,7 +254,9 @@ def _finish(
         splits = _binarise(splits, options)
     alphabet, caption_length = spec_of_captions(splits["train"].captions)
     if options.balance_classes and splits["train"].labels is None:
-        raise UserError(f"--balance-classes needs classes, and {printable(options.data)} has none: leave it out")
+        raise UserError(
+            f"--balance-classes needs classes, and {printable(options.data)} has none: leave it out"
+        )
     spec = DataSpec.model_validate(
         {
             "channels": channels,

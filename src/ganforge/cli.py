@@ -56,7 +56,7 @@ from ganforge.plan import default_fields, default_path, device_to_suggest_for, m
 from ganforge.printing import print_dry_run, print_finished, print_scores
 from ganforge.recipes import recipes
 from ganforge.reproduce import ReproduceArguments, choose, print_reproduction, reproduction
-from ganforge.run import Run, TrainOptions, find_runs
+from ganforge.run import PRETRAINED, Run, TrainOptions, find_runs
 
 EXIT_MISTAKE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
 
@@ -182,7 +182,8 @@ def _evaluate(arguments: Sequence[str]) -> int:
         print(json.dumps([score.model_dump() for score in scores], indent=1))
     else:
         print_scores(scores)
-    if not given.json and given.samples is None:
+    stored = given.samples is None and not str(given.run).startswith(PRETRAINED)
+    if stored and not given.json:
         print(f"stored in {given.run / 'evaluation.json'}, shown in {given.run / 'report.html'}")
     return 0
 

@@ -62,6 +62,7 @@ def evaluate(
 ) -> list[Score]:
     """Judge the run folder `run` with `num_samples` samples; store the scores in it and remake its report.
 
+    Of a run that came with the package nothing is stored.
     Left out, these are 10,000, and of stacked-mnist the 26,000 of the papers; of pairs each held-out source.
     `features` is the network whose features are compared, see `ganforge.metrics.choose.feature_network`.
     `checkpoint` "best" judges the one that `--keep-best` kept. Opens the data that the run was trained on;
@@ -86,6 +87,8 @@ def evaluate(
         )
     if share.rank:
         return []
+    if trained.run.packaged:
+        return scores
     if _draws_pixels(trained, dataset):
         say("nearest training neighbours")
         _draw_neighbours(trained, dataset, seed, trained.settle(weights))

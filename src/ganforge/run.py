@@ -133,6 +133,8 @@ class Run:
     def __init__(self, path: Path, config: RunConfig) -> None:
         self.path = path
         self.config = config
+        self.packaged = False
+        """Whether it came with the package: nothing is written into such a folder."""
 
     @classmethod
     def create(cls, path: Path, config: RunConfig) -> "Run":
@@ -157,17 +159,20 @@ class Run:
 
         `pretrained:NAME` is one that came with the package.
         """
-        if str(path).startswith(PRETRAINED):
+        named = str(path).startswith(PRETRAINED)
+        if named:
             path = packaged(str(path).removeprefix(PRETRAINED))
         file = path / "config.json"
         if not file.is_file():
             raise UserError(f"{path} is not a run folder (no config.json): see `ganforge list runs`")
         try:
-            return cls(path, RunConfig.model_validate_json(file.read_bytes()))
+            run = cls(path, RunConfig.model_validate_json(file.read_bytes()))
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
             raise UserError(f"{file} cannot be read: {place or 'JSON'}: {first['msg']}") from error
+        run.packaged = named
+        return run
 
     def write_config(self, config: RunConfig) -> None:
         """Replace `config.json`."""

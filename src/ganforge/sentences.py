@@ -202,7 +202,7 @@ def write_embeddings(place: str, dataset: Dataset, out: Path | None = None) -> t
             "a column `text` of metadata.jsonl, or in a .txt beside it"
         )
     encoder = open_encoder(place)
-    if out is None and not isinstance(encoder, RunEncoder):
+    if out is None and (place.startswith(PRETRAINED) or not isinstance(encoder, RunEncoder)):
         raise UserError(f"{printable(place)} has no folder of its own: say --out FOLDER")
     parts = make_embeddings(encoder, dataset)
     folder = encoder.path if out is None and isinstance(encoder, RunEncoder) else out

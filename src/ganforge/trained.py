@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganforge.checkpoint import Checkpoint, load_newest, save_checkpoint
 from ganforge.data.batch import Batch, conditions
@@ -25,6 +25,16 @@ Weights = Literal["ema", "raw"]
 Which = Literal["newest", "best"]
 Label = int | str
 SHOWN_CLASSES = 20
+LEFT_OUT = "left_out"
+"""In a checkpoint's state: the names of networks whose weights were not kept."""
+
+
+class Absent(nn.Module):
+    """In the place of a network whose weights were not kept; raises UserError where it is used."""
+
+    def forward(self, *_: object) -> Tensor:
+        """Nothing."""
+        raise UserError("this run came without its discriminator: train one of your own")
 
 
 class Trained:
@@ -52,6 +62,8 @@ class Trained:
         return weights if self._average.networks else "raw"
 
     def _load(self, checkpoint: Checkpoint) -> None:
+        for name in checkpoint.state.get(LEFT_OUT, ()):
+            setattr(self.system, name, Absent())
         try:
             self.system.load_state_dict(checkpoint.tensors["system"])
             self._average.load(checkpoint.tensors["average"])
@@ -160,8 +172,11 @@ class Trained:
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
         """Discriminator logits `[count]` of `images` in [-1, 1]; None where there is no discriminator.
 
-        One that judges images under a condition gives None without it.
+        One that judges images under a condition gives None without it. Runs that came with the package came
+        without a discriminator.
         """
+        if isinstance(getattr(self.system, "discriminator", None), Absent):
+            return None
         device = self.system.device
         with torch.no_grad():
             logits = self.system.discriminate(images.to(device), None if given is None else given.to(device))
@@ -298,18 +313,9 @@ def _class_number(label: Label, class_names: Sequence[str]) -> int:
     return number
 
 
-def write_packed(trained: Trained, out: Path, half: bool = False) -> None:
-    """Write a run folder of `trained` into `out` without what only going on with the training needs.
-
-    With `half` the weights are float16, which opening turns back into float32.
-    """
-    system, average = trained.system.state_dict(), trained.average_state()
-    tensors = {"system": dict(system), "average": average}
-    if half:
-        tensors = {
-            stem: {name: t.half() if t.is_floating_point() else t for name, t in named.items()}
-            for stem, named in tensors.items()
-        }
+def write_packed(trained: Trained, out: Path) -> None:
+    """Write a run folder of `trained` into `out` without what only going on with the training needs."""
+    tensors = {"system": trained.system.state_dict(), "average": trained.average_state()}
     out.mkdir(parents=True, exist_ok=True)
     Run(out, trained.run.config).write_config(trained.run.config)
     save_checkpoint(out / "checkpoints", trained.step, tensors, {"step": trained.step}, keep=1)

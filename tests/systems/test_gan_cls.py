@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ from ganforge.errors import UserError
 from ganforge.matching import matching_loss, mismatched
 from ganforge.pictures import read_about
 from ganforge.sentences import describe
+from ganforge.ship import write_shipped
 from ganforge.systems.gan_cls import GANCLS
-from ganforge.trained import write_packed
 
 SPEC = DataSpec(channels=3, height=8, width=8, num_images=60, embedding_size=6, class_names=("a", "b", "c"))
 SMALL = {"width": 8, "discriminator_width": 8, "batch": 6, "latent_size": 4, "text_size": 5}
@@ -298,23 +297,28 @@ def test_a_run_goes_on_with_its_own_encoder(place: Path) -> None:
     assert ganforge.load(place / "gan").step == 802
 
 
-def test_a_packed_run_draws_the_same_without_its_training(
+def test_a_shipped_run_draws_the_same_without_its_training(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is shipped as pretrained:NAME: the encoder inside, half the bytes, nearly the same pictures."""
+    """What `pretrained:NAME` is: the encoder inside, few bytes, nearly the same pictures."""
     package = place / "package"
     trained = ganforge.load(place / "gan")
-    write_packed(trained, package / "pretrained" / "small", half=True)
-    shutil.copytree(place / "gan" / "text_encoder", package / "pretrained" / "small" / "text_encoder")
+    write_shipped(trained, package / "pretrained" / "small", "small")
     monkeypatch.setattr("ganforge.run.resources.files", lambda _: package)
-    packed = ganforge.load("pretrained:small")
+    shipped = ganforge.load("pretrained:small")
+    given = describe(shipped, ["a red dot"] * 4)
     own = trained.sample(4, seed=1, given=describe(trained, ["a red dot"] * 4))
-    theirs = packed.sample(4, seed=1, given=describe(packed, ["a red dot"] * 4))
-    assert float((own - theirs).abs().max()) < 0.05
+    assert float((own - shipped.sample(4, seed=1, given=given)).abs().max()) < 0.05
     sizes = [
         sum(file.stat().st_size for file in run.path.glob("checkpoints/*/*"))
-        for run in (trained.run, packed.run)
+        for run in (trained.run, shipped.run)
     ]
-    assert sizes[1] < 0.3 * sizes[0]
+    assert sizes[1] < 0.15 * sizes[0]
+    assert shipped.discriminate(own, given) is None
+    with pytest.raises(UserError, match="without its discriminator"):
+        shipped.system.discriminate(own, given)
+    texts = [file.read_text() for file in shipped.run.path.rglob("config.json")]
+    assert len(texts) == 2
+    assert not any(str(place) in text for text in texts)
     with pytest.raises(UserError, match="this version has small"):
         ganforge.load("pretrained:large")

@@ -113,6 +113,8 @@ def style_encoder(
         network, share = train_style(system, texts.values, steps, say)
     numbers = {_STEPS: torch.tensor(steps), _SHARE: torch.tensor(share)}
     tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if trained.run.packaged:
+        return network, share
     try:
         path.parent.mkdir(exist_ok=True)
         replace_file(path, safetensors.torch.save(tensors | numbers))

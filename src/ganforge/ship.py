@@ -1,0 +1,81 @@
+"""A run as what comes with the package: python -m ganforge.ship runs/srgan-photos --name srgan-photos."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from torch import Tensor
+
+from ganforge.checkpoint import save_checkpoint
+from ganforge.errors import UserError
+from ganforge.run import PRETRAINED, Run, RunConfig
+from ganforge.sentences import FOLDER
+from ganforge.trained import LEFT_OUT, Trained, load
+
+TRAINED_AGAINST = ("discriminator",)
+"""Networks that only training and scores of their own need."""
+
+
+def write_shipped(trained: Trained, out: Path, name: str) -> None:
+    """Write into `out` what `pretrained:NAME` is: the averaged weights in float16, and no discriminator.
+
+    Its encoder of captions goes along. The config has names in the place of the paths of this machine.
+    """
+    with trained.using("ema"):
+        state = {key: _half(tensor) for key, tensor in trained.system.state_dict().items()}
+        left_out = [network for network in TRAINED_AGAINST if network in trained.system.networks()]
+    kept = {key: t for key, t in state.items() if key.partition(".")[0] not in left_out}
+    config = _without_paths(trained.run.config, name)
+    out.mkdir(parents=True)
+    Run(out, config).write_config(config)
+    tensors = {"system": kept, "average": {}}
+    save_checkpoint(
+        out / "checkpoints", trained.step, tensors, {"step": trained.step, LEFT_OUT: left_out}, keep=1
+    )
+    if (trained.run.path / FOLDER / "config.json").is_file():
+        write_shipped(load(trained.run.path / FOLDER), out / FOLDER, name)
+
+
+def _half(tensor: Tensor) -> Tensor:
+    return tensor.half() if tensor.is_floating_point() else tensor
+
+
+def _without_paths(config: RunConfig, name: str) -> RunConfig:
+    data = {"data": Path(config.data.data).name}
+    if config.data.text_encoder is not None:
+        data["text_encoder"] = PRETRAINED + name
+    changed = {
+        "data": config.data.model_copy(update=data),
+        "config": config.config | {"ema_half_life": 0.0},  # the weights are the average
+    }
+    if config.start_from is not None:
+        place = Path(config.start_from).name
+        started = {own: text.replace(config.start_from, place) for own, text in config.start_networks.items()}
+        changed |= {"start_from": place, "start_networks": started}
+    return config.model_copy(update=changed)
+
+
+def main() -> int:
+    """Write the folder and say how large it is."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", help="a run folder")
+    parser.add_argument("--name", required=True, help="what comes after pretrained:")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "pretrained", help="the folder of all"
+    )
+    given = parser.parse_args()
+    out = given.out / given.name
+    try:
+        if out.exists():
+            raise UserError(f"{out} exists: remove it first")
+        write_shipped(load(given.run), out, given.name)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    print(f"{out}: {size / 1e6:.2f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

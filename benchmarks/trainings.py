@@ -34,11 +34,13 @@ FOLDER = Path(__file__).parent
 def measure(training: Training, seed: int, runs: Path) -> dict[str, Any]:
     """Train to the end (or go on), judge, and say what it cost and reached."""
     run = runs / f"{training.name}-{seed}"
-    words = training.command.replace("{runs}", str(runs)).replace("{seed}", str(seed))
-    command = ["ganforge", *shlex.split(words), "--seed", str(seed)]
+    words = training.command.replace("{seed}", str(seed))
+    # As anyone would type it, wherever --runs is here.
+    command = ["ganforge", *shlex.split(words.replace("{runs}", f"runs/{runs.name}")), "--seed", str(seed)]
+    trained = [*shlex.split(words.replace("{runs}", str(runs))), "--seed", str(seed)]
     program = [str(Path(sys.executable).with_name("ganforge"))]
     quiet = ["--sample-every", "1000000", "--checkpoint-every", "2000", "--log-every", "200", "--keep", "1"]
-    subprocess.run([*program, *command[1:], "--run", str(run), *quiet], check=True)
+    subprocess.run([*program, *trained, "--run", str(run), *quiet], check=True)
     judged = subprocess.run(
         [*program, "evaluate", str(run), *shlex.split(training.evaluate), "--json"],
         check=True,

@@ -54,10 +54,14 @@ def carry_out(plan: Plan, *, command: str, quiet: bool = False, started: float |
     if config.start_from is not None and load_newest(plan.path / "checkpoints") is None:
         start = load_start(config.system, config.start_from)
         config = config.model_copy(update={"start_networks": start.networks})
-    encoder, new = config.data.text_encoder, not plan.path.exists() or not any(plan.path.iterdir())
-    if encoder is not None and new:
-        keep_encoder(open_encoder(encoder), plan.dataset, plan.path / FOLDER)
+    kept = None
+    if config.data.text_encoder is not None and not (plan.path / "config.json").exists():
+        kept = plan.path / FOLDER
+        if kept.exists():
+            raise UserError(f"{kept} is there, but no run: remove it, or name another folder with --run")
     try:
+        if kept is not None and config.data.text_encoder is not None:
+            keep_encoder(open_encoder(config.data.text_encoder), plan.dataset, kept)
         return train_run(
             config,
             plan.dataset,
@@ -68,7 +72,7 @@ def carry_out(plan: Plan, *, command: str, quiet: bool = False, started: float |
             start=start,
         )
     finally:
-        if not (plan.path / "config.json").exists():
+        if kept is not None and not (plan.path / "config.json").exists():
             discard(plan.path)
 
 

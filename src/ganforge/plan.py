@@ -10,11 +10,12 @@ from pydantic import BaseModel, ValidationError
 from ganforge import __version__
 from ganforge.data.batch import DataSpec
 from ganforge.data.datasets import Dataset
+from ganforge.data.decode import printable
 from ganforge.data.options import DataOptions
 from ganforge.engine.accelerate import choose_device
 from ganforge.errors import UserError
 from ganforge.run import Run, RunConfig, TrainOptions
-from ganforge.sentences import FOLDER, with_texts
+from ganforge.sentences import FOLDER, open_encoder, with_texts
 from ganforge.system import Earlier, System, SystemConfig, check_needs, find
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -89,16 +90,16 @@ def make_plan(
     """
     kind = find(system)
     path = run or default_path(system, dataset.options)
-    if start_from is not None and "embeddings" in kind.needs and dataset.options.text_encoder is None:
-        options = dataset.options.model_copy(update={"text_encoder": start_from})
-        dataset = replace(dataset, options=options)  # sentences go on to mean the same
-    dataset = with_texts(dataset, kind.needs, path / FOLDER)
+    begun = (path / "config.json").is_file()
+    if start_from is not None and "embeddings" in kind.needs:
+        dataset = _with_encoder_of(start_from, dataset, begun)
+    dataset = with_texts(dataset, kind.needs, path / FOLDER if begun else None)
     check_needs(kind, system, dataset.spec)
     device = device_to_suggest_for(train_options.device, path)
     system_config: SystemConfig = validated(
         kind.Config, {**default_fields(system, dataset.spec, device, path, start_from), **fields}
     )
-    if not (path / "config.json").is_file():
+    if not begun:
         earlier = None if start_from is None else open_start(start_from).config
         start = None if earlier is None else Earlier(earlier.system, earlier.spec)
         kind.check_start(system_config, dataset.spec, start)
@@ -114,6 +115,22 @@ def make_plan(
         start_from=start_from,
     )
     return Plan(config, dataset, path)
+
+
+def _with_encoder_of(start_from: str, dataset: Dataset, begun: bool) -> Dataset:
+    """`dataset` with the text encoder of the run `start_from`, so that sentences go on to mean the same."""
+    asked = dataset.options.text_encoder
+    if asked is None:
+        options = dataset.options.model_copy(update={"text_encoder": start_from})
+        return replace(dataset, options=options)
+    if begun or not (open_start(start_from).path / FOLDER).is_dir():
+        return dataset
+    if open_encoder(asked).key != open_encoder(start_from).key:
+        raise UserError(
+            f"--text-encoder {printable(asked)}: the run {printable(start_from)} was trained with another "
+            "encoder: leave --text-encoder out"
+        )
+    return dataset
 
 
 def spec_for(kind: type[System], spec: DataSpec) -> DataSpec:

@@ -141,8 +141,8 @@ class Run:
         """Make the folder and write `config.json`; raises UserError where it holds another run's files."""
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file, not a run folder: name another with --run")
-        # These are ours: they were made just before this call.
-        own = (".lock", "text_encoder")
+        # What was made just before this call.
+        own = (".lock",) if config.data.text_encoder is None else (".lock", "text_encoder")
         foreign = sorted(p.name for p in path.iterdir() if p.name not in own) if path.exists() else []
         if foreign:
             raise UserError(

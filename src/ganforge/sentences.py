@@ -23,7 +23,7 @@ from torch import Tensor
 from ganforge.checkpoint import replace_file
 from ganforge.data.batch import Batch, conditions
 from ganforge.data.captions import Texts, encode, kept_captions, plain
-from ganforge.data.datasets import Dataset, open_dataset, with_codes
+from ganforge.data.datasets import Dataset, open_dataset, with_codes, with_splits_told
 from ganforge.data.decode import printable
 from ganforge.errors import UserError
 from ganforge.run import PRETRAINED, Run, packaged
@@ -60,7 +60,10 @@ class RunEncoder:
             )
         self.path = path
         digest = hashlib.sha256(f"{spec.caption_alphabet} {spec.caption_length}".encode())
-        for name, tensor in sorted(self._trained.system.state_dict().items()):
+        weights = self._trained.system.state_dict() | {
+            f"average {name}": tensor for name, tensor in self._trained.average_state().items()
+        }
+        for name, tensor in sorted(weights.items()):
             digest.update(f"{name} {tuple(tensor.shape)}".encode())
             digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         self.key = digest.hexdigest()
@@ -171,6 +174,10 @@ def data_of(run: Run) -> Dataset:
 
 def embedded(dataset: Dataset, place: str) -> Dataset:
     """`dataset` with its captions as embeddings, read where they were written, else made now."""
+    if not dataset.spec.caption_alphabet:
+        raise UserError(
+            f"{printable(dataset.options.data)} has no captions, or not of every training picture"
+        )
     encoder = open_encoder(place)
     file = _file(encoder, dataset, place)
     found = _read(file) if file is not None else None
@@ -180,15 +187,22 @@ def embedded(dataset: Dataset, place: str) -> Dataset:
         count = torch.tensor([len(texts) for texts in kept_captions(name, images)])
         splits[name] = images.with_texts(Texts(parts[name].float(), count.cumsum(0) - count, count, average))
     size = parts["train"].shape[1]
-    return replace(dataset, splits=splits, spec=dataset.spec.model_copy(update={"embedding_size": size}))
+    told = with_splits_told(dataset, splits)
+    return replace(told, spec=dataset.spec.model_copy(update={"embedding_size": size}))
 
 
 def make_embeddings(encoder: Encoder, dataset: Dataset) -> dict[str, Tensor]:
     """Of every split the embeddings float16 `[captions, size]` of its captions, in order."""
-    return {
-        name: encoder.encode([text for texts in kept_captions(name, images) for text in texts]).half()
+    parts = {
+        name: [plain(text) for texts in kept_captions(name, images) for text in texts]
         for name, images in dataset.splits.items()
     }
+    # Each text once: in another batch the same one would come out a little different, and be a mismatch.
+    number = {
+        text: row for row, text in enumerate(dict.fromkeys(text for part in parts.values() for text in part))
+    }
+    found = encoder.encode(list(number)).half()
+    return {name: found[torch.tensor([number[text] for text in part])] for name, part in parts.items()}
 
 
 def write_embeddings(place: str, dataset: Dataset, out: Path | None = None) -> tuple[Path, int]:
@@ -207,7 +221,21 @@ def write_embeddings(place: str, dataset: Dataset, out: Path | None = None) -> t
     parts = make_embeddings(encoder, dataset)
     folder = encoder.path if out is None and isinstance(encoder, RunEncoder) else out
     assert folder is not None
+    if out is not None:
+        _refuse_other(out, encoder)
     return keep_encoder(encoder, dataset, folder, parts), sum(map(len, parts.values()))
+
+
+def _refuse_other(out: Path, encoder: Encoder) -> None:
+    """Raise UserError where `out` is a file, or a folder that holds anything but this encoder."""
+    if out.is_dir() and not any(out.iterdir()):
+        return
+    try:
+        same = not out.exists() or open_encoder(str(out)).key == encoder.key
+    except UserError:
+        same = False
+    if not same:
+        raise UserError(f"--out {printable(str(out))} holds something else: name a new folder")
 
 
 def keep_encoder(

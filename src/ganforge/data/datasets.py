@@ -1,6 +1,7 @@
 """`open_dataset`: from a name or path to a `Dataset`, whose splits give pictures of one shape."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -94,7 +95,18 @@ def with_codes(dataset: Dataset) -> Dataset:
             encode(texts, spec.caption_alphabet, spec.caption_length) for texts in kept_captions(name, images)
         ]
         splits[name] = images.with_texts(Texts.of(codes))
-    return replace(dataset, splits=splits)
+    return with_splits_told(dataset, splits)
+
+
+def with_splits_told(dataset: Dataset, splits: Mapping[str, Images]) -> Dataset:
+    """`dataset` with `splits`, its own with texts; other captions give another fingerprint."""
+    digest = hashlib.sha256(dataset.fingerprint.encode())
+    for name, images in sorted(splits.items()):
+        digest.update(json.dumps([name, images.captions]).encode())
+    undrawn, texts = dataset.undrawn, splits["train"].texts
+    if undrawn is not None and texts is not None:
+        undrawn = undrawn.with_texts(texts)
+    return replace(dataset, splits=splits, undrawn=undrawn, fingerprint=digest.hexdigest())
 
 
 def open_dataset(options: DataOptions) -> Dataset:

@@ -9,7 +9,7 @@ from ganforge.checkpoint import save_checkpoint
 from ganforge.data.batch import Batch
 from ganforge.data.datasets import Dataset, batch_of, held_out, some_rows
 from ganforge.engine.divergence import Diverged
-from ganforge.engine.sampling import SeededRandom, conditions_like, draw, evaluation_mode
+from ganforge.engine.sampling import SeededRandom, captions_like, conditions_like, draw, evaluation_mode
 from ganforge.errors import UserError
 from ganforge.metrics.distances import Neighbourhoods
 from ganforge.metrics.floors import RandomConvolutions
@@ -20,6 +20,7 @@ from ganforge.metrics.manifold import density_coverage, precision_recall
 from ganforge.metrics.modes import mode_coverage
 from ganforge.metrics.real_features import FeatureNetwork, real_features
 from ganforge.run import HIGHER_IS_BETTER, Run
+from ganforge.system import find
 
 if TYPE_CHECKING:
     from ganforge.engine.train import Training
@@ -39,6 +40,11 @@ class Evaluation:
     def __init__(self, run: Run, dataset: Dataset) -> None:
         self._run, self._dataset = run, dataset
         options = run.config.train
+        if options.evaluate_every and not find(run.config.system).makes_pictures:
+            raise UserError(
+                f"--evaluate-every {options.evaluate_every}: {run.config.system} makes no pictures to judge: "
+                "leave it out"
+            )
         name, self._reference = held_out(dataset)
         self._split = name if name in dataset.splits else "train"
         self._count = options.evaluate_samples
@@ -59,7 +65,10 @@ class Evaluation:
     def measure(self, training: "Training") -> dict[str, Any]:
         """The scores by name, and `protocol` in words, for a line of the log."""
         system, seed = training.system, self._run.config.train.seed
-        given = conditions_like(system, self._reference, self._count, seed)
+        if "embeddings" in system.needs:
+            given: Batch | None = captions_like(self._dataset.splits["train"], self._count, seed)[0]
+        else:
+            given = conditions_like(system, self._reference, self._count, seed)
         with training.average.in_place_of_raw(system):
             parts = draw(system, self._count, seed, given)
             if self._network is None:

@@ -137,6 +137,26 @@ def conditions_like(system: System, reference: Images, count: int, seed: int) ->
     return conditions(labels[order])
 
 
+def captions_like(train: Images, count: int, seed: int) -> tuple[Batch, Tensor]:
+    """Captions of training pictures for `count` samples, drawn by the seed with replacement, and their rows.
+
+    `train` with embeddings; the conditions have the pictures' labels too.
+    """
+    generator = torch.Generator().manual_seed(seed % 2**64)
+    draws = torch.rand(count, generator=generator, dtype=torch.float64)
+    generator = torch.Generator().manual_seed((seed + 1) % 2**64)
+    rows = torch.randint(len(train), (count,), generator=generator)
+    return told(train, rows, draws), rows
+
+
+def told(images: Images, rows: Tensor, draws: Tensor | None = None) -> Batch:
+    """The labels and embeddings of the pictures `rows` as conditions; see `Texts.put_into` for `draws`."""
+    assert images.texts is not None
+    labels = None if images.labels is None else images.labels[rows]
+    found = images.texts.put_into(Batch(torch.empty(len(rows), 0, 0, 0)), rows, draws)
+    return conditions(labels, embeddings=found.embeddings)
+
+
 def preview_conditions(system: System) -> Batch | None:
     """Labels for a picture of `PREVIEW_COLUMNS` columns with a row for each class, or for the first sixteen.
 

@@ -43,23 +43,24 @@ class Residual(nn.Module):
 class ConditioningAugmentation(nn.Module):
     """Embeddings `[batch, embedding_size]` to draws of N(mean, diag(std^2)), both affine in the embedding.
 
-    Returns the draws `[batch, size]` and the mean over the batch of KL(N(mean, std^2) || N(0, 1)) in nats,
-    summed over the numbers. With `augment` false the draw is the mean, and the divergence 0. Zhang et al.
-    2016, arXiv 1612.03242, section 3.2.
+    `noise` `[batch, size]` of N(0, 1) makes the draws. Returns them and the mean over the batch of
+    KL(N(mean, std^2) || N(0, 1)) in nats, summed over the numbers. With `augment` false the draw is the mean,
+    the divergence 0, and the noise has no numbers. Zhang et al. 2016, arXiv 1612.03242, section 3.2.
     """
 
     def __init__(self, embedding_size: int, size: int, augment: bool) -> None:
         super().__init__()
         self.dense = nn.Linear(embedding_size, 2 * size if augment else size)
         self.augment = augment
+        self.noise_size = size if augment else 0
 
-    def forward(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, embeddings: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Draws and their divergence."""
-        found = self.dense(embeddings).float()
+        found = self.dense(embeddings).to(noise.dtype)  # not in bf16: an exponential follows
         if not self.augment:
             return found, found.new_zeros(())
         mean, log_std = found.chunk(2, 1)
-        draws = mean + log_std.exp() * torch.randn_like(mean)
+        draws = mean + log_std.exp() * noise
         divergence = 0.5 * (mean.square() + (2 * log_std).exp() - 1) - log_std
         return draws, divergence.sum(1).mean()
 
@@ -67,6 +68,7 @@ class ConditioningAugmentation(nn.Module):
 class SketchGenerator(nn.Module):
     """Stage I: latents and embeddings to images in [-1, 1] and the divergence of the conditioning.
 
+    A latent is `latent_size` numbers and then the noise of the conditioning.
     A dense layer to maps of side `start`, then `doublings` times twice the size and half the channels, the
     last having `width`.
     """
@@ -95,14 +97,15 @@ class SketchGenerator(nn.Module):
 
     def forward(self, latents: Tensor, embeddings: Tensor) -> tuple[Tensor, Tensor]:
         """Images and divergence."""
-        conditions, divergence = self.conditioning(embeddings)
-        dense = self.dense_norm(self.dense(torch.cat([latents, conditions.to(latents.dtype)], 1)))
+        own = latents.shape[1] - self.conditioning.noise_size
+        conditions, divergence = self.conditioning(embeddings, latents[:, own:])
+        dense = self.dense_norm(self.dense(torch.cat([latents[:, :own], conditions], 1)))
         maps = torch.relu(dense).unflatten(1, (-1, self.start, self.start))
-        return torch.tanh(self.output(self.layers(maps)).float()), divergence
+        return torch.tanh(self.output(self.layers(maps)).to(latents.dtype)), divergence
 
 
 class RefiningGenerator(nn.Module):
-    """Stage II: images of stage I and their embeddings to images four times as large, and the divergence.
+    """Stage II: images of stage I, embeddings and noise to images four times as large, and the divergence.
 
     The sketch is halved twice, joined by a conditioning of its own at every place, goes through `blocks`
     residual blocks and is doubled four times. `width` channels are those of the sketch's first maps.
@@ -130,10 +133,10 @@ class RefiningGenerator(nn.Module):
         self.output = nn.Conv2d(widths[-1], channels, 3, 1, 1)
         initialise_normal(self)
 
-    def forward(self, sketches: Tensor, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, sketches: Tensor, embeddings: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Images and divergence."""
-        conditions, divergence = self.conditioning(embeddings)
+        conditions, divergence = self.conditioning(embeddings, noise)
         maps = self.encoder(sketches)
         texts = conditions.to(maps.dtype)[:, :, None, None].expand(-1, -1, *maps.shape[2:])
         maps = self.layers(self.blocks(self.joint(torch.cat([maps, texts], 1))))
-        return torch.tanh(self.output(maps).float()), divergence
+        return torch.tanh(self.output(maps).to(noise.dtype)), divergence

@@ -6,6 +6,7 @@ from torch import Tensor
 from ganforge.data.batch import Batch, as_images, conditions, to_uint8
 from ganforge.data.datasets import Dataset, batch_of, open_dataset
 from ganforge.data.images import Images
+from ganforge.engine.sampling import captions_like, told
 from ganforge.metrics.judges import Judge
 from ganforge.metrics.neighbours import nearest
 from ganforge.scores import CHUNK, Protocol, Score, finite, held_out, rows_of, stored_parts
@@ -17,23 +18,12 @@ SUBCATEGORIES = {"emoji": "subcategory"}  # data set -> column of its metadata w
 
 def caption_conditions(dataset: Dataset, count: int, seed: int) -> tuple[Batch, Protocol]:
     """Captions of training pictures for `count` samples, with their labels, drawn by the seed."""
-    generator = torch.Generator().manual_seed(seed % 2**64)
     train = dataset.splits["train"]
-    rows = _training_rows(dataset, count, seed)
-    draws = torch.rand(count, generator=generator, dtype=torch.float64)
-    return _told(train, rows, draws), {"captions": f"of {dataset.options.data} train, drawn by the seed"}
-
-
-def _training_rows(dataset: Dataset, count: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed((seed + 1) % 2**64)
-    return torch.randint(len(dataset.splits["train"]), (count,), generator=generator)
-
-
-def _told(images: Images, rows: Tensor, draws: Tensor | None = None) -> Batch:
-    assert images.texts is not None
-    labels = None if images.labels is None else images.labels[rows]
-    found = images.texts.put_into(Batch(torch.empty(len(rows), 0, 0, 0)), rows, draws)
-    return conditions(labels, embeddings=found.embeddings)
+    averaged = dataset.options.captions_per_picture
+    said = f"of {dataset.options.data} train, drawn by the seed"
+    if averaged > 1:
+        said += f", means of up to {averaged} of a picture"
+    return captions_like(train, count, seed)[0], {"captions": said}
 
 
 def judge_captions(
@@ -46,25 +36,35 @@ def judge_captions(
     judge = found[0]
     train = dataset.splits["train"]
     name, reference = held_out(dataset)
-    rows = _training_rows(dataset, len(samples), protocol["seed"])
+    _, rows = captions_like(train, len(samples), protocol["seed"])
     assert train.labels is not None
     named = _named(judge, samples)
     scores += [_mean_of_classes("category_agreement", named, train.labels[rows], judge, protocol)]
-    if reference is not train and reference.labels is not None:
+    captioned = _captioned(reference)
+    if reference is not train and reference.labels is not None and len(captioned):
         pictures = torch.cat(list(stored_parts(reference)))
         rule = {"data": f"{dataset.options.data} {name}, {len(reference)} real pictures"}
         real = _mean_of_classes(
             "category_agreement_of_real", _named(judge, pictures), reference.labels, judge, rule
         )
-        told = _told(reference, torch.arange(len(reference)))
-        drawn = trained.draw(len(reference), seed=protocol["seed"], weights=protocol["weights"], given=told)
+        given = told(reference, captioned)
+        drawn = trained.draw(len(captioned), seed=protocol["seed"], weights=protocol["weights"], given=given)
         others = to_uint8(finite(torch.cat(list(drawn)), "samples"))
         rule = protocol | {"captions": f"the first of each of {dataset.options.data} {name}"}
         new = "category_agreement_of_new"
-        scores += [real, _mean_of_classes(new, _named(judge, others), reference.labels, judge, rule)]
+        scores += [
+            real,
+            _mean_of_classes(new, _named(judge, others), reference.labels[captioned], judge, rule),
+        ]
     if dataset.options.data in SUBCATEGORIES:
         scores += _subcategories(judge, samples, rows, dataset, protocol)
     return scores
+
+
+def _captioned(images: Images) -> Tensor:
+    """The rows int64 of the pictures that have captions; held-out ones need none."""
+    captions = images.captions or ()
+    return torch.tensor([row for row, texts in enumerate(captions) if texts], dtype=torch.int64)
 
 
 def _named(judge: Judge, pictures: Tensor) -> Tensor:
@@ -92,7 +92,10 @@ def _matching(trained: Trained, dataset: Dataset, protocol: Protocol) -> list[Sc
         if kind and images is dataset.splits["train"]:
             continue
         generator = torch.Generator().manual_seed(protocol["seed"] % 2**64)
-        rows = torch.randperm(len(images), generator=generator)[:MOST_PAIRS]
+        rows = _captioned(images)
+        if not len(rows):
+            continue
+        rows = rows[torch.randperm(len(rows), generator=generator)[:MOST_PAIRS]]
         above = []
         for part in rows.split(CHUNK):
             batch = batch_of(images, part)
@@ -104,6 +107,8 @@ def _matching(trained: Trained, dataset: Dataset, protocol: Protocol) -> list[Sc
                 return []
             differs = (wrong != batch.embeddings).any(1)
             above.append((own > other)[differs])
+        if not len(torch.cat(above)):  # all captions are the same
+            continue
         share = float(torch.cat(above).double().mean())
         rule = protocol | {"pairs": f"{len(torch.cat(above))} pictures of {dataset.options.data} {split}"}
         scores.append(

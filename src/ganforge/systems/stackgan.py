@@ -146,8 +146,10 @@ class StackGAN(LatentSystem):
         self.config.halve(optimizers, images_seen / self.data.num_images)
 
     def draw_latents(self, count: int) -> Tensor:
-        """Latents `[count, latent_size]`."""
-        return torch.randn(count, self.config.latent_size, device=self.device)
+        """Latents `[count, n]`: those of the paper, then the noise of each stage's conditioning."""
+        return torch.randn(
+            count, self.config.latent_size + self._noise_size * (1 + self.second), device=self.device
+        )
 
     def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
         """Images of latents with the captions that are given; raises UserError without."""
@@ -170,14 +172,19 @@ class StackGAN(LatentSystem):
         assert isinstance(found, TextDiscriminator)
         return found
 
+    @property
+    def _noise_size(self) -> int:
+        return self.config.text_size if self.config.augment_conditioning else 0
+
     def _generate(self, latents: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
         """Images of this stage, and the divergence of its conditions."""
+        own = self.config.latent_size + self._noise_size
         if not self.second:
             images, divergence = self.sketch(latents, texts)
             return images, divergence
         with torch.no_grad():
-            sketches, _ = self.sketch(latents, texts)
-        images, divergence = self.refiner(sketches, texts)
+            sketches, _ = self.sketch(latents[:, :own], texts)
+        images, divergence = self.refiner(sketches, texts, latents[:, own:])
         return images, divergence
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:

@@ -73,8 +73,12 @@ def run_sample(arguments: Sequence[str]) -> int:
     labels = None if given.labels is None else parse_labels(given.labels)
     choice = given.count, given.seed, given.weights
     if "sources" in trained.system.needs:
-        if labels is not None or given.code:
-            raise UserError(f"{trained.run.config.system} translates sources: leave --labels and --code out")
+        told = given.text or given.text_file is not None or given.interpolate is not None
+        if labels is not None or given.code or told:
+            raise UserError(
+                f"{trained.run.config.system} translates sources: leave --labels, --code, --text, "
+                "--text-file and --interpolate out"
+            )
         said, skipped = write_translations(trained, given.out, *choice, command, given.sources)
         print(said)
         for name, why in skipped.items():

@@ -48,7 +48,10 @@ def print_finished(run: Run) -> None:
     """Where a run's results are, and what to type next."""
     drawn = (run.path / "samples").glob("[0-9]*.png")
     newest = max(drawn, key=lambda path: int(path.stem), default=None)
-    print(f"run folder    {run.path}\nsample grid   {newest}\nreport        {run.path / 'report.html'}")
+    print(f"run folder    {run.path}")
+    if newest is not None:
+        print(f"sample grid   {newest}")
+    print(f"report        {run.path / 'report.html'}")
     # In a virtual environment that is not activated, as after `make demo`, only the whole path can be typed.
     called = Path(sys.argv[0])
     program = str(called) if called.name == "ganforge" and shutil.which("ganforge") is None else "ganforge"

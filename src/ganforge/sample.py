@@ -1,5 +1,6 @@
 """Writing samples of a run to files: of the classes that are asked for, along codes, as one grid or many."""
 
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ganforge import pictures
+from ganforge.checkpoint import replace_file
 from ganforge.data.batch import Batch, to_uint8
 from ganforge.data.decode import printable
 from ganforge.engine.sampling import MOST_PREVIEW_ROWS, PREVIEW_COLUMNS, preview_conditions
@@ -221,7 +223,14 @@ def _write_arrays(images: Tensor, labels: Tensor | None, points: bool, out: Path
     arrays: dict[str, Any] = {"images": array.numpy(), "about": np.array(json.dumps(about))}
     if labels is not None:
         arrays["labels"] = labels.numpy()
-    np.savez_compressed(out, **arrays)
+    save_npz(arrays, out)
+
+
+def save_npz(arrays: dict[str, Any], out: Path) -> None:
+    """Write `arrays` into the file `out`, at once when they are complete."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    replace_file(out, buffer.getvalue())
 
 
 def own_pictures(folder: Path) -> list[Path]:

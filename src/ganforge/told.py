@@ -1,5 +1,6 @@
 """Writing what sentences say: samples of each, or the way from one sentence to another."""
 
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -12,12 +13,13 @@ from PIL import Image
 from torch import Tensor
 
 from ganforge import pictures
+from ganforge.checkpoint import replace_file
 from ganforge.data.batch import conditions, to_uint8
 from ganforge.data.captions import kept_captions
 from ganforge.data.datasets import open_dataset
 from ganforge.data.decode import printable
 from ganforge.errors import UserError
-from ganforge.sample import own_pictures, write_folder
+from ganforge.sample import own_pictures, save_npz, write_folder
 from ganforge.sentences import describe
 from ganforge.trained import Trained, Weights
 
@@ -140,7 +142,7 @@ def _write_arrays(images: Tensor, texts: list[str], out: Path, about: dict[str, 
         "texts": np.array([text.encode("utf-8", "replace").decode() for text in texts]),
         "about": np.array(json.dumps(about)),
     }
-    np.savez_compressed(out, **arrays)
+    save_npz(arrays, out)
 
 
 def _write_moving(images: Tensor, steps: int, out: Path, form: str) -> None:
@@ -150,8 +152,9 @@ def _write_moving(images: Tensor, steps: int, out: Path, form: str) -> None:
     frames: list[Image.Image] = [pictures.grid(rows[:, step], columns) for step in range(steps)]
     frames += frames[-2:0:-1]
     options: dict[str, Any] = {"lossless": True} if form == "WEBP" else {}
+    buffer = io.BytesIO()
     frames[0].save(
-        out,
+        buffer,
         form,
         save_all=True,
         append_images=frames[1:],
@@ -159,3 +162,4 @@ def _write_moving(images: Tensor, steps: int, out: Path, form: str) -> None:
         loop=0,
         **options,
     )
+    replace_file(out, buffer.getvalue())

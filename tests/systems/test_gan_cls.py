@@ -117,15 +117,23 @@ def test_only_the_generator_is_told_means_of_captions(interpolate: bool, expecte
         assert torch.allclose(told[0][6:], (batch.embeddings[:3] + batch.embeddings[3:]) / 2)
 
 
-def test_without_mismatches_wrong_captions_teach_nothing() -> None:
-    left, right = build(mismatch_weight=0.0), build(mismatch_weight=0.0)
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_wrong_captions_teach_by_their_weight(weight: float, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = make_batch()
-    torch.manual_seed(1)
-    first = step(left, batch)
-    torch.manual_seed(1)
-    second = step(right, batch)
-    assert first == second
-    assert left.logits_are_log_odds
+    weights = []
+    for wrong in (torch.full_like(batch.embeddings, 3.0), torch.randn_like(batch.embeddings)):
+        monkeypatch.setattr(
+            "ganforge.systems.gan_cls.mismatched", lambda *_, wrong=wrong: (wrong, torch.ones(len(wrong)))
+        )
+        system = build(mismatch_weight=weight)
+        torch.manual_seed(1)
+        step(system, batch)
+        weights.append(torch.cat([p.detach().flatten() for p in system.discriminator.parameters()]))
+    assert torch.equal(*weights) == (weight == 0)
+
+
+def test_logits_are_log_odds_only_without_mismatches() -> None:
+    assert build(mismatch_weight=0.0).logits_are_log_odds
     assert not build().logits_are_log_odds
 
 

@@ -55,7 +55,7 @@ def with_weights(mean: float, std: float, size: int = 3) -> ConditioningAugmenta
 
 @pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (2.0, 1.0), (0.5, 0.1), (-1.0, 3.0)])
 def test_divergence_is_that_of_two_gaussians(mean: float, std: float) -> None:
-    draws, divergence = with_weights(mean, std)(torch.zeros(4, 2))
+    draws, divergence = with_weights(mean, std)(torch.zeros(4, 2), torch.randn(4, 3))
     own = torch.distributions.Normal(mean, std)
     expected = 3 * torch.distributions.kl_divergence(own, torch.distributions.Normal(0.0, 1.0))
     assert float(divergence.detach()) == pytest.approx(float(expected), abs=1e-5)
@@ -63,13 +63,15 @@ def test_divergence_is_that_of_two_gaussians(mean: float, std: float) -> None:
 
 
 def test_draws_have_the_mean_and_deviation() -> None:
-    draws, _ = with_weights(2.0, 0.5)(torch.zeros(20_000, 2))
+    draws, _ = with_weights(2.0, 0.5)(torch.zeros(20_000, 2), torch.randn(20_000, 3))
     assert draws.mean(0).tolist() == pytest.approx([2.0] * 3, abs=0.02)
     assert draws.std(0).tolist() == pytest.approx([0.5] * 3, abs=0.02)
 
 
 def test_without_augmentation_one_text_has_one_condition() -> None:
-    draws, divergence = ConditioningAugmentation(2, 3, augment=False)(torch.ones(5, 2))
+    network = ConditioningAugmentation(2, 3, augment=False)
+    draws, divergence = network(torch.ones(5, 2), torch.empty(5, network.noise_size))
+    assert network.noise_size == 0
     assert torch.equal(draws, draws[:1].expand(5, -1))
     assert float(divergence) == 0
 
@@ -89,7 +91,7 @@ def test_stages_of_the_paper() -> None:
     system.refiner.blocks.register_forward_hook(note)  # type: ignore[operator, union-attr]
     system.sketch.layers.register_forward_hook(note)
     with torch.device("meta"):
-        images = system.decode(torch.empty(2, 100), conditions(embeddings=torch.empty(2, 1024)))
+        images = system.decode(torch.empty(2, 100 + 128 + 128), conditions(embeddings=torch.empty(2, 1024)))
     assert images.shape == (2, 3, 256, 256)
     assert found == [(64, 64, 64), (512, 16, 16)]
     assert system.sketch.dense.out_features == 1024 * 4 * 4
@@ -119,6 +121,22 @@ def test_stage_2_in_bf16() -> None:
     with accelerate.autocast(torch.device("cpu"), "bf16"):
         metrics = system.train_step(make_batch(SPEC), update)
     assert all(value.isfinite() and value.dtype == torch.float32 for value in metrics.values())
+
+
+@pytest.mark.parametrize("stage", ["1", "2"])
+def test_all_that_is_drawn_is_in_the_latents(stage: str) -> None:
+    """So texts can be compared, and go over into one another, with the same noise; also in float64."""
+    system = build(stage=stage).double().eval()
+    texts = conditions(embeddings=torch.randn(6, dtype=torch.float64).expand(4, -1))
+    latents = system.draw_latents(4).double()
+    images = system.decode(latents, texts)
+    assert images.dtype == torch.float64
+    assert torch.equal(images, system.decode(latents, texts))
+    for place in (0, 3, 8)[: 1 + int(stage)]:  # of the latent, of the noise of each stage
+        other = latents.clone()
+        other[:, place] += 1
+        assert not torch.equal(images, system.decode(other, texts))
+    assert latents.shape == (4, 3 + 5 * int(stage))
 
 
 # Chained runs
@@ -163,6 +181,37 @@ def test_chained_runs(tmp_path: Path) -> None:
     alone = run(*train, "--size", 32, "--stage", 2, "--text-encoder", "enc", "--run", "two", cwd=tmp_path)
     assert alone.returncode == 2
     assert "add --from RUN" in alone.stderr
+    other = run(
+        "train",
+        "text_encoder",
+        "--data",
+        "shapes",
+        "--run",
+        "other",
+        "--seed",
+        1,
+        "--steps",
+        2,
+        *QUICK,
+        cwd=tmp_path,
+    )
+    assert other.returncode == 0
+    mixed = run(
+        *train,
+        "--size",
+        32,
+        "--stage",
+        2,
+        "--from",
+        "one",
+        "--text-encoder",
+        "other",
+        "--run",
+        "two",
+        cwd=tmp_path,
+    )
+    assert (mixed.returncode, mixed.stderr.count("\n")) == (2, 1)
+    assert "trained with another encoder: leave --text-encoder out" in mixed.stderr
     assert not (tmp_path / "two").exists()
     second = (*train, "--size", 32, "--stage", 2, "--from", "one", "--run", "two")
     wider = run(*second, "--width", 6, cwd=tmp_path)

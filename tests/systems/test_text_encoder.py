@@ -1,12 +1,13 @@
 """The text encoder: its loss in closed form, what its networks read, that it learns, its commands, scores."""
 
+import importlib.util
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from command import environment, run
+from command import run
 from PIL import Image
 from torch import nn
 
@@ -124,7 +125,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = ("train", "text_encoder", "--data", "shapes", "--run", "encoder", "--steps", 150, *QUICK)
     done = run(*command, "--learning-rate", 0.002, cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert "sample grid   None" in done.stdout
+    assert "sample grid" not in done.stdout
     return folder
 
 
@@ -206,8 +207,8 @@ def test_a_sentence_model_stands_in(shapes: Path) -> None:
     ],
 )
 def test_what_is_no_encoder(shapes: Path, place: str, message: str) -> None:
-    if place.startswith("sentence:"):
-        assert "sentence_transformers" not in environment()
+    if place.startswith("sentence:") and importlib.util.find_spec("sentence_transformers") is not None:
+        pytest.skip("sentence-transformers is installed")
     with pytest.raises(UserError, match=message):
         open_encoder(str(shapes / place) if place == "shapes" else place).encode(["a"])
 

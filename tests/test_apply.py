@@ -1,6 +1,9 @@
 """`ganforge apply` and `ganforge psnr` on real files: sizes, depths, transparency, bad pictures."""
 
 import json
+import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +11,12 @@ import pytest
 import torch
 from command import draw_pictures, files_of
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
 import ganforge
 from ganforge.cli import main
 from ganforge.data.decode import decode_exactly
+from ganforge.errors import UserError
 from ganforge.pictures import read_about
 from ganforge.trained import Trained
 from ganforge.uses import fidelity as fidelity_of_folders
@@ -169,6 +173,7 @@ def test_mistakes_are_one_line(
 ) -> None:
     draw_pictures(tmp_path / "in", count=2, side=16)
     grey = save(tmp_path / "grey.png", values(7, 16, 16, 1))
+    save(tmp_path / "foreign" / "000.png", values(7, 16, 16, 1))
     (tmp_path / "bad.png").write_bytes(b"no picture")
     (tmp_path / "empty").mkdir()
     run, other = str(enlarging.run.path), str(translating.run.path)
@@ -176,7 +181,10 @@ def test_mistakes_are_one_line(
         "no/such does not exist": [run, "no/such", "--out", tmp_path / "o"],
         "name a folder": [run, tmp_path / "in", "--out", tmp_path / "o.png"],
         "ending in .png": [run, tmp_path / "in", "--out", tmp_path / "o.jpg"],
-        "is no result of ours": [run, tmp_path / "in", "--out", tmp_path / "in"],
+        "is no result of ours": [run, tmp_path / "in", "--out", tmp_path / "foreign"],
+        "lies where the pictures are": [run, tmp_path / "in", "--out", tmp_path / "in"],
+        "in/made/000.png lies where the pictures are": [run, tmp_path / "in", "--out", tmp_path / "in/made"],
+        "grey.png lies where the pictures are": [run, grey, "--out", grey],
         "grey, but this run translates colour": [other, grey, "--out", tmp_path / "o.png"],
         "bad.png (not a PNG": [run, tmp_path / "bad.png", "--out", tmp_path / "o.png"],
         "holds no picture: expected": [run, tmp_path / "empty", "--out", tmp_path / "o"],
@@ -230,3 +238,94 @@ def test_psnr_is_that_of_evaluate(enlarging: Trained, tmp_path: Path) -> None:
     assert scores["psnr_y"] == pytest.approx(mean.found["sr"][0], abs=0.01)
     assert scores["sharpness"] == pytest.approx(mean.found["sr"][2], abs=0.01)
     assert "psnr" not in scores
+
+
+def test_every_picture_has_a_result_of_its_own(enlarging: Trained, tmp_path: Path) -> None:
+    for number, name in enumerate(("a.jpg", "a.png", "a.jpg.png")):
+        picture = Image.fromarray(values(number, 16, 16, 3))
+        (tmp_path / "in").mkdir(exist_ok=True)
+        picture.save(tmp_path / "in" / name, "JPEG" if name.endswith(".jpg") else "PNG")
+    done = ganforge.apply(enlarging, tmp_path / "in", tmp_path / "out")
+    assert sorted(path.name for path in done.written) == ["a.jpg.png", "a.jpg.png.png", "a.png.png"]
+    assert files_of(tmp_path / "out").keys() == {path.name for path in done.written}
+
+
+def test_large_results_are_known_again_without_their_pixels(enlarging: Trained, tmp_path: Path) -> None:
+    """What Pillow takes for a bomb: the head of a picture of 16000x12000."""
+    save(tmp_path / "in.png", values(0, 16, 16, 3))
+    ganforge.apply(enlarging, tmp_path / "in.png", tmp_path / "out.png")
+    whole = bytearray((tmp_path / "out.png").read_bytes())
+    whole[16:24] = struct.pack(">II", 16_000, 12_000)
+    whole[29:33] = struct.pack(">I", zlib.crc32(whole[12:29]))
+    (tmp_path / "out.png").write_bytes(whole)
+    ganforge.apply(enlarging, tmp_path / "in.png", tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as picture:
+        assert picture.size == (32, 32)
+
+
+def test_nan_is_no_picture(enlarging: Trained, tmp_path: Path) -> None:
+    save(tmp_path / "in.png", values(0, 16, 16, 3))
+    broken = ganforge.load(enlarging.run.path)
+    torch.nn.init.constant_(next(broken.system.parameters()), torch.nan)
+    with pytest.raises(UserError, match="NaN or infinity"):
+        ganforge.apply(broken, tmp_path / "in.png", tmp_path / "out.png")
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_clear_colour_of_16_bits_is_transparency(channels: int, tmp_path: Path) -> None:
+    pixels = values(0, 4, 5, channels, dtype=np.uint16)
+    whole = save(tmp_path / "a.png", pixels).read_bytes()
+    key = struct.pack(f">{channels}H", *pixels[2, 3].tolist())
+    chunk = struct.pack(">I", len(key)) + b"tRNS" + key + struct.pack(">I", zlib.crc32(b"tRNS" + key))
+    found = decode_exactly(whole[:33] + chunk + whole[33:])  # after the head
+    expected = np.full((4, 5), 65535)
+    expected[2, 3] = 0
+    assert found.alpha is not None
+    assert np.array_equal(found.alpha, expected)
+    assert np.array_equal(found.colours, pixels.transpose(2, 0, 1))
+
+
+def test_the_colour_profile_is_kept(enlarging: Trained, translating: Trained, tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(values(0, 16, 16, 3)).save(tmp_path / "in.png", icc_profile=profile)
+    for trained in (enlarging, translating):
+        ganforge.apply(trained, tmp_path / "in.png", tmp_path / "out.png")
+        with Image.open(tmp_path / "out.png") as picture:
+            assert picture.info["icc_profile"] == profile
+    Image.fromarray(values(0, 16, 16)).save(tmp_path / "grey.png", icc_profile=profile)
+    ganforge.apply(enlarging, tmp_path / "grey.png", tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as picture:
+        assert "icc_profile" not in picture.info
+
+
+def test_psnr_tells_runs_of_one_name_apart(enlarging: Trained, tmp_path: Path) -> None:
+    save(tmp_path / "set" / "a.png", values(0, 32, 32, 3))
+    for place in ("x/sr", "y/sr", "bicubic"):
+        shutil.copytree(enlarging.run.path, tmp_path / place)
+    runs = [ganforge.load(tmp_path / place) for place in ("x/sr", "y/sr", "bicubic")]
+    (row, _), _ = fidelity_of_folders.judge_folder(str(tmp_path / "set"), runs)
+    assert row.found.keys() == {"bicubic", *(str(tmp_path / place) for place in ("x/sr", "y/sr", "bicubic"))}
+
+
+def test_psnr_of_pictures_of_one_colour(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They have no sharpness, and leave that of the others alone."""
+    save(tmp_path / "set" / "a.png", values(0, 32, 32, 3))
+    save(tmp_path / "set" / "flat.png", np.full((32, 32, 3), 9, np.uint8))
+    assert main(["psnr", str(tmp_path / "set"), "--json"]) == 0
+    one, flat, mean = (row["found"]["bicubic"] for row in json.loads(capsys.readouterr().out))
+    assert flat[2] is None
+    assert mean[2] == one[2]
+    assert main(["psnr", str(tmp_path / "set")]) == 0
+
+
+def test_psnr_of_a_grey_run_skips_colours(folder: Path, tmp_path: Path) -> None:
+    fields = {"width": 4, "num_blocks": 1, "crop_size": 8, "batch": 2, "channels": "grey", **SMALL}
+    grey = ganforge.train(
+        "srresnet", str(folder / "data"), run=tmp_path / "grey", pairs="downscale:2", **fields
+    )
+    save(tmp_path / "set" / "colour.png", values(0, 32, 32, 3))
+    save(tmp_path / "set" / "grey.png", values(0, 32, 32, 1))
+    rows, skipped = fidelity_of_folders.judge_folder(str(tmp_path / "set"), [grey])
+    assert [row.name for row in rows] == ["grey.png", "mean of 1"]
+    assert skipped == {"colour.png": "in colour, but grey enlarges grey pictures"}

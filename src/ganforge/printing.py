@@ -92,7 +92,10 @@ def print_fidelity(rows: Sequence[Row]) -> None:
     for way in rows[0].found:
         table.add_column(Text(f"{way}\ndB, SSIM, sharpness"))
     for row in rows:
-        cells = [f"{psnr:.2f}  {ssim:.4f}  {sharpness:.3f}" for psnr, ssim, sharpness in row.found.values()]
+        cells = [
+            f"{psnr:.2f}  {ssim:.4f}  {'-' if sharpness is None else f'{sharpness:.3f}'}"
+            for psnr, ssim, sharpness in row.found.values()
+        ]
         table.add_row(Text(row.name), f"{row.width}x{row.height}" if row.width else "", *cells)
     Console().print(table)
     print("on Y of BT.601 (grey pictures: their levels), without as many pixels at each border as the scale")

@@ -19,6 +19,7 @@ from ganforge.system import SystemConfig
 
 SCALES = (2, 4)
 CHUNK = 8  # pictures that are enlarged at once: maps of 64 channels and 256x256 pixels take 17 MB each
+SMALLEST_FOR_VGG54 = 16  # pixels
 VGG_RESCALING = 1 / 12.75  # of the features: Ledig et al. 2016, section 3.2; of their squares about 0.006
 
 
@@ -138,7 +139,13 @@ def crop_side(config: SuperResolutionConfig, data: DataSpec, scale: int) -> int:
         raise UserError(
             f"--crop-size {config.crop_size} is no multiple of the scale {scale}: use --crop-size {nearest}"
         )
-    return min(config.crop_size, data.height, data.width)
+    side = min(config.crop_size, data.height, data.width)
+    if config.content == "vgg54" and side < SMALLEST_FOR_VGG54:
+        raise UserError(
+            f"--content vgg54 halves crops four times, which {side} pixels do not allow: use pictures and a "
+            f"--crop-size of {SMALLEST_FOR_VGG54} or more"
+        )
+    return side
 
 
 def random_crops(batch: Batch, side: int, scale: int) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from ganforge.data.datasets import batch_of, held_out, open_dataset
 from ganforge.data.decode import printable
 from ganforge.data.pairs import read_sources
 from ganforge.errors import UserError
-from ganforge.sample import own_pictures, refuse_form, write_folder
+from ganforge.sample import own_pictures, refuse_form, save_npz, write_folder
 from ganforge.trained import Trained, Weights
 
 DEFAULT_COUNT = 16
@@ -87,7 +87,9 @@ def _own(trained: Trained, count: int | None) -> tuple[Batch, list[str], dict[st
 def _others(trained: Trained, place: str, count: int | None) -> tuple[Batch, list[str], dict[str, str]]:
     config = trained.run.config
     assert config.spec.source_shape is not None
-    found, names, skipped = read_sources(place, config.spec.source_shape, config.data, count)
+    found, names, skipped = read_sources(
+        place, config.spec.source_shape, config.data, count, takes_grey=config.spec.enlarges
+    )
     return conditions(sources=to_float(found)), names, skipped
 
 
@@ -99,4 +101,4 @@ def _write_arrays(
     for name, images in kinds.items():
         if images is not None:
             arrays[name] = to_uint8(images).permute(0, 2, 3, 1).numpy()
-    np.savez_compressed(out, **arrays)
+    save_npz(arrays, out)

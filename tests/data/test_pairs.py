@@ -218,14 +218,49 @@ def test_loose_sources(fill):
     path = fill({"a.png": 1, "b.png": encode(noise(2))[:50], "c.png": encode(noise(3, channels=1))})
     options = DataOptions(data="x")
     found, kept, skipped = read_sources(str(path), (3, 8, 8), options)
-    assert kept == ["a.png", "c.png"]
-    assert list(skipped) == ["b.png"]
+    assert kept == ["a.png"]
+    assert list(skipped) == ["b.png", "c.png"]
+    assert skipped["c.png"].startswith("grey, but this run translates colour pictures")
+    assert read_sources(str(path), (3, 8, 8), options, takes_grey=True)[1] == ["a.png", "c.png"]
     assert torch.equal(found[0], torch.from_numpy(noise(1)).permute(2, 0, 1))
     assert read_sources(str(path), (1, 4, 4), options, count=1)[0].shape == (1, 1, 4, 4)
     assert read_sources(str(path / "a.png"), (3, 8, 8), options)[1] == ["a.png"]
-    with pytest.raises(UserError, match="grey pictures, but this run translates colour ones"):
+    with pytest.raises(UserError, match=r"no picture that this run can take: c\.png \(grey, but"):
         read_sources(str(path / "c.png"), (3, 8, 8), options)
-    with pytest.raises(UserError, match=r"no readable picture: b\.png"):
+    with pytest.raises(UserError, match=r"no picture that this run can take: b\.png"):
         read_sources(str(path / "b.png"), (3, 8, 8), options)
     with pytest.raises(UserError, match="does not exist"):
         read_sources(str(path / "d.png"), (3, 8, 8), options)
+
+
+def test_two_sources_of_a_picture_are_one_too_many(fill):
+    root = fill(
+        {
+            "sources/a.png": 1,
+            "sources/a.webp": encode(noise(2), "WEBP"),
+            "targets/a.jpg": encode(noise(3), "JPEG"),
+        }
+    )
+    with pytest.raises(UserError, match=r"has a\.png and a\.webp for a\.jpg: expected one of them"):
+        opened(root / "targets", sources=str(root / "sources"))
+
+
+def test_check_names_lone_files_and_what_training_refuses(fill):
+    root = fill({f"targets/{n}.png": n for n in range(9)} | {f"sources/{n}.png": n for n in range(10)})
+    report = check(DataOptions(data=str(root / "targets"), sources=str(root / "sources")))
+    assert "1 sources are of no picture: 9.png" in report.warnings
+    wide = {f"wide/{n}.png": encode(noise(n, 8, 16)) for n in range(9)} | {"wide/lone.png": 9}
+    fill(wide)
+    report = check(DataOptions(data=str(root / "wide"), pairs="side-by-side"))
+    assert any(
+        text.startswith("1 files have not the shape of most") and "lone.png" in text
+        for text in report.warnings
+    )
+    for settings, message in (
+        ({"pairs": "downscale:3"}, "do not divide by 3"),
+        ({"pairs": "downscale:2", "jitter": 2}, "--jitter 2 does not go with"),
+    ):
+        options = DataOptions(data=str(root / "targets"), **settings)
+        assert message in " ".join(check(options).problems)
+        with pytest.raises(UserError, match=message):
+            open_dataset(options)

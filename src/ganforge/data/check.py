@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +17,19 @@ from ganforge.data.arrays import Arrays
 from ganforge.data.catalogue import Origin, Pictures, Points, locate
 from ganforge.data.datasets import open_dataset
 from ganforge.data.decode import Header, Unreadable, decode_whole, printable
-from ganforge.data.derive import derived_shape, is_derived
+from ganforge.data.derive import check_derivation, derived_shape, is_derived
 from ganforge.data.encoded import choose_shape, choose_source_channels, refuse_unreadable
 from ganforge.data.folder import Entry
 from ganforge.data.images import in_threads
 from ganforge.data.options import DataOptions
 from ganforge.data.pairs import PairHeader, Partners, find_partners, of_source, read_pair_header, read_partner
 from ganforge.data.stacked import Stacked
-from ganforge.data.storage import Storage
+from ganforge.data.storage import Storage, is_picture_name
 from ganforge.errors import UserError
 
 FEW_IMAGES = 1000
 STRONG_IMBALANCE = 10.0
+ASPECT_TOLERANCE = 0.25  # of the usual shape of files with two pictures
 SHOWN = 10  # how many of a list `lines` prints; `to_json` has them all
 
 
@@ -227,8 +229,9 @@ def _check_pictures(shown: str, origin: Pictures, options: DataOptions) -> Repor
         duplicates_across_splits=across,
         unreadable=unreadable,
         unlisted=origin.listing.unlisted,
-        problems=_problems(unreadable, len(entries), counts, options),
+        problems=_problems(unreadable, len(entries), counts, options) + _unfit(shape, options),
         warnings=_general_warnings(counts, classes, duplicates, across)
+        + _lone_files(partners, good, options)
         + _picture_warnings(origin, good, shape, options, len(missing)),
     )
 
@@ -259,6 +262,37 @@ def _source_shape(
     if is_derived(options.pairs):
         return derived_shape(options.pairs, shape)
     return (channels, *shape[1:]) if channels else None
+
+
+def _unfit(shape: tuple[int, int, int] | None, options: DataOptions) -> list[str]:
+    """What training would refuse of sources that are made from pictures of `shape`."""
+    if shape is None or not is_derived(options.pairs):
+        return []
+    try:
+        check_derivation(options.pairs, options.jitter, *shape[1:])
+    except UserError as error:
+        return [str(error)]
+    return []
+
+
+def _lone_files(
+    partners: Partners | None, good: list[tuple[Entry, _Finding]], options: DataOptions
+) -> list[str]:
+    """Sources of no picture, and files that are not two pictures side by side as the others are."""
+    if partners is None:
+        return []
+    if options.sources is not None:
+        used = set(partners.names.values())
+        lone = [name for name in partners.storage.names if is_picture_name(name) and name not in used]
+        what = "sources are of no picture"
+    elif partners.half is not None:
+        aspects = {entry.name: found.header.width / found.header.height for entry, found in good}
+        usual = median(aspects.values()) if aspects else 1.0
+        lone = [name for name, aspect in aspects.items() if abs(aspect / usual - 1) > ASPECT_TOLERANCE]
+        what = "files have not the shape of most: are they two pictures side by side?"
+    else:
+        return []
+    return [f"{len(lone)} {what}: {_shorten(map(printable, lone))}"] if lone else []
 
 
 def _digest(pixels: NDArray[np.uint8]) -> bytes:
@@ -363,5 +397,4 @@ def _picture_warnings(
 
 def _shorten(items: Iterable[str]) -> str:
     listed = list(items)
-    rest = f", and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
-    return ", ".join(listed[:SHOWN]) + rest
+    return ", ".join(listed[:SHOWN]) + (f", and {len(listed) - SHOWN} more" if len(listed) > SHOWN else "")

@@ -253,11 +253,7 @@ def _finish(
         )
     channels, height, width = splits["train"].shape
     if is_derived(options.pairs):
-        if options.pairs.startswith("downscale") and options.jitter:
-            raise UserError(
-                f"--jitter {options.jitter} does not go with --pairs {options.pairs}: leave it out"
-            )
-        derive = derivation(options.pairs, height, width)
+        derive = derivation(options.pairs, height, width, options.jitter)
         made = derived_shape(options.pairs, (channels, height, width))
         splits = {split: images.with_derived(derive, made) for split, images in splits.items()}
         fingerprint = hashlib.sha256(f"{fingerprint} {options.pairs}".encode()).hexdigest()

@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,10 +62,12 @@ class Whole:
     """A picture with all that its file says of it: uint8, or uint16 where the file has 16 bits.
 
     `colours` `[1 or 3, height, width]`, upright; `alpha` `[height, width]`, of the same type, or None.
+    `profile` is the ICC profile that says what the colours mean, if the file has one.
     """
 
     colours: NDArray[Any]
     alpha: NDArray[Any] | None
+    profile: bytes | None = None
 
 
 def printable(name: str) -> str:
@@ -153,10 +155,17 @@ def decode_whole(data: bytes) -> NDArray[np.uint8]:
 
 
 def decode_exactly(data: bytes) -> Whole:
-    """The encoded picture `data` at its own size and depth, with its transparency.
+    """The encoded picture `data` at its own size and depth, with its transparency and colour profile.
 
     Raises `Unreadable` as `decode`.
     """
+    whole = _decode_exactly(data)
+    with _open(data) as picture:
+        profile = picture.info.get("icc_profile")
+    return replace(whole, profile=profile) if isinstance(profile, bytes) and profile else whole
+
+
+def _decode_exactly(data: bytes) -> Whole:
     try:
         with _open(data) as picture:
             if isinstance(picture, PngImagePlugin.PngImageFile) and str(picture.tile[0].args).endswith(
@@ -178,14 +187,23 @@ def decode_exactly(data: bytes) -> Whole:
 
 def _decode_16_bits(data: bytes, raw_mode: str) -> Whole:
     """A PNG of 16 bits a channel, of which Pillow keeps the higher 8: read again for the lower ones."""
-    if raw_mode == "I;16B":
-        with _open(data) as picture:
-            return Whole(np.asarray(_upright(picture)).astype(np.uint16)[None], None)
+    with _open(data) as picture:
+        clear = picture.info.get("transparency")  # the one colour that is not to be seen, if any
+        if raw_mode == "I;16B":
+            grey = np.asarray(_upright(picture)).astype(np.uint16)
+            return Whole(grey[None], None if clear is None else _all_but(grey[None], (clear,)))
     if raw_mode == "LA;16B":  # as many bytes a pixel as RGBA, which are then high, low, high, low
         parts = _read_as(data, "RGBA").astype(np.uint16)
         return _split(parts[:, :, 0::2] << 8 | parts[:, :, 1::2], alpha=True)
     high, low = _read_as(data, raw_mode), _read_as(data, raw_mode.replace("16B", "16L"))
-    return _split(high.astype(np.uint16) << 8 | low, alpha=raw_mode.startswith("RGBA"))
+    whole = _split(high.astype(np.uint16) << 8 | low, alpha=raw_mode.startswith("RGBA"))
+    return whole if clear is None else Whole(whole.colours, _all_but(whole.colours, clear))
+
+
+def _all_but(colours: NDArray[np.uint16], clear: tuple[int, ...]) -> NDArray[np.uint16]:
+    """Alpha of 16 bits `[height, width]` that hides the colour `clear`."""
+    seen = (colours != np.array(clear, np.uint16)[:, None, None]).any(0)
+    return np.where(seen, np.uint16(65535), np.uint16(0))
 
 
 def _read_as(data: bytes, raw_mode: str) -> NDArray[np.uint8]:

@@ -43,11 +43,19 @@ def derived_shape(pairs: str, shape: tuple[int, int, int]) -> tuple[int, int, in
     return 1 if name in ("edges", "grey") else channels, height, width
 
 
-def derivation(pairs: str, height: int, width: int) -> Callable[[Tensor], Tensor]:
-    """The function of targets that `pairs` names; raises UserError where it does not suit their size."""
-    name, factor = parse_pairs(pairs)
+def check_derivation(pairs: str, jitter: int, height: int, width: int) -> None:
+    """Raise UserError where sources cannot be made as `pairs` says of pictures of this size."""
+    _, factor = parse_pairs(pairs)
     if factor and (height % factor or width % factor):
         raise UserError(f"--pairs {pairs}: {width}x{height} pixels do not divide by {factor}: choose another")
+    if factor and jitter:
+        raise UserError(f"--jitter {jitter} does not go with --pairs {pairs}: leave it out")
+
+
+def derivation(pairs: str, height: int, width: int, jitter: int = 0) -> Callable[[Tensor], Tensor]:
+    """The function of targets that `pairs` names; raises UserError as `check_derivation`."""
+    check_derivation(pairs, jitter, height, width)
+    name, factor = parse_pairs(pairs)
     made: dict[str, Callable[[Tensor], Tensor]] = {
         "edges": edges,
         "grey": grey,

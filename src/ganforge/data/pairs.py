@@ -86,16 +86,21 @@ def _in_folder(entries: tuple[Entry, ...], options: DataOptions) -> Partners:
     if not options.sources or not path.exists():
         raise UserError(f"--sources {shown} does not exist: expected a folder or a .zip of pictures")
     storage = open_storage(path, f"--sources {shown}")
-    plain: dict[str, str] = {}
+    plain: dict[str, list[str]] = {}
     for name in storage.names:
         if is_picture_name(name):
-            plain[posixpath.splitext(name)[0]] = name
+            plain.setdefault(posixpath.splitext(name)[0], []).append(name)
     exact = set(storage.names)
     names = {}
     for entry in entries:
-        partner = entry.name if entry.name in exact else plain.get(posixpath.splitext(entry.name)[0])
-        if partner is not None:
-            names[entry.name] = partner
+        found = [entry.name] if entry.name in exact else plain.get(posixpath.splitext(entry.name)[0], [])
+        if len(found) > 1:
+            raise UserError(
+                f"--sources {shown} has {' and '.join(map(printable, sorted(found)[:2]))} for "
+                f"{printable(entry.name)}: expected one of them"
+            )
+        if found:
+            names[entry.name] = found[0]
     if not names:
         raise UserError(
             f"--sources {shown} has no picture named like one of {printable(options.data)}, such as "
@@ -114,12 +119,16 @@ def open_storage(path: Path, shown: str) -> Storage:
 
 
 def read_sources(
-    place: str, shape: tuple[int, int, int], options: DataOptions, count: int | None = None
+    place: str,
+    shape: tuple[int, int, int],
+    options: DataOptions,
+    count: int | None = None,
+    takes_grey: bool = False,
 ) -> tuple[Tensor, list[str], dict[str, str]]:
     """The first `count` pictures of `place`, or all, as sources of `shape`: uint8 `[n, *shape]`, their names.
 
-    `place` is a picture, a folder or a .zip. Those that cannot be read are skipped: name -> reason. Raises
-    UserError where none can be, or all are grey and the sources have colours.
+    `place` is a picture, a folder or a .zip. Those that cannot be read are skipped: name -> reason; so are
+    grey ones where the sources have colours, unless `takes_grey`. Raises UserError where none is left.
     """
     path = Path(place).expanduser()
     shown = f"--sources {printable(place)}"
@@ -128,24 +137,22 @@ def read_sources(
     single = path.is_file() and is_picture_name(path.name)
     storage = None if single else open_storage(path, shown)
     names = [path.name] if storage is None else [name for name in storage.names if is_picture_name(name)]
-    found, kept, skipped, colours = list[Tensor](), list[str](), dict[str, str](), False
+    found, kept, skipped = list[Tensor](), list[str](), dict[str, str]()
     for name in names:
         if len(kept) == count:
             break
         try:
             data = read_regular(path) if storage is None else storage.read(name)
-            colours = not read_header(data).grey or colours
+            if shape[0] == 3 and not takes_grey and read_header(data).grey:
+                raise Unreadable("grey, but this run translates colour pictures: save it in colour")
             found.append(torch.from_numpy(np.array(decode(data, Target(shape), options))))
             kept.append(name)
         except Unreadable as error:
             skipped[name] = str(error)
     if not kept:
         first = "".join(f": {printable(name)} ({why})" for name, why in list(skipped.items())[:1])
-        raise UserError(f"{shown} holds no readable picture{first}: expected PNG, JPEG, WebP, BMP or GIF")
-    if shape[0] == 3 and not colours:
         raise UserError(
-            f"{shown} holds grey pictures, but this run translates colour ones: save them in colour, or "
-            "train on grey sources"
+            f"{shown} holds no picture that this run can take{first}: expected PNG, JPEG, WebP, BMP or GIF"
         )
     return torch.stack(found), kept, skipped
 

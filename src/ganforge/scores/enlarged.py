@@ -1,5 +1,6 @@
 """Scores of enlarged pictures as papers have them, beside those of bicubic enlargement."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -16,7 +17,10 @@ MOST_DECIBELS = 100.0
 
 
 class Fidelity(NamedTuple):
-    """Of each picture, float64 `[count]`: dB, SSIM, and the mean gradient over that of the original."""
+    """Of each picture, float64 `[count]`: dB, SSIM, and the mean gradient over that of the original.
+
+    The latter is NaN where the original is of one colour.
+    """
 
     psnr: Tensor
     ssim: Tensor
@@ -29,7 +33,8 @@ def fidelity(pictures: Tensor, originals: Tensor, scale: int) -> Fidelity:
     On the luma, without `scale` pixels at each border (Ledig et al. 2016, section 3.1); at most 100 dB.
     """
     made, real = (without_border(luma(pixels), scale) for pixels in (pictures, originals))
-    sharpness = mean_gradient(made) / mean_gradient(real)
+    gradient = mean_gradient(real)
+    sharpness = mean_gradient(made) / torch.where(gradient > 0, gradient, torch.nan)
     likeness = ssim(made[:, None], real[:, None])
     return Fidelity(psnr(made, real).clamp(max=MOST_DECIBELS), likeness, sharpness)
 
@@ -78,8 +83,11 @@ def _scores(prefix: str, found: Fidelity, protocol: Protocol) -> list[Score]:
         protocol = protocol | {"weights": "none", "pictures": "enlarged by bicubic resampling"}
     gaussian = {"window": "Gaussian 11x11, standard deviation 1.5; whole windows"}
     gradient = {"measured": "mean gradient over that of the original; 1 is as sharp"}
-    return [
+    scores = [
         Score(name=f"{prefix}psnr_y", value=float(found.psnr.mean()), unit="dB", protocol=protocol),
         Score(name=f"{prefix}ssim_y", value=float(found.ssim.mean()), protocol=protocol | gaussian),
-        Score(name=f"{prefix}sharpness", value=float(found.sharpness.mean()), protocol=protocol | gradient),
     ]
+    sharpness = float(found.sharpness.nanmean())  # pictures of one colour do not count
+    if not math.isnan(sharpness):
+        scores.append(Score(name=f"{prefix}sharpness", value=sharpness, protocol=protocol | gradient))
+    return scores

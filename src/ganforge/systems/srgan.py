@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ganforge.adversarial import adams
 from ganforge.data.batch import Batch, DataSpec
+from ganforge.errors import UserError
 from ganforge.losses import adversarial_metrics, discriminator_logistic, generator_loss
 from ganforge.networks.srresnet import SRDiscriminator, SRResNet
 from ganforge.superresolution import (
@@ -23,6 +24,8 @@ from ganforge.superresolution import (
     scale_of,
 )
 from ganforge.system import Inheritance, System, Tiling, Update, frozen
+
+ONE_PLACE = 16  # pixels of a side that the discriminator's strides make one of
 
 
 class SRGANConfig(SuperResolutionConfig):
@@ -62,6 +65,11 @@ class SRGAN(System):
         self.data = data
         self.scale = scale_of("srgan", data)
         self.side = crop_side(config, data, self.scale)
+        if config.batch == 1 and self.side <= ONE_PLACE:
+            raise UserError(
+                f"--batch 1 with crops of {self.side} pixels leaves a batch norm of the discriminator one "
+                "number a channel: use --batch 2, or larger crops"
+            )
         self.content = Content(config)
         self.generator = SRResNet(
             channels=data.channels, width=config.width, num_blocks=config.num_blocks, scale=self.scale

@@ -20,10 +20,9 @@ from ganforge.data.derive import LUMA
 from ganforge.data.pairs import open_storage
 from ganforge.data.storage import is_picture_name, is_unsafe, read_regular
 from ganforge.errors import UserError
-from ganforge.pictures import read_about
 from ganforge.system import Tiling
 from ganforge.trained import Trained, Weights, load
-from ganforge.uses.png import write_png
+from ganforge.uses.png import read_text, write_png
 from ganforge.uses.tiles import Translate, bands
 
 DEFAULT_TILE = 160
@@ -68,6 +67,7 @@ def apply(
     trained = run if isinstance(run, Trained) else load(run)
     tiling = tiling_of(trained)
     jobs = _jobs(str(pictures), Path(out))
+    _refuse_own_place(Path(pictures).expanduser(), jobs)
     _refuse_foreign(jobs)
     about = {"command": command, "run": trained.run.path.name, "system": trained.run.config.system,
              "step": str(trained.step), "seed": str(seed), "weights": trained.settle(weights)}  # fmt: skip
@@ -160,7 +160,9 @@ def _write(
         for parts in zip(*planes, strict=True)
     )
     height, width = colours.shape[1:]
-    write_png(job.out, width * scale, height * scale, rows, about | {"source": printable(job.name)})
+    write_png(
+        job.out, width * scale, height * scale, rows, about | {"source": printable(job.name)}, picture.profile
+    )
 
 
 def _jobs(pictures: str, out: Path) -> list[_Job]:
@@ -168,24 +170,38 @@ def _jobs(pictures: str, out: Path) -> list[_Job]:
     shown = printable(pictures)
     if not path.exists():
         raise UserError(f"{shown} does not exist: expected a picture, a folder or a .zip of pictures")
-    if out.suffix.lower() not in ("", ".png"):
+    folder = not out.suffix or out.is_dir()
+    if not folder and out.suffix.lower() != ".png":
         raise UserError(f"--out {printable(str(out))}: expected a name ending in .png, or a folder")
     if path.is_file() and is_picture_name(path.name):
-        target = out if out.suffix else out / f"{path.stem}.png"
+        target = out / f"{path.stem}.png" if folder else out
         return [_Job(path.name, lambda: read_regular(path), target)]
-    if out.suffix:
-        raise UserError(f"--out {printable(str(out))} is one picture, {shown} may hold many: name a folder")
     storage = open_storage(path, shown)
+    if not folder:
+        raise UserError(f"--out {printable(str(out))} is one picture, {shown} may hold many: name a folder")
     names = [name for name in storage.names if is_picture_name(name) and not is_unsafe(name)]
     stems = Counter(posixpath.splitext(name)[0] for name in names)
+    alone = {name: posixpath.splitext(name)[0] for name in names if stems[posixpath.splitext(name)[0]] == 1}
+    if set(alone.values()) & (set(names) - alone.keys()):  # a.jpg and a.png beside a.jpg.png
+        alone = {}
     if not names:
         raise UserError(f"{shown} holds no picture: expected PNG, JPEG, WebP, BMP or GIF")
 
     def job(name: str) -> _Job:
-        stem = posixpath.splitext(name)[0]
-        return _Job(name, lambda: storage.read(name), out / f"{stem if stems[stem] == 1 else name}.png")
+        return _Job(name, lambda: storage.read(name), out / f"{alone.get(name, name)}.png")
 
     return [job(name) for name in names]
+
+
+def _refuse_own_place(pictures: Path, jobs: list[_Job]) -> None:
+    """Raise UserError where results would lie among the pictures, and be taken for some the next time."""
+    place = pictures.resolve()
+    for job in jobs:
+        target = job.out.resolve()
+        if target == place or (pictures.is_dir() and place in target.parents):
+            raise UserError(
+                f"--out {printable(str(job.out))} lies where the pictures are: name another place"
+            )
 
 
 def _refuse_foreign(jobs: list[_Job]) -> None:
@@ -193,11 +209,7 @@ def _refuse_foreign(jobs: list[_Job]) -> None:
     for job in jobs:
         if not os.path.lexists(job.out):
             continue
-        try:
-            ours = read_about(job.out).keys() >= {"run", "source"}
-        except UserError:
-            ours = False
-        if not ours:
+        if not read_text(job.out).keys() >= {"run", "source"}:
             raise UserError(
                 f"--out: {printable(str(job.out))} is there and is no result of ours: name another place"
             )

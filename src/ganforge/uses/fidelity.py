@@ -1,8 +1,11 @@
 """PSNR and SSIM of pictures that are shrunk and enlarged again: the tables of super-resolution."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -25,17 +28,20 @@ BICUBIC = "bicubic"
 
 @dataclass(frozen=True)
 class Row:
-    """One picture, or the mean of all: size, and of each way to enlarge it dB, SSIM and sharpness."""
+    """One picture, or the mean of all: size, and of each way to enlarge it dB, SSIM and sharpness.
+
+    The last is None for a picture of one colour, which has none, and does not count in the mean.
+    """
 
     name: str
     width: int
     height: int
-    found: dict[str, tuple[float, float, float]]
+    found: dict[str, tuple[float, float, float | None]]
 
 
 def enlarging_scale(runs: Sequence[Trained], scale: int | None) -> int:
     """The scale of all `runs`, or the one that is asked for; raises UserError where they are not the same."""
-    scales = {run.run.path.name: tiling_of(run).scale for run in runs}
+    scales = {name: tiling_of(run).scale for name, run in _by_name(runs).items()}
     for name, own in scales.items():
         if own == 1:
             raise UserError(f"{name} enlarges nothing: expected runs of srresnet or srgan")
@@ -45,6 +51,16 @@ def enlarging_scale(runs: Sequence[Trained], scale: int | None) -> int:
     found = wanted.pop() if wanted else 4
     if found < 2:
         raise UserError(f"--scale {found}: expected 2 or more")
+    return found
+
+
+def _by_name(runs: Sequence[Trained]) -> dict[str, Trained]:
+    """The runs by the names of their folders, or by whole paths where names repeat."""
+    names = Counter(run.run.path.name for run in runs)
+    found = {}
+    for run in runs:
+        name = run.run.path.name
+        found[name if names[name] == 1 and name != BICUBIC else str(run.run.path.resolve())] = run
     return found
 
 
@@ -61,21 +77,23 @@ def judge_folder(
     if not Path(place).expanduser().exists():
         raise UserError(f"{printable(place)} does not exist: expected a folder or a .zip of pictures")
     storage = open_storage(Path(place).expanduser(), printable(place))
-    rows, skipped = list[Row](), dict[str, str]()
+    rows, skipped, named = list[Row](), dict[str, str](), _by_name(runs)
     for name in filter(is_picture_name, storage.names):
         try:
-            rows.append(_row(name, _whole(storage.read(name), factor), runs, factor))
+            rows.append(_row(name, _whole(storage.read(name), factor), named, factor))
         except Unreadable as error:
             skipped[name] = str(error)
     if not rows:
         first = "".join(f": {printable(name)} ({why})" for name, why in list(skipped.items())[:1])
         raise UserError(f"{printable(place)} holds no picture that can be judged{first}")
-    means = {way: (_mean(rows, way, 0), _mean(rows, way, 1), _mean(rows, way, 2)) for way in rows[0].found}
+    means = {way: _means([row.found[way] for row in rows]) for way in rows[0].found}
     return [*rows, Row(f"mean of {len(rows)}", 0, 0, means)], skipped
 
 
-def _mean(rows: Sequence[Row], way: str, number: int) -> float:
-    return sum(row.found[way][number] for row in rows) / len(rows)
+def _means(found: Sequence[tuple[float, float, float | None]]) -> tuple[float, float, float | None]:
+    decibels, likeness, sharpness = zip(*found, strict=True)
+    some = [value for value in sharpness if value is not None]
+    return fmean(decibels), fmean(likeness), fmean(some) if some else None
 
 
 def _whole(data: bytes, scale: int) -> NDArray[np.uint8]:
@@ -89,17 +107,20 @@ def _whole(data: bytes, scale: int) -> NDArray[np.uint8]:
     return picture[:, :height, :width]
 
 
-def _row(name: str, picture: NDArray[np.uint8], runs: Sequence[Trained], scale: int) -> Row:
-    original = torch.from_numpy(np.ascontiguousarray(picture))[None]
+def _row(name: str, picture: NDArray[np.uint8], runs: dict[str, Trained], scale: int) -> Row:
+    original = torch.from_numpy(np.array(picture))[None]
     height, width = original.shape[2:]
     small = downscale(original, scale)
     made: dict[str, Tensor] = {BICUBIC: enlarge_bicubic(small, height, width)}
-    for run in runs:
-        made[run.run.path.name] = _enlarged(run, small[0].numpy())
-    found = {}
+    for label, run in runs.items():
+        made[label] = _enlarged(run, small[0].numpy())
+        if made[label].shape[1] != len(picture):
+            raise Unreadable(f"in colour, but {label} enlarges grey pictures")
+    found: dict[str, tuple[float, float, float | None]] = {}
     for way, pixels in made.items():
         values = fidelity(pixels, original, scale)
-        found[way] = (float(values.psnr), float(values.ssim), float(values.sharpness))
+        sharpness = float(values.sharpness)
+        found[way] = (float(values.psnr), float(values.ssim), None if isnan(sharpness) else sharpness)
     return Row(name, width, height, found)
 
 

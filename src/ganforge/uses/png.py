@@ -14,21 +14,29 @@ from ganforge.checkpoint import sync_folder
 
 COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # grey, grey and alpha, RGB, RGBA
 COMPRESSION = 4
+LONGEST_TEXT = 2**20  # bytes of a text chunk
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 UP = 2  # the filter that stores the difference to the row above
 
 
 def write_png(
-    path: Path, width: int, height: int, bands: Iterable[NDArray[Any]], about: Mapping[str, str]
+    path: Path,
+    width: int,
+    height: int,
+    bands: Iterable[NDArray[Any]],
+    about: Mapping[str, str],
+    profile: bytes | None = None,
 ) -> None:
     """Write `bands` `[rows, width, 1 to 4 channels]`, uint8 or uint16, one below the other, to `path`.
 
-    `about` becomes text chunks, sorted. The file appears complete or not at all.
+    `about` becomes text chunks, sorted; the ICC `profile` is kept where it is one of as many colours. The
+    file appears complete or not at all.
     """
     temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(temporary, "wb") as file:
-            _write(file, width, height, bands, about)
+            _write(file, width, height, bands, about, profile)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -37,8 +45,34 @@ def write_png(
     sync_folder(path.parent)
 
 
+def read_text(path: Path) -> dict[str, str]:
+    """The text chunks that `write_png` puts before the pixels, which are not read; none of other files."""
+    found: dict[str, str] = {}
+    try:
+        with open(path, "rb") as file:
+            if file.read(len(SIGNATURE)) != SIGNATURE:
+                return {}
+            while len(head := file.read(8)) == 8:
+                length, kind = struct.unpack(">I4s", head)
+                if kind in (b"IDAT", b"IEND") or (kind == b"iTXt" and length > LONGEST_TEXT):
+                    break
+                if kind == b"iTXt":
+                    key, _, text = file.read(length).partition(b"\0\0\0\0\0")
+                    found[key.decode("utf-8", "replace")] = text.decode("utf-8", "replace")
+                    length = 0
+                file.seek(length + 4, os.SEEK_CUR)
+    except OSError:
+        return {}
+    return found
+
+
 def _write(
-    file: BinaryIO, width: int, height: int, bands: Iterable[NDArray[Any]], about: Mapping[str, str]
+    file: BinaryIO,
+    width: int,
+    height: int,
+    bands: Iterable[NDArray[Any]],
+    about: Mapping[str, str],
+    profile: bytes | None,
 ) -> None:
     packer, above, written = zlib.compressobj(COMPRESSION), None, 0
     for band in bands:
@@ -47,10 +81,12 @@ def _write(
         lines = np.ascontiguousarray(band, dtype=band.dtype.newbyteorder(">")).view(np.uint8)
         lines = lines.reshape(rows, -1)
         if above is None:
-            file.write(b"\x89PNG\r\n\x1a\n")
+            file.write(SIGNATURE)
             bits = 8 * band.dtype.itemsize
             head = struct.pack(">IIBBBBB", width, height, bits, COLOUR_TYPES[channels], 0, 0, 0)
             _chunk(file, b"IHDR", head)
+            if profile is not None and profile[16:20] == (b"GRAY" if channels < 3 else b"RGB "):
+                _chunk(file, b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
             for key, value in sorted(about.items()):
                 text = value.encode("utf-8", "backslashreplace").replace(b"\0", b"\\0")
                 _chunk(file, b"iTXt", key.encode() + b"\0\0\0\0\0" + text)

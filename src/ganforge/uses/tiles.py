@@ -57,7 +57,7 @@ def bands(translate: Translate, tiling: Tiling, picture: NDArray[Any], tile: int
     pixels of the picture, without what is added around them. Where `tiling.reach` is known every pixel is
     what the whole picture would give it; else neighbouring tiles are blended over a quarter of their side or
     more, and are at least two multiples large. A picture goes on as its mirror image to the next multiple;
-    one no larger than a tile goes whole. Raises UserError for a `tile` below 16.
+    one no larger than a tile goes whole. Raises UserError for a `tile` below 16, and for NaN.
     """
     if tile < SMALLEST_TILE:
         raise UserError(f"--tile {tile}: expected {SMALLEST_TILE} or more")
@@ -78,6 +78,8 @@ def bands(translate: Translate, tiling: Tiling, picture: NDArray[Any], tile: int
     for row, start in enumerate(rows.starts):
         for column, left in enumerate(columns.starts):
             result = next(made)[0]
+            if not result.isfinite().all():
+                raise UserError("this run makes NaN or infinity of pictures: it diverged in training")
             if buffer is None:
                 width = max(columns.length, columns.starts[-1] + columns.size) * scale
                 buffer = torch.zeros(result.shape[0], rows.size * scale, width)

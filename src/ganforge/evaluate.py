@@ -27,7 +27,7 @@ from ganforge.run import Run
 from ganforge.scores import Protocol, finite, held_out, stored_parts
 from ganforge.scores import Score as Score
 from ganforge.scores.captions import caption_conditions, judge_captions
-from ganforge.scores.conditions import judge_codes, judge_labels
+from ganforge.scores.conditions import judge_codes, judge_labels, judge_translated
 from ganforge.scores.drawn import draw_pictures
 from ganforge.scores.enlarged import judge_enlarged
 from ganforge.scores.features import judge_features
@@ -264,6 +264,8 @@ def _judge_pictures(
         judge_network, knows_classes = found
         if knows_classes and labels is not None:
             scores += judge_labels(judge_network, samples, labels, dataset, protocol)
+            if translates:
+                scores += judge_translated(judge_network, samples, labels, dataset, protocol)
         if not translates:
             say("paths between latents")
             scores += judge_paths(judge_network, trained, weights, protocol, given)

@@ -10,6 +10,7 @@ from ganforge.engine.sampling import captions_like, told
 from ganforge.metrics.judges import Judge
 from ganforge.metrics.neighbours import nearest
 from ganforge.scores import CHUNK, Protocol, Score, finite, held_out, rows_of, stored_parts
+from ganforge.scores.conditions import mean_of_classes, named
 from ganforge.trained import Trained
 
 MOST_PAIRS = 2_000
@@ -38,14 +39,14 @@ def judge_captions(
     name, reference = held_out(dataset)
     _, rows = captions_like(train, len(samples), protocol["seed"])
     assert train.labels is not None
-    named = _named(judge, samples)
-    scores += [_mean_of_classes("category_agreement", named, train.labels[rows], judge, protocol)]
+    found_classes = named(judge, samples)
+    scores += [mean_of_classes("category_agreement", found_classes, train.labels[rows], judge, protocol)]
     captioned = _captioned(reference)
     if reference is not train and reference.labels is not None and len(captioned):
         pictures = torch.cat(list(stored_parts(reference)))
         rule = {"data": f"{dataset.options.data} {name}, {len(reference)} real pictures"}
-        real = _mean_of_classes(
-            "category_agreement_of_real", _named(judge, pictures), reference.labels, judge, rule
+        real = mean_of_classes(
+            "category_agreement_of_real", named(judge, pictures), reference.labels, judge, rule
         )
         given = told(reference, captioned)
         drawn = trained.draw(len(captioned), seed=protocol["seed"], weights=protocol["weights"], given=given)
@@ -54,7 +55,7 @@ def judge_captions(
         new = "category_agreement_of_new"
         scores += [
             real,
-            _mean_of_classes(new, _named(judge, others), reference.labels[captioned], judge, rule),
+            mean_of_classes(new, named(judge, others), reference.labels[captioned], judge, rule),
         ]
     if dataset.options.data in SUBCATEGORIES:
         scores += _subcategories(judge, samples, rows, dataset, protocol)
@@ -65,23 +66,6 @@ def _captioned(images: Images) -> Tensor:
     """The rows int64 of the pictures that have captions; held-out ones need none."""
     captions = images.captions or ()
     return torch.tensor([row for row, texts in enumerate(captions) if texts], dtype=torch.int64)
-
-
-def _named(judge: Judge, pictures: Tensor) -> Tensor:
-    """The classes int64 `[n]` that the judge gives `pictures` uint8."""
-    return torch.cat([judge.classify(as_images(part)).argmax(1).cpu() for part in pictures.split(CHUNK)])
-
-
-def _mean_of_classes(
-    name: str, found: Tensor, asked: Tensor, judge: Judge | None, protocol: Protocol
-) -> Score:
-    """How often `found` is what was `asked` for, int64 `[n]`: the mean over the classes."""
-    counts = asked.bincount()
-    shares = asked.bincount(weights=(found == asked).double()) / counts
-    share = float(shares[counts > 0].mean())
-    said = {} if judge is None else {"classifier": judge.description}
-    rule = protocol | said | {"pictures": len(asked), "classes": int((counts > 0).sum())}
-    return Score(name=name, value=100 * share, unit="%", protocol=rule, note="mean over classes")
 
 
 def _matching(trained: Trained, dataset: Dataset, protocol: Protocol) -> list[Score]:
@@ -138,6 +122,6 @@ def _subcategories(
     real = named(torch.cat(list(stored_parts(reference))))
     of_real = rule | {"data": f"{dataset.options.data} {name}, {len(reference)} real pictures"}
     return [
-        _mean_of_classes("subcategory_agreement", named(samples), train.labels[rows], None, protocol | rule),
-        _mean_of_classes("subcategory_agreement_of_real", real, reference.labels, None, of_real),
+        mean_of_classes("subcategory_agreement", named(samples), train.labels[rows], None, protocol | rule),
+        mean_of_classes("subcategory_agreement_of_real", real, reference.labels, None, of_real),
     ]

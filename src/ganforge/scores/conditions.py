@@ -7,7 +7,7 @@ from ganforge.data.batch import as_images
 from ganforge.data.datasets import Dataset
 from ganforge.metrics.clusters import many_to_one_error, one_to_one_error
 from ganforge.metrics.judges import Judge
-from ganforge.scores import CHUNK, Protocol, Score, batches, held_out
+from ganforge.scores import CHUNK, Protocol, Score, batches, held_out, stored_parts
 from ganforge.trained import Trained, Weights
 
 
@@ -15,7 +15,7 @@ def judge_labels(
     judge: Judge, samples: Tensor, labels: Tensor, dataset: Dataset, protocol: Protocol
 ) -> list[Score]:
     """How often the judge takes `samples` uint8 for the class `labels` int64 `[n]` that was asked for."""
-    found = torch.cat([judge.classify(as_images(part)).argmax(1).cpu() for part in samples.split(CHUNK)])
+    found = named(judge, samples)
     right = (found == labels).double()
     counts = labels.bincount()
     shares = labels.bincount(weights=right) / counts  # NaN where no sample was asked for
@@ -31,6 +31,40 @@ def judge_labels(
             note=f"class {dataset.spec.class_names[worst]}",
         ),
     ]
+
+
+def named(judge: Judge, pictures: Tensor) -> Tensor:
+    """The classes int64 `[n]` that the judge gives `pictures` uint8."""
+    return torch.cat([judge.classify(as_images(part)).argmax(1).cpu() for part in pictures.split(CHUNK)])
+
+
+def mean_of_classes(
+    name: str, found: Tensor, asked: Tensor, judge: Judge | None, protocol: Protocol
+) -> Score:
+    """How often `found` is what was `asked` for, int64 `[n]`: the mean over the classes, `[0, 100]`."""
+    counts = asked.bincount()
+    shares = asked.bincount(weights=(found == asked).double()) / counts
+    share = float(shares[counts > 0].mean())
+    said = {} if judge is None else {"classifier": judge.description}
+    rule = protocol | said | {"pictures": len(asked), "classes": int((counts > 0).sum())}
+    return Score(name=name, value=100 * share, unit="%", protocol=rule, note="mean over classes")
+
+
+def judge_translated(
+    judge: Judge, samples: Tensor, labels: Tensor, dataset: Dataset, protocol: Protocol
+) -> list[Score]:
+    """How often the judge takes translations uint8 for the class of their targets, and these themselves.
+
+    The stand-in for the FCN score of Isola et al. 2016, table 1, with its row of the ground truth.
+    """
+    name, reference = held_out(dataset)
+    scores = [mean_of_classes("category_agreement", named(judge, samples), labels, judge, protocol)]
+    if reference.labels is not None:
+        pictures = torch.cat(list(stored_parts(reference)))
+        rule = {"data": f"{dataset.options.data} {name}, {len(reference)} real pictures"}
+        real = named(judge, pictures)
+        scores.append(mean_of_classes("category_agreement_of_real", real, reference.labels, judge, rule))
+    return scores
 
 
 def judge_codes(trained: Trained, dataset: Dataset, weights: Weights, protocol: Protocol) -> list[Score]:

@@ -32,7 +32,7 @@ ROOMS = (
     ("trained",),
     ("sentences",),
     ("scores",),
-    ("evaluate", "compare", "sample", "told", "translate", "uses"),
+    ("evaluate", "compare", "sample", "ship", "told", "translate", "uses"),
     ("plan", "api"),
     ("recipes", "arguments", "printing"),
     ("cli_text", "cli_train", "cli_uses", "reproduce"),

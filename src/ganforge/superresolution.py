@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from ganforge.data.batch import Batch, DataSpec
+from ganforge.data.download import cache_folder, fetch
+from ganforge.data.torch_file import read_tensors
 from ganforge.errors import UserError
 from ganforge.networks.srresnet import SRResNet
 from ganforge.networks.vgg import VGGFeatures, VGGLayer
@@ -19,6 +21,8 @@ from ganforge.system import SystemConfig
 
 SCALES = (2, 4)
 CHUNK = 8  # pictures that are enlarged at once: maps of 64 channels and 256x256 pixels take 17 MB each
+VGG_URL, VGG_FILE = "https://download.pytorch.org/models/", "vgg19-dcbb9e9d.pth"
+VGG_SHA256 = "dcbb9e9d"  # how it begins: torchvision names its files so
 SMALLEST_FOR_VGG54 = 16  # pixels
 VGG_RESCALING = 1 / 12.75  # of the features: Ledig et al. 2016, section 3.2; of their squares about 0.006
 
@@ -39,11 +43,12 @@ class SuperResolutionConfig(SystemConfig):
     width: PositiveInt = Field(64, description="Channels of the generator's maps.")
     content: Literal["mse", "vgg22", "vgg54"] = Field(
         "mse",
-        description="How far from the original: mse of the pixels, or of VGG-19's features 2,2 or 5,4, which "
-        "need --vgg-weights.",
+        description="How far from the original: mse of the pixels, or of VGG-19's features 2,2 or 5,4.",
     )
     vgg_weights: str | None = Field(
-        None, description="A .safetensors file with the weights of torchvision's vgg19, under its names."
+        None,
+        description="A .pth or .safetensors file with the weights of torchvision's vgg19, under its names; "
+        "left out: fetched once.",
     )
     vgg_sha256: str | None = Field(
         None, description="SHA-256, in hex, of that file; left out: what it is when the run begins."
@@ -56,7 +61,13 @@ class SuperResolutionConfig(SystemConfig):
     @classmethod
     def _seal(cls, values: Any) -> Any:
         """Note which file the features are of: with another one, the run would be another."""
-        if isinstance(values, dict) and values.get("vgg_weights") and not values.get("vgg_sha256"):
+        if not isinstance(values, dict):
+            return values
+        if values.get("content", "mse") != "mse" and not values.get("vgg_weights"):
+            values = values | {"vgg_weights": str(fetch_vgg())}
+        if values.get("vgg_sha256"):
+            return values | {"vgg_sha256": str(values["vgg_sha256"]).lower()}
+        if values.get("vgg_weights"):
             file = Path(values["vgg_weights"]).expanduser()
             if file.is_file():
                 values = values | {"vgg_sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
@@ -97,24 +108,40 @@ class Content:
         return mse_loss(self._features(fakes).float(), wanted.float()) * VGG_RESCALING**2
 
 
+def fetch_vgg() -> Path:
+    """The published weights of torchvision's vgg19, fetched once; raises UserError where they cannot be."""
+    folder = cache_folder() / "vgg"
+    fetch("the weights of VGG-19", VGG_URL, VGG_FILE, None, folder, "--vgg-weights FILE")
+    file = folder / VGG_FILE
+    if not hashlib.sha256(file.read_bytes()).hexdigest().startswith(VGG_SHA256):
+        file.unlink()
+        raise UserError(
+            f"{VGG_URL}{VGG_FILE} came damaged: expected a SHA-256 from {VGG_SHA256} on; try again"
+        )
+    return file
+
+
 def load_features(config: SuperResolutionConfig) -> VGGFeatures:
     """The layer of VGG-19 that `config` asks for, with the weights of its file."""
     layer: VGGLayer = "54" if config.content == "vgg54" else "22"
     shown = f"--vgg-weights {config.vgg_weights}"
     try:
-        data = Path(config.vgg_weights or "").expanduser().read_bytes()
+        path = Path(config.vgg_weights or "").expanduser()
+        data = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{shown}: {error.strerror}: expected a .safetensors file of vgg19") from error
+        raise UserError(
+            f"{shown}: {error.strerror}: expected a .pth or .safetensors file of vgg19"
+        ) from error
     found = hashlib.sha256(data).hexdigest()
     if found != config.vgg_sha256:
         raise UserError(f"{shown} has the SHA-256 {found}, expected {config.vgg_sha256}: give that file")
     features = VGGFeatures(layer)
     try:
-        tensors = safetensors.torch.load(data)
+        tensors = read_tensors(path) if path.suffix == ".pth" else safetensors.torch.load(data)
         features.load_state_dict({name: tensors[name] for name in features.state_dict()})
     except (SafetensorError, KeyError, RuntimeError) as error:
         why = str(error).splitlines()[0]
-        raise UserError(f"{shown} is no .safetensors file of torchvision's vgg19: {why}") from error
+        raise UserError(f"{shown} is no file of torchvision's vgg19: {why}") from error
     return features.eval()
 
 

@@ -156,7 +156,6 @@ def test_features_come_from_the_file_that_was_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"content": "vgg54"}, "needs --vgg-weights FILE"),
         ({"content": "vgg54", "vgg_weights": "no/such"}, "a file that is there"),
         ({"vgg_weights": __file__}, "is for --content"),
     ],
@@ -166,12 +165,47 @@ def test_features_without_weights_are_refused(fields: dict[str, str], message: s
         SRResNet.Config(**fields)
 
 
+def test_published_features_are_fetched_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its place, its name, that it is what its name says, and the form of torch.save."""
+    reference = VGGFeatures("22").eval()
+    torch.save(reference.state_dict(), tmp_path / "published.pth")
+    data = (tmp_path / "published.pth").read_bytes()
+    asked = []
+
+    def fetch(what: str, url: str, name: str, known_hash: None, folder: Path, usage: str) -> None:
+        asked.append(url + name)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+
+    monkeypatch.setattr("ganforge.superresolution.fetch", fetch)
+    monkeypatch.setattr("ganforge.superresolution.cache_folder", lambda: tmp_path / "cache")
+    with pytest.raises(ValueError, match="came damaged: expected a SHA-256 from dcbb9e9d on"):
+        build(SRResNet, content="vgg22")
+    assert not list(tmp_path.glob("cache/vgg/*"))
+    found = hashlib.sha256(data).hexdigest()
+    monkeypatch.setattr("ganforge.superresolution.VGG_SHA256", found[:8])
+    system = build(SRResNet, content="vgg22", vgg_sha256=None)
+    assert asked[-1] == "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
+    assert system.config.vgg_sha256 == found
+    fakes, targets = torch.rand(2, 1, 12, 12), torch.rand(2, 1, 12, 12)
+    expected = (reference(fakes) - reference(targets)).square().mean() / 12.75**2
+    assert float(system.content(fakes, targets)) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_crops_that_the_networks_cannot_take_are_refused() -> None:
+    file = {"vgg_weights": "no/such", "vgg_sha256": "0" * 64}
+    with pytest.raises(UserError, match="crops four times, which 12 pixels do not allow"):
+        build(SRResNet, content="vgg54", crop_size=12, **file)
+    with pytest.raises(UserError, match="--batch 1 with crops of 16 pixels"):
+        build(SRGAN, batch=1, crop_size=16)
+
+
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "other.safetensors"
     for content in (b"no tensors", safetensors.torch.save({"features.0.weight": torch.ones(3)})):
         file.write_bytes(content)
         system = build(SRResNet, content="vgg22", vgg_weights=str(file))
-        with pytest.raises(UserError, match=r"no \.safetensors file of torchvision's vgg19") as refused:
+        with pytest.raises(UserError, match=r"no file of torchvision's vgg19") as refused:
             step(system, pairs(4))
         assert "\n" not in str(refused.value)
 

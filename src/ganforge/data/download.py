@@ -43,7 +43,7 @@ def cifar10() -> Path:
     return folder / CIFAR10_FILE
 
 
-def fetch(what: str, url: str, name: str, known_hash: str, folder: Path, usage: str) -> None:
+def fetch(what: str, url: str, name: str, known_hash: str | None, folder: Path, usage: str) -> None:
     """Put the file `name` of `url` into `folder`, unless it is there; `what` and `usage` are for messages.
 
     Raises UserError where pooch or the network is missing, or the file's hash is another.

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ganforge.data.batch import to_uint8
 from ganforge.data.download import cache_folder, fetch
+from ganforge.data.torch_file import read_tensors
 from ganforge.errors import UserError
 from ganforge.metrics.judges import full_precision
-from ganforge.metrics.torch_file import read_tensors
 from ganforge.networks.inception import InceptionV3
 
 WEIGHTS_URL = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"

@@ -114,6 +114,14 @@ class TextDiscriminator(nn.Module):
         texts = self.of_text(embeddings)[:, :, None, None].expand(-1, -1, self.start, self.start)
         return self.head(self.joint(torch.cat([maps, texts], 1)).flatten(1)).squeeze(1)
 
+    def judge_both(self, maps: Tensor, right: Tensor, wrong: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of maps with the right text each, and with a wrong one, in one batch.
+
+        In batches of their own the batch norm would tell which of the two all its pairs are.
+        """
+        logits = self.judge(torch.cat([maps, maps]), torch.cat([right, wrong]))
+        return logits[: len(maps)], logits[len(maps) :]
+
     def forward(self, images: Tensor, embeddings: Tensor) -> Tensor:
         """Logits of images with a text each."""
         return self.judge(self.look(images), embeddings)

@@ -121,10 +121,9 @@ class GANCLS(LatentSystem):
         fakes = self.generator(self.draw_latents(len(told)), told)
 
         # Discriminator: real with the right caption against real with a wrong one, and generated.
-        maps = self.discriminator.look(self.view(batch.images))
-        real_logits = self.discriminator.judge(maps, texts)
         wrong_texts, counts = mismatched(texts, batch.labels if config.mismatch == "class" else None)
-        wrong_logits = self.discriminator.judge(maps, wrong_texts)
+        maps = self.discriminator.look(self.view(batch.images))
+        real_logits, wrong_logits = self.discriminator.judge_both(maps, texts, wrong_texts)
         fake_logits = self.discriminator(self.view(fakes[: len(texts)].detach()), texts)
         loss = matching_loss(real_logits, wrong_logits, counts, fake_logits, config.mismatch_weight)
         update("discriminator", loss)

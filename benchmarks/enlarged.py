@@ -1,0 +1,67 @@
+"""Whether stage 2 of StackGAN is worth it: samples of smaller runs, enlarged, against the same real pictures.
+
+python benchmarks/enlarged.py runs/sketch --size 64 --out benchmarks/enlarged_sketch.json
+
+Samples of the run, told captions of training pictures as `ganforge evaluate` tells them, are enlarged by
+bicubic resampling to --size and judged as `ganforge evaluate` judges a run of that size.
+"""
+
+import argparse
+import shlex
+from pathlib import Path
+
+import torch
+from record import record
+
+import ganforge
+from ganforge.data.batch import to_uint8
+from ganforge.data.bicubic import resize
+from ganforge.data.datasets import open_dataset
+from ganforge.metrics.judges import judge_of
+from ganforge.scores.captions import caption_conditions
+from ganforge.scores.conditions import mean_of_classes, named
+from ganforge.scores.features import judge_features
+from ganforge.sentences import data_of
+
+CHUNK = 250
+
+
+def main() -> None:
+    """Draw, enlarge, judge, print and store."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, help="a run of stackgan or gan_cls on emoji")
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--num-samples", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    trained = ganforge.load(given.run)
+    own = data_of(trained.run)
+    told, captions = caption_conditions(own, given.num_samples, given.seed)
+    large = open_dataset(own.options.model_copy(update={"size": given.size, "text_encoder": None}))
+    found = judge_of(large)
+    assert found is not None
+    assert told.labels is not None
+    judge = found[0]
+    parts = trained.draw(given.num_samples, seed=given.seed, given=told)
+    samples = torch.cat([to_uint8(resize(part, given.size, given.size)) for part in parts])
+    protocol = {"seed": given.seed, "step": trained.step, "weights": "ema", **captions}
+    scores = judge_features(judge, samples, told.labels, large, protocol)
+    scores.append(mean_of_classes("category_agreement", named(judge, samples), told.labels, judge, protocol))
+    record(
+        {
+            "command": shlex.join(
+                ["python", "benchmarks/enlarged.py", f"runs/{given.run.name}", "--size", str(given.size)]
+            ),
+            "training": f"{trained.run.config.system}, {own.spec.width} pixels, {trained.step} steps",
+            "samples": given.num_samples,
+            "scores": {score.name: round(score.value, 4) for score in scores},
+        },
+        given.out,
+    )
+
+
+if __name__ == "__main__":
+    main()

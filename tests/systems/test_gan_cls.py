@@ -110,9 +110,10 @@ def test_only_the_generator_is_told_means_of_captions(interpolate: bool, expecte
     system.discriminator.of_text.register_forward_pre_hook(lambda _, inputs: judged.append(inputs[0]))
     step(system, batch)
     assert [len(rows) for rows in told] == [expected]
-    assert [len(rows) for rows in judged] == [6, 6, 6, expected]  # right, wrong, fake; then the generator's
-    assert torch.equal(judged[0], batch.embeddings)
-    assert torch.equal(judged[2], batch.embeddings)
+    assert [len(rows) for rows in judged] == [12, 6, expected]  # right and wrong, fake; then the generator's
+    assert torch.equal(judged[0][:6], batch.embeddings)
+    assert not (judged[0][6:] == batch.embeddings).all(1).any()
+    assert torch.equal(judged[1], batch.embeddings)
     if interpolate:
         assert torch.allclose(told[0][6:], (batch.embeddings[:3] + batch.embeddings[3:]) / 2)
 

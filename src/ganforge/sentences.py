@@ -231,7 +231,8 @@ def _refuse_other(out: Path, encoder: Encoder) -> None:
     if out.is_dir() and not any(out.iterdir()):
         return
     try:
-        same = not out.exists() or open_encoder(str(out)).key == encoder.key
+        own = not (out / FOLDER).exists()  # else a run with an encoder, and not this itself
+        same = not out.exists() or (own and open_encoder(str(out)).key == encoder.key)
     except UserError:
         same = False
     if not same:

@@ -2,24 +2,26 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from command import run
+from command import files_of, run
 from PIL import Image
 from test_text_encoder import draw_captioned
 from torch import nn
 
 import ganforge
 from ganforge.data.batch import Batch, DataSpec, conditions
+from ganforge.data.datasets import open_dataset
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.matching import matching_loss, mismatched
 from ganforge.pictures import read_about
-from ganforge.sentences import describe
+from ganforge.sentences import describe, with_texts
 from ganforge.ship import write_shipped
 from ganforge.systems.gan_cls import GANCLS
 
@@ -110,10 +112,9 @@ def test_only_the_generator_is_told_means_of_captions(interpolate: bool, expecte
     system.discriminator.of_text.register_forward_pre_hook(lambda _, inputs: judged.append(inputs[0]))
     step(system, batch)
     assert [len(rows) for rows in told] == [expected]
-    assert [len(rows) for rows in judged] == [12, 6, expected]  # right and wrong, fake; then the generator's
-    assert torch.equal(judged[0][:6], batch.embeddings)
-    assert not (judged[0][6:] == batch.embeddings).all(1).any()
-    assert torch.equal(judged[1], batch.embeddings)
+    assert [len(rows) for rows in judged] == [6, 6, 6, expected]  # right, wrong, fake; then the generator's
+    assert torch.equal(judged[0], batch.embeddings)
+    assert torch.equal(judged[2], batch.embeddings)
     if interpolate:
         assert torch.allclose(told[0][6:], (batch.embeddings[:3] + batch.embeddings[3:]) / 2)
 
@@ -331,3 +332,82 @@ def test_a_shipped_run_draws_the_same_without_its_training(
     assert not any(str(place) in text for text in texts)
     with pytest.raises(UserError, match="this version has small"):
         ganforge.load("pretrained:large")
+
+
+def test_folders_of_others_stay_as_they_are(place: Path) -> None:
+    """A failed start takes away only what it brought, and an encoder is never written over another run."""
+    runs = place / "runs"
+    shutil.copytree(place / "moved", runs / "text_encoder")
+    before = files_of(runs)
+    for data in (("gan", "--data", "ring"), ("gan_cls", "--data", "shapes", "--text-encoder", "moved")):
+        refused = run("train", *data, "--run", "runs", "--steps", 1, cwd=place)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+        assert files_of(runs) == before
+    gan = files_of(place / "gan")
+    refused = run("embed", "moved", "--data", "shapes", "--out", "gan", cwd=place)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "--out gan holds something else: name a new folder" in refused.stderr
+    assert files_of(place / "gan") == gan
+    for _ in range(2):  # its own place it may write again
+        assert run("embed", "moved", "--data", "shapes", "--out", "kept", cwd=place).returncode == 0
+
+
+def test_an_encoder_that_an_interrupted_start_left(place: Path) -> None:
+    """It is never taken for the one that is asked for."""
+    shutil.copytree(place / "gan" / "text_encoder", place / "left" / "text_encoder")
+    command = (
+        "train",
+        "gan_cls",
+        "--data",
+        "shapes",
+        "--size",
+        8,
+        "--text-encoder",
+        "moved",
+        "--run",
+        "left",
+    )
+    refused = run(*command, "--steps", 1, cwd=place)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "is there, but no run: remove it" in refused.stderr
+
+
+def test_scores_on_a_schedule_are_told_captions(place: Path) -> None:
+    command = ("train", "gan_cls", "--data", "shapes", "--size", 8, "--text-encoder", "moved")
+    small = ("--width", 8, "--discriminator-width", 8, "--batch", 4, "--run", "judged", "--steps", 2)
+    done = run(
+        *command, *small, "--evaluate-every", 1, "--evaluate-samples", 20, "--keep-best", "kid", cwd=place
+    )
+    assert done.returncode == 0, done.stderr
+    assert (place / "judged" / "checkpoints" / "best").is_dir()
+    encoder = (
+        "train",
+        "text_encoder",
+        "--data",
+        "shapes",
+        "--run",
+        "no",
+        "--steps",
+        2,
+        "--evaluate-every",
+        1,
+    )
+    refused = run(*encoder, cwd=place)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+    assert "text_encoder makes no pictures to judge: leave it out" in refused.stderr
+
+
+def test_other_captions_are_other_data(place: Path) -> None:
+    shutil.copytree(place / "shapes", place / "renamed")
+    texts = place / "renamed" / "metadata.jsonl"
+    texts.write_text(texts.read_text().replace("red", "blue"))
+    config = ganforge.load(place / "gan").run.config
+    changed = {"text_encoder": str(place / "gan")}
+    asked = [
+        with_texts(
+            open_dataset(config.data.model_copy(update=changed | {"data": str(place / name)})), GANCLS.needs
+        )
+        for name in ("shapes", "renamed")
+    ]
+    assert asked[0].fingerprint == config.fingerprint
+    assert asked[1].fingerprint != config.fingerprint

@@ -99,8 +99,11 @@ class TextDiscriminator(nn.Module):
         self.of_text = nn.Sequential(
             nn.Linear(embedding_size, text_size), nn.BatchNorm1d(text_size), nn.LeakyReLU(0.2)
         )
+        # No batch norm: in batches of right or of wrong pairs only, it would say which these are.
         self.joint = nn.Sequential(
-            nn.Conv2d(outputs + text_size, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)
+            nn.Conv2d(outputs + text_size, outputs, 1, bias=False),
+            nn.GroupNorm(1, outputs),
+            nn.LeakyReLU(0.2),
         )
         self.head = nn.Linear(outputs * start * start, 1)
         initialise_normal(self)
@@ -113,14 +116,6 @@ class TextDiscriminator(nn.Module):
         """Logits of maps with a text each."""
         texts = self.of_text(embeddings)[:, :, None, None].expand(-1, -1, self.start, self.start)
         return self.head(self.joint(torch.cat([maps, texts], 1)).flatten(1)).squeeze(1)
-
-    def judge_both(self, maps: Tensor, right: Tensor, wrong: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of maps with the right text each, and with a wrong one, in one batch.
-
-        In batches of their own the batch norm would tell which of the two all its pairs are.
-        """
-        logits = self.judge(torch.cat([maps, maps]), torch.cat([right, wrong]))
-        return logits[: len(maps)], logits[len(maps) :]
 
     def forward(self, images: Tensor, embeddings: Tensor) -> Tensor:
         """Logits of images with a text each."""

@@ -123,7 +123,9 @@ def main() -> None:
         exact = against_whole(given.run, picture, folder) if tiling.reach is not None else {}
     record(
         {
-            "command": shlex.join(["python", "benchmarks/apply.py", str(given.run), given.photos.name]),
+            "command": shlex.join(
+                ["python", "benchmarks/apply.py", f"runs/{given.run.name}", given.photos.name]
+            ),
             "system": trained.run.config.system,
             "picture": [given.width, given.height],
             "result": [given.width * tiling.scale, given.height * tiling.scale],

@@ -203,6 +203,17 @@ TABLE: dict[str, Comparison] = {
             )
         ),
     ),
+    "colouring": Comparison(
+        "grey photos to colour at 128x128: L1 and PSNR to the held-out photos",
+        "family_colouring.json",
+        (
+            Training(
+                "l1-cgan",
+                "train pix2pix --data photos.zip --size 128 --pairs grey --jitter 15 --flip --width 20"
+                " --discriminator-width 16 --batch 2 --learning-rate 0.001 --precision fp32 --steps 9000",
+            ),
+        ),
+    ),
     "superresolution": Comparison(
         "photos x4: PSNR and SSIM on luma of held-out pictures, beside bicubic; srgan goes on from srresnet",
         "family_superresolution.json",

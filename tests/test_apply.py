@@ -347,3 +347,8 @@ def test_the_shipped_srgan_enlarges_at_once(tmp_path: Path) -> None:
     ours, bicubic = (fidelity(x, original, 4) for x in (made, enlarge_bicubic(small, 64, 64)))
     assert float(ours.sharpness.mean()) > 1.2 * float(bicubic.sharpness.mean())
     assert float(ours.psnr.mean()) > float(bicubic.psnr.mean()) - 2
+
+
+def test_shipped_runs_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "runs", "--folder", str(tmp_path)]) == 0
+    assert "pretrained:srgan-photos" in capsys.readouterr().out

@@ -56,7 +56,7 @@ from ganforge.plan import default_fields, default_path, device_to_suggest_for, m
 from ganforge.printing import print_dry_run, print_finished, print_scores
 from ganforge.recipes import recipes
 from ganforge.reproduce import ReproduceArguments, choose, print_reproduction, reproduction
-from ganforge.run import PRETRAINED, Run, TrainOptions, find_runs
+from ganforge.run import PRETRAINED, Run, TrainOptions, find_runs, packaged_runs
 
 EXIT_MISTAKE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
 
@@ -230,15 +230,20 @@ def _list(arguments: Sequence[str]) -> int:
             table.add_row(name, text)
     elif given.what == "runs":
         table = Table("run", "system", "data", "steps")
-        for path in find_runs(given.folder):
+        came_along = [Path(f"{PRETRAINED}{name}") for name in packaged_runs()]
+        for path in [*find_runs(given.folder), *came_along]:
             try:
                 run = Run.open(path)
             except UserError as error:  # the other runs are still worth showing
                 table.add_row(str(path), f"cannot be read: {error}", "", "")
                 continue
+            steps = run.config.config["steps"]
             done = max((line["step"] for line in run.metrics() + run.metrics("end")), default=0)
             table.add_row(
-                str(path), run.config.system, run.config.data.data, f"{done}/{run.config.config['steps']}"
+                str(path),
+                run.config.system,
+                run.config.data.data,
+                f"{steps if run.packaged else done}/{steps}",
             )
     else:
         table = Table("recipe", "what", "command", "minutes", "images/s", "MB", "score")

@@ -100,13 +100,18 @@ FREE_TO_CHANGE = ("config.steps", "train.device", "train.compile", "train.checkp
 PRETRAINED = "pretrained:"
 
 
+def packaged_runs() -> dict[str, Path]:
+    """The run folders that came with the package, by name."""
+    folder = Path(str(resources.files("ganforge"))) / "pretrained"
+    return {path.parent.name: path.parent for path in sorted(folder.glob("*/config.json"))}
+
+
 def packaged(name: str) -> Path:
     """The run folder `name` that came with the package; raises UserError with those there are."""
-    folder = Path(str(resources.files("ganforge"))) / "pretrained"
-    names = sorted(path.parent.name for path in folder.glob("*/config.json"))
-    if name not in names:
-        raise UserError(f"no pretrained run {name[:80]!r}: this version has {', '.join(names) or 'none'}")
-    return folder / name
+    found = packaged_runs()
+    if name not in found:
+        raise UserError(f"no pretrained run {name[:80]!r}: this version has {', '.join(found) or 'none'}")
+    return found[name]
 
 
 class RunConfig(BaseModel):

@@ -210,7 +210,7 @@ TABLE: dict[str, Comparison] = {
             Training(
                 "l1-cgan",
                 "train pix2pix --data photos.zip --size 128 --pairs grey --jitter 15 --flip --width 20"
-                " --discriminator-width 16 --batch 2 --learning-rate 0.001 --precision fp32 --steps 9000",
+                " --discriminator-width 16 --batch 2 --learning-rate 0.001 --precision fp32 --steps 4500",
             ),
         ),
     ),

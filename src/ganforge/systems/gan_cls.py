@@ -41,9 +41,10 @@ class GANCLS(LatentSystem):
     those of interpolated captions; a mismatched pair is a picture with a wrong caption of the same batch, as
     in algorithm 1 (the released code takes a wrong picture of another class); embeddings have length sqrt(n);
     one caption of a picture counts unless --captions-per-picture says 4, as in the code; the discriminator's
-    third convolution is rectified like the others; convolutions before a batch norm have no bias, which the
-    code sets to 0 at every step; an average of the generator (EMA) is what is sampled. Sizes other than 64x64
-    have fewer or more halvings.
+    third convolution is rectified like the others, and where the text joins, each sample is normed, not the
+    batch, for right and wrong captions come in batches of their own; convolutions before a batch norm have no
+    bias, which the code sets to 0 at every step; an average of the generator (EMA) is what is sampled. Sizes
+    other than 64x64 have fewer or more halvings.
     """
 
     Config = GANCLSConfig

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ganforge import pictures
 from ganforge.data.batch import Batch, conditions, to_float, to_uint8
-from ganforge.data.datasets import batch_of, held_out, open_dataset
+from ganforge.data.datasets import batch_of, held_out, open_dataset, some_rows
 from ganforge.data.decode import printable
 from ganforge.data.pairs import read_sources
 from ganforge.errors import UserError
@@ -29,11 +28,12 @@ def write_translations(
     command: str = "",
     sources: str | None = None,
 ) -> tuple[str, dict[str, str]]:
-    """Write translations of the first `count` sources to `out`; returns what was written, and what skipped.
+    """Write translations of `count` sources to `out`; returns what was written, and what was skipped.
 
-    `sources` is a picture, folder or zip; left out, the sources are the first held-out ones of the run's own
-    data. `out` ending in .png gets one grid of source, output and, of the run's data, target; in .npz the
-    arrays `images`, `sources`, `targets` and `about`; any other is a folder of one PNG for each output.
+    `sources` is a picture, folder or zip, of which the first are taken; left out, the sources are held-out
+    ones of the run's own data, evenly spaced over all. `out` ending in .png gets one grid of source, output
+    and, of the run's data, target; in .npz the arrays `images`, `sources`, `targets` and `about`; any other
+    is a folder of one PNG for each output.
     Pictures that cannot be read are skipped: name -> reason. Raises UserError where nothing can be read or
     written.
     """
@@ -80,7 +80,7 @@ def _own(trained: Trained, count: int | None) -> tuple[Batch, list[str], dict[st
     name, split = held_out(dataset)
     if count is not None and count > len(split):
         raise UserError(f"--count {count}: {config.data.data} {name} has {len(split)} pairs")
-    rows = torch.arange(min(len(split), DEFAULT_COUNT) if count is None else count)
+    rows = some_rows(split, DEFAULT_COUNT if count is None else count)
     return batch_of(split, rows), [split.name(row) for row in rows.tolist()], {}
 
 

@@ -14,9 +14,10 @@ from ganforge.data.batch import Batch, as_images, conditions
 from ganforge.data.captions import Texts
 from ganforge.data.datasets import Dataset, open_dataset
 from ganforge.data.options import DataOptions
+from ganforge.engine.sampling import captions_like
 from ganforge.metrics.judges import Judge, judge_of
 from ganforge.scores import Score
-from ganforge.scores.captions import _training_rows, judge_captions
+from ganforge.scores.captions import judge_captions
 from ganforge.scores.variety import judge_paths
 from ganforge.system import LatentSystem, SystemConfig, Update
 from ganforge.trained import Trained
@@ -89,7 +90,7 @@ def scores() -> dict[str, Score]:
     }
     dataset = replace(dataset, splits=splits)
     train = splits["train"]
-    samples = train.read(_training_rows(dataset, COUNT, 5))
+    samples = train.read(captions_like(dataset.splits["train"], COUNT, 5)[1])
     protocol = {"seed": 5, "weights": "ema", "captions": "told"}
     found = judge_captions(cast(Trained, Perfect(dataset)), samples, dataset, judge_of(dataset), protocol)
     return {score.name: score for score in found}

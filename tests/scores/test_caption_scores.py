@@ -110,3 +110,20 @@ def test_real_pictures_have_figures_of_their_own(scores: dict[str, Score]) -> No
     assert 30 < scores["subcategory_agreement_of_real"].value < 60
     for name, score in scores.items():
         assert ("captions" in score.protocol) != name.endswith("_of_real")
+
+
+@pytest.mark.parametrize("captions", [None, [[]] * 455])
+def test_held_out_pictures_without_captions_are_left_out(captions: list[list[str]] | None) -> None:
+    """Neither NaN nor what is drawn of an empty text."""
+    dataset = open_dataset(DataOptions(data="emoji", size=8))
+    splits = {
+        name: images.with_texts(Texts.of([torch.zeros(1, 2)] * len(images)))
+        for name, images in dataset.splits.items()
+    }
+    splits["test"].captions = captions
+    logits = SimpleNamespace(discriminate=lambda images, given: given.embeddings[:, 0])
+    samples = splits["train"].read(torch.arange(10))
+    found = judge_captions(
+        cast(Trained, logits), samples, replace(dataset, splits=splits), None, {"seed": 0, "weights": "ema"}
+    )
+    assert found == []  # all embeddings are equal, so no pair differs

@@ -117,11 +117,22 @@ def test_rewind_drops_what_came_after(tmp_path: Path) -> None:
     run.append({"kind": "train", "step": 28, "loss": float("nan")})
     before = (tmp_path / "metrics.jsonl").read_bytes().splitlines()
     (tmp_path / "samples").mkdir()
-    for name in ("000000.png", "000020.png", "000021.png", "1000000.png", "mine.png", "²5.png"):
+    (tmp_path / "config.json.tmp-17").touch()
+    (tmp_path / "report.html.tmp-17").touch()  # perhaps that of an evaluation that is just going on
+    for name in (
+        "000000.png",
+        "000020.png",
+        "000021.png",
+        "1000000.png",
+        "mine.png",
+        "²5.png",
+        "000020.png.tmp-17",
+    ):
         (tmp_path / "samples" / name).touch()
     run.rewind(20)
     assert (tmp_path / "metrics.jsonl").read_bytes().splitlines() == before[:4]
     assert [line["step"] for line in run.metrics()] == [7, 14, 20]
+    assert [path.name for path in tmp_path.glob("*.tmp-*")] == ["report.html.tmp-17"]
     left = sorted(path.name for path in (tmp_path / "samples").iterdir())
     assert left == ["000000.png", "000020.png", "mine.png", "²5.png"]
     run.rewind(20)

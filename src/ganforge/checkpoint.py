@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ganforge.errors import UserError
 
-_TEMPORARY = ".tmp-"
+TEMPORARY = ".tmp-"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def sync_folder(folder: Path) -> None:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Replace the file `path` as a whole: after a crash it holds the old content or the new, never a part."""
-    temporary = path.with_name(f"{path.name}{_TEMPORARY}{os.getpid()}")
+    temporary = path.with_name(f"{path.name}{TEMPORARY}{os.getpid()}")
     try:
         write_synced(temporary, content)
         os.replace(temporary, path)
@@ -85,7 +85,7 @@ def save_checkpoint(
     contents["manifest.json"] = _json_bytes(manifest)  # last: its presence says that the others are complete
 
     final = folder / f"{step:06d}"
-    temporary = folder / f"{final.name}{_TEMPORARY}{os.getpid()}"
+    temporary = folder / f"{final.name}{TEMPORARY}{os.getpid()}"
     try:
         _remove_leftovers(folder)
         temporary.mkdir(parents=True)
@@ -175,5 +175,5 @@ def _committed(folder: Path) -> list[Path]:
 
 def _remove_leftovers(folder: Path) -> None:
     """Delete what a crash left half-written; safe because the run folder is locked."""
-    for path in folder.glob(f"*{_TEMPORARY}*"):
+    for path in folder.glob(f"*{TEMPORARY}*"):
         shutil.rmtree(path)

@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from ganforge.checkpoint import replace_file
+from ganforge.checkpoint import TEMPORARY, replace_file
 from ganforge.data.batch import DataSpec
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
@@ -220,7 +220,13 @@ class Run:
         return [line for line in _lines(file) if line.get("kind") == kind] if file.exists() else []
 
     def rewind(self, step: int) -> None:
-        """Drop what was recorded after `step`, so that a resumed run has each step once."""
+        """Drop what was recorded after `step`, so that a resumed run has each step once.
+
+        What a kill left half-written goes too, of the files that only the holder of the run writes.
+        """
+        for pattern in ("config.json", "metrics.jsonl", "samples/*"):
+            for leftover in self.path.glob(f"{pattern}{TEMPORARY}[0-9]*"):
+                leftover.unlink()
         file = self.path / "metrics.jsonl"
         if file.exists():
             kept = [line for line in _lines(file) if line.get("step", 0) <= step]

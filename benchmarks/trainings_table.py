@@ -256,20 +256,20 @@ TABLE: dict[str, Comparison] = {
         (
             Training("encoder", "train text_encoder --data emoji --size 32"),
             Training(
-                "sketch", f"{_STACKGAN} --size 16 --steps 12000 --text-encoder {{runs}}/encoder-{{seed}}"
+                "sketch", f"{_STACKGAN} --size 16 --steps 6000 --text-encoder {{runs}}/encoder-{{seed}}"
             ),
             Training(
-                "refined", f"{_STACKGAN} --size 64 --stage 2 --steps 2500 --from {{runs}}/sketch-{{seed}}"
+                "refined", f"{_STACKGAN} --size 64 --stage 2 --steps 1600 --from {{runs}}/sketch-{{seed}}"
             ),
             Training(
                 "sketch-plain",
-                f"{_STACKGAN} --size 16 --no-augment-conditioning --steps 12000"
+                f"{_STACKGAN} --size 16 --no-augment-conditioning --steps 6000"
                 " --text-encoder {runs}/encoder-{seed}",
             ),
             Training(
                 "one-stage",
                 "train gan_cls --data emoji --size 64 --augment color,translation,cutout"
-                " --learning-rate 0.0005 --steps 2500 --text-encoder {runs}/encoder-{seed}",
+                " --learning-rate 0.0005 --steps 2800 --text-encoder {runs}/encoder-{seed}",
             ),
         ),
     ),

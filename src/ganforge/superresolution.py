@@ -208,18 +208,3 @@ def enlarge(generator: SRResNet, sources: Tensor) -> Tensor:
 def enlarge_all(generator: SRResNet, sources: Tensor) -> Tensor:
     """Large pictures in [-1, 1] of `sources` in [-1, 1] of any size, a few at a time."""
     return torch.cat([enlarge(generator, part).clamp(-1, 1) for part in sources.split(CHUNK)])
-
-
-def enlarge_given(name: str, generator: SRResNet, data: DataSpec, count: int, given: Batch | None) -> Tensor:
-    """Large pictures of the sources that are given; raises UserError where there are none, or others."""
-    if given is None or given.sources is None:
-        raise UserError(
-            f"{name} enlarges pictures, and none were given: `ganforge sample RUN` takes those of its data, "
-            "--sources FOLDER others"
-        )
-    if len(given.sources) != count or given.sources.shape[1:] != data.source_shape:
-        shape = "x".join(map(str, data.source_shape or ()))
-        raise UserError(
-            f"sources {list(given.sources.shape)} for {count} samples: expected one for each, of {shape}"
-        )
-    return enlarge_all(generator, given.sources)

@@ -291,3 +291,18 @@ def check_needs(system: type[System], name: str, data: DataSpec) -> None:
         raise UserError(
             f"{name} needs {' and '.join(missing)}; this data has {has}: {hint}see `ganforge data check`"
         )
+
+
+def sources_of(given: Batch | None, data: DataSpec, count: int, name: str) -> Tensor:
+    """The sources `[count, ...]` that are given; raises UserError for none, not as many, or others."""
+    if given is None or given.sources is None:
+        raise UserError(
+            f"{name} translates sources, and none were given: `ganforge sample RUN` takes those of its "
+            "data, --sources FOLDER others"
+        )
+    if len(given.sources) != count or given.sources.shape[1:] != data.source_shape:
+        shape = "x".join(map(str, data.source_shape or ()))
+        raise UserError(
+            f"sources {list(given.sources.shape)} for {count} samples: expected one for each, of {shape}"
+        )
+    return given.sources

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ganforge.data.datasets import Dataset, repeated_rows
+from ganforge.metrics.fidelity import psnr
 from ganforge.scores import CHUNK, Protocol, Score, held_out
 
 MOST_DECIBELS = 100.0
@@ -15,20 +16,20 @@ def judge_pairs(samples: Tensor, dataset: Dataset, protocol: Protocol) -> list[S
     sums = torch.zeros(2, dtype=torch.float64)
     turns = repeated_rows(reference, len(samples)).split(CHUNK)
     for part, rows in zip(samples.split(CHUNK), turns, strict=True):
-        difference = (part.double() - reference.read(rows).double()).flatten(1) / 255
-        decibels = -10 * difference.square().mean(1).log10()
+        targets = reference.read(rows)
+        difference = (part.double() - targets.double()).flatten(1) / 255
         sums[0] += 2 * difference.abs().mean(1).sum()  # in [-1, 1], as the loss has it
-        sums[1] += decibels.clamp(max=MOST_DECIBELS).sum()
-    l1, psnr = (sums / len(samples)).tolist()
+        sums[1] += psnr(part, targets).clamp(max=MOST_DECIBELS).sum()
+    mean_difference, decibels = (sums / len(samples)).tolist()
     rule = protocol | {
         "generated": len(samples),
         "reference": f"{dataset.options.data} {name}, the target of each source; 8-bit pixels",
     }
     return [
-        Score(name="l1", value=l1, protocol=rule | {"pixels": "[-1, 1]"}),
+        Score(name="l1", value=mean_difference, protocol=rule | {"pixels": "[-1, 1]"}),
         Score(
             name="psnr",
-            value=psnr,
+            value=decibels,
             unit="dB",
             protocol=rule | {"mean": f"of pictures, each over all channels, at most {MOST_DECIBELS:.0f} dB"},
         ),

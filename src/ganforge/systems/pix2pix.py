@@ -13,7 +13,7 @@ from ganforge.errors import UserError
 from ganforge.losses import adversarial_metrics, discriminator_logistic, generator_loss
 from ganforge.networks.patchgan import Patch, PatchDiscriminator, smallest_side
 from ganforge.networks.unet import UNet, depth_of
-from ganforge.system import Suggestions, System, SystemConfig, Tiling, Update, frozen
+from ganforge.system import Suggestions, System, SystemConfig, Tiling, Update, frozen, sources_of
 
 CHUNK = 16  # pictures that are translated at once: the maps of 256x256 take 20 MB each
 
@@ -118,17 +118,7 @@ class Pix2Pix(System):
 
     def sample(self, count: int, given: Batch | None = None) -> Tensor:
         """Translations of the first `count` sources that are given; their dropout is drawn anew."""
-        if given is None or given.sources is None:
-            raise UserError(
-                "pix2pix translates sources, and none were given: `ganforge sample RUN` takes those of its "
-                "data, --sources FOLDER others"
-            )
-        if len(given.sources) != count or given.sources.shape[1:] != self.data.source_shape:
-            shape = "x".join(map(str, self.data.source_shape or ()))
-            raise UserError(
-                f"sources {list(given.sources.shape)} for {count} samples: expected one for each, of {shape}"
-            )
-        return self.translate(given.sources)
+        return self.translate(sources_of(given, self.data, count, "pix2pix"))
 
     def translate(self, sources: Tensor) -> Tensor:
         """Translations of sources in [-1, 1] whose sides are multiples of 2 to the power of the depth."""

@@ -19,11 +19,10 @@ from ganforge.superresolution import (
     crop_side,
     enlarge,
     enlarge_all,
-    enlarge_given,
     random_crops,
     scale_of,
 )
-from ganforge.system import Inheritance, System, Tiling, Update, frozen
+from ganforge.system import Inheritance, System, Tiling, Update, frozen, sources_of
 
 ONE_PLACE = 16  # pixels of a side that the discriminator's strides make one of
 
@@ -97,7 +96,7 @@ class SRGAN(System):
 
     def sample(self, count: int, given: Batch | None = None) -> Tensor:
         """The first `count` sources that are given, enlarged; there is no noise."""
-        return enlarge_given("srgan", self.generator, self.data, count, given)
+        return self.translate(sources_of(given, self.data, count, "srgan"))
 
     def translate(self, sources: Tensor) -> Tensor:
         """Sources in [-1, 1] of any size, enlarged."""

@@ -16,11 +16,10 @@ from ganforge.superresolution import (
     crop_side,
     enlarge,
     enlarge_all,
-    enlarge_given,
     random_crops,
     scale_of,
 )
-from ganforge.system import System, Tiling, Update
+from ganforge.system import System, Tiling, Update, sources_of
 
 
 class SRResNetConfig(SuperResolutionConfig):
@@ -71,7 +70,7 @@ class SRResNet(System):
 
     def sample(self, count: int, given: Batch | None = None) -> Tensor:
         """The first `count` sources that are given, enlarged; there is no noise."""
-        return enlarge_given("srresnet", self.generator, self.data, count, given)
+        return self.translate(sources_of(given, self.data, count, "srresnet"))
 
     def translate(self, sources: Tensor) -> Tensor:
         """Sources in [-1, 1] of any size, enlarged."""

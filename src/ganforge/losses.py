@@ -10,12 +10,15 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, relu, softplus
+from torch.nn.functional import cross_entropy, normalize, relu, softplus
 
 AdversarialLoss = Literal["non_saturating", "minimax"]
 
 # exp(40) times the discriminator's slope there, 4e-18, is 1 in float32, and leaves room for small weights.
 LOWEST_LOGIT = -40.0
+
+TEMPERATURE = 0.1  # of cosines, which are at most 1 apart from 0: a right text can be 22,026 times as likely
+NEVER = -1e4  # a logit of no probability, finite, for its target of 0 times an infinity would be NaN
 
 
 def discriminator_logistic(
@@ -182,6 +185,29 @@ def joint_embedding_loss(pictures: Tensor, texts: Tensor, equal: Tensor) -> tupl
     others = ~(equal | torch.eye(len(scores), dtype=torch.bool, device=scores.device))
     best = torch.where(others, scores.detach(), -torch.inf).amax(1)
     return (margins * others).sum() / scores.numel(), (right.detach() > best).float().mean()
+
+
+def contrastive_loss(
+    pictures: Tensor, texts: Tensor, equal: Tensor, same_class: Tensor, class_share: float
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy, in nats, of a picture's text among those of the batch, and of a text's picture.
+
+    The logits are cosines of `pictures` and `texts` `[batch, n]`, embeddings of pairs, divided by 0.1. Of the
+    target `class_share` goes to the other pairs of the class, those where `same_class` bool `[batch, batch]`
+    is true, evenly, where there are any. Where `equal` bool `[batch, batch]` is true the two texts are the
+    same: the pair is left out, as in `joint_embedding_loss`. Also returns the share of pictures, detached,
+    whose own text fits them best. Radford et al. 2021, arXiv 2103.00020; with classes as in Khosla et al.
+    2020, arXiv 2004.11362.
+    """
+    with torch.autocast(pictures.device.type, enabled=False):
+        logits = normalize(pictures.float(), dim=1) @ normalize(texts.float(), dim=1).T / TEMPERATURE
+    own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    logits = logits.masked_fill(equal & ~own, NEVER)
+    others = (same_class & ~equal & ~own).float()
+    share = class_share * (others.sum(1, keepdim=True) > 0)
+    targets = (1 - share) * own + share * others / others.sum(1, keepdim=True).clamp(min=1)
+    loss = cross_entropy(logits, targets) + cross_entropy(logits.T, targets)
+    return loss, (logits.detach().argmax(1) == torch.arange(len(logits), device=logits.device)).float().mean()
 
 
 def categorical_nats(logits: Tensor, targets: Tensor) -> Tensor:

@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import math
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
-from ganforge.losses import joint_embedding_loss
+from ganforge.losses import contrastive_loss, joint_embedding_loss
 from ganforge.networks.text import CharacterEncoder
 from ganforge.sentences import SentenceEncoder, keep_encoder, open_encoder, with_texts, write_embeddings
 from ganforge.systems.text_encoder import TextEncoder
@@ -84,6 +86,33 @@ def test_a_right_order_by_a_margin_costs_nothing() -> None:
     assert float(share) == 1
 
 
+def test_contrastive_loss_is_the_cross_entropy_of_cosines() -> None:
+    torch.manual_seed(1)
+    pictures, texts = torch.randn(4, 6), torch.randn(4, 6)
+    same = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 1]]).bool()
+    equal = torch.eye(4, dtype=torch.bool)
+    equal[0, 2] = equal[2, 0] = True  # in no denominator, and no target
+    targets = [{0: 0.7, 1: 0.3}, {1: 0.7, 0: 0.15, 2: 0.15}, {2: 0.7, 1: 0.3}, {3: 1.0}]
+    cosines = torch.nn.functional.cosine_similarity(pictures[:, None], texts, dim=2)
+    expected = 0.0
+    for scores in (10 * cosines, 10 * cosines.T):
+        for i, target in enumerate(targets):
+            allowed = [j for j in range(4) if j == i or not equal[i, j]]
+            whole = torch.logsumexp(scores[i, allowed], 0)
+            expected -= sum(weight * float(scores[i, j] - whole) for j, weight in target.items()) / 4
+    loss, _ = contrastive_loss(pictures, texts, equal, same, 0.3)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    # Whole, and on own pairs alone.
+    loss, share = contrastive_loss(torch.eye(4), 5 * torch.eye(4), torch.eye(4).bool(), same, 0.0)
+    assert float(loss) == pytest.approx(2 * math.log(1 + 3 * math.exp(-10)), rel=1e-3)
+    assert float(share) == 1
+
+
+def test_a_share_of_classes_needs_the_contrastive_loss() -> None:
+    with pytest.raises(ValueError, match="add --loss contrastive"):
+        TextEncoder.Config(class_share=0.3)
+
+
 # The networks
 
 
@@ -105,9 +134,11 @@ def test_what_follows_a_cut_is_not_read() -> None:
     assert not torch.equal(network(first[None]), network(second[None]))
 
 
-def test_equal_captions_are_no_mismatch() -> None:
+@pytest.mark.parametrize("loss", ["joint", "contrastive"])
+def test_equal_captions_are_no_mismatch(loss: Literal["joint", "contrastive"]) -> None:
     system = TextEncoder(
-        TextEncoder.Config(width=4, embedding_size=8, character_widths=(8, 8, 8), batch=4), spec_of()
+        TextEncoder.Config(width=4, embedding_size=8, character_widths=(8, 8, 8), batch=4, loss=loss),
+        spec_of(),
     ).train()
     batch = Batch(torch.rand(4, 3, 8, 8), captions=encode(["a dot"] * 4, ALPHABET, 60).long())
     step = system.train_step(batch, OptimizerUpdate(system.build_optimizers(), "cpu"))

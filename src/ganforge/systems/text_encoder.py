@@ -1,6 +1,6 @@
 """The text encoder of Reed et al. 2016, which text-to-image systems are given sentences by."""
 
-from typing import ClassVar, final
+from typing import ClassVar, Literal, final
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -10,7 +10,7 @@ from ganforge.adversarial import stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.data.captions import SHORTEST, num_codes
 from ganforge.errors import UserError
-from ganforge.losses import joint_embedding_loss
+from ganforge.losses import contrastive_loss, joint_embedding_loss
 from ganforge.networks.text import CharacterEncoder, PictureEncoder
 from ganforge.system import Suggestions, System, SystemConfig, Update
 
@@ -27,10 +27,27 @@ class TextEncoderConfig(SystemConfig):
         (384, 512, 256), description="Channels of the convolutions over characters; the last also recurrent."
     )
     width: PositiveInt = Field(64, description="Channels of the first convolution over pictures.")
+    loss: Literal["joint", "contrastive"] = Field(
+        "joint",
+        description="joint: the paper's, by margins; contrastive: cross-entropy of cosines, as in CLIP.",
+    )
+    class_share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the contrastive target that goes to the other pictures of a caption's class.",
+    )
     learning_rate: PositiveFloat = Field(4e-4, description="First rate of RMSProp.")
     learning_rate_decay: float = Field(
         0.98, gt=0, le=1, description="The rate is multiplied by this once an epoch."
     )
+
+    def model_post_init(self, _: object) -> None:
+        """Refuse a share of classes where no target is to share."""
+        if self.class_share and self.loss == "joint":
+            raise ValueError(
+                f"--class-share {self.class_share:g} is of the contrastive loss: add --loss contrastive"
+            )
 
 
 @final
@@ -44,8 +61,8 @@ class TextEncoder(System):
     Differs from the paper: the network of pictures is trained along from its first weights, where the paper
     has features of a GoogLeNet trained on ImageNet; a class is a picture, one caption of each in a batch, and
     pairs whose captions are equal are left out; a batch norm keeps embeddings of captions about 0; letters
-    outside of the alphabet have codes too; the average of the weights (EMA) is what is used; first weights
-    are torch's, not uniform in +-0.08.
+    outside of the alphabet have codes too; `--loss contrastive` is not of the paper; the average of the
+    weights (EMA) is what is used; first weights are torch's, not uniform in +-0.08.
     """
 
     Config = TextEncoderConfig
@@ -118,6 +135,10 @@ class TextEncoder(System):
         assert batch.captions is not None
         texts, pictures = self.text(batch.captions), self.pictures(batch.images)
         equal = (batch.captions[:, None] == batch.captions).all(2)
-        loss, share = joint_embedding_loss(pictures, texts, equal)
+        if self.config.loss == "contrastive":
+            same = equal if batch.labels is None else batch.labels[:, None] == batch.labels
+            loss, share = contrastive_loss(pictures, texts, equal, same, self.config.class_share)
+        else:
+            loss, share = joint_embedding_loss(pictures, texts, equal)
         update("encoders", loss)
         return {"embedding_loss": loss.detach(), "matched_share": share}

@@ -13,6 +13,7 @@ from command import environment
 
 from ganforge.data.batch import DataSpec
 from ganforge.data.options import DataOptions
+from ganforge.engine.train import build_system
 from ganforge.errors import UserError
 from ganforge.run import Run, RunConfig, TrainOptions, find_runs, locked
 
@@ -252,3 +253,9 @@ def test_runs_are_found_newest_first(tmp_path: Path) -> None:
     (tmp_path / "no run").mkdir()
     assert [path.name for path in find_runs(tmp_path)] == ["new", "middle", "old"]
     assert find_runs(tmp_path / "none") == []
+
+
+def test_options_of_another_version_are_named_in_one_line() -> None:
+    with pytest.raises(UserError, match=r"of ganforge 0\.0\.9: gan cannot have hidden = ") as refused:
+        build_system(config(ganforge="0.0.9"))
+    assert "\n" not in str(refused.value)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from ganforge import pictures
@@ -92,10 +93,22 @@ class _Session:
 
 
 def build_system(config: RunConfig) -> System:
-    """The untrained system of a run; its first weights are a function of the seed."""
+    """The untrained system of a run; its first weights are a function of the seed.
+
+    Raises UserError where its options are not those that this version knows.
+    """
     kind = find(config.system)
+    try:
+        options = kind.Config.model_validate(config.config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(
+            f"config.json of this run, of ganforge {config.ganforge}: {config.system} cannot have "
+            f"{'.'.join(map(str, first['loc'])) or 'these options'} = {first['input']!r} ({first['msg']}): "
+            "expected options of this version, or take the version that trained it"
+        ) from error
     torch.manual_seed(config.train.seed)
-    return kind(kind.Config.model_validate(config.config), config.spec)
+    return kind(options, config.spec)
 
 
 def build_training(config: RunConfig, dataset: Dataset, start: Start | None = None) -> Training:

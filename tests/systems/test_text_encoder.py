@@ -111,6 +111,9 @@ def test_contrastive_loss_is_the_cross_entropy_of_cosines() -> None:
 def test_a_share_of_classes_needs_the_contrastive_loss() -> None:
     with pytest.raises(ValueError, match="add --loss contrastive"):
         TextEncoder.Config(class_share=0.3)
+    config = TextEncoder.Config(loss="contrastive", class_share=0.3)
+    with pytest.raises(UserError, match="needs classes, and this data has none"):
+        TextEncoder(config, spec_of().model_copy(update={"class_names": ()}))
 
 
 # The networks

@@ -87,6 +87,10 @@ class TextEncoder(System):
         super().__init__()
         self.config: TextEncoderConfig = config
         self.data = data
+        if config.class_share and not data.class_names:
+            raise UserError(
+                f"--class-share {config.class_share:g} needs classes, and this data has none: leave it out"
+            )
         start, doublings = stages_for("text_encoder", data, plain=False)
         if data.caption_length < SHORTEST:
             raise UserError(

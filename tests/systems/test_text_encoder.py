@@ -12,6 +12,7 @@ import torch
 from command import run
 from PIL import Image
 from torch import nn
+from torch.nn.functional import normalize
 
 import ganforge
 from ganforge.data.batch import Batch, DataSpec
@@ -22,6 +23,7 @@ from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.losses import contrastive_loss, joint_embedding_loss
 from ganforge.networks.text import CharacterEncoder
+from ganforge.scores.retrieval import nearest_others
 from ganforge.sentences import SentenceEncoder, keep_encoder, open_encoder, with_texts, write_embeddings
 from ganforge.systems.text_encoder import TextEncoder
 
@@ -171,6 +173,21 @@ def test_captions_find_their_pictures(shapes: Path, monkeypatch: pytest.MonkeyPa
     assert found.value > 80  # 62.5 by guessing
     chance = scores["new_picture_recall_over_chance"]
     assert chance.value == pytest.approx(found.value / 62.5)
+
+
+def test_neighbours_of_captions_are_of_their_class(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shapes)
+    scores = {score.name: score for score in ganforge.evaluate("encoder")}
+    assert scores["neighbour_agreement"].value == 100  # every caption is that of two pictures
+    new = scores["neighbour_agreement_of_new"]
+    assert (new.protocol["pictures"], new.protocol["classes"], new.protocol["split"]) == (16, 4, "test")
+    assert new.value > 80  # 25 by guessing
+
+
+def test_nearest_others_are_others() -> None:
+    vectors = normalize(torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.0, 1.0], [-1.0, 0.4]]))
+    assert nearest_others(vectors[:4]).tolist() == [1, 0, 3, 2]
+    assert nearest_others(vectors)[4] in (2, 3)
 
 
 def test_an_encoder_is_not_sampled(shapes: Path) -> None:

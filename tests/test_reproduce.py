@@ -10,7 +10,7 @@ from ganforge import recipes as recipes_module
 from ganforge import reproduce
 from ganforge.errors import UserError
 from ganforge.recipes import Recipe, recipes
-from ganforge.reproduce import choose
+from ganforge.reproduce import choose, words_of
 
 
 def recipe(name: str, minutes: float, **changes: object) -> Recipe:
@@ -39,6 +39,26 @@ def test_all_that_fits_the_shortest_first(three: None, minutes: float | None, ch
     assert sorted([*chosen, *left]) == ["long", "middle", "short"]
 
 
+@pytest.mark.parametrize(
+    ("minutes", "chosen"),
+    [(None, ["first", "second"]), (42, ["first", "second"]), (41, None)],
+)
+def test_what_a_recipe_goes_on_from_comes_first(
+    minutes: float | None, chosen: list[str] | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    command = "ganforge train gan_cls --text-encoder runs/text_encoder-emoji"
+    second = recipe("second", 2, after="first", command=command)
+    monkeypatch.setattr(reproduce, "recipes", lambda: [second, recipe("first", 40)])
+    if chosen is None:
+        with pytest.raises(UserError, match="--minutes 41: the shortest of these takes 42"):
+            choose(("second",), minutes=minutes)
+        return
+    found, left = choose(("second",), minutes=minutes)
+    assert ([entry.name for entry in found], left) == (chosen, {})
+    assert [entry.name for entry in choose((), everything=True)[0]] == chosen
+    assert words_of(second, tmp_path) == ["gan_cls", "--text-encoder", str(tmp_path / "first")]
+
+
 def test_mistakes_are_named(three: None) -> None:
     with pytest.raises(UserError, match="name recipes or give --all: there are long, short, middle"):
         choose(())
@@ -57,6 +77,10 @@ def test_every_recipe_is_a_command_that_can_be_planned(tmp_path: Path) -> None:
     for entry in recipes():
         assert entry.command.split()[:2] in (["ganforge", "demo"], ["ganforge", "train"])
         assert all(isinstance(text, str) and text for text in entry.published.values())
+        if entry.after:
+            before = next(other for other in recipes() if other.name == entry.after)
+            _, _, system, _, data = before.command.split()[:5]
+            assert f"runs/{system}-{data}" in entry.command.split()
 
 
 def test_the_table_has_the_paper_the_record_and_this_machine(

@@ -55,7 +55,7 @@ from ganforge.evaluate import Score, evaluate, evaluate_pictures
 from ganforge.plan import default_fields, default_path, device_to_suggest_for, make_plan, validated
 from ganforge.printing import print_dry_run, print_finished, print_scores
 from ganforge.recipes import recipes
-from ganforge.reproduce import ReproduceArguments, choose, print_reproduction, reproduction
+from ganforge.reproduce import ReproduceArguments, choose, print_reproduction, reproduction, words_of
 from ganforge.run import PRETRAINED, Run, TrainOptions, find_runs, packaged_runs
 
 EXIT_MISTAKE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
@@ -273,7 +273,7 @@ def _reproduce(arguments: Sequence[str]) -> int:
     for name, why in left.items():
         print(f"left out: {name} ({why})", file=sys.stderr)
     for recipe in chosen:
-        words = DEMO if recipe.command == "ganforge demo" else shlex.split(recipe.command)[2:]
+        words = DEMO if recipe.command == "ganforge demo" else words_of(recipe, given.folder)
         run = _train_run([*words, "--run", str(given.folder / recipe.name)])
         assert run is not None
         print_reproduction(reproduction(recipe, run, _evaluate_aloud(run.path)))

@@ -1,6 +1,7 @@
 """A recipe again: which ones, and its scores beside the paper's and the recorded ones."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,8 @@ def choose(
 ) -> tuple[list[Recipe], dict[str, str]]:
     """The recipes to make, the shortest first, and of those left out the name and the reason.
 
-    Raises UserError for unknown names, for no names or names besides `everything`, or where nothing fits.
+    Before one that goes on from another comes that other one. Raises UserError for unknown names, for no
+    names or names besides `everything`, or where nothing fits.
     """
     known = {recipe.name: recipe for recipe in recipes()}
     if bool(names) == everything:
@@ -53,16 +55,27 @@ def choose(
     left: dict[str, str] = {}
     total = 0.0
     for recipe in sorted(asked, key=lambda recipe: (recipe.minutes, recipe.name)):
-        if minutes is not None and total + recipe.minutes > minutes:
-            left[recipe.name] = f"{recipe.minutes:g} minutes, {max(0.0, minutes - total):.3g} are left"
+        missing = [entry for entry in _chain(recipe, known) if entry not in chosen]
+        needed = sum(entry.minutes for entry in missing)
+        if minutes is not None and total + needed > minutes:
+            left[recipe.name] = f"{needed:g} minutes, {max(0.0, minutes - total):.3g} are left"
         else:
-            chosen.append(recipe)
-            total += recipe.minutes
+            chosen += missing
+            total += needed
     if not chosen:
-        raise UserError(
-            f"--minutes {minutes:g}: the shortest of these takes {min(r.minutes for r in asked):g}"
-        )
+        shortest = min(sum(entry.minutes for entry in _chain(recipe, known)) for recipe in asked)
+        raise UserError(f"--minutes {minutes:g}: the shortest of these takes {shortest:g}")
     return chosen, left
+
+
+def _chain(recipe: Recipe, known: dict[str, Recipe]) -> list[Recipe]:
+    return [*(_chain(known[recipe.after], known) if recipe.after else ()), recipe]
+
+
+def words_of(recipe: Recipe, folder: Path) -> list[str]:
+    """The words after `ganforge train` of the recipe's command; the run it goes on from is in `folder`."""
+    before = str(folder / recipe.after)
+    return [before if word.startswith("runs/") else word for word in shlex.split(recipe.command)[2:]]
 
 
 def reproduction(recipe: Recipe, run: Run, scores: Sequence[Score]) -> dict[str, Any]:

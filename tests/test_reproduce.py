@@ -59,6 +59,16 @@ def test_what_a_recipe_goes_on_from_comes_first(
     assert words_of(second, tmp_path) == ["gan_cls", "--text-encoder", str(tmp_path / "first")]
 
 
+def test_the_shortest_counts_what_comes_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    entries = [recipe("second", 2, after="first"), recipe("first", 40), recipe("third", 5)]
+    monkeypatch.setattr(reproduce, "recipes", lambda: entries)
+    found, left = choose((), everything=True, minutes=45)
+    assert [entry.name for entry in found] == ["third", "first"]
+    assert list(left) == ["second"]
+    alone = recipe("alone", 1, command="ganforge train srgan --from runs/mine")
+    assert words_of(alone, tmp_path) == ["srgan", "--from", "runs/mine"]
+
+
 def test_mistakes_are_named(three: None) -> None:
     with pytest.raises(UserError, match="name recipes or give --all: there are long, short, middle"):
         choose(())

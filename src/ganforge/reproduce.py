@@ -54,7 +54,8 @@ def choose(
     chosen: list[Recipe] = []
     left: dict[str, str] = {}
     total = 0.0
-    for recipe in sorted(asked, key=lambda recipe: (recipe.minutes, recipe.name)):
+    whole = {recipe.name: sum(entry.minutes for entry in _chain(recipe, known)) for recipe in asked}
+    for recipe in sorted(asked, key=lambda recipe: (whole[recipe.name], recipe.name)):
         missing = [entry for entry in _chain(recipe, known) if entry not in chosen]
         needed = sum(entry.minutes for entry in missing)
         if minutes is not None and total + needed > minutes:
@@ -63,8 +64,7 @@ def choose(
             chosen += missing
             total += needed
     if not chosen:
-        shortest = min(sum(entry.minutes for entry in _chain(recipe, known)) for recipe in asked)
-        raise UserError(f"--minutes {minutes:g}: the shortest of these takes {shortest:g}")
+        raise UserError(f"--minutes {minutes:g}: the shortest of these takes {min(whole.values()):g}")
     return chosen, left
 
 
@@ -74,8 +74,10 @@ def _chain(recipe: Recipe, known: dict[str, Recipe]) -> list[Recipe]:
 
 def words_of(recipe: Recipe, folder: Path) -> list[str]:
     """The words after `ganforge train` of the recipe's command; the run it goes on from is in `folder`."""
-    before = str(folder / recipe.after)
-    return [before if word.startswith("runs/") else word for word in shlex.split(recipe.command)[2:]]
+    words = shlex.split(recipe.command)[2:]
+    if not recipe.after:
+        return words
+    return [str(folder / recipe.after) if word.startswith("runs/") else word for word in words]
 
 
 def reproduction(recipe: Recipe, run: Run, scores: Sequence[Score]) -> dict[str, Any]:

@@ -178,16 +178,16 @@ def test_captions_find_their_pictures(shapes: Path, monkeypatch: pytest.MonkeyPa
 def test_neighbours_of_captions_are_of_their_class(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shapes)
     scores = {score.name: score for score in ganforge.evaluate("encoder")}
-    assert scores["neighbour_agreement"].value == 100  # every caption is that of two pictures
+    assert 25 < scores["neighbour_agreement"].value <= 100  # 25 by guessing
     new = scores["neighbour_agreement_of_new"]
     assert (new.protocol["pictures"], new.protocol["classes"], new.protocol["split"]) == (16, 4, "test")
-    assert new.value > 80  # 25 by guessing
+    assert new.value > 80
 
 
-def test_nearest_others_are_others() -> None:
-    vectors = normalize(torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.0, 1.0], [-1.0, 0.4]]))
-    assert nearest_others(vectors[:4]).tolist() == [1, 0, 3, 2]
-    assert nearest_others(vectors)[4] in (2, 3)
+def test_nearest_others_are_of_other_groups() -> None:
+    vectors = normalize(torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0], [0.3, 1.0]]))
+    assert nearest_others(vectors, torch.arange(5)).tolist() == [1, 0, 3, 2, 3]
+    assert nearest_others(vectors, torch.tensor([0, 1, 2, 2, 2])).tolist() == [1, 0, 1, 1, 1]
 
 
 def test_an_encoder_is_not_sampled(shapes: Path) -> None:

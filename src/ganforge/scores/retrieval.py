@@ -40,36 +40,44 @@ def _neighbours(trained: Trained, dataset: Dataset, weights: Weights, protocol: 
     """How often the caption nearest to a picture's is of a picture of the same class.
 
     The captions are the first that training sees of each training picture; those that look for their
-    nearest are these, each among the others, and the first of each held-out picture.
+    nearest are these, each among those that differ from it, and the first of each held-out picture.
     """
     train = dataset.splits["train"]
-    if train.labels is None or len(train) < 2:
+    if train.labels is None or train.captions is None:
         return []
     rule = protocol | {"nearest": f"by the cosine, of {len(train)} captions of {dataset.options.data} train"}
-    known = normalize(_embedded(trained, [texts[0] for texts in kept_captions("train", train)], weights))
-    others = train.labels[nearest_others(known)]
-    scores = [mean_of_classes("neighbour_agreement", others, train.labels, None, rule)]
+    texts = [captions[0] for captions in kept_captions("train", train)]
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    known = normalize(_embedded(trained, texts, weights))
+    scores = []
+    # A class of one picture has no neighbour to find.
+    shared = train.labels.bincount()[train.labels] > 1
+    if len(numbers) > 1 and bool(shared.any()):
+        found = train.labels[nearest_others(known, torch.tensor([numbers[text] for text in texts]))]
+        rows = shared.nonzero()[:, 0]
+        scores += [mean_of_classes("neighbour_agreement", found[rows], train.labels[rows], None, rule)]
     name, reference = held_out(dataset)
-    if reference is train or reference.labels is None:
+    captions = reference.captions or ()
+    rows = torch.tensor([row for row, texts in enumerate(captions) if texts], dtype=torch.int64)
+    if reference is train or reference.labels is None or not len(rows):
         return scores
-    rows = [row for row, texts in enumerate(reference.captions or ()) if texts]
-    if not rows:
-        return scores
-    asked = normalize(_embedded(trained, [(reference.captions or ())[row][0] for row in rows], weights))
-    found = torch.cat([(part @ known.T).argmax(1) for part in asked.split(CHUNK)])
-    labels = reference.labels[torch.tensor(rows)]
-    new = mean_of_classes(
-        "neighbour_agreement_of_new", train.labels[found], labels, None, rule | {"split": name}
-    )
-    return [*scores, new]
+    asked = normalize(_embedded(trained, [captions[row][0] for row in rows.tolist()], weights))
+    found = train.labels[torch.cat([(part @ known.T).argmax(1) for part in asked.split(CHUNK)])]
+    labels, rule = reference.labels[rows], rule | {"split": name}
+    return [*scores, mean_of_classes("neighbour_agreement_of_new", found, labels, None, rule)]
 
 
-def nearest_others(vectors: Tensor) -> Tensor:
-    """Of each of the unit `vectors` `[n, d]` the index int64 of that other one with the largest product."""
-    own = torch.arange(len(vectors)).split(CHUNK)
-    parts = [(vectors[rows] @ vectors.T).topk(2).indices for rows in own]
-    first, second = torch.cat(parts).unbind(1)
-    return torch.where(first == torch.cat(own), second, first)
+def nearest_others(vectors: Tensor, groups: Tensor) -> Tensor:
+    """Of each of the unit `vectors` `[n, d]` the index int64 of that with the largest product.
+
+    Those of its own group do not count, int64 `[n]` of two groups or more.
+    """
+    parts = []
+    for rows in torch.arange(len(vectors)).split(CHUNK):
+        products = vectors[rows] @ vectors.T
+        products[groups[rows][:, None] == groups] = -torch.inf
+        parts.append(products.argmax(1))
+    return torch.cat(parts)
 
 
 def _embedded(trained: Trained, texts: list[str], weights: Weights) -> Tensor:

@@ -1,6 +1,6 @@
 """The recipes that compare methods with their papers and with each other: train, judge, keep the numbers.
 
-python benchmarks/trainings.py toys --seeds 0 1 2 3 4        writes benchmarks/toys_family.json
+python benchmarks/trainings.py toys --seeds 0 1 2 3 4        writes benchmarks/family_toys.json
 python benchmarks/trainings.py toys --table                  prints the stored rows as the docs have them
 python benchmarks/trainings.py --list
 

@@ -1,0 +1,55 @@
+"""The text-to-image run that comes with the package: at once, without a network, small, and it listens."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ganforge
+from ganforge.cli import main
+from ganforge.data.batch import to_uint8
+from ganforge.data.datasets import open_dataset
+from ganforge.metrics.judges import judge_of
+from ganforge.run import packaged
+from ganforge.scores.conditions import mean_of_classes, named
+from ganforge.sentences import describe
+
+NAME = "gan-cls-emoji"
+
+
+def test_a_sentence_is_drawn_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("socket.socket", None)  # nothing is fetched
+    words = ["--text", "a red apple", "--text", "snowman", "--count", "2", "--seed", "1"]
+    for out in ("first.png", "second.png"):
+        assert main(["sample", f"pretrained:{NAME}", *words, "--out", out]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first.png", "second.png"]
+    first, second = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("first", "second"))
+    assert (first == second).all()
+
+
+def test_it_is_small() -> None:
+    size = sum(file.stat().st_size for file in packaged(NAME).rglob("*") if file.is_file())
+    assert size < 12e6
+
+
+def test_sentences_make_a_difference() -> None:
+    trained = ganforge.load(f"pretrained:{NAME}")
+    apple, heart = (trained.sample(4, seed=1, given=describe(trained, [text] * 4))
+                    for text in ("red apple", "purple heart"))  # fmt: skip
+    assert float((apple - heart).abs().mean()) > 0.1
+
+
+def test_the_judge_finds_the_categories_of_captions() -> None:
+    trained = ganforge.load(f"pretrained:{NAME}")
+    dataset = open_dataset(trained.run.config.data.model_copy(update={"text_encoder": None}))
+    train, found = dataset.splits["train"], judge_of(dataset)
+    assert train.labels is not None
+    assert found is not None
+    rows = torch.arange(0, len(train), 8)
+    texts = [(train.captions or ())[row][0] for row in rows.tolist()]
+    drawn = trained.sample(len(rows), seed=0, given=describe(trained, texts))
+    score = mean_of_classes("", named(found[0], to_uint8(drawn)), train.labels[rows], found[0], {})
+    assert score.value > 60  # 10 by guessing

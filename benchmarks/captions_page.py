@@ -29,8 +29,7 @@ from ganforge import pictures
 from ganforge.data.batch import as_images
 from ganforge.data.captions import kept_captions
 from ganforge.data.datasets import Dataset, open_dataset
-from ganforge.data.decode import printable
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
 from ganforge.metrics.floors import RandomConvolutions
 from ganforge.metrics.judges import judge_of
 from ganforge.sentences import describe

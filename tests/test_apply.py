@@ -20,11 +20,11 @@ from ganforge.data.decode import decode_exactly
 from ganforge.data.derive import downscale
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
+from ganforge.files.png import write_png
 from ganforge.pictures import read_about
 from ganforge.scores.enlarged import enlarge_bicubic, fidelity
 from ganforge.trained import Trained
 from ganforge.uses import fidelity as fidelity_of_folders
-from ganforge.uses.png import write_png
 
 SMALL = {"steps": 1, "precision": "fp32", "device": "cpu", "quiet": True}
 

@@ -18,8 +18,9 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # From top to bottom: a module imports only from its own room or from rooms above it.
 ROOMS = (
-    ("errors",),
+    ("errors", "version"),
     ("losses", "likelihoods", "layers", "augment", "networks"),
+    ("files", "distributed"),
     ("data",),
     ("system",),
     ("adversarial",),

@@ -13,8 +13,8 @@ from torch import Tensor
 
 import ganforge
 from ganforge.data.batch import Batch
+from ganforge.distributed import Share, shared
 from ganforge.engine import sampling
-from ganforge.engine.share import Share, shared
 from ganforge.errors import UserError
 from ganforge.evaluate import judge
 from ganforge.sentences import data_of

@@ -5,12 +5,11 @@ import time
 STARTED = time.monotonic()
 """When this program began to import: what start-up time is counted from."""
 
-__version__ = "0.1.0"
-
 from ganforge.api import train as train
 from ganforge.errors import UserError as UserError
 from ganforge.evaluate import evaluate as evaluate
 from ganforge.trained import load as load
 from ganforge.uses.apply import apply as apply
+from ganforge.version import __version__ as __version__
 
 __all__ = ["UserError", "__version__", "apply", "evaluate", "load", "train"]

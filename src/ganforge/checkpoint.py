@@ -20,8 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ganforge.errors import UserError
-
-TEMPORARY = ".tmp-"
+from ganforge.files.atomic import TEMPORARY, sync_folder, write_synced
 
 
 @dataclass(frozen=True)
@@ -31,35 +30,6 @@ class Checkpoint:
     path: Path
     tensors: dict[str, dict[str, Tensor]]
     state: dict[str, Any]
-
-
-def write_synced(path: Path, content: bytes) -> None:
-    """Write `content` to `path` and wait until the disk has it."""
-    with open(path, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the disk has the names in `folder`."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace the file `path` as a whole: after a crash it holds the old content or the new, never a part."""
-    temporary = path.with_name(f"{path.name}{TEMPORARY}{os.getpid()}")
-    try:
-        write_synced(temporary, content)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
 
 
 def _json_bytes(value: Any) -> bytes:

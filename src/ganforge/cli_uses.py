@@ -17,9 +17,8 @@ from torch import Tensor
 from ganforge.arguments import parse
 from ganforge.compare import lines_of, read_judged, write_csv, write_html
 from ganforge.data.datasets import open_dataset
-from ganforge.data.decode import printable
 from ganforge.data.options import DataOptions
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
 from ganforge.pictures import save_png
 from ganforge.plan import validated
 from ganforge.printing import print_comparison, print_fidelity, print_scores

@@ -15,8 +15,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ganforge.checkpoint import replace_file
 from ganforge.errors import UserError
+from ganforge.files.atomic import replace_file
 from ganforge.pictures import embed_png, read_about
 from ganforge.run import Run
 from ganforge.sample import write_samples

@@ -14,3 +14,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str], hint: str) -> UserE
     closest = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
     listed = f"did you mean {' or '.join(closest)}?" if closest else f"known: {', '.join(choices)}"
     return UserError(f"unknown {kind} {name!r}: {listed} {hint}")
+
+
+def printable(name: str) -> str:
+    """`name` in one line of plain characters, also where it holds line breaks or bytes that are no UTF-8."""
+    return name if name.isprintable() else ascii(name)[1:-1]

@@ -9,14 +9,14 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from ganforge import pictures
-from ganforge.checkpoint import replace_file
 from ganforge.data import stacked
 from ganforge.data.batch import Batch, as_images, conditions
 from ganforge.data.datasets import Dataset, open_dataset
 from ganforge.data.options import DataOptions
+from ganforge.distributed import Share, shared
 from ganforge.engine.sampling import conditions_like
-from ganforge.engine.share import Share, shared
 from ganforge.errors import UserError
+from ganforge.files.atomic import replace_file
 from ganforge.metrics.choose import feature_network
 from ganforge.metrics.floors import RandomConvolutions
 from ganforge.metrics.judges import judge_of

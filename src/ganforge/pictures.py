@@ -14,9 +14,9 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ganforge.checkpoint import replace_file
 from ganforge.data.batch import DataSpec, to_uint8
 from ganforge.errors import UserError
+from ganforge.files.atomic import replace_file
 
 WHITE = (255, 255, 255)
 SAMPLE_COLOUR = "#d9480f"

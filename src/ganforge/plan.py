@@ -7,16 +7,15 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ganforge import __version__
 from ganforge.data.batch import DataSpec
 from ganforge.data.datasets import Dataset
-from ganforge.data.decode import printable
 from ganforge.data.options import DataOptions
 from ganforge.engine.accelerate import choose_device
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
 from ganforge.run import Run, RunConfig, TrainOptions
 from ganforge.sentences import FOLDER, open_encoder, with_texts
 from ganforge.system import Earlier, System, SystemConfig, check_needs, find
+from ganforge.version import __version__
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -11,8 +11,8 @@ from string import Template
 from typing import Any
 
 from ganforge.charts import NUM_COLOURS, Points, curves_svg
-from ganforge.checkpoint import replace_file
 from ganforge.errors import UserError
+from ganforge.files.atomic import replace_file
 from ganforge.pictures import embed_png
 from ganforge.report_log import Log, measures, number_of, read_log, series_of
 

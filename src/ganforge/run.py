@@ -23,10 +23,10 @@ from pydantic import (
     model_validator,
 )
 
-from ganforge.checkpoint import TEMPORARY, replace_file
 from ganforge.data.batch import DataSpec
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
+from ganforge.files.atomic import TEMPORARY, replace_file
 
 Metric = Literal[
     "fid", "kid", "precision", "recall", "coverage", "frechet_distance", "modes", "high_quality",

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from ganforge import pictures
-from ganforge.checkpoint import replace_file
 from ganforge.data.batch import Batch, to_uint8
-from ganforge.data.decode import printable
 from ganforge.engine.sampling import MOST_PREVIEW_ROWS, PREVIEW_COLUMNS, preview_conditions
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
+from ganforge.files.atomic import replace_file
 from ganforge.trained import Label, Trained, Weights
 
 DEFAULT_COUNT = 64

@@ -20,12 +20,11 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ganforge.checkpoint import replace_file
 from ganforge.data.batch import Batch, conditions
 from ganforge.data.captions import Texts, encode, kept_captions, plain
 from ganforge.data.datasets import Dataset, open_dataset, with_codes, with_splits_told
-from ganforge.data.decode import printable
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
+from ganforge.files.atomic import replace_file
 from ganforge.run import PRETRAINED, Run, packaged
 from ganforge.trained import Trained, load, write_packed
 

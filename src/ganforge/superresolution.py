@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.data.download import cache_folder, fetch
-from ganforge.data.torch_file import read_tensors
 from ganforge.errors import UserError
+from ganforge.files.download import cache_folder, fetch
+from ganforge.files.pth import read_tensors
 from ganforge.networks.srresnet import SRResNet
 from ganforge.networks.vgg import VGGFeatures, VGGLayer
 from ganforge.system import SystemConfig

@@ -13,12 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from ganforge import pictures
-from ganforge.checkpoint import replace_file
 from ganforge.data.batch import conditions, to_uint8
 from ganforge.data.captions import kept_captions
 from ganforge.data.datasets import open_dataset
-from ganforge.data.decode import printable
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
+from ganforge.files.atomic import replace_file
 from ganforge.sample import own_pictures, save_npz, write_folder
 from ganforge.sentences import describe
 from ganforge.trained import Trained, Weights

@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from ganforge.checkpoint import Checkpoint, load_newest, save_checkpoint
 from ganforge.data.batch import Batch, conditions
-from ganforge.data.decode import printable
+from ganforge.distributed import Share
 from ganforge.engine import accelerate, sampling
 from ganforge.engine.ema import Average
-from ganforge.engine.share import Share
 from ganforge.engine.train import build_system
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
 from ganforge.run import Run
 from ganforge.system import LatentSystem
 

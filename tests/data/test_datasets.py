@@ -6,11 +6,11 @@ import pytest
 import torch
 from drawn import encode, noise
 
-from ganforge.data import download
 from ganforge.data.datasets import available, open_dataset
 from ganforge.data.hub import HubRows, list_hub_set, list_rows
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
+from ganforge.files import download
 
 
 def opened(data, **settings):

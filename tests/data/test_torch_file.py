@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from ganforge.data.torch_file import read_tensors
 from ganforge.errors import UserError
+from ganforge.files.pth import read_tensors
 
 
 @pytest.mark.parametrize("zipped", [True, False])

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ganforge.data.batch import DataSpec
 from ganforge.data.datasets import Dataset
-from ganforge.data.download import cache_folder
 from ganforge.data.images import in_memory
 from ganforge.data.options import DataOptions
+from ganforge.files.download import cache_folder
 from ganforge.metrics.judges import load_judge
 from ganforge.metrics.real_features import FeatureNetwork, real_features
 

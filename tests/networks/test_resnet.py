@@ -11,13 +11,7 @@ from torch.nn.functional import avg_pool2d, conv2d, interpolate, relu
 
 from ganforge.layers import ConditionalBatchNorm2d, spectral_norms
 from ganforge.networks.dcgan import stages_of
-from ganforge.networks.resnet import (
-    DownBlock,
-    FirstBlock,
-    ResNetDiscriminator,
-    ResNetGenerator,
-    UpBlock,
-)
+from ganforge.networks.resnet import DownBlock, FirstBlock, ResNetDiscriminator, ResNetGenerator, UpBlock
 
 SIZES = [8, 14, 16, 28, 32, 56, 64, 128]
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.Embedding)

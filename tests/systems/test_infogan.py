@@ -10,12 +10,7 @@ from torch import Tensor
 
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
-from ganforge.systems.infogan import (
-    InfoGAN,
-    InfoGANConfig,
-    categorical_information,
-    gaussian_log_likelihood,
-)
+from ganforge.systems.infogan import InfoGAN, InfoGANConfig, categorical_information, gaussian_log_likelihood
 
 DIGITS = DataSpec(channels=1, height=28, width=28, num_images=1000)
 

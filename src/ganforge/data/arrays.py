@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganforge.data.decode import explain, printable
-from ganforge.errors import UserError
+from ganforge.data.decode import explain
+from ganforge.errors import UserError, printable
 
 MAX_BYTES = 8 * 2**30
 IDX_PARTS = {"train": "train", "test": "t10k"}

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ganforge.data import download, stacked, toys
+from ganforge.data import stacked, toys
 from ganforge.data.arrays import Arrays, idx_images_name, read_cifar10, read_idx_set
-from ganforge.data.decode import printable
 from ganforge.data.folder import Entry, Listing, list_pictures
 from ganforge.data.options import DataOptions
 from ganforge.data.stacked import Stacked, stack_digits
 from ganforge.data.storage import Archive, Folder, Storage
-from ganforge.errors import UserError, unknown_name
+from ganforge.errors import UserError, printable, unknown_name
+from ganforge.files import download
 
 CELEBA_CROP = 108  # the face without most of the background; DCGAN's crop
 CELEBA_SIZE = 64

@@ -16,7 +16,7 @@ from ganforge.data import toys
 from ganforge.data.arrays import Arrays
 from ganforge.data.catalogue import Origin, Pictures, Points, locate
 from ganforge.data.datasets import open_dataset
-from ganforge.data.decode import Header, Unreadable, decode_whole, printable
+from ganforge.data.decode import Header, Unreadable, decode_whole
 from ganforge.data.derive import check_derivation, derived_shape, is_derived
 from ganforge.data.encoded import choose_shape, choose_source_channels, refuse_unreadable
 from ganforge.data.folder import Entry
@@ -25,7 +25,7 @@ from ganforge.data.options import DataOptions
 from ganforge.data.pairs import PairHeader, Partners, find_partners, of_source, read_pair_header, read_partner
 from ganforge.data.stacked import Stacked
 from ganforge.data.storage import Storage, is_picture_name
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
 
 FEW_IMAGES = 1000
 STRONG_IMBALANCE = 10.0

@@ -17,7 +17,7 @@ from ganforge.data.batch import Batch, DataSpec, as_images, to_float
 from ganforge.data.binarise import binarised_once
 from ganforge.data.captions import Texts, encode, kept_captions, spec_of_captions
 from ganforge.data.catalogue import Pictures, Points, available, locate
-from ganforge.data.decode import fit, flatten, printable, to_array
+from ganforge.data.decode import fit, flatten, to_array
 from ganforge.data.derive import derivation, derived_shape, is_derived
 from ganforge.data.encoded import open_encoded
 from ganforge.data.fingerprint import hash_arrays, hash_names
@@ -26,7 +26,7 @@ from ganforge.data.options import DataOptions
 from ganforge.data.pairs import refuse_files_of_pairs
 from ganforge.data.stacked import Stacked, stacks
 from ganforge.data.toys import Mixture
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
 
 __all__ = ["Dataset", "available", "open_dataset"]
 

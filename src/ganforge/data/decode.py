@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from ganforge.data.options import DataOptions
+from ganforge.errors import printable
 
 # An allow-list: Pillow's rarer readers (FITS, EPS, JPEG 2000, ...) are where its security fixes come from.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
@@ -68,11 +69,6 @@ class Whole:
     colours: NDArray[Any]
     alpha: NDArray[Any] | None
     profile: bytes | None = None
-
-
-def printable(name: str) -> str:
-    """`name` in one line of plain characters, also where it holds line breaks or bytes that are no UTF-8."""
-    return name if name.isprintable() else ascii(name)[1:-1]
 
 
 def explain(error: Exception) -> str:

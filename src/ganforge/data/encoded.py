@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganforge.data.catalogue import Pictures
-from ganforge.data.decode import Header, Target, Unreadable, printable
+from ganforge.data.decode import Header, Target, Unreadable
 from ganforge.data.derive import derived_shape, is_derived
 from ganforge.data.fingerprint import hash_names
 from ganforge.data.folder import Entry
@@ -20,7 +20,7 @@ from ganforge.data.images import MAX_UNREADABLE, Images, in_memory, in_threads, 
 from ganforge.data.options import DataOptions
 from ganforge.data.pairs import PairHeader, Partners, decode_pair, find_partners, read_pair_header
 from ganforge.data.storage import Storage
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
 
 IN_MEMORY_BYTES = 2 * 2**30
 LARGEST_DEFAULT_SIZE = 64

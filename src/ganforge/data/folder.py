@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ganforge.data.decode import Unreadable, printable
+from ganforge.data.decode import Unreadable
 from ganforge.data.storage import Storage, is_hidden, is_picture_name, is_unsafe
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
 
 METADATA = ("metadata.jsonl", "metadata.csv")
 SPLITS = {"train": "train", "test": "test", "validation": "validation", "val": "validation"}

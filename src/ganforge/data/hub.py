@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any, final
 
-from ganforge.data.decode import Unreadable, printable
+from ganforge.data.decode import Unreadable
 from ganforge.data.folder import SPLITS, Entry, Listing
 from ganforge.data.storage import Storage, read_regular
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
 
 IMAGE_COLUMNS = ("image", "img", "picture")
 TEXT_COLUMNS = ("texts", "captions", "text", "caption")

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganforge.data.captions import Texts
-from ganforge.data.decode import Unreadable, printable
-from ganforge.errors import UserError
+from ganforge.data.decode import Unreadable
+from ganforge.errors import UserError, printable
 
 MAX_UNREADABLE = 0.05
 Item = TypeVar("Item")

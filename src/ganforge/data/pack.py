@@ -12,10 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from ganforge.data.datasets import Dataset, open_dataset
-from ganforge.data.decode import printable
 from ganforge.data.images import Images, in_threads
 from ganforge.data.options import DataOptions
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
 
 CHUNK = 256
 

@@ -11,20 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganforge.data.decode import (
-    Header,
-    Target,
-    Unreadable,
-    decode,
-    decode_halves,
-    printable,
-    read_header,
-)
+from ganforge.data.decode import Header, Target, Unreadable, decode, decode_halves, read_header
 from ganforge.data.derive import is_derived
 from ganforge.data.folder import Entry
 from ganforge.data.options import DataOptions
 from ganforge.data.storage import Archive, Folder, Storage, is_picture_name, read_regular
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import final
 
-from ganforge.data.decode import SUFFIXES, Unreadable, explain, printable
-from ganforge.errors import UserError
+from ganforge.data.decode import SUFFIXES, Unreadable, explain
+from ganforge.errors import UserError, printable
 
 MAX_FILE_BYTES = 256 * 2**20
 

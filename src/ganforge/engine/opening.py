@@ -4,9 +4,8 @@ from pathlib import Path
 
 from ganforge.checkpoint import Checkpoint, load_newest
 from ganforge.data.datasets import Dataset
-from ganforge.data.decode import printable
 from ganforge.engine import accelerate
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
 from ganforge.run import Run, RunConfig
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from ganforge.data.batch import Batch, conditions
 from ganforge.data.datasets import batch_of, repeated_rows
 from ganforge.data.images import Images
-from ganforge.engine.share import Share
+from ganforge.distributed import Share
 from ganforge.errors import UserError
 from ganforge.system import LatentSystem, System
 

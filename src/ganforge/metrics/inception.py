@@ -11,9 +11,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ganforge.data.batch import to_uint8
-from ganforge.data.download import cache_folder, fetch
-from ganforge.data.torch_file import read_tensors
 from ganforge.errors import UserError
+from ganforge.files.download import cache_folder, fetch
+from ganforge.files.pth import read_tensors
 from ganforge.metrics.judges import full_precision
 from ganforge.networks.inception import InceptionV3
 

@@ -9,10 +9,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ganforge.checkpoint import replace_file
 from ganforge.data.batch import as_images
 from ganforge.data.datasets import Dataset, some_rows
-from ganforge.data.download import cache_folder
+from ganforge.files.atomic import replace_file
+from ganforge.files.download import cache_folder
 
 CHUNK = 1_000
 FORM = 2

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ganforge.data.batch import Batch, as_images, to_uint8
 from ganforge.data.datasets import Dataset
-from ganforge.engine.share import Share
+from ganforge.distributed import Share
 from ganforge.metrics.real_features import FeatureNetwork
 from ganforge.scores import Protocol, finite
 from ganforge.scores.pictures import has_parzen

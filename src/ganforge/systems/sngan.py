@@ -17,12 +17,7 @@ from ganforge.adversarial import (
     stages_for,
 )
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.losses import (
-    discriminator_hinge,
-    discriminator_logistic,
-    generator_loss,
-    generator_wasserstein,
-)
+from ganforge.losses import discriminator_hinge, discriminator_logistic, generator_loss, generator_wasserstein
 from ganforge.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from ganforge.networks.sngan import SNGANDiscriminator, SNGANGenerator
 from ganforge.system import LatentSystem, Update, frozen

@@ -15,14 +15,14 @@ from PIL import ImageColor
 from torch import Tensor
 
 from ganforge.data.bicubic import resize
-from ganforge.data.decode import Unreadable, Whole, decode_exactly, printable
+from ganforge.data.decode import Unreadable, Whole, decode_exactly
 from ganforge.data.derive import LUMA
 from ganforge.data.pairs import open_storage
 from ganforge.data.storage import is_picture_name, is_unsafe, read_regular
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
+from ganforge.files.png import read_text, write_png
 from ganforge.system import Tiling
 from ganforge.trained import Trained, Weights, load
-from ganforge.uses.png import read_text, write_png
 from ganforge.uses.tiles import Translate, bands
 
 DEFAULT_TILE = 160

@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganforge.data.decode import Unreadable, decode_exactly, printable
+from ganforge.data.decode import Unreadable, decode_exactly
 from ganforge.data.derive import downscale
 from ganforge.data.pairs import open_storage
 from ganforge.data.storage import is_picture_name
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
 from ganforge.scores.enlarged import enlarge_bicubic, fidelity, smallest_side
 from ganforge.trained import Trained
 from ganforge.uses.apply import DEFAULT_TILE, tiling_of, to_levels, translator

@@ -3,8 +3,7 @@
 import os
 from pathlib import Path
 
-from ganforge.data.decode import printable
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
 
 FASHION_URL = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"
 FASHION_SHA256 = {

@@ -1,0 +1,35 @@
+"""Atomic, durable writes: a file is complete or absent, also after a power cut."""
+
+import os
+from pathlib import Path
+
+TEMPORARY = ".tmp-"
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write `content` to `path` and wait until the disk has it."""
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names in `folder`."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace the file `path` as a whole: after a crash it holds the old content or the new, never a part."""
+    temporary = path.with_name(f"{path.name}{TEMPORARY}{os.getpid()}")
+    try:
+        write_synced(temporary, content)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)

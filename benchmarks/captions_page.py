@@ -63,7 +63,7 @@ def measure(
     count = min(count, len(train))
     k = len(train) // count
     rows = torch.arange(count) * k
-    kept = kept_captions("train", train)
+    kept = kept_captions("train", train.caption_lists)
     texts = [kept[row][0] for row in rows.tolist()]
     drawn = trained.sample(count, seed=seed, given=describe(trained, texts))
     real = as_images(train.read(rows))

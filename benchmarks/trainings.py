@@ -26,7 +26,7 @@ from trainings_table import TABLE, Comparison, Training
 
 import ganforge
 from ganforge.engine import accelerate
-from ganforge.layers import spectral_norms
+from ganforge.nn.layers import spectral_norms
 
 FOLDER = Path(__file__).parent
 

@@ -14,18 +14,17 @@ from ganforge.adversarial import (
     AdversarialConfig,
     DiscriminatorView,
     LogisticConfig,
-    adams,
     labels_of,
     num_classes_of,
-    schedule_sgd,
     stages_for,
 )
-from ganforge.augment import diff_augment
 from ganforge.data.batch import Batch, DataSpec, conditions
 from ganforge.engine.start import Start, start_weights
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
-from ganforge.losses import discriminator_logistic
+from ganforge.nn.augment import diff_augment
+from ganforge.nn.losses import discriminator_logistic
+from ganforge.nn.optimizers import adams, schedule_sgd
 from ganforge.plan import validated
 from ganforge.system import System, available, find
 

@@ -19,7 +19,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # From top to bottom: a module imports only from its own room or from rooms above it.
 ROOMS = (
     ("errors", "version"),
-    ("losses", "likelihoods", "layers", "augment", "networks"),
+    ("nn",),
     ("files", "distributed"),
     ("data",),
     ("system",),
@@ -108,13 +108,13 @@ def test_nobody_imports_a_particular_system(path: Path) -> None:
 
 @each_file
 def test_mathematics_needs_torch_only(path: Path) -> None:
-    if name_of(path).split(".")[0] in ("losses", "likelihoods", "layers", "augment", "networks"):
+    if name_of(path).split(".")[0] == "nn":
         outside = {name.split(".")[0] for name in imported(parse(path))}
         files = {"io", "json", "os", "pathlib", "shutil", "tempfile"}
         assert outside <= (sys.stdlib_module_names - files) | {"torch", "ganforge"}
-        assert rooms_imported(parse(path)) <= {"losses", "layers", "networks"}
-        if name_of(path).startswith("networks"):
-            assert "losses" not in rooms_imported(parse(path))
+        assert rooms_imported(parse(path)) <= {"nn"}
+        if name_of(path).startswith("nn.networks"):
+            assert "ganforge.nn.losses" not in {name.rpartition(".")[0] for name in imported(parse(path))}
 
 
 def test_rooms_cannot_hide_a_cycle() -> None:

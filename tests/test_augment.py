@@ -9,7 +9,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import pad
 
-from ganforge.augment import (
+from ganforge.nn.augment import (
     DIFF_AUGMENTATIONS,
     AdaptiveAugmentation,
     Colours,

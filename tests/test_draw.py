@@ -12,7 +12,7 @@ from torch import Tensor
 import ganforge
 from ganforge.cli import main
 from ganforge.data.batch import Batch, as_images, to_float, to_uint8
-from ganforge.likelihoods import gaussian_kl
+from ganforge.nn.likelihoods import gaussian_kl
 from ganforge.systems.vae import VAE
 from ganforge.trained import load
 from ganforge.uses.data import open_like

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganforge.layers import (
+from ganforge.nn.layers import (
     ConditionalBatchNorm2d,
     Maxout,
     ProjectionHead,

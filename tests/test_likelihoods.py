@@ -9,7 +9,7 @@ from torch.distributions import Bernoulli as BernoulliOfTorch
 from torch.distributions import Normal, kl_divergence
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ganforge.likelihoods import (
+from ganforge.nn.likelihoods import (
     Bernoulli,
     Gaussian,
     Likelihood,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganforge.losses import (
+from ganforge.nn.losses import (
     AdversarialLoss,
     adversarial_metrics,
     discriminator_hinge,

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from ganforge.engine import accelerate
-from ganforge.losses import gradient_penalty, zero_centred_penalty
-from ganforge.networks.dcgan import DCGANDiscriminator
-from ganforge.networks.mlp import PlainDiscriminator
-from ganforge.networks.resnet import ResNetDiscriminator
-from ganforge.networks.wgan_gp import ConvolutionalCritic
+from ganforge.nn.losses import gradient_penalty, zero_centred_penalty
+from ganforge.nn.networks.dcgan import DCGANDiscriminator
+from ganforge.nn.networks.mlp import PlainDiscriminator
+from ganforge.nn.networks.resnet import ResNetDiscriminator
+from ganforge.nn.networks.wgan_gp import ConvolutionalCritic
 
 CPU = torch.device("cpu")
 SHAPES = [(5,), (2, 3, 4)]

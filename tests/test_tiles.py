@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ganforge.errors import UserError
-from ganforge.networks.srresnet import SRResNet
-from ganforge.networks.unet import UNet
+from ganforge.nn.networks.srresnet import SRResNet
+from ganforge.nn.networks.unet import UNet
 from ganforge.system import Tiling
 from ganforge.uses.tiles import bands
 

@@ -12,8 +12,8 @@ from scipy.stats import mannwhitneyu
 import ganforge
 from ganforge.cli import main
 from ganforge.errors import UserError
-from ganforge.losses import nats_of_any
-from ganforge.networks.dcgan import DCGANDiscriminator
+from ganforge.nn.losses import nats_of_any
+from ganforge.nn.networks.dcgan import DCGANDiscriminator
 from ganforge.trained import load
 from ganforge.uses.data import open_like
 from ganforge.uses.outliers import area_under_roc

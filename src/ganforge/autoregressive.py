@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ganforge.data.batch import DataSpec, to_uint8
 from ganforge.errors import UserError
-from ganforge.losses import categorical_nats
-from ganforge.networks.pixel_cache import PixelCache
+from ganforge.nn.losses import categorical_nats
+from ganforge.nn.networks.pixel_cache import PixelCache
 from ganforge.system import SystemConfig
 
 SUB_PIXELS_AT_ONCE = 2**17  # that are judged: 42 pictures of 32x32 in colours, 130 MB of logits

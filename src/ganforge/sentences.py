@@ -183,7 +183,7 @@ def embedded(dataset: Dataset, place: str) -> Dataset:
     parts = found if found is not None else make_embeddings(encoder, dataset)
     splits, average = {}, dataset.options.captions_per_picture
     for name, images in dataset.splits.items():
-        count = torch.tensor([len(texts) for texts in kept_captions(name, images)])
+        count = torch.tensor([len(texts) for texts in kept_captions(name, images.caption_lists)])
         splits[name] = images.with_texts(Texts(parts[name].float(), count.cumsum(0) - count, count, average))
     size = parts["train"].shape[1]
     told = with_splits_told(dataset, splits)
@@ -193,7 +193,7 @@ def embedded(dataset: Dataset, place: str) -> Dataset:
 def make_embeddings(encoder: Encoder, dataset: Dataset) -> dict[str, Tensor]:
     """Of every split the embeddings float16 `[captions, size]` of its captions, in order."""
     parts = {
-        name: [plain(text) for texts in kept_captions(name, images) for text in texts]
+        name: [plain(text) for texts in kept_captions(name, images.caption_lists) for text in texts]
         for name, images in dataset.splits.items()
     }
     # Each text once: in another batch the same one would come out a little different, and be a mismatch.
@@ -295,7 +295,7 @@ def _values(texts: Texts | None) -> Tensor:
 def _key(encoder: Encoder, dataset: Dataset) -> str:
     digest = hashlib.sha256(encoder.key.encode())
     for name, images in sorted(dataset.splits.items()):
-        digest.update(json.dumps([name, kept_captions(name, images)]).encode())
+        digest.update(json.dumps([name, kept_captions(name, images.caption_lists)]).encode())
     return digest.hexdigest()[:16]
 
 

@@ -15,8 +15,8 @@ from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.files.download import cache_folder, fetch
 from ganforge.files.pth import read_tensors
-from ganforge.networks.srresnet import SRResNet
-from ganforge.networks.vgg import VGGFeatures, VGGLayer
+from ganforge.nn.networks.srresnet import SRResNet
+from ganforge.nn.networks.vgg import VGGFeatures, VGGLayer
 from ganforge.system import SystemConfig
 
 SCALES = (2, 4)

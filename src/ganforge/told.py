@@ -57,7 +57,7 @@ def texts_of_data(trained: Trained, seed: int) -> list[str]:
         ) from error
     if not dataset.spec.caption_alphabet:
         raise UserError(f"no text was given, and {dataset.options.data} has no captions now: {hint}")
-    captions = kept_captions("train", dataset.splits["train"])
+    captions = kept_captions("train", dataset.splits["train"].caption_lists)
     order = torch.randperm(len(captions), generator=torch.Generator().manual_seed(seed % 2**64))
     return [captions[row][0] for row in order[:TEXTS_OF_DATA].tolist()]
 

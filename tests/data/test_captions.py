@@ -69,15 +69,15 @@ def test_the_alphabet_grows_with_the_captions():
 def test_held_out_captions_leave_every_picture_one():
     captions = [[f"{row} one", f"{row} two", f"{row} three"][: 1 + row % 3] for row in range(900)]
     images = split_of(captions)
-    held = held_out_captions(images)
+    held = held_out_captions(images.caption_lists)
     assert 30 < len(held) < 90  # a tenth of the 600 that can spare one
-    kept = kept_captions("train", images)
+    kept = kept_captions("train", images.caption_lists)
     assert all(kept)
     for row, number in held:
         assert captions[row][number] not in kept[row]
         assert len(kept[row]) == len(captions[row]) - 1
     assert sum(map(len, kept)) == sum(map(len, captions)) - len(held)
-    assert kept_captions("test", images) == captions
+    assert kept_captions("test", images.caption_lists) == captions
 
 
 def test_every_caption_of_a_picture_is_drawn():
@@ -103,7 +103,7 @@ def test_batches_of_emoji_have_captions_of_their_pictures():
     assert "captions" in spec.offers
     stream = Stream(train, 32, seed=1)
     batch = stream.batch_at(64)
-    kept = kept_captions("train", train)
+    kept = kept_captions("train", train.caption_lists)
     for row, codes in zip(stream.indices_at(64).tolist(), batch.captions, strict=True):
         assert decoded(codes, spec.caption_alphabet) in [plain(text) for text in kept[row]]
     assert torch.equal(batch.captions, stream.batch_at(64).captions)

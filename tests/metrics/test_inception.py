@@ -23,7 +23,7 @@ from ganforge.metrics.inception import (
     resize_clean,
     resize_legacy,
 )
-from ganforge.networks.inception import BlockE, InceptionV3
+from ganforge.nn.networks.inception import BlockE, InceptionV3
 
 
 @pytest.fixture(scope="module")

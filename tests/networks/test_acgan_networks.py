@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganforge.networks.acgan import ACGANDiscriminator, ACGANGenerator, GaussianNoise
-from ganforge.networks.dcgan import stages_of
+from ganforge.nn.networks.acgan import ACGANDiscriminator, ACGANGenerator, GaussianNoise
+from ganforge.nn.networks.dcgan import stages_of
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 

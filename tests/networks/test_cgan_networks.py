@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from ganforge.networks.cgan import ConditionalDiscriminator, ConditionalGenerator
+from ganforge.nn.networks.cgan import ConditionalDiscriminator, ConditionalGenerator
 
 MNIST = (1, 28, 28)
 

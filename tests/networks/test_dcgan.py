@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganforge.networks.dcgan import DCGANDiscriminator, DCGANGenerator, stages_of
+from ganforge.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator, stages_of
 
 SIZES = [8, 14, 16, 28, 32, 56, 64, 112, 128]
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganforge.networks.mlp import MaxoutDiscriminator, PlainDiscriminator, PlainGenerator, SigmoidGenerator
+from ganforge.nn.networks.mlp import MaxoutDiscriminator, PlainDiscriminator, PlainGenerator, SigmoidGenerator
 
 MNIST = (1, 28, 28)
 

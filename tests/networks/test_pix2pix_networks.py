@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from ganforge.networks.patchgan import PatchDiscriminator, smallest_side
-from ganforge.networks.unet import UNet, depth_of
+from ganforge.nn.networks.patchgan import PatchDiscriminator, smallest_side
+from ganforge.nn.networks.unet import UNet, depth_of
 
 
 def unet(depth: int = 3, skips: bool = True) -> UNet:

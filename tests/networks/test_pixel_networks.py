@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from ganforge.layers import MaskedConv2d, colour_spans
-from ganforge.networks.lstm import _DiagonalScan, _LSTMStep, diagonal_scan, lstm_step
-from ganforge.networks.pixelcnn import GatedPixelCNN, MaskedStack, ResidualBlock
-from ganforge.networks.pixelrnn import DiagonalBiLSTM, RowLSTM
+from ganforge.nn.layers import MaskedConv2d, colour_spans
+from ganforge.nn.networks.gated_pixelcnn import GatedPixelCNN
+from ganforge.nn.networks.lstm import _DiagonalScan, _LSTMStep, diagonal_scan, lstm_step
+from ganforge.nn.networks.pixelcnn import MaskedStack, ResidualBlock
+from ganforge.nn.networks.pixelrnn import DiagonalBiLSTM, RowLSTM
 
 HEIGHT, COLUMNS, LEVELS = 4, 6, 4
 SIZES = {"levels": LEVELS, "head_width": 30}

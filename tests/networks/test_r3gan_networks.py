@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from ganforge.networks.r3gan import R3GANDiscriminator, R3GANGenerator, Resample, ResidualBlock
+from ganforge.nn.networks.r3gan import R3GANDiscriminator, R3GANGenerator, Resample, ResidualBlock
 
 
 def test_a_block_begins_as_the_identity() -> None:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, interpolate, relu
 
-from ganforge.layers import ConditionalBatchNorm2d, spectral_norms
-from ganforge.networks.dcgan import stages_of
-from ganforge.networks.resnet import DownBlock, FirstBlock, ResNetDiscriminator, ResNetGenerator, UpBlock
+from ganforge.nn.layers import ConditionalBatchNorm2d, spectral_norms
+from ganforge.nn.networks.dcgan import stages_of
+from ganforge.nn.networks.resnet import DownBlock, FirstBlock, ResNetDiscriminator, ResNetGenerator, UpBlock
 
 SIZES = [8, 14, 16, 28, 32, 56, 64, 128]
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.Embedding)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from ganforge.networks.srresnet import SRDiscriminator, SRResNet
-from ganforge.networks.vgg import VGGFeatures
+from ganforge.nn.networks.srresnet import SRDiscriminator, SRResNet
+from ganforge.nn.networks.vgg import VGGFeatures
 
 
 def parameters(network: nn.Module) -> int:

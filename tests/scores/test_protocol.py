@@ -21,7 +21,7 @@ from ganforge.metrics.floors import PixelFeatures, RandomConvolutions
 from ganforge.metrics.inception import InceptionFeatures
 from ganforge.metrics.judges import available_judges, load_judge
 from ganforge.metrics.real_features import FeatureNetwork
-from ganforge.networks.inception import InceptionV3
+from ganforge.nn.networks.inception import InceptionV3
 from ganforge.scores import Score
 from ganforge.scores.features import judge_features
 from ganforge.trained import Trained, load

@@ -12,7 +12,7 @@ from ganforge.autoregressive import from_levels, make_pictures, to_levels
 from ganforge.data.batch import Batch, DataSpec, conditions, to_float, to_uint8
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
-from ganforge.losses import categorical_nats
+from ganforge.nn.losses import categorical_nats
 from ganforge.plan import validated
 from ganforge.system import find
 from ganforge.systems.pixelcnn import PixelCNN

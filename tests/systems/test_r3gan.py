@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from ganforge.data.batch import Batch, DataSpec, conditions
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
-from ganforge.losses import discriminator_relativistic, generator_relativistic
+from ganforge.nn.losses import discriminator_relativistic, generator_relativistic
 from ganforge.systems.r3gan import R3GAN, R3GANConfig
 
 COLOUR = DataSpec(channels=3, height=16, width=16, num_images=500, class_names=("cat", "dog", "owl"))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ganforge.data.batch import Batch, DataSpec, conditions
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
-from ganforge.layers import ConditionalBatchNorm2d, spectral_norms
+from ganforge.nn.layers import ConditionalBatchNorm2d, spectral_norms
 from ganforge.system import frozen
 from ganforge.systems.sngan import SNGAN
 

@@ -13,7 +13,7 @@ from ganforge.data.batch import Batch, DataSpec, conditions
 from ganforge.engine import accelerate
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
-from ganforge.networks.stackgan import ConditioningAugmentation
+from ganforge.nn.networks.stackgan import ConditioningAugmentation
 from ganforge.system import Earlier
 from ganforge.systems.stackgan import StackGAN
 

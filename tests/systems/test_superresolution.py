@@ -16,7 +16,7 @@ from ganforge.data.bicubic import resize
 from ganforge.engine.sampling import draw
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
-from ganforge.networks.vgg import VGGFeatures
+from ganforge.nn.networks.vgg import VGGFeatures
 from ganforge.superresolution import centre, random_crops
 from ganforge.systems.srgan import SRGAN
 from ganforge.systems.srresnet import SRResNet
@@ -108,7 +108,7 @@ def test_the_rate_falls_halfway() -> None:
 
 
 def test_total_variation() -> None:
-    from ganforge.losses import total_variation
+    from ganforge.nn.losses import total_variation
 
     slope = 3.0 * torch.arange(4)[:, None] + 2.0 * torch.arange(5)
     assert float(total_variation(slope.expand(2, 1, 4, 5))) == 3 * 5 * 9 + 4 * 4 * 4

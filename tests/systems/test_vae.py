@@ -12,7 +12,7 @@ from torch.distributions import MultivariateNormal
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
-from ganforge.likelihoods import gaussian_kl, importance_bound
+from ganforge.nn.likelihoods import gaussian_kl, importance_bound
 from ganforge.plan import validated
 from ganforge.systems import vae
 from ganforge.systems.vae import VAE

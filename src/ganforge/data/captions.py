@@ -5,15 +5,12 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import torch
 from torch import Tensor
 
 from ganforge.data.batch import Batch
-
-if TYPE_CHECKING:
-    from ganforge.data.images import Images
 
 # Of the code released with Reed et al. 2016 (`main_cls_int.lua`), its second hyphen left out.
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+=<>()[]{} "
@@ -73,13 +70,12 @@ def _code(character: str, index: dict[str, int]) -> int:
     return 1 + len(index) + zlib.crc32(character.encode("utf-8", "surrogatepass")) % NUM_FALLBACKS
 
 
-def kept_captions(split: str, images: "Images") -> list[list[str]]:
-    """For each picture of a split the captions that training may see, of other splits than train all.
+def kept_captions(split: str, captions: Sequence[list[str]]) -> list[list[str]]:
+    """For each image of a split the captions that training may see, of other splits than train all.
 
-    A picture without one, which only those splits have, gets an empty one.
+    An image without one, which only those splits have, gets an empty one.
     """
-    captions = images.captions or [[]] * len(images)
-    held = dict(held_out_captions(images)) if split == "train" else {}
+    held = dict(held_out_captions(captions)) if split == "train" else {}
     kept = [
         texts if row not in held else [text for number, text in enumerate(texts) if number != held[row]]
         for row, texts in enumerate(captions)
@@ -87,13 +83,13 @@ def kept_captions(split: str, images: "Images") -> list[list[str]]:
     return [texts or [""] for texts in kept]
 
 
-def held_out_captions(images: "Images") -> list[tuple[int, int]]:
-    """Which captions of training pictures no training sees: (picture, number of its caption).
+def held_out_captions(captions: Sequence[list[str]]) -> list[tuple[int, int]]:
+    """Which captions of training images no training sees: (image, number of its caption).
 
-    One of every tenth picture with two captions or more; a function of the captions alone.
+    One of every tenth image with two captions or more; a function of the captions alone.
     """
     found = []
-    for row, texts in enumerate(images.captions or ()):
+    for row, texts in enumerate(captions):
         draw = zlib.crc32("\n".join(texts).encode("utf-8", "surrogatepass"))
         if len(texts) > 1 and draw % HELD_OUT == 0:
             found.append((row, draw // HELD_OUT % len(texts)))

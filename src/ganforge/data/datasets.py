@@ -92,7 +92,8 @@ def with_codes(dataset: Dataset) -> Dataset:
     splits = {}
     for name, images in dataset.splits.items():
         codes = [
-            encode(texts, spec.caption_alphabet, spec.caption_length) for texts in kept_captions(name, images)
+            encode(texts, spec.caption_alphabet, spec.caption_length)
+            for texts in kept_captions(name, images.caption_lists)
         ]
         splits[name] = images.with_texts(Texts.of(codes))
     return with_splits_told(dataset, splits)

@@ -90,6 +90,11 @@ class Images:
         """
         return (self.read(indices), None) if self._read_pairs is None else self._read_pairs(indices)
 
+    @property
+    def caption_lists(self) -> list[list[str]]:
+        """For each image its captions, raw; empty lists where the split has none."""
+        return self.captions or [[]] * len(self)
+
     def with_texts(self, texts: Texts) -> "Images":
         """The same split with its captions in numbers."""
         other = copy.copy(self)

@@ -15,7 +15,7 @@ from ganforge.errors import UserError
 from ganforge.files.download import cache_folder, fetch
 from ganforge.files.pth import read_tensors
 from ganforge.metrics.judges import full_precision
-from ganforge.networks.inception import InceptionV3
+from ganforge.nn.networks.inception import InceptionV3
 
 WEIGHTS_URL = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
 WEIGHTS_FILE = "pt_inception-2015-12-05-6726825d.pth"

@@ -22,7 +22,7 @@ def judge_retrieval(trained: Trained, dataset: Dataset, weights: Weights, protoc
     """
     scores = []
     train = dataset.splits["train"]
-    asked = held_out_captions(train)
+    asked = held_out_captions(train.caption_lists)
     if asked and train.captions is not None:
         texts = [train.captions[row][number] for row, number in asked]
         rows = torch.tensor([row for row, _ in asked])
@@ -46,7 +46,7 @@ def _neighbours(trained: Trained, dataset: Dataset, weights: Weights, protocol: 
     if train.labels is None or train.captions is None:
         return []
     rule = protocol | {"nearest": f"by the cosine, of {len(train)} captions of {dataset.options.data} train"}
-    texts = [captions[0] for captions in kept_captions("train", train)]
+    texts = [captions[0] for captions in kept_captions("train", train.caption_lists)]
     numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
     known = normalize(_embedded(trained, texts, weights))
     scores = []

@@ -9,8 +9,8 @@ from torch import Tensor
 from ganforge.adversarial import stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
-from ganforge.likelihoods import Bernoulli
-from ganforge.networks.autoencoder import (
+from ganforge.nn.likelihoods import Bernoulli
+from ganforge.nn.networks.autoencoder import (
     ConvolutionalDecoder,
     ConvolutionalEncoder,
     DenseDecoder,

@@ -7,10 +7,11 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ganforge.adversarial import AdversarialConfig, DiscriminatorView, labels_of, num_classes_of, schedule_sgd
+from ganforge.adversarial import AdversarialConfig, DiscriminatorView, labels_of, num_classes_of
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.losses import adversarial_metrics, discriminator_logistic, generator_loss, one_stage_scale
-from ganforge.networks.cgan import ConditionalDiscriminator, ConditionalGenerator
+from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, generator_loss, one_stage_scale
+from ganforge.nn.networks.cgan import ConditionalDiscriminator, ConditionalGenerator
+from ganforge.nn.optimizers import schedule_sgd
 from ganforge.system import LatentSystem, Update
 
 

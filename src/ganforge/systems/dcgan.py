@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from ganforge.adversarial import DiscriminatorView, LogisticConfig, stages_for
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.losses import adversarial_metrics, discriminator_logistic, generator_loss
-from ganforge.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from ganforge.networks.mlp import PlainDiscriminator, PlainGenerator
+from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, generator_loss
+from ganforge.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 
 

@@ -6,23 +6,24 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ganforge.adversarial import DiscriminatorView, LogisticConfig, adams, schedule_sgd
+from ganforge.adversarial import DiscriminatorView, LogisticConfig
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
-from ganforge.losses import (
+from ganforge.nn.losses import (
     AdversarialLoss,
     adversarial_metrics,
     discriminator_logistic,
     generator_loss,
     one_stage_scale,
 )
-from ganforge.networks.mlp import (
+from ganforge.nn.networks.mlp import (
     Activation,
     MaxoutDiscriminator,
     PlainDiscriminator,
     PlainGenerator,
     SigmoidGenerator,
 )
+from ganforge.nn.optimizers import adams, schedule_sgd
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 
 

@@ -6,11 +6,12 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from ganforge.adversarial import DiscriminatorView, adams, stages_for
+from ganforge.adversarial import DiscriminatorView, stages_for
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.losses import adversarial_metrics, generator_loss
 from ganforge.matching import MatchingConfig, embedding_size_of, embeddings_of, matching_loss, mismatched
-from ganforge.networks.gan_cls import TextDiscriminator, TextGenerator
+from ganforge.nn.losses import adversarial_metrics, generator_loss
+from ganforge.nn.networks.gan_cls import TextDiscriminator, TextGenerator
+from ganforge.nn.optimizers import adams
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 
 

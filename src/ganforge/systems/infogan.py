@@ -12,8 +12,8 @@ from torch.nn.functional import log_softmax, one_hot
 from ganforge.adversarial import DiscriminatorView, LogisticConfig, stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
-from ganforge.losses import adversarial_metrics, discriminator_logistic, generator_loss
-from ganforge.networks.infogan import InfoGANDiscriminator, InfoGANGenerator, InfoGANRecogniser
+from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, generator_loss
+from ganforge.nn.networks.infogan import InfoGANDiscriminator, InfoGANGenerator, InfoGANRecogniser
 from ganforge.system import LatentSystem, Update, frozen
 
 CodeKind = Literal["categorical", "uniform", "gaussian"]

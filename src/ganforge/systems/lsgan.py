@@ -6,11 +6,12 @@ import torch
 from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ganforge.adversarial import AdversarialConfig, DiscriminatorView, adams, stages_for
+from ganforge.adversarial import AdversarialConfig, DiscriminatorView, stages_for
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.losses import discriminator_least_squares, generator_least_squares
-from ganforge.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from ganforge.networks.mlp import PlainDiscriminator, PlainGenerator
+from ganforge.nn.losses import discriminator_least_squares, generator_least_squares
+from ganforge.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
+from ganforge.nn.optimizers import adams
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 
 

@@ -7,12 +7,12 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import l1_loss
 
-from ganforge.adversarial import adams
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
-from ganforge.losses import adversarial_metrics, discriminator_logistic, generator_loss
-from ganforge.networks.patchgan import Patch, PatchDiscriminator, smallest_side
-from ganforge.networks.unet import UNet, depth_of
+from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, generator_loss
+from ganforge.nn.networks.patchgan import Patch, PatchDiscriminator, smallest_side
+from ganforge.nn.networks.unet import UNet, depth_of
+from ganforge.nn.optimizers import adams
 from ganforge.system import Suggestions, System, SystemConfig, Tiling, Update, frozen, sources_of
 
 CHUNK = 16  # pictures that are translated at once: the maps of 256x256 take 20 MB each

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from ganforge.adversarial import adams, fall_linearly, labels_of, num_classes_of
+from ganforge.adversarial import labels_of, num_classes_of
 from ganforge.autoregressive import (
     AutoregressiveConfig,
     check_pictures,
@@ -17,8 +17,10 @@ from ganforge.autoregressive import (
 )
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
-from ganforge.losses import nats_of_any
-from ganforge.networks.pixelcnn import GatedPixelCNN, MaskedStack, ResidualBlock
+from ganforge.nn.losses import nats_of_any
+from ganforge.nn.networks.gated_pixelcnn import GatedPixelCNN
+from ganforge.nn.networks.pixelcnn import MaskedStack, ResidualBlock
+from ganforge.nn.optimizers import adams, fall_linearly
 from ganforge.system import Suggestions, System, Update
 
 

@@ -6,7 +6,6 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from ganforge.adversarial import adams, fall_linearly
 from ganforge.autoregressive import (
     AutoregressiveConfig,
     check_pictures,
@@ -16,8 +15,9 @@ from ganforge.autoregressive import (
     nats_of,
 )
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.networks.pixelcnn import MaskedStack
-from ganforge.networks.pixelrnn import DiagonalBiLSTM, RowLSTM
+from ganforge.nn.networks.pixelcnn import MaskedStack
+from ganforge.nn.networks.pixelrnn import DiagonalBiLSTM, RowLSTM
+from ganforge.nn.optimizers import adams, fall_linearly
 from ganforge.system import Suggestions, System, Update
 
 

@@ -8,19 +8,13 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ganforge.adversarial import (
-    AdversarialConfig,
-    DiscriminatorView,
-    adams,
-    labels_of,
-    num_classes_of,
-    stages_for,
-)
+from ganforge.adversarial import AdversarialConfig, DiscriminatorView, labels_of, num_classes_of, stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
-from ganforge.losses import discriminator_relativistic, generator_relativistic, zero_centred_penalty
-from ganforge.networks.mlp import PlainDiscriminator, PlainGenerator
-from ganforge.networks.r3gan import R3GANDiscriminator, R3GANGenerator
+from ganforge.nn.losses import discriminator_relativistic, generator_relativistic, zero_centred_penalty
+from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
+from ganforge.nn.networks.r3gan import R3GANDiscriminator, R3GANGenerator
+from ganforge.nn.optimizers import adams
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 
 

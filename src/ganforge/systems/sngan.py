@@ -7,19 +7,17 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ganforge.adversarial import (
-    AdversarialConfig,
-    DiscriminatorView,
-    adams,
-    fall_linearly,
-    labels_of,
-    num_classes_of,
-    stages_for,
-)
+from ganforge.adversarial import AdversarialConfig, DiscriminatorView, labels_of, num_classes_of, stages_for
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.losses import discriminator_hinge, discriminator_logistic, generator_loss, generator_wasserstein
-from ganforge.networks.resnet import ResNetDiscriminator, ResNetGenerator
-from ganforge.networks.sngan import SNGANDiscriminator, SNGANGenerator
+from ganforge.nn.losses import (
+    discriminator_hinge,
+    discriminator_logistic,
+    generator_loss,
+    generator_wasserstein,
+)
+from ganforge.nn.networks.resnet import ResNetDiscriminator, ResNetGenerator
+from ganforge.nn.networks.sngan import SNGANDiscriminator, SNGANGenerator
+from ganforge.nn.optimizers import adams, fall_linearly
 from ganforge.system import LatentSystem, Update, frozen
 
 

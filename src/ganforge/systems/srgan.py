@@ -6,11 +6,11 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
-from ganforge.adversarial import adams
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
-from ganforge.losses import adversarial_metrics, discriminator_logistic, generator_loss
-from ganforge.networks.srresnet import SRDiscriminator, SRResNet
+from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, generator_loss
+from ganforge.nn.networks.srresnet import SRDiscriminator, SRResNet
+from ganforge.nn.optimizers import adams
 from ganforge.superresolution import (
     CHUNK,
     Content,

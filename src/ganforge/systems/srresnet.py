@@ -6,10 +6,10 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
-from ganforge.adversarial import adams
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.losses import total_variation
-from ganforge.networks.srresnet import SRResNet as Generator
+from ganforge.nn.losses import total_variation
+from ganforge.nn.networks.srresnet import SRResNet as Generator
+from ganforge.nn.optimizers import adams
 from ganforge.superresolution import (
     Content,
     SuperResolutionConfig,

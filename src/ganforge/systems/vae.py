@@ -7,19 +7,25 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from ganforge.adversarial import fall_linearly, stages_for
+from ganforge.adversarial import stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
-from ganforge.likelihoods import (
+from ganforge.nn.likelihoods import (
     LikelihoodName,
     gaussian_kl,
     importance_bound,
     latent_log_ratio,
     likelihood_of,
 )
-from ganforge.networks.autoencoder import ConvolutionalDecoder, DenseDecoder, convolutional_pair, dense_pair
-from ganforge.networks.mlp import Activation
-from ganforge.networks.vae import GaussianEncoder
+from ganforge.nn.networks.autoencoder import (
+    ConvolutionalDecoder,
+    DenseDecoder,
+    convolutional_pair,
+    dense_pair,
+)
+from ganforge.nn.networks.mlp import Activation
+from ganforge.nn.networks.vae import GaussianEncoder
+from ganforge.nn.optimizers import fall_linearly
 from ganforge.system import LatentSystem, Suggestions, SystemConfig, Update
 
 _STAGES = 8  # of the learning rate of Burda et al. 2015: 3^i epochs each, i = 0 ... 7

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from ganforge.adversarial import AdversarialConfig, DiscriminatorView, stages_for
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.losses import critic_wasserstein, generator_wasserstein
-from ganforge.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from ganforge.networks.mlp import PlainDiscriminator, PlainGenerator
-from ganforge.networks.wgan_gp import initialise_plain
+from ganforge.nn.losses import critic_wasserstein, generator_wasserstein
+from ganforge.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
+from ganforge.nn.networks.wgan_gp import initialise_plain
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 
 

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from ganforge.data.datasets import Dataset, some_rows
 from ganforge.errors import UserError
-from ganforge.losses import nats_of_any
+from ganforge.nn.losses import nats_of_any
 from ganforge.scores import Protocol, Score, batches, finite, held_out
 from ganforge.trained import Trained, Weights
 

@@ -10,14 +10,15 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ganforge import pictures
-from ganforge.adversarial import fall_linearly, stages_for
+from ganforge.adversarial import stages_for
 from ganforge.data.batch import conditions, to_float
 from ganforge.data.decode import Target, Unreadable, decode
 from ganforge.data.storage import read_regular
 from ganforge.engine import sampling
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
-from ganforge.networks.text import PictureEncoder
+from ganforge.nn.networks.text import PictureEncoder
+from ganforge.nn.optimizers import fall_linearly
 from ganforge.sample import own_pictures, write_folder
 from ganforge.sentences import data_of, describe
 from ganforge.system import LatentSystem

@@ -5,7 +5,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from ganforge.layers import initialise_normal
+from ganforge.nn.layers import initialise_normal
 
 
 class GaussianNoise(nn.Module):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ganforge.networks.mlp import Activation, dense_layers
+from ganforge.nn.networks.mlp import Activation, dense_layers
 
 
 class DenseEncoder(nn.Module):

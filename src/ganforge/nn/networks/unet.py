@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, leaky_relu, relu
 
-from ganforge.layers import initialise_normal
+from ganforge.nn.layers import initialise_normal
 
 DROPOUT = 0.5
 NUM_DROPOUTS = 3

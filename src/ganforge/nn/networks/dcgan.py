@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_max_pool2d
 
-from ganforge.layers import initialise_normal
+from ganforge.nn.layers import initialise_normal
 
 
 def stages_of(size: int) -> tuple[int, int] | None:

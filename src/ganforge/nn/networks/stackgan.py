@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from ganforge.layers import initialise_normal
+from ganforge.nn.layers import initialise_normal
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:

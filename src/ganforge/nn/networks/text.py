@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool1d, one_hot
 
-from ganforge.layers import initialise_normal
+from ganforge.nn.layers import initialise_normal
 
 
 class CharacterEncoder(nn.Module):

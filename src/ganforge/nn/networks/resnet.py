@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
-from ganforge.layers import ConditionalBatchNorm2d, ProjectionHead, normalise_spectrally
+from ganforge.nn.layers import ConditionalBatchNorm2d, ProjectionHead, normalise_spectrally
 
 # Of the released code, whose framework has another default than torch.
 EPS = 2e-5

@@ -5,7 +5,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from ganforge.layers import ConditionalBatchNorm2d, ProjectionHead, initialise_normal, normalise_spectrally
+from ganforge.nn.layers import ConditionalBatchNorm2d, ProjectionHead, initialise_normal, normalise_spectrally
 
 
 class SNGANGenerator(nn.Module):

@@ -5,9 +5,9 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from ganforge.layers import ProjectionHead
-from ganforge.networks.dcgan import DCGANGenerator
-from ganforge.networks.mlp import PlainDiscriminator, PlainGenerator
+from ganforge.nn.layers import ProjectionHead
+from ganforge.nn.networks.dcgan import DCGANGenerator
+from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
 
 
 def convolutional_generator(

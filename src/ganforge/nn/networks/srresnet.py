@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from ganforge.layers import initialise_normal
+from ganforge.nn.layers import initialise_normal
 
 SLOPE = 0.2
 DENSE_UNITS = 1024

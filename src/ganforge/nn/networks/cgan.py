@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ganforge.layers import Maxout
-from ganforge.networks.mlp import SigmoidGenerator
+from ganforge.nn.layers import Maxout
+from ganforge.nn.networks.mlp import SigmoidGenerator
 
 
 def _initialise(network: nn.Module, of_classes: nn.Linear) -> None:

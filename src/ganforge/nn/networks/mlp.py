@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganforge.layers import Maxout, initialise_normal, initialise_uniform
+from ganforge.nn.layers import Maxout, initialise_normal, initialise_uniform
 
 Activation = Literal["relu", "leaky_relu", "tanh"]
 

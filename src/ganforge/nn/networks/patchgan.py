@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from ganforge.layers import initialise_normal
+from ganforge.nn.layers import initialise_normal
 
 Patch = Literal["1", "16", "70", "286"]
 HALVINGS: dict[Patch, int] = {"1": 0, "16": 1, "70": 3, "286": 5}

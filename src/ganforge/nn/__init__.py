@@ -1,0 +1,1 @@
+"""Mathematics, torch only: losses, likelihoods, layers, augmentation, optimizers and networks."""

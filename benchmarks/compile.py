@@ -16,7 +16,7 @@ from torch import Tensor
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.engine import accelerate
 from ganforge.run import TrainOptions
-from ganforge.system import find
+from ganforge.systems.discovery import find
 
 GREY = DataSpec(channels=1, height=28, width=28, num_images=50_000)
 BINARY = GREY.model_copy(update={"binary": True})

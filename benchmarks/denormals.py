@@ -17,7 +17,7 @@ from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.stream import Stream
 from ganforge.engine.update import OptimizerUpdate
-from ganforge.system import find
+from ganforge.systems.discovery import find
 
 BINARY = {"data": "mnist", "binarise": "dynamic"}
 CASES: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {

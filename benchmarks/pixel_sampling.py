@@ -11,7 +11,7 @@ import torch
 from record import record
 
 from ganforge.data.batch import DataSpec
-from ganforge.system import find
+from ganforge.systems.discovery import find
 
 DIGITS = DataSpec(channels=1, height=28, width=28, num_images=50_000, binary=True)
 NETWORKS = (("pixelcnn", "gated"), ("pixelcnn", "original"), ("pixelrnn", "diagonal"), ("pixelrnn", "row"))

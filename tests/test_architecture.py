@@ -23,8 +23,6 @@ ROOMS = (
     ("files", "distributed"),
     ("data",),
     ("system",),
-    ("adversarial",),
-    ("autoregressive", "matching", "superresolution"),
     ("systems",),
     ("checkpoint", "run"),
     ("charts", "pictures", "report", "report_log"),

@@ -27,7 +27,7 @@ from ganforge.engine.train import build_training
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.plan import make_plan
 from ganforge.run import TrainOptions
-from ganforge.system import find
+from ganforge.systems.discovery import find
 
 FOLDER = Path(__file__).parent / "golden"
 NUM_STEPS = 20

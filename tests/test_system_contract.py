@@ -25,7 +25,8 @@ from ganforge.engine.state import load_state, pack_state
 from ganforge.engine.train import Training
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
-from ganforge.system import LatentSystem, System, available, check_needs, find
+from ganforge.system import LatentSystem, System
+from ganforge.systems.discovery import available, check_needs, find
 from ganforge.systems.gan import GAN
 
 CPU = torch.device("cpu")

@@ -5,10 +5,10 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from ganforge.adversarial import labels_of
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.system import LatentSystem, System, SystemConfig, Update
+from ganforge.systems.families.adversarial import labels_of
 
 LATENT_SIZE = 3
 

@@ -13,7 +13,7 @@ from ganforge.errors import UserError, unknown_name
 from ganforge.plan import Plan, make_plan, open_start, validated
 from ganforge.run import Run, TrainOptions
 from ganforge.sentences import FOLDER, discard, keep_encoder, open_encoder
-from ganforge.system import find
+from ganforge.systems.discovery import find
 from ganforge.trained import Trained, load
 
 

@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.table import Table
 
 import ganforge
-from ganforge import system
 from ganforge.api import carry_out
 from ganforge.arguments import arguments_of, parse, parse_known, print_completion, values_of
 from ganforge.cli_sample import SampleArguments, run_sample
@@ -57,6 +56,7 @@ from ganforge.printing import print_dry_run, print_finished, print_scores
 from ganforge.recipes import recipes
 from ganforge.reproduce import ReproduceArguments, choose, print_reproduction, reproduction, words_of
 from ganforge.run import PRETRAINED, Run, TrainOptions, find_runs, packaged_runs
+from ganforge.systems.discovery import available, find
 
 EXIT_MISTAKE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
 
@@ -118,7 +118,7 @@ def _pack_arguments() -> type:
 def _train_help() -> str:
     return (
         "usage: ganforge train SYSTEM --data DATA [options]\n\n"
-        f"systems: {', '.join(system.available())}\n"
+        f"systems: {', '.join(available())}\n"
         f"data: {', '.join(available_data())}, a folder, a zip ...\n\n"
         "ganforge train SYSTEM --help lists the options of a system and their defaults;\n"
         "with --data they are the defaults for that data.\n"
@@ -140,9 +140,9 @@ def _train_run(arguments: Sequence[str]) -> Run | None:
     name, rest = arguments[0], list(arguments[1:])
     if name.startswith("-"):
         raise UserError(
-            f"expected a system before {name}: ganforge train {system.available()[0]} {shlex.join(arguments)}"
+            f"expected a system before {name}: ganforge train {available()[0]} {shlex.join(arguments)}"
         )
-    kind, program = system.find(name), f"ganforge train {name}"
+    kind, program = find(name), f"ganforge train {name}"
     dataset, defaults = None, {}
     if any(word == "--data" or word.startswith("--data=") for word in rest):
         asked = parse_known(early_arguments(), [w for w in rest if w not in ("-h", "--help")], program)
@@ -219,8 +219,8 @@ def _list(arguments: Sequence[str]) -> int:
     table: Table
     if given.what == "systems":
         table = Table("system", "paper", "needs")
-        for name in system.available():
-            kind = system.find(name)
+        for name in available():
+            kind = find(name)
             table.add_row(
                 name, (kind.__doc__ or "").strip().partition("\n")[0], ", ".join(sorted(kind.needs)) or "-"
             )
@@ -284,7 +284,7 @@ def _completion(arguments: Sequence[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in ("bash", "zsh", "tcsh"):
         raise UserError("expected ganforge completion bash, zsh or tcsh")
     verbs = {
-        "train": {name: train_arguments(name, {}) for name in system.available()},
+        "train": {name: train_arguments(name, {}) for name in available()},
         "sample": SampleArguments,
         "evaluate": EvaluateArguments,
         "data": {"check": _check_arguments(), "pack": _pack_arguments()},

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import tyro
 
-from ganforge import system
 from ganforge.arguments import arguments_of
 from ganforge.data.options import DataOptions
 from ganforge.run import TrainOptions
+from ganforge.systems.discovery import find
 
 
 def early_arguments() -> type:
@@ -41,7 +41,7 @@ def train_arguments(name: str, defaults: dict[str, Any]) -> type:
             ("start_from", *option(str | None, None, "Start from the weights of this run.", name="from")),
             ("dry_run", *option(bool, False, "Show what would be done and what it would cost, and stop.")),
             ("train", *_optional(arguments_of(TrainOptions, {}))),
-            ("system", *_optional(arguments_of(system.find(name).Config, defaults))),
+            ("system", *_optional(arguments_of(find(name).Config, defaults))),
         ],
         frozen=True,
     )

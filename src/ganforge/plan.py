@@ -14,7 +14,8 @@ from ganforge.engine.accelerate import choose_device
 from ganforge.errors import UserError, printable
 from ganforge.run import Run, RunConfig, TrainOptions
 from ganforge.sentences import FOLDER, open_encoder, with_texts
-from ganforge.system import Earlier, System, SystemConfig, check_needs, find
+from ganforge.system import Earlier, System, SystemConfig
+from ganforge.systems.discovery import check_needs, find
 from ganforge.version import __version__
 
 Model = TypeVar("Model", bound=BaseModel)

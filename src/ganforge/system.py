@@ -1,9 +1,5 @@
 """The one abstraction: `System`, a method of one paper, and `LatentSystem`, one that decodes latents."""
 
-import importlib
-import os
-import pkgutil
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.errors import UserError, unknown_name
+from ganforge.errors import UserError
 
 Suggestions = dict[str, tuple[Any, str]]
 
@@ -244,53 +240,6 @@ def frozen(*networks: nn.Module) -> Iterator[None]:
     finally:
         for parameter in parameters:
             parameter.requires_grad_(True)
-
-
-def available() -> list[str]:
-    """Names of the systems of this package: the files of `ganforge/systems`."""
-    return sorted(
-        module.name for module in pkgutil.iter_modules(importlib.import_module("ganforge.systems").__path__)
-    )
-
-
-def find(name: str) -> type[System]:
-    """The system `name`: a file of `ganforge/systems`, or `package.module:Class` from outside.
-
-    Raises UserError with the closest names where there is none.
-    """
-    if ":" in name:
-        module_name, _, class_name = name.partition(":")
-        if os.getcwd() not in sys.path:  # a console script does not look into the folder it is typed in
-            sys.path.append(os.getcwd())
-        try:
-            found = getattr(importlib.import_module(module_name), class_name)
-        except (ImportError, AttributeError) as error:
-            raise UserError(f"cannot import the system {name!r}: {error}") from error
-        if not (isinstance(found, type) and issubclass(found, System)):
-            raise UserError(f"{name!r} is not a subclass of ganforge.System")
-        return found
-    if name not in available():
-        raise unknown_name("system", name, available(), "(`ganforge list systems`)")
-    module = importlib.import_module(f"ganforge.systems.{name}")
-    for member in vars(module).values():
-        if isinstance(member, type) and issubclass(member, System) and member.__module__ == module.__name__:
-            return member
-    raise AssertionError(f"{module.__name__} defines no System")
-
-
-def check_needs(system: type[System], name: str, data: DataSpec) -> None:
-    """Raise UserError where `data` lacks a part of the batch that `system` needs."""
-    missing = sorted(system.needs - data.offers)
-    if missing:
-        has = ", ".join(sorted(data.offers)) or "images only"
-        hint = "add --pairs edges or downscale:4, or --sources FOLDER; " if "sources" in missing else ""
-        if "embeddings" in missing and "captions" in data.offers:
-            hint = "add --text-encoder RUN, a run of `ganforge train text_encoder`; "
-        elif missing[0] in ("captions", "embeddings"):
-            hint = "a caption for each picture in a column `text` of metadata.jsonl, or in a .txt beside it; "
-        raise UserError(
-            f"{name} needs {' and '.join(missing)}; this data has {has}: {hint}see `ganforge data check`"
-        )
 
 
 def sources_of(given: Batch | None, data: DataSpec, count: int, name: str) -> Tensor:

@@ -8,13 +8,13 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from ganforge.autoregressive import from_levels, make_pictures, to_levels
 from ganforge.data.batch import Batch, DataSpec, conditions, to_float, to_uint8
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.nn.losses import categorical_nats
 from ganforge.plan import validated
-from ganforge.system import find
+from ganforge.systems.discovery import find
+from ganforge.systems.families.autoregressive import from_levels, make_pictures, to_levels
 from ganforge.systems.pixelcnn import PixelCNN
 from ganforge.systems.pixelrnn import PixelRNN
 
@@ -62,7 +62,7 @@ def test_pictures_are_judged_a_few_at_a_time(
     whole = system.outlier_scores(batch)["likelihood"].detach()
     sizes = []
     hook = system.network.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
-    monkeypatch.setattr("ganforge.autoregressive.SUB_PIXELS_AT_ONCE", 4 * 20 + 3)
+    monkeypatch.setattr("ganforge.systems.families.autoregressive.SUB_PIXELS_AT_ONCE", 4 * 20 + 3)
     with torch.no_grad():
         torch.testing.assert_close(system.outlier_scores(batch)["likelihood"], whole)
         assert sizes == max(1, classes) * [4, 4, 3]

@@ -17,7 +17,7 @@ from ganforge.engine.sampling import draw
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.nn.networks.vgg import VGGFeatures
-from ganforge.superresolution import centre, random_crops
+from ganforge.systems.families.super_resolution import centre, random_crops
 from ganforge.systems.srgan import SRGAN
 from ganforge.systems.srresnet import SRResNet
 
@@ -177,13 +177,13 @@ def test_published_features_are_fetched_and_read(tmp_path: Path, monkeypatch: py
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
 
-    monkeypatch.setattr("ganforge.superresolution.fetch", fetch)
-    monkeypatch.setattr("ganforge.superresolution.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("ganforge.systems.families.super_resolution.fetch", fetch)
+    monkeypatch.setattr("ganforge.systems.families.super_resolution.cache_folder", lambda: tmp_path / "cache")
     with pytest.raises(ValueError, match="came damaged: expected a SHA-256 from dcbb9e9d on"):
         build(SRResNet, content="vgg22")
     assert not list(tmp_path.glob("cache/vgg/*"))
     found = hashlib.sha256(data).hexdigest()
-    monkeypatch.setattr("ganforge.superresolution.VGG_SHA256", found[:8])
+    monkeypatch.setattr("ganforge.systems.families.super_resolution.VGG_SHA256", found[:8])
     system = build(SRResNet, content="vgg22", vgg_sha256=None)
     assert asked[-1] == "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
     assert system.config.vgg_sha256 == found

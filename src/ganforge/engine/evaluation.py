@@ -20,7 +20,7 @@ from ganforge.metrics.manifold import density_coverage, precision_recall
 from ganforge.metrics.modes import mode_coverage
 from ganforge.metrics.real_features import FeatureNetwork, real_features
 from ganforge.run import HIGHER_IS_BETTER, Run
-from ganforge.system import find
+from ganforge.systems.discovery import find
 
 if TYPE_CHECKING:
     from ganforge.engine.train import Training

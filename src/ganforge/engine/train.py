@@ -34,7 +34,8 @@ from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.report import write_report
 from ganforge.run import Run, RunConfig, locked
-from ganforge.system import System, find
+from ganforge.system import System
+from ganforge.systems.discovery import find
 
 NUM_PREVIEWS = 64
 NUM_PREPARE_IMAGES = 10_000

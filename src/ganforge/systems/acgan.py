@@ -7,12 +7,13 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
-from ganforge.adversarial import DiscriminatorView, LogisticConfig, labels_of, num_classes_of, stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, generator_loss
 from ganforge.nn.networks.acgan import ACGANDiscriminator, ACGANGenerator
 from ganforge.nn.optimizers import adams
 from ganforge.system import LatentSystem, Update, frozen
+from ganforge.systems.families.adversarial import DiscriminatorView, LogisticConfig, labels_of, num_classes_of
+from ganforge.systems.families.resolutions import stages_for
 
 
 class ACGANConfig(LogisticConfig):

@@ -6,7 +6,6 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from ganforge.adversarial import stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.nn.likelihoods import Bernoulli
@@ -19,6 +18,7 @@ from ganforge.nn.networks.autoencoder import (
     dense_pair,
 )
 from ganforge.system import LatentSystem, SystemConfig, Update
+from ganforge.systems.families.resolutions import stages_for
 
 # The fitted Gaussian forgets: a batch counts a hundredth of what is known of the codes.
 _LEAST_WEIGHT = 0.01

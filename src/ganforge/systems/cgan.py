@@ -7,12 +7,17 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ganforge.adversarial import AdversarialConfig, DiscriminatorView, labels_of, num_classes_of
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, generator_loss, one_stage_scale
 from ganforge.nn.networks.cgan import ConditionalDiscriminator, ConditionalGenerator
 from ganforge.nn.optimizers import schedule_sgd
 from ganforge.system import LatentSystem, Update
+from ganforge.systems.families.adversarial import (
+    AdversarialConfig,
+    DiscriminatorView,
+    labels_of,
+    num_classes_of,
+)
 
 
 class CGANConfig(AdversarialConfig):

@@ -6,12 +6,13 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ganforge.adversarial import DiscriminatorView, LogisticConfig, stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, generator_loss
 from ganforge.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
+from ganforge.systems.families.adversarial import DiscriminatorView, LogisticConfig
+from ganforge.systems.families.resolutions import stages_for
 
 
 class DCGANConfig(LogisticConfig):

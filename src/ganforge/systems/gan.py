@@ -6,7 +6,6 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ganforge.adversarial import DiscriminatorView, LogisticConfig
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.nn.losses import (
@@ -25,6 +24,7 @@ from ganforge.nn.networks.mlp import (
 )
 from ganforge.nn.optimizers import adams, schedule_sgd
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
+from ganforge.systems.families.adversarial import DiscriminatorView, LogisticConfig
 
 
 class GANConfig(LogisticConfig):

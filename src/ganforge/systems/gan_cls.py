@@ -6,13 +6,20 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from ganforge.adversarial import DiscriminatorView, stages_for
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.matching import MatchingConfig, embedding_size_of, embeddings_of, matching_loss, mismatched
 from ganforge.nn.losses import adversarial_metrics, generator_loss
 from ganforge.nn.networks.gan_cls import TextDiscriminator, TextGenerator
 from ganforge.nn.optimizers import adams
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
+from ganforge.systems.families.adversarial import DiscriminatorView
+from ganforge.systems.families.resolutions import stages_for
+from ganforge.systems.families.text_to_image import (
+    MatchingConfig,
+    embedding_size_of,
+    embeddings_of,
+    matching_loss,
+    mismatched,
+)
 
 
 class GANCLSConfig(MatchingConfig):

@@ -9,12 +9,13 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from torch import Tensor
 from torch.nn.functional import log_softmax, one_hot
 
-from ganforge.adversarial import DiscriminatorView, LogisticConfig, stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, generator_loss
 from ganforge.nn.networks.infogan import InfoGANDiscriminator, InfoGANGenerator, InfoGANRecogniser
 from ganforge.system import LatentSystem, Update, frozen
+from ganforge.systems.families.adversarial import DiscriminatorView, LogisticConfig
+from ganforge.systems.families.resolutions import stages_for
 
 CodeKind = Literal["categorical", "uniform", "gaussian"]
 

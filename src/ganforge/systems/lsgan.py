@@ -6,13 +6,14 @@ import torch
 from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ganforge.adversarial import AdversarialConfig, DiscriminatorView, stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.nn.losses import discriminator_least_squares, generator_least_squares
 from ganforge.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
 from ganforge.nn.optimizers import adams
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
+from ganforge.systems.families.adversarial import AdversarialConfig, DiscriminatorView
+from ganforge.systems.families.resolutions import stages_for
 
 
 class LSGANConfig(AdversarialConfig):

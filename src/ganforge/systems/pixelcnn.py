@@ -6,15 +6,6 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from ganforge.adversarial import labels_of, num_classes_of
-from ganforge.autoregressive import (
-    AutoregressiveConfig,
-    check_pictures,
-    complete_pictures,
-    make_pictures,
-    measures,
-    nats_of,
-)
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.nn.losses import nats_of_any
@@ -22,6 +13,15 @@ from ganforge.nn.networks.gated_pixelcnn import GatedPixelCNN
 from ganforge.nn.networks.pixelcnn import MaskedStack, ResidualBlock
 from ganforge.nn.optimizers import adams, fall_linearly
 from ganforge.system import Suggestions, System, Update
+from ganforge.systems.families.adversarial import labels_of, num_classes_of
+from ganforge.systems.families.autoregressive import (
+    AutoregressiveConfig,
+    check_pictures,
+    complete_pictures,
+    make_pictures,
+    measures,
+    nats_of,
+)
 
 
 class PixelCNNConfig(AutoregressiveConfig):

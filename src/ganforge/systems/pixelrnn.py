@@ -6,7 +6,12 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from ganforge.autoregressive import (
+from ganforge.data.batch import Batch, DataSpec
+from ganforge.nn.networks.pixelcnn import MaskedStack
+from ganforge.nn.networks.pixelrnn import DiagonalBiLSTM, RowLSTM
+from ganforge.nn.optimizers import adams, fall_linearly
+from ganforge.system import Suggestions, System, Update
+from ganforge.systems.families.autoregressive import (
     AutoregressiveConfig,
     check_pictures,
     complete_pictures,
@@ -14,11 +19,6 @@ from ganforge.autoregressive import (
     measures,
     nats_of,
 )
-from ganforge.data.batch import Batch, DataSpec
-from ganforge.nn.networks.pixelcnn import MaskedStack
-from ganforge.nn.networks.pixelrnn import DiagonalBiLSTM, RowLSTM
-from ganforge.nn.optimizers import adams, fall_linearly
-from ganforge.system import Suggestions, System, Update
 
 
 class PixelRNNConfig(AutoregressiveConfig):

@@ -8,7 +8,6 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ganforge.adversarial import AdversarialConfig, DiscriminatorView, labels_of, num_classes_of, stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.nn.losses import discriminator_relativistic, generator_relativistic, zero_centred_penalty
@@ -16,6 +15,13 @@ from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
 from ganforge.nn.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from ganforge.nn.optimizers import adams
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
+from ganforge.systems.families.adversarial import (
+    AdversarialConfig,
+    DiscriminatorView,
+    labels_of,
+    num_classes_of,
+)
+from ganforge.systems.families.resolutions import stages_for
 
 
 class R3GANConfig(AdversarialConfig):

@@ -7,7 +7,6 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ganforge.adversarial import AdversarialConfig, DiscriminatorView, labels_of, num_classes_of, stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.nn.losses import (
     discriminator_hinge,
@@ -19,6 +18,13 @@ from ganforge.nn.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from ganforge.nn.networks.sngan import SNGANDiscriminator, SNGANGenerator
 from ganforge.nn.optimizers import adams, fall_linearly
 from ganforge.system import LatentSystem, Update, frozen
+from ganforge.systems.families.adversarial import (
+    AdversarialConfig,
+    DiscriminatorView,
+    labels_of,
+    num_classes_of,
+)
+from ganforge.systems.families.resolutions import stages_for
 
 
 class SNGANConfig(AdversarialConfig):

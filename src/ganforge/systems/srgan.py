@@ -11,9 +11,10 @@ from ganforge.errors import UserError
 from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, generator_loss
 from ganforge.nn.networks.srresnet import SRDiscriminator, SRResNet
 from ganforge.nn.optimizers import adams
-from ganforge.superresolution import (
+from ganforge.system import Inheritance, System, Tiling, Update, frozen, sources_of
+from ganforge.systems.families.perceptual import Content
+from ganforge.systems.families.super_resolution import (
     CHUNK,
-    Content,
     SuperResolutionConfig,
     centre,
     crop_side,
@@ -22,7 +23,6 @@ from ganforge.superresolution import (
     random_crops,
     scale_of,
 )
-from ganforge.system import Inheritance, System, Tiling, Update, frozen, sources_of
 
 ONE_PLACE = 16  # pixels of a side that the discriminator's strides make one of
 

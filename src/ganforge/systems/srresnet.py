@@ -10,8 +10,9 @@ from ganforge.data.batch import Batch, DataSpec
 from ganforge.nn.losses import total_variation
 from ganforge.nn.networks.srresnet import SRResNet as Generator
 from ganforge.nn.optimizers import adams
-from ganforge.superresolution import (
-    Content,
+from ganforge.system import System, Tiling, Update, sources_of
+from ganforge.systems.families.perceptual import Content
+from ganforge.systems.families.super_resolution import (
     SuperResolutionConfig,
     crop_side,
     enlarge,
@@ -19,7 +20,6 @@ from ganforge.superresolution import (
     random_crops,
     scale_of,
 )
-from ganforge.system import System, Tiling, Update, sources_of
 
 
 class SRResNetConfig(SuperResolutionConfig):

@@ -6,15 +6,22 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from ganforge.adversarial import DiscriminatorView, stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
-from ganforge.matching import MatchingConfig, embedding_size_of, embeddings_of, matching_loss, mismatched
 from ganforge.nn.losses import adversarial_metrics, generator_loss
 from ganforge.nn.networks.gan_cls import TextDiscriminator
 from ganforge.nn.networks.stackgan import RefiningGenerator, SketchGenerator
 from ganforge.nn.optimizers import adams
 from ganforge.system import Earlier, Inheritance, LatentSystem, Suggestions, SystemConfig, Update, frozen
+from ganforge.systems.families.adversarial import DiscriminatorView
+from ganforge.systems.families.resolutions import stages_for
+from ganforge.systems.families.text_to_image import (
+    MatchingConfig,
+    embedding_size_of,
+    embeddings_of,
+    matching_loss,
+    mismatched,
+)
 
 ENLARGEMENT = 4  # of Stage II: 64 to 256 in the paper
 OF_STAGE_ONE = ("width", "latent_size", "text_size", "augment_conditioning")

@@ -6,13 +6,13 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from ganforge.adversarial import stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.data.captions import SHORTEST, num_codes
 from ganforge.errors import UserError
 from ganforge.nn.losses import contrastive_loss, joint_embedding_loss
 from ganforge.nn.networks.text import CharacterEncoder, PictureEncoder
 from ganforge.system import Suggestions, System, SystemConfig, Update
+from ganforge.systems.families.resolutions import stages_for
 
 WELL_FED = 20_000  # training pictures from which on 1024 numbers in an embedding are worth their time
 

@@ -7,7 +7,6 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from ganforge.adversarial import stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.nn.likelihoods import (
@@ -27,6 +26,7 @@ from ganforge.nn.networks.mlp import Activation
 from ganforge.nn.networks.vae import GaussianEncoder
 from ganforge.nn.optimizers import fall_linearly
 from ganforge.system import LatentSystem, Suggestions, SystemConfig, Update
+from ganforge.systems.families.resolutions import stages_for
 
 _STAGES = 8  # of the learning rate of Burda et al. 2015: 3^i epochs each, i = 0 ... 7
 _ACTIVE = 0.01

@@ -6,13 +6,14 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ganforge.adversarial import AdversarialConfig, DiscriminatorView, stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.nn.losses import critic_wasserstein, generator_wasserstein
 from ganforge.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
 from ganforge.nn.networks.wgan_gp import initialise_plain
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
+from ganforge.systems.families.adversarial import AdversarialConfig, DiscriminatorView
+from ganforge.systems.families.resolutions import stages_for
 
 
 class WGANConfig(AdversarialConfig):

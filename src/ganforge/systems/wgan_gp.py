@@ -6,7 +6,6 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ganforge.adversarial import AdversarialConfig, DiscriminatorView, stages_for
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.nn.losses import critic_wasserstein, generator_wasserstein, gradient_penalty
 from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
@@ -14,6 +13,8 @@ from ganforge.nn.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from ganforge.nn.networks.wgan_gp import ConvolutionalCritic, convolutional_generator, initialise_plain
 from ganforge.nn.optimizers import adams, fall_linearly
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
+from ganforge.systems.families.adversarial import AdversarialConfig, DiscriminatorView
+from ganforge.systems.families.resolutions import stages_for
 
 WIDTHS = {"convolutional": 64, "resnet": 128, "mlp": 512}
 

@@ -10,7 +10,6 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ganforge import pictures
-from ganforge.adversarial import stages_for
 from ganforge.data.batch import conditions, to_float
 from ganforge.data.decode import Target, Unreadable, decode
 from ganforge.data.storage import read_regular
@@ -22,6 +21,7 @@ from ganforge.nn.optimizers import fall_linearly
 from ganforge.sample import own_pictures, write_folder
 from ganforge.sentences import data_of, describe
 from ganforge.system import LatentSystem
+from ganforge.systems.families.resolutions import stages_for
 from ganforge.trained import Trained, Weights
 
 FOLDER = "style"

@@ -13,12 +13,7 @@ from torch.nn.functional import conv2d, linear, pad
 
 from ganforge.nn.layers import MaskedConv2d, colour_spans
 from ganforge.nn.networks.pixel_cache import Context, PixelCache, Product, Row, RowsAbove
-from ganforge.nn.networks.pixelcnn import (
-    FIRST_REACH,
-    Head,
-    HeadCache,
-    initialise_open,
-)
+from ganforge.nn.networks.pixelcnn import FIRST_REACH, Head, HeadCache, initialise_open
 
 
 class GatedCache:

@@ -4,27 +4,21 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
-import safetensors.torch
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
-from safetensors import SafetensorError
 from torch import Tensor
-from torch.nn.functional import mse_loss
 
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
-from ganforge.files.download import cache_folder, fetch
-from ganforge.files.pth import read_tensors
 from ganforge.nn.networks.srresnet import SRResNet
-from ganforge.nn.networks.vgg import VGGFeatures, VGGLayer
 from ganforge.system import SystemConfig
+from ganforge.systems.families.perceptual import fetch_vgg
 
 SCALES = (2, 4)
 CHUNK = 8  # pictures that are enlarged at once: maps of 64 channels and 256x256 pixels take 17 MB each
 VGG_URL, VGG_FILE = "https://download.pytorch.org/models/", "vgg19-dcbb9e9d.pth"
 VGG_SHA256 = "dcbb9e9d"  # how it begins: torchvision names its files so
 SMALLEST_FOR_VGG54 = 16  # pixels
-VGG_RESCALING = 1 / 12.75  # of the features: Ledig et al. 2016, section 3.2; of their squares about 0.006
 
 
 class SuperResolutionConfig(SystemConfig):
@@ -84,65 +78,6 @@ class SuperResolutionConfig(SystemConfig):
             raise ValueError(
                 "--vgg-weights is for --content vgg22 or vgg54: add one of them, or leave it out"
             )
-
-
-class Content:
-    """How far enlarged pictures are from the originals: one mean of squares over all values.
-
-    Of pixels, or of VGG features divided by 12.75. The weights are read when they are first needed, for a
-    trained run is used without them. Raises UserError where the file is not what the config says.
-    """
-
-    def __init__(self, config: SuperResolutionConfig) -> None:
-        self._config = config
-        self._features: VGGFeatures | None = None
-
-    def __call__(self, fakes: Tensor, targets: Tensor) -> Tensor:
-        """The loss, 0-dim, of pictures in [-1, 1]."""
-        if self._config.content == "mse":
-            return mse_loss(fakes.float(), targets.float())
-        if self._features is None:
-            self._features = load_features(self._config).to(targets.device)
-        with torch.no_grad():
-            wanted = self._features(targets)
-        return mse_loss(self._features(fakes).float(), wanted.float()) * VGG_RESCALING**2
-
-
-def fetch_vgg() -> Path:
-    """The published weights of torchvision's vgg19, fetched once; raises UserError where they cannot be."""
-    folder = cache_folder() / "vgg"
-    fetch("the weights of VGG-19", VGG_URL, VGG_FILE, None, folder, "--vgg-weights FILE")
-    file = folder / VGG_FILE
-    if not hashlib.sha256(file.read_bytes()).hexdigest().startswith(VGG_SHA256):
-        file.unlink()
-        raise UserError(
-            f"{VGG_URL}{VGG_FILE} came damaged: expected a SHA-256 from {VGG_SHA256} on; try again"
-        )
-    return file
-
-
-def load_features(config: SuperResolutionConfig) -> VGGFeatures:
-    """The layer of VGG-19 that `config` asks for, with the weights of its file."""
-    layer: VGGLayer = "54" if config.content == "vgg54" else "22"
-    shown = f"--vgg-weights {config.vgg_weights}"
-    try:
-        path = Path(config.vgg_weights or "").expanduser()
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"{shown}: {error.strerror}: expected a .pth or .safetensors file of vgg19"
-        ) from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != config.vgg_sha256:
-        raise UserError(f"{shown} has the SHA-256 {found}, expected {config.vgg_sha256}: give that file")
-    features = VGGFeatures(layer)
-    try:
-        tensors = read_tensors(path) if path.suffix == ".pth" else safetensors.torch.load(data)
-        features.load_state_dict({name: tensors[name] for name in features.state_dict()})
-    except (SafetensorError, KeyError, RuntimeError) as error:
-        why = str(error).splitlines()[0]
-        raise UserError(f"{shown} is no file of torchvision's vgg19: {why}") from error
-    return features.eval()
 
 
 def scale_of(name: str, data: DataSpec) -> int:

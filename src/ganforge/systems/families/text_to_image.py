@@ -8,10 +8,10 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ganforge.adversarial import AdversarialConfig
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.system import Suggestions
+from ganforge.systems.families.adversarial import AdversarialConfig
 
 FEW_CLASSES = 50  # below this a class says little of what a caption says; birds have 200, flowers 102
 

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.nn.augment import DIFF_AUGMENTATIONS, AdaptiveAugmentation, diff_augment
-from ganforge.nn.networks.dcgan import stages_of
 from ganforge.system import SystemConfig
 
 
@@ -140,24 +139,6 @@ class DiscriminatorView(nn.Module):
         if missing := -count % self.pack:
             images = images[torch.arange(count + missing, device=images.device) % count]
         return discriminator(images.reshape(-1, *self.shape)).repeat_interleave(self.pack)[:count]
-
-
-def stages_for(name: str, data: DataSpec, *, plain: bool = True) -> tuple[int, int]:
-    """Side of the smallest maps and number of doublings, as `stages_of` gives them, of square pictures.
-
-    Raises UserError where `data` is anything else, which names --network mlp where a system has it (`plain`).
-    """
-    if data.values == "points":
-        instead = "--network mlp" if plain else "`ganforge train gan` for them"
-        raise UserError(f"{name} has convolutions and needs pictures, this data is 2-D points: use {instead}")
-    stages = stages_of(data.height) if data.height == data.width else None
-    if stages is None:
-        raise UserError(
-            f"{name} needs square pictures of 8, 16, 32, 64, ... or 14, 28, 56, ... pixels, this data "
-            f"has {data.width}x{data.height}: use --size 64 (or another of these)"
-            + (", or --network mlp" if plain else "")
-        )
-    return stages
 
 
 def num_classes_of(name: str, data: DataSpec) -> int:

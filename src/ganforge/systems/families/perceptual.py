@@ -1,0 +1,77 @@
+"""Content losses: differences of pixels, or of VGG-19 features."""
+
+import hashlib
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from ganforge.errors import UserError
+from ganforge.files.download import cache_folder, fetch
+from ganforge.files.pth import read_tensors
+from ganforge.nn.networks.vgg import VGGFeatures, VGGLayer
+from ganforge.systems.families.super_resolution import VGG_FILE, VGG_SHA256, VGG_URL, SuperResolutionConfig
+
+VGG_RESCALING = 1 / 12.75  # of the features: Ledig et al. 2016, section 3.2; of their squares about 0.006
+
+
+class Content:
+    """How far enlarged pictures are from the originals: one mean of squares over all values.
+
+    Of pixels, or of VGG features divided by 12.75. The weights are read when they are first needed, for a
+    trained run is used without them. Raises UserError where the file is not what the config says.
+    """
+
+    def __init__(self, config: SuperResolutionConfig) -> None:
+        self._config = config
+        self._features: VGGFeatures | None = None
+
+    def __call__(self, fakes: Tensor, targets: Tensor) -> Tensor:
+        """The loss, 0-dim, of pictures in [-1, 1]."""
+        if self._config.content == "mse":
+            return mse_loss(fakes.float(), targets.float())
+        if self._features is None:
+            self._features = load_features(self._config).to(targets.device)
+        with torch.no_grad():
+            wanted = self._features(targets)
+        return mse_loss(self._features(fakes).float(), wanted.float()) * VGG_RESCALING**2
+
+
+def fetch_vgg() -> Path:
+    """The published weights of torchvision's vgg19, fetched once; raises UserError where they cannot be."""
+    folder = cache_folder() / "vgg"
+    fetch("the weights of VGG-19", VGG_URL, VGG_FILE, None, folder, "--vgg-weights FILE")
+    file = folder / VGG_FILE
+    if not hashlib.sha256(file.read_bytes()).hexdigest().startswith(VGG_SHA256):
+        file.unlink()
+        raise UserError(
+            f"{VGG_URL}{VGG_FILE} came damaged: expected a SHA-256 from {VGG_SHA256} on; try again"
+        )
+    return file
+
+
+def load_features(config: SuperResolutionConfig) -> VGGFeatures:
+    """The layer of VGG-19 that `config` asks for, with the weights of its file."""
+    layer: VGGLayer = "54" if config.content == "vgg54" else "22"
+    shown = f"--vgg-weights {config.vgg_weights}"
+    try:
+        path = Path(config.vgg_weights or "").expanduser()
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{shown}: {error.strerror}: expected a .pth or .safetensors file of vgg19"
+        ) from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != config.vgg_sha256:
+        raise UserError(f"{shown} has the SHA-256 {found}, expected {config.vgg_sha256}: give that file")
+    features = VGGFeatures(layer)
+    try:
+        tensors = read_tensors(path) if path.suffix == ".pth" else safetensors.torch.load(data)
+        features.load_state_dict({name: tensors[name] for name in features.state_dict()})
+    except (SafetensorError, KeyError, RuntimeError) as error:
+        why = str(error).splitlines()[0]
+        raise UserError(f"{shown} is no file of torchvision's vgg19: {why}") from error
+    return features.eval()

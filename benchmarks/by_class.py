@@ -16,8 +16,8 @@ from record import record
 
 import ganforge
 from ganforge.data.batch import to_uint8
-from ganforge.engine.sampling import captions_like
 from ganforge.metrics.judges import judge_of
+from ganforge.runs.sampling import captions_like
 from ganforge.scores import held_out
 from ganforge.scores.conditions import named
 from ganforge.sentences import data_of

@@ -32,8 +32,8 @@ from ganforge.data.datasets import Dataset, open_dataset
 from ganforge.errors import UserError, printable
 from ganforge.metrics.floors import RandomConvolutions
 from ganforge.metrics.judges import judge_of
+from ganforge.runs.trained import Trained
 from ganforge.sentences import describe
-from ganforge.trained import Trained
 
 CELL = 96  # pixels of a picture's side on the page
 LINES, CHARACTERS = 3, 28  # of a caption below its pictures

@@ -14,8 +14,8 @@ from record import record
 from torch import Tensor
 
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.engine import accelerate
-from ganforge.run import TrainOptions
+from ganforge.runs.device import compile_networks, lay_out
+from ganforge.runs.options import TrainOptions
 from ganforge.systems.discovery import find
 
 GREY = DataSpec(channels=1, height=28, width=28, num_images=50_000)
@@ -38,9 +38,9 @@ def steps_of(name: str, spec: DataSpec, fields: dict[str, int], compiled: bool) 
     kind = find(name)
     suggested = {field: value for field, (value, _) in kind.suggest(spec).items()}
     system = kind(kind.Config(**(suggested | fields)), spec).train()
-    accelerate.lay_out(system)
+    lay_out(system)
     options = TrainOptions(compile="on" if compiled else "off")
-    accelerate.compile_networks(system, options, torch.device("cpu"))
+    compile_networks(system, options, torch.device("cpu"))
     optimizers = system.build_optimizers()
     images = 2 * torch.rand(system.config.batch, *spec.shape) - 1
     batch = Batch(images.sign() if spec.binary else images)

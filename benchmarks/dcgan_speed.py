@@ -18,11 +18,11 @@ from tutorial_dcgan import steps as tutorial_steps
 from ganforge.data.datasets import Dataset, open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.stream import Stream
-from ganforge.engine import accelerate
 from ganforge.engine.train import build_training
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.plan import make_plan
-from ganforge.run import TrainOptions
+from ganforge.runs.device import choose_precision
+from ganforge.runs.options import TrainOptions
 
 BATCH = 64
 FIELDS = {
@@ -73,7 +73,7 @@ def main() -> None:
         name: statistics.median(t / own for t, own in zip(seconds["tutorial"], values, strict=True))
         for name, values in seconds.items()
     }
-    automatic = accelerate.choose_precision("auto", torch.device("cpu"))
+    automatic = choose_precision("auto", torch.device("cpu"))
     result = {
         "command": f"python benchmarks/dcgan_speed.py --rounds {given.rounds} --steps {given.steps}"
         + f" --contenders {' '.join(given.contenders)}",

@@ -19,8 +19,8 @@ from record import record
 from ganforge.cli import DEMO
 from ganforge.data.datasets import open_dataset
 from ganforge.evaluate import judge
-from ganforge.run import Run
-from ganforge.trained import Trained
+from ganforge.runs.folder import Run
+from ganforge.runs.trained import Trained
 
 COMMAND = "import sys; from ganforge.cli import program; sys.exit(program())"
 

@@ -13,7 +13,7 @@ from record import record
 
 import ganforge
 from ganforge.errors import UserError
-from ganforge.uses.data import open_like
+from ganforge.runs.data import open_like
 from ganforge.uses.outliers import outliers
 
 

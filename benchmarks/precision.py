@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from record import record
 
-from ganforge.engine import accelerate
+from ganforge.runs.device import choose_precision
 
 
 def gigaflops(dtype: torch.dtype, size: int, repeats: int) -> float:
@@ -40,7 +40,7 @@ def main() -> None:
         "gigaflops": rates,
         "avx512_bf16": torch.cpu._is_avx512_bf16_supported(),
         "amx": torch.cpu._is_amx_tile_supported(),
-        "precision_auto_is": accelerate.choose_precision("auto", torch.device("cpu")),
+        "precision_auto_is": choose_precision("auto", torch.device("cpu")),
     }
     record(result, given.out)
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from ganforge.engine import accelerate
+from ganforge.runs.device import describe_machine
 
 
 def record(result: dict[str, Any], out: Path | None) -> None:
     """Print `result` as JSON, and write it to `out` if that is given."""
     surroundings = {
-        "machine": accelerate.describe_machine(torch.device("cpu")),
+        "machine": describe_machine(torch.device("cpu")),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "date": datetime.date.today().isoformat(),

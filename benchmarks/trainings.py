@@ -25,8 +25,8 @@ import torch
 from trainings_table import TABLE, Comparison, Training
 
 import ganforge
-from ganforge.engine import accelerate
 from ganforge.nn.layers import spectral_norms
+from ganforge.runs.device import describe_machine
 
 FOLDER = Path(__file__).parent
 
@@ -68,7 +68,7 @@ def measure(training: Training, seed: int, runs: Path) -> dict[str, Any]:
         norms = spectral_norms(ganforge.load(run).system.get_submodule("discriminator"))
         row["largest_singular_values"] = {name: round(value, 4) for name, value in norms.items()}
     return row | {
-        "machine": accelerate.describe_machine(torch.device("cpu")),
+        "machine": describe_machine(torch.device("cpu")),
         "threads": int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())),
         "torch": torch.__version__,
         "date": datetime.date.today().isoformat(),

@@ -22,8 +22,8 @@ from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.files.png import write_png
 from ganforge.pictures import read_about
+from ganforge.runs.trained import Trained
 from ganforge.scores.enlarged import enlarge_bicubic, fidelity
-from ganforge.trained import Trained
 from ganforge.uses import fidelity as fidelity_of_folders
 
 SMALL = {"steps": 1, "precision": "fp32", "device": "cpu", "quiet": True}

@@ -11,7 +11,7 @@ import pytest
 
 import ganforge
 from ganforge import cli
-from ganforge.run import Metric, TrainOptions
+from ganforge.runs.options import Metric, TrainOptions
 
 ROOT = Path(ganforge.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
@@ -24,11 +24,10 @@ ROOMS = (
     ("data",),
     ("system",),
     ("systems",),
-    ("checkpoint", "run"),
+    ("runs",),
     ("charts", "pictures", "report", "report_log"),
     ("metrics",),
     ("engine",),
-    ("trained",),
     ("sentences",),
     ("scores",),
     ("evaluate", "compare", "sample", "ship", "told", "translate", "uses"),

@@ -19,9 +19,9 @@ import safetensors.torch
 import torch
 from command import environment, files_of
 
-from ganforge.checkpoint import Checkpoint, load_checkpoint, load_newest, save_checkpoint
 from ganforge.errors import UserError
 from ganforge.files.atomic import replace_file
+from ganforge.runs.checkpoint import Checkpoint, load_checkpoint, load_newest, save_checkpoint
 
 FILES = ["average.safetensors", "manifest.json", "state.json", "system.safetensors"]
 

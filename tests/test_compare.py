@@ -16,7 +16,8 @@ from ganforge.data.batch import DataSpec
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.pictures import embed_png, grid, save_png
-from ganforge.run import Run, RunConfig, TrainOptions
+from ganforge.runs.folder import Run, RunConfig
+from ganforge.runs.options import TrainOptions
 from ganforge.sample import write_samples
 
 PROTOCOL = {"weights": "ema", "seed": 0, "generated": 100}

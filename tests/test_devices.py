@@ -14,12 +14,12 @@ from torch import Tensor
 import ganforge
 from ganforge.data.batch import Batch
 from ganforge.distributed import Share, shared
-from ganforge.engine import sampling
 from ganforge.errors import UserError
 from ganforge.evaluate import judge
+from ganforge.runs import sampling
+from ganforge.runs.trained import Trained, load
 from ganforge.sentences import data_of
 from ganforge.system import LatentSystem
-from ganforge.trained import Trained, load
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ import ganforge
 from ganforge.cli import main
 from ganforge.data.batch import Batch, as_images, to_float, to_uint8
 from ganforge.nn.likelihoods import gaussian_kl
+from ganforge.runs.data import open_like
+from ganforge.runs.trained import load
 from ganforge.systems.vae import VAE
-from ganforge.trained import load
-from ganforge.uses.data import open_like
 from ganforge.uses.draw import draw_use
 
 

@@ -26,7 +26,7 @@ from ganforge.errors import UserError
 from ganforge.evaluate import Score, evaluate, judge
 from ganforge.metrics.frechet import SMALLEST_FID_COUNT
 from ganforge.metrics.judges import judge_of, load_judge
-from ganforge.trained import Trained, load
+from ganforge.runs.trained import Trained, load
 
 SIMILAR = {"ms_ssim"}
 """Scores of pictures of 11 pixels or more."""

@@ -26,7 +26,7 @@ from ganforge.data.stream import Stream
 from ganforge.engine.train import build_training
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.plan import make_plan
-from ganforge.run import TrainOptions
+from ganforge.runs.options import TrainOptions
 from ganforge.systems.discovery import find
 
 FOLDER = Path(__file__).parent / "golden"

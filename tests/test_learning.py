@@ -12,7 +12,7 @@ from ganforge.data.options import DataOptions
 from ganforge.data.toys import GAUSSIAN_COVARIANCE, GAUSSIAN_MEAN, ring
 from ganforge.evaluate import judge
 from ganforge.metrics.modes import ModeCoverage, mode_coverage
-from ganforge.trained import Trained
+from ganforge.runs.trained import Trained
 
 
 @pytest.mark.slow

@@ -13,13 +13,13 @@ import torch
 from command import draw_pictures, files_of, metrics_of, run
 
 import ganforge
-from ganforge.checkpoint import load_checkpoint
 from ganforge.engine import divergence
 from ganforge.engine import train as engine
 from ganforge.engine.divergence import MOST_ROLLBACKS, MOST_SKIPPED, Diverged
 from ganforge.engine.meter import Meter
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
+from ganforge.runs.checkpoint import load_checkpoint
 
 OFTEN = {
     "precision": "fp32",

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganforge.engine import accelerate
 from ganforge.nn.losses import gradient_penalty, zero_centred_penalty
 from ganforge.nn.networks.dcgan import DCGANDiscriminator
 from ganforge.nn.networks.mlp import PlainDiscriminator
 from ganforge.nn.networks.resnet import ResNetDiscriminator
 from ganforge.nn.networks.wgan_gp import ConvolutionalCritic
+from ganforge.runs.device import autocast
 
 CPU = torch.device("cpu")
 SHAPES = [(5,), (2, 3, 4)]
@@ -126,7 +126,7 @@ def test_float32_under_autocast(dtype: torch.dtype) -> None:
         return gradient_penalty(critic, reals, fakes)
 
     outside = penalty()
-    with accelerate.autocast(CPU, "bf16"):
+    with autocast(CPU, "bf16"):
         inside = penalty()
         assert torch.is_autocast_enabled("cpu")
     assert outside.dtype == inside.dtype == torch.float32
@@ -175,7 +175,7 @@ def test_zero_centred_under_autocast() -> None:
     images = torch.randn(4, 3, 8, 8, requires_grad=True)
     logits = critic(images)
     outside = zero_centred_penalty(logits, images)
-    with accelerate.autocast(CPU, "bf16"):
+    with autocast(CPU, "bf16"):
         inside = zero_centred_penalty(logits, images)
     assert inside.dtype == torch.float32
     assert torch.equal(outside, inside)

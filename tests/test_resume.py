@@ -16,11 +16,11 @@ import torch
 from command import draw_pictures, files_of, metrics_of, run, start
 
 import ganforge
-from ganforge.checkpoint import load_checkpoint
 from ganforge.data.stream import Stream
 from ganforge.engine import train as engine
 from ganforge.engine.state import load_state
 from ganforge.errors import UserError
+from ganforge.runs.checkpoint import load_checkpoint
 
 STEPS = 40
 OFTEN = {"steps": STEPS, "checkpoint_every": 10, "log_every": 7, "sample_every": 4}
@@ -164,7 +164,7 @@ def test_a_signal_saves_within_a_step_and_the_same_command_goes_on(
 # --- in this process ----------------------------------------------------------------------------------------
 
 
-def train(place: Path, kind: str, folder: Path, **changes: Any) -> ganforge.trained.Trained:
+def train(place: Path, kind: str, folder: Path, **changes: Any) -> ganforge.runs.trained.Trained:
     system, data = ("gan", "gaussian") if kind == "gaussian" else (kind, str(place / "pictures"))
     return ganforge.train(system, data, run=folder, quiet=True, **(options_of(kind) | {"keep": 9} | changes))
 

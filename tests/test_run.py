@@ -13,9 +13,10 @@ from command import environment
 
 from ganforge.data.batch import DataSpec
 from ganforge.data.options import DataOptions
-from ganforge.engine.train import build_system
 from ganforge.errors import UserError
-from ganforge.run import Run, RunConfig, TrainOptions, find_runs, locked
+from ganforge.runs.build import build_system
+from ganforge.runs.folder import Run, RunConfig, find_runs, locked
+from ganforge.runs.options import TrainOptions
 
 HOLD = """
 import sys, time

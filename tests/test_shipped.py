@@ -12,7 +12,7 @@ from ganforge.cli import main
 from ganforge.data.batch import to_uint8
 from ganforge.data.datasets import open_dataset
 from ganforge.metrics.judges import judge_of
-from ganforge.run import packaged
+from ganforge.runs.pretrained import packaged
 from ganforge.scores.conditions import mean_of_classes, named
 from ganforge.sentences import describe
 

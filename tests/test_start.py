@@ -11,10 +11,10 @@ from torch import Tensor
 
 import ganforge
 from ganforge.api import load_start
-from ganforge.checkpoint import load_newest
 from ganforge.engine.start import Start, start_weights
 from ganforge.errors import UserError
-from ganforge.run import Run
+from ganforge.runs.checkpoint import load_newest
+from ganforge.runs.folder import Run
 from ganforge.system import Inheritance
 from ganforge.systems.srgan import SRGAN
 

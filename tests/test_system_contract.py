@@ -16,15 +16,15 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from ganforge.checkpoint import load_checkpoint, save_checkpoint
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.engine import accelerate
-from ganforge.engine.ema import Average
-from ganforge.engine.sampling import draw
 from ganforge.engine.state import load_state, pack_state
 from ganforge.engine.train import Training
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
+from ganforge.runs.checkpoint import load_checkpoint, save_checkpoint
+from ganforge.runs.device import autocast
+from ganforge.runs.ema import Average
+from ganforge.runs.sampling import draw
 from ganforge.system import LatentSystem, System
 from ganforge.systems.discovery import available, check_needs, find
 from ganforge.systems.gan import GAN
@@ -380,7 +380,7 @@ def test_bf16_autocast(case: Case) -> None:
     system = case.build()
     recorder = Recorder(system)
     for seed in range(2):
-        with accelerate.autocast(CPU, "bf16"):
+        with autocast(CPU, "bf16"):
             batch = make_batch(case.spec, system.images_per_step(), seed)
             metrics = system.train_step(batch, recorder)
         assert all(value.isfinite() and value.dtype == torch.float32 for value in metrics.values())

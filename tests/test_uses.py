@@ -14,8 +14,8 @@ from ganforge.cli import main
 from ganforge.errors import UserError
 from ganforge.nn.losses import nats_of_any
 from ganforge.nn.networks.dcgan import DCGANDiscriminator
-from ganforge.trained import load
-from ganforge.uses.data import open_like
+from ganforge.runs.data import open_like
+from ganforge.runs.trained import load
 from ganforge.uses.outliers import area_under_roc
 from ganforge.uses.probe import probe
 

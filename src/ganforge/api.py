@@ -4,17 +4,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ganforge.checkpoint import load_newest
 from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.engine.start import Start
 from ganforge.engine.train import train as train_run
 from ganforge.errors import UserError, unknown_name
 from ganforge.plan import Plan, make_plan, open_start, validated
-from ganforge.run import Run, TrainOptions
+from ganforge.runs.checkpoint import load_newest
+from ganforge.runs.folder import Run
+from ganforge.runs.options import TrainOptions
+from ganforge.runs.trained import Trained, load
 from ganforge.sentences import FOLDER, discard, keep_encoder, open_encoder
 from ganforge.systems.discovery import find
-from ganforge.trained import Trained, load
 
 
 def train(

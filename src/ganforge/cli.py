@@ -55,7 +55,9 @@ from ganforge.plan import default_fields, default_path, device_to_suggest_for, m
 from ganforge.printing import print_dry_run, print_finished, print_scores
 from ganforge.recipes import recipes
 from ganforge.reproduce import ReproduceArguments, choose, print_reproduction, reproduction, words_of
-from ganforge.run import PRETRAINED, Run, TrainOptions, find_runs, packaged_runs
+from ganforge.runs.folder import Run, find_runs
+from ganforge.runs.options import TrainOptions
+from ganforge.runs.pretrained import PRETRAINED, packaged_runs
 from ganforge.systems.discovery import available, find
 
 EXIT_MISTAKE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141

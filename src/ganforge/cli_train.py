@@ -8,7 +8,7 @@ import tyro
 
 from ganforge.arguments import arguments_of
 from ganforge.data.options import DataOptions
-from ganforge.run import TrainOptions
+from ganforge.runs.options import TrainOptions
 from ganforge.systems.discovery import find
 
 

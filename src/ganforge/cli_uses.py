@@ -22,11 +22,11 @@ from ganforge.errors import UserError, printable
 from ganforge.pictures import save_png
 from ganforge.plan import validated
 from ganforge.printing import print_comparison, print_fidelity, print_scores
+from ganforge.runs.data import open_like
+from ganforge.runs.trained import Weights, Which, load
 from ganforge.scores import Score
-from ganforge.trained import Weights, Which, load
 from ganforge.uses.apply import DEFAULT_TILE, apply
 from ganforge.uses.classify import classify
-from ganforge.uses.data import open_like
 from ganforge.uses.draw import Kind, draw_use
 from ganforge.uses.features import pixels, write_features
 from ganforge.uses.fidelity import judge_folder

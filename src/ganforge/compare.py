@@ -18,10 +18,10 @@ from pydantic import TypeAdapter, ValidationError
 from ganforge.errors import UserError
 from ganforge.files.atomic import replace_file
 from ganforge.pictures import embed_png, read_about
-from ganforge.run import Run
+from ganforge.runs.folder import Run
+from ganforge.runs.trained import load
 from ganforge.sample import write_samples
 from ganforge.scores import Score
-from ganforge.trained import load
 
 FREE_TO_DIFFER = ("step", "sigma")
 """Parts of a protocol that are what a run did, or what its score found, and not how it was measured."""

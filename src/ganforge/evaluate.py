@@ -14,7 +14,6 @@ from ganforge.data.batch import Batch, as_images, conditions
 from ganforge.data.datasets import Dataset, open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.distributed import Share, shared
-from ganforge.engine.sampling import conditions_like
 from ganforge.errors import UserError
 from ganforge.files.atomic import replace_file
 from ganforge.metrics.choose import feature_network
@@ -23,7 +22,9 @@ from ganforge.metrics.judges import judge_of
 from ganforge.metrics.neighbours import nearest
 from ganforge.metrics.real_features import FeatureNetwork
 from ganforge.report import write_report
-from ganforge.run import Run
+from ganforge.runs.folder import Run
+from ganforge.runs.sampling import conditions_like
+from ganforge.runs.trained import Trained, Weights, Which, load
 from ganforge.scores import Protocol, finite, held_out, stored_parts
 from ganforge.scores import Score as Score
 from ganforge.scores.captions import caption_conditions, judge_captions
@@ -38,7 +39,6 @@ from ganforge.scores.retrieval import judge_retrieval
 from ganforge.scores.system import judge_discriminator, judge_measures
 from ganforge.scores.variety import judge_paths, judge_similarity
 from ganforge.sentences import data_of
-from ganforge.trained import Trained, Weights, Which, load
 
 NUM_SAMPLES = 10_000
 NUM_NEIGHBOURS = 20

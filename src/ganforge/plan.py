@@ -10,9 +10,10 @@ from pydantic import BaseModel, ValidationError
 from ganforge.data.batch import DataSpec
 from ganforge.data.datasets import Dataset
 from ganforge.data.options import DataOptions
-from ganforge.engine.accelerate import choose_device
 from ganforge.errors import UserError, printable
-from ganforge.run import Run, RunConfig, TrainOptions
+from ganforge.runs.device import choose_device
+from ganforge.runs.folder import Run, RunConfig
+from ganforge.runs.options import TrainOptions
 from ganforge.sentences import FOLDER, open_encoder, with_texts
 from ganforge.system import Earlier, System, SystemConfig
 from ganforge.systems.discovery import check_needs, find

@@ -15,7 +15,7 @@ from ganforge.engine.estimate import estimate
 from ganforge.engine.opening import begun_run
 from ganforge.evaluate import Score
 from ganforge.plan import Plan, reasons
-from ganforge.run import Run
+from ganforge.runs.folder import Run
 from ganforge.uses.fidelity import Row
 
 NETWORKS = ("features", "classifier")

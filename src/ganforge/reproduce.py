@@ -12,12 +12,12 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from ganforge.engine.accelerate import describe_machine
 from ganforge.errors import UserError, unknown_name
 from ganforge.evaluate import Score
 from ganforge.files.atomic import replace_file
 from ganforge.recipes import Recipe, recipes
-from ganforge.run import Run
+from ganforge.runs.device import describe_machine
+from ganforge.runs.folder import Run
 
 
 @dataclass(frozen=True)

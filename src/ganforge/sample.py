@@ -14,10 +14,10 @@ from torch import Tensor
 
 from ganforge import pictures
 from ganforge.data.batch import Batch, to_uint8
-from ganforge.engine.sampling import MOST_PREVIEW_ROWS, PREVIEW_COLUMNS, preview_conditions
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
-from ganforge.trained import Label, Trained, Weights
+from ganforge.runs.sampling import MOST_PREVIEW_ROWS, PREVIEW_COLUMNS, preview_conditions
+from ganforge.runs.trained import Label, Trained, Weights
 
 DEFAULT_COUNT = 64
 TRAVERSAL_COLUMNS = 10

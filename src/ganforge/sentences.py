@@ -25,8 +25,9 @@ from ganforge.data.captions import Texts, encode, kept_captions, plain
 from ganforge.data.datasets import Dataset, open_dataset, with_codes, with_splits_told
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
-from ganforge.run import PRETRAINED, Run, packaged
-from ganforge.trained import Trained, load, write_packed
+from ganforge.runs.folder import Run
+from ganforge.runs.pretrained import PRETRAINED, packaged
+from ganforge.runs.trained import Trained, load, write_packed
 
 FOLDER = "text_encoder"
 SENTENCE = "sentence:"

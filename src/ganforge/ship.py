@@ -6,11 +6,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ganforge.checkpoint import save_checkpoint
 from ganforge.errors import UserError
-from ganforge.run import PRETRAINED, Run, RunConfig
+from ganforge.runs import pretrained
+from ganforge.runs.checkpoint import save_checkpoint
+from ganforge.runs.folder import Run, RunConfig
+from ganforge.runs.pretrained import PRETRAINED
+from ganforge.runs.trained import LEFT_OUT, Trained, load
 from ganforge.sentences import FOLDER
-from ganforge.trained import LEFT_OUT, Trained, load
 
 TRAINED_AGAINST = ("discriminator",)
 """Networks that only training and scores of their own need."""
@@ -60,9 +62,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", help="a run folder")
     parser.add_argument("--name", required=True, help="what comes after pretrained:")
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parent / "pretrained", help="the folder of all"
-    )
+    parser.add_argument("--out", type=Path, default=pretrained.FOLDER, help="the folder of all")
     given = parser.parse_args()
     out = given.out / given.name
     try:

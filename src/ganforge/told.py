@@ -18,9 +18,9 @@ from ganforge.data.captions import kept_captions
 from ganforge.data.datasets import open_dataset
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
+from ganforge.runs.trained import Trained, Weights
 from ganforge.sample import own_pictures, save_npz, write_folder
 from ganforge.sentences import describe
-from ganforge.trained import Trained, Weights
 
 DEFAULT_COUNT = 8
 TEXTS_OF_DATA = 8

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ganforge.data.batch import Batch
-from ganforge.engine.ema import Average
+from ganforge.runs.ema import Average
 from ganforge.system import System, SystemConfig, Update
 
 

@@ -9,14 +9,14 @@ import torch
 from command import files_of, metrics_of, run
 
 import ganforge
-from ganforge.checkpoint import load_checkpoint, load_newest
 from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.engine import evaluation
 from ganforge.errors import UserError
 from ganforge.evaluate import judge
-from ganforge.run import HIGHER_IS_BETTER, TrainOptions
-from ganforge.trained import load
+from ganforge.runs.checkpoint import load_checkpoint, load_newest
+from ganforge.runs.options import HIGHER_IS_BETTER, TrainOptions
+from ganforge.runs.trained import load
 
 SMALL: dict[str, Any] = {
     "batch": 8,

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from ganforge.data.batch import DataSpec
-from ganforge.engine.sampling import CHUNK, SeededRandom, draw
 from ganforge.errors import UserError
+from ganforge.runs.sampling import CHUNK, SeededRandom, draw
 from ganforge.systems.dcgan import DCGAN, DCGANConfig
 
 SPEC = DataSpec(channels=1, height=8, width=8, num_images=10)

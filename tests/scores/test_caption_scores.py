@@ -14,13 +14,13 @@ from ganforge.data.batch import Batch, as_images, conditions
 from ganforge.data.captions import Texts
 from ganforge.data.datasets import Dataset, open_dataset
 from ganforge.data.options import DataOptions
-from ganforge.engine.sampling import captions_like
 from ganforge.metrics.judges import Judge, judge_of
+from ganforge.runs.sampling import captions_like
+from ganforge.runs.trained import Trained
 from ganforge.scores import Score
 from ganforge.scores.captions import judge_captions
 from ganforge.scores.variety import judge_paths
 from ganforge.system import LatentSystem, SystemConfig, Update
-from ganforge.trained import Trained
 
 COUNT = 300
 

@@ -22,9 +22,9 @@ from ganforge.metrics.inception import InceptionFeatures
 from ganforge.metrics.judges import available_judges, load_judge
 from ganforge.metrics.real_features import FeatureNetwork
 from ganforge.nn.networks.inception import InceptionV3
+from ganforge.runs.trained import Trained, load
 from ganforge.scores import Score
 from ganforge.scores.features import judge_features
-from ganforge.trained import Trained, load
 
 COUNT, SIDE = 120, 14
 NO_FID = "no FID: it needs {} samples and as many real pictures"

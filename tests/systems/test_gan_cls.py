@@ -314,7 +314,7 @@ def test_a_shipped_run_draws_the_same_without_its_training(
     package = place / "package"
     trained = ganforge.load(place / "gan")
     write_shipped(trained, package / "pretrained" / "small", "small")
-    monkeypatch.setattr("ganforge.run.resources.files", lambda _: package)
+    monkeypatch.setattr("ganforge.runs.pretrained.FOLDER", package / "pretrained")
     shipped = ganforge.load("pretrained:small")
     given = describe(shipped, ["a red dot"] * 4)
     own = trained.sample(4, seed=1, given=describe(trained, ["a red dot"] * 4))

@@ -10,10 +10,10 @@ from torch import Tensor
 
 import ganforge
 from ganforge.data.batch import Batch, DataSpec, conditions
-from ganforge.engine import accelerate
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.nn.networks.stackgan import ConditioningAugmentation
+from ganforge.runs.device import autocast
 from ganforge.system import Earlier
 from ganforge.systems.stackgan import StackGAN
 
@@ -118,7 +118,7 @@ def test_a_step_of_stage_2_leaves_the_sketches_alone() -> None:
 def test_stage_2_in_bf16() -> None:
     system = build(stage="2")
     update = OptimizerUpdate(system.build_optimizers(), "cpu")
-    with accelerate.autocast(torch.device("cpu"), "bf16"):
+    with autocast(torch.device("cpu"), "bf16"):
         metrics = system.train_step(make_batch(SPEC), update)
     assert all(value.isfinite() and value.dtype == torch.float32 for value in metrics.values())
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 import ganforge
 from ganforge.data.batch import Batch, DataSpec, conditions
 from ganforge.data.bicubic import resize
-from ganforge.engine.sampling import draw
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.nn.networks.vgg import VGGFeatures
+from ganforge.runs.sampling import draw
 from ganforge.systems.families.super_resolution import centre, random_crops
 from ganforge.systems.srgan import SRGAN
 from ganforge.systems.srresnet import SRResNet

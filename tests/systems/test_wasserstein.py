@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.engine import accelerate
 from ganforge.engine.update import OptimizerUpdate
+from ganforge.runs.device import autocast
 from ganforge.system import System
 from ganforge.systems.lsgan import LSGAN, LSGANConfig
 from ganforge.systems.wgan import WGAN, WGANConfig
@@ -128,7 +128,7 @@ def test_the_penalty_is_computed_in_float32_and_the_rest_in_bf16(network: str) -
         return forward(images)
 
     system.critic.forward = recorded  # type: ignore[method-assign]
-    with accelerate.autocast(CPU, "bf16"):
+    with autocast(CPU, "bf16"):
         values = system.train_step(pictures(system), update)
     # For each critic update the loss's pass in bf16, then the penalty's in float32; at last the generator's.
     assert inside == [True, False, True, False, True]

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge.checkpoint import load_newest
 from ganforge.engine.state import load_state
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
-from ganforge.run import Run
+from ganforge.runs.checkpoint import load_newest
+from ganforge.runs.folder import Run
 
 if TYPE_CHECKING:
     from ganforge.engine.train import Training

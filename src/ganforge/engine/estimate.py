@@ -10,10 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from ganforge.data.datasets import Dataset
-from ganforge.engine import accelerate
 from ganforge.engine.train import build_stream, build_training
 from ganforge.engine.update import OptimizerUpdate
-from ganforge.run import RunConfig
+from ganforge.runs.device import explained_compiler, peak_memory_bytes
+from ganforge.runs.folder import RunConfig
 
 _WARM_UP_STEPS, _TIMED_STEPS = 2, 5
 
@@ -70,7 +70,7 @@ def estimate(config: RunConfig, dataset: Dataset) -> Estimate:
     for index in range(_WARM_UP_STEPS + _TIMED_STEPS):
         begun = time.monotonic()
         batch = next(batches).to(device)
-        with accelerate.explained_compiler(config.train), counter if index == 0 else nullcontext():
+        with explained_compiler(config.train), counter if index == 0 else nullcontext():
             training.advance(batch, update)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
@@ -83,7 +83,7 @@ def estimate(config: RunConfig, dataset: Dataset) -> Estimate:
         flops_per_image=counter.flops / size,
         seconds_per_step=median,
         images_per_second=size / median,
-        peak_memory_bytes=accelerate.peak_memory_bytes(device),
+        peak_memory_bytes=peak_memory_bytes(device),
         device=device.type,
         precision=training.precision,
     )

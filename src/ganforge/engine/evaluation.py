@@ -5,11 +5,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ganforge.checkpoint import save_checkpoint
 from ganforge.data.batch import Batch
 from ganforge.data.datasets import Dataset, batch_of, held_out, some_rows
 from ganforge.engine.divergence import Diverged
-from ganforge.engine.sampling import SeededRandom, captions_like, conditions_like, draw, evaluation_mode
 from ganforge.errors import UserError
 from ganforge.metrics.distances import Neighbourhoods
 from ganforge.metrics.floors import RandomConvolutions
@@ -19,7 +17,10 @@ from ganforge.metrics.kernel import kernel_distance
 from ganforge.metrics.manifold import density_coverage, precision_recall
 from ganforge.metrics.modes import mode_coverage
 from ganforge.metrics.real_features import FeatureNetwork, real_features
-from ganforge.run import HIGHER_IS_BETTER, Run
+from ganforge.runs.checkpoint import save_checkpoint
+from ganforge.runs.folder import Run
+from ganforge.runs.options import HIGHER_IS_BETTER
+from ganforge.runs.sampling import SeededRandom, captions_like, conditions_like, draw, evaluation_mode
 from ganforge.systems.discovery import find
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from itertools import chain
 from statistics import median
 from typing import Any, NamedTuple
 
-from ganforge.run import Run
+from ganforge.runs.folder import Run
 
 # A discriminator that is this sure has nothing left to learn, and what it tells the generator no longer
 # changes. The means of healthy runs on MNIST (gan, dcgan) stay between 0.05 and 0.955.

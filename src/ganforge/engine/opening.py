@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from ganforge.checkpoint import Checkpoint, load_newest
 from ganforge.data.datasets import Dataset
-from ganforge.engine import accelerate
 from ganforge.errors import UserError, printable
-from ganforge.run import Run, RunConfig
+from ganforge.runs.checkpoint import Checkpoint, load_newest
+from ganforge.runs.device import choose_device, choose_precision
+from ganforge.runs.folder import Run, RunConfig
 
 
 def open_or_create(path: Path, config: RunConfig) -> tuple[Run, Checkpoint | None, list[str]]:
@@ -47,8 +47,8 @@ def _settle_precision(config: RunConfig, begun: Run | None) -> RunConfig:
     """Replace "auto" by what the run began with, so that it goes on alike, or by what pays here."""
     if config.train.precision != "auto":
         return config
-    device = accelerate.choose_device(config.train.device)
-    precision = begun.config.train.precision if begun else accelerate.choose_precision("auto", device)
+    device = choose_device(config.train.device)
+    precision = begun.config.train.precision if begun else choose_precision("auto", device)
     return config.model_copy(update={"train": config.train.model_copy(update={"precision": precision})})
 
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ganforge.checkpoint import Checkpoint
 from ganforge.errors import UserError
+from ganforge.runs.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from ganforge.engine.train import Training

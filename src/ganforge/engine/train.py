@@ -9,33 +9,41 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from ganforge import pictures
-from ganforge.checkpoint import save_checkpoint
 from ganforge.data.batch import Batch, as_images
 from ganforge.data.datasets import Dataset
 from ganforge.data.stream import Stream
-from ganforge.engine import accelerate
 from ganforge.engine.display import Display
 from ganforge.engine.divergence import Diverged, check_skipped, check_state, finite_values, move_on, roll_back
-from ganforge.engine.ema import Average
 from ganforge.engine.evaluation import Evaluation
 from ganforge.engine.health import Health
 from ganforge.engine.meter import Clock, Meter
 from ganforge.engine.opening import open_or_create, skipped_pictures
 from ganforge.engine.previews import Previews
-from ganforge.engine.sampling import PREVIEW_COLUMNS, draw, preview_conditions
 from ganforge.engine.signals import Asked, stop_signals
 from ganforge.engine.start import Start, start_weights
 from ganforge.engine.state import load_state, pack_state
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.report import write_report
-from ganforge.run import Run, RunConfig, locked
+from ganforge.runs.build import build_system
+from ganforge.runs.checkpoint import save_checkpoint
+from ganforge.runs.device import (
+    autocast,
+    choose_device,
+    choose_precision,
+    compile_networks,
+    describe_machine,
+    explained_compiler,
+    lay_out,
+    peak_memory_bytes,
+)
+from ganforge.runs.ema import Average
+from ganforge.runs.folder import Run, RunConfig, locked
+from ganforge.runs.sampling import PREVIEW_COLUMNS, draw, preview_conditions
 from ganforge.system import System
-from ganforge.systems.discovery import find
 
 NUM_PREVIEWS = 64
 NUM_PREPARE_IMAGES = 10_000
@@ -72,7 +80,7 @@ class Training:
         """One step: rates, the system's own step, its averages. `batch` is where the system is."""
         self.system.schedule(self.optimizers, self.images)
         skipped = update.skipped.total()
-        with accelerate.autocast(self.device, self.precision):
+        with autocast(self.device, self.precision):
             values = self.system.train_step(batch, update)
         self.step += 1
         if update.skipped.total() == skipped:  # the losses of a skipped update would spoil the means
@@ -93,28 +101,9 @@ class _Session:
     evaluation: Evaluation
 
 
-def build_system(config: RunConfig) -> System:
-    """The untrained system of a run; its first weights are a function of the seed.
-
-    Raises UserError where its options are not those that this version knows.
-    """
-    kind = find(config.system)
-    try:
-        options = kind.Config.model_validate(config.config)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(
-            f"config.json of this run, of ganforge {config.ganforge}: {config.system} cannot have "
-            f"{'.'.join(map(str, first['loc'])) or 'these options'} = {first['input']!r} ({first['msg']}): "
-            "expected options of this version, or take the version that trained it"
-        ) from error
-    torch.manual_seed(config.train.seed)
-    return kind(options, config.spec)
-
-
 def build_training(config: RunConfig, dataset: Dataset, start: Start | None = None) -> Training:
     """A training at step 0."""
-    device = accelerate.choose_device(config.train.device)
+    device = choose_device(config.train.device)
     system = build_system(config)
     train_images = dataset.streamed
     order = torch.randperm(len(train_images), generator=torch.Generator().manual_seed(config.train.seed))
@@ -122,10 +111,10 @@ def build_training(config: RunConfig, dataset: Dataset, start: Start | None = No
     if start is not None:
         start_weights(system, start)
     system.to(device)
-    accelerate.lay_out(system)
+    lay_out(system)
     average = Average(system)
-    accelerate.compile_networks(system, config.train, device)
-    precision = accelerate.choose_precision(config.train.precision, device)
+    compile_networks(system, config.train, device)
+    precision = choose_precision(config.train.precision, device)
     return Training(system, system.build_optimizers(), average, device, precision)
 
 
@@ -165,7 +154,7 @@ def train(
     Stopped after SIGINT or SIGTERM, with the run saved.
     """
     started = time.monotonic() if started is None else started
-    with locked(path), accelerate.explained_compiler(config.train):
+    with locked(path), explained_compiler(config.train):
         begun = (path / "config.json").exists()
         with _writing(path):
             run, checkpoint, warnings = open_or_create(path, config)
@@ -233,7 +222,7 @@ def _start_line(training: Training, command: str, startup_seconds: float) -> dic
         "step": training.step,
         "command": command,
         "device": training.device.type,
-        "machine": accelerate.describe_machine(training.device),
+        "machine": describe_machine(training.device),
         "threads": torch.get_num_threads(),
         "precision": training.precision,
         "startup_seconds": round(startup_seconds, 3),
@@ -314,7 +303,7 @@ def _log(run: Run, training: Training, session: _Session) -> None:
         "seconds": round(time.monotonic() - session.clock.begun, 3),
         "images_per_second": round(rate, 2),
         "seconds_per_step": round(training.system.images_per_step() / rate, 6),
-        "peak_memory_bytes": accelerate.peak_memory_bytes(training.device),
+        "peak_memory_bytes": peak_memory_bytes(training.device),
         **values,
     }
     _tell(run, session, line)
@@ -393,6 +382,6 @@ def _end_line(run: Run, training: Training, clock: Clock) -> None:
             "step": training.step,
             "images": training.images,
             "seconds": round(time.monotonic() - clock.begun, 3),
-            "peak_memory_bytes": accelerate.peak_memory_bytes(training.device),
+            "peak_memory_bytes": peak_memory_bytes(training.device),
         },
     )

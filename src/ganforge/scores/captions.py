@@ -6,12 +6,12 @@ from torch import Tensor
 from ganforge.data.batch import Batch, as_images, conditions, to_uint8
 from ganforge.data.datasets import Dataset, batch_of, open_dataset
 from ganforge.data.images import Images
-from ganforge.engine.sampling import captions_like, told
 from ganforge.metrics.judges import Judge
 from ganforge.metrics.neighbours import nearest
+from ganforge.runs.sampling import captions_like, told
+from ganforge.runs.trained import Trained
 from ganforge.scores import CHUNK, Protocol, Score, finite, held_out, rows_of, stored_parts
 from ganforge.scores.conditions import mean_of_classes, named
-from ganforge.trained import Trained
 
 MOST_PAIRS = 2_000
 SUBCATEGORIES = {"emoji": "subcategory"}  # data set -> column of its metadata with finer classes

@@ -7,8 +7,8 @@ from ganforge.data.batch import as_images
 from ganforge.data.datasets import Dataset
 from ganforge.metrics.clusters import many_to_one_error, one_to_one_error
 from ganforge.metrics.judges import Judge
+from ganforge.runs.trained import Trained, Weights
 from ganforge.scores import CHUNK, Protocol, Score, batches, held_out, stored_parts
-from ganforge.trained import Trained, Weights
 
 
 def judge_labels(

@@ -10,9 +10,9 @@ from ganforge.data.batch import Batch, as_images, to_uint8
 from ganforge.data.datasets import Dataset
 from ganforge.distributed import Share
 from ganforge.metrics.real_features import FeatureNetwork
+from ganforge.runs.trained import Trained
 from ganforge.scores import Protocol, finite
 from ganforge.scores.pictures import has_parzen
-from ganforge.trained import Trained
 
 
 @dataclass(frozen=True)

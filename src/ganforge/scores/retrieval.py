@@ -8,9 +8,9 @@ from ganforge.data.batch import as_images
 from ganforge.data.captions import encode, held_out_captions, kept_captions
 from ganforge.data.datasets import Dataset
 from ganforge.data.images import Images
+from ganforge.runs.trained import Trained, Weights
 from ganforge.scores import CHUNK, Protocol, Score, held_out, stored_parts
 from ganforge.scores.conditions import mean_of_classes
-from ganforge.trained import Trained, Weights
 
 BEST = 10
 

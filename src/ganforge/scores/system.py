@@ -10,8 +10,8 @@ from torch import Tensor
 from ganforge.data.batch import Batch, as_images
 from ganforge.data.datasets import Dataset
 from ganforge.errors import UserError
+from ganforge.runs.trained import Trained, Weights
 from ganforge.scores import CHUNK, Protocol, Score, batches, finite, held_out
-from ganforge.trained import Trained, Weights
 
 UNITS = {"_nats": "nats", "_bits_per_dim": "bits/dim", "_percent": "%"}
 KEPT = "_bits_per_dim"  # in the score's name: the same in nats would have no other

@@ -7,13 +7,13 @@ from torch import Tensor
 
 from ganforge.data.batch import Batch, conditions
 from ganforge.data.datasets import Dataset, some_rows
-from ganforge.engine.sampling import CHUNK
 from ganforge.metrics.judges import Judge
 from ganforge.metrics.path_length import EPSILON, path_length
 from ganforge.metrics.similarity import NUM_PAIRS, ms_ssim, num_scales, sample_pairs
+from ganforge.runs.sampling import CHUNK
+from ganforge.runs.trained import Trained, Weights
 from ganforge.scores import Protocol, Score, held_out
 from ganforge.system import LatentSystem
-from ganforge.trained import Trained, Weights
 
 NUM_PATHS = 500
 

@@ -5,8 +5,8 @@ from torch import Tensor
 from ganforge.data.datasets import Dataset, some_rows
 from ganforge.errors import UserError
 from ganforge.nn.losses import nats_of_any
+from ganforge.runs.trained import Trained, Weights
 from ganforge.scores import Protocol, Score, batches, finite, held_out
-from ganforge.trained import Trained, Weights
 
 
 def classify(

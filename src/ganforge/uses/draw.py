@@ -10,8 +10,8 @@ from ganforge import pictures
 from ganforge.data.batch import Batch, as_images
 from ganforge.data.datasets import Dataset
 from ganforge.errors import UserError
+from ganforge.runs.trained import Trained, Weights
 from ganforge.scores import held_out
-from ganforge.trained import Trained, Weights
 
 Kind = Literal["reconstructions", "completions", "manifold"]
 BACKGROUND = -1.0

@@ -18,8 +18,8 @@ from ganforge.data.derive import downscale
 from ganforge.data.pairs import open_storage
 from ganforge.data.storage import is_picture_name
 from ganforge.errors import UserError, printable
+from ganforge.runs.trained import Trained
 from ganforge.scores.enlarged import enlarge_bicubic, fidelity, smallest_side
-from ganforge.trained import Trained
 from ganforge.uses.apply import DEFAULT_TILE, tiling_of, to_levels, translator
 from ganforge.uses.tiles import bands
 

@@ -8,8 +8,8 @@ from torch import Tensor
 from ganforge.data.batch import Batch
 from ganforge.data.datasets import Dataset
 from ganforge.errors import UserError
+from ganforge.runs.trained import Trained, Weights
 from ganforge.scores import Score, batches, finite, held_out
-from ganforge.trained import Trained, Weights
 
 
 def outliers(

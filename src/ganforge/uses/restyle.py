@@ -13,16 +13,16 @@ from ganforge import pictures
 from ganforge.data.batch import conditions, to_float
 from ganforge.data.decode import Target, Unreadable, decode
 from ganforge.data.storage import read_regular
-from ganforge.engine import sampling
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
 from ganforge.nn.networks.text import PictureEncoder
 from ganforge.nn.optimizers import fall_linearly
+from ganforge.runs import sampling
+from ganforge.runs.trained import Trained, Weights
 from ganforge.sample import own_pictures, write_folder
 from ganforge.sentences import data_of, describe
 from ganforge.system import LatentSystem
 from ganforge.systems.families.resolutions import stages_for
-from ganforge.trained import Trained, Weights
 
 FOLDER = "style"
 DEFAULT_STEPS = 2_000

@@ -10,14 +10,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganforge.checkpoint import Checkpoint, load_newest, save_checkpoint
 from ganforge.data.batch import Batch, conditions
 from ganforge.distributed import Share
-from ganforge.engine import accelerate, sampling
-from ganforge.engine.ema import Average
-from ganforge.engine.train import build_system
 from ganforge.errors import UserError, printable
-from ganforge.run import Run
+from ganforge.runs import sampling
+from ganforge.runs.build import build_system
+from ganforge.runs.checkpoint import Checkpoint, load_newest, save_checkpoint
+from ganforge.runs.device import choose_device, lay_out
+from ganforge.runs.ema import Average
+from ganforge.runs.folder import Run
 from ganforge.system import LatentSystem
 
 Weights = Literal["ema", "raw"]
@@ -48,8 +49,8 @@ class Trained:
         if checkpoint is not None:
             self._load(checkpoint)
         for network in (self.system, *self._average.networks.values()):
-            network.to(accelerate.choose_device(device))
-            accelerate.lay_out(network)
+            network.to(choose_device(device))
+            lay_out(network)
             network.eval()
 
     def average_state(self) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from ganforge.data.datasets import Dataset, open_dataset
 from ganforge.errors import UserError
-from ganforge.run import RunConfig
+from ganforge.runs.folder import RunConfig
 
 
 def open_like(config: RunConfig, data: str | None) -> Dataset:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ganforge.errors import UserError
-from ganforge.run import TrainOptions
+from ganforge.runs.options import TrainOptions
 from ganforge.system import System
 
 Precision = Literal["fp32", "bf16"]

@@ -1,0 +1,28 @@
+"""Building the untrained system of a run."""
+
+import torch
+from pydantic import ValidationError
+
+from ganforge.errors import UserError
+from ganforge.runs.folder import RunConfig
+from ganforge.system import System
+from ganforge.systems.discovery import find
+
+
+def build_system(config: RunConfig) -> System:
+    """The untrained system of a run; its first weights are a function of the seed.
+
+    Raises UserError where its options are not those that this version knows.
+    """
+    kind = find(config.system)
+    try:
+        options = kind.Config.model_validate(config.config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(
+            f"config.json of this run, of ganforge {config.ganforge}: {config.system} cannot have "
+            f"{'.'.join(map(str, first['loc'])) or 'these options'} = {first['input']!r} ({first['msg']}): "
+            "expected options of this version, or take the version that trained it"
+        ) from error
+    torch.manual_seed(config.train.seed)
+    return kind(options, config.spec)

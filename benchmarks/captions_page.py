@@ -25,13 +25,13 @@ from record import record
 from torch import Tensor
 
 import ganforge
-from ganforge import pictures
 from ganforge.data.batch import as_images
 from ganforge.data.captions import kept_captions
 from ganforge.data.datasets import Dataset, open_dataset
 from ganforge.errors import UserError, printable
 from ganforge.metrics.floors import RandomConvolutions
 from ganforge.metrics.judges import judge_of
+from ganforge.reporting import grids
 from ganforge.runs.trained import Trained
 from ganforge.sentences import describe
 
@@ -99,7 +99,7 @@ def page(drawn: Tensor, real: Tensor, found: dict[str, Any], chosen: dict[str, l
     scale = max(1, CELL // drawn.shape[2])
     entries = {
         part: [
-            (pictures.grid(torch.stack([drawn[i], real[i]]), 2, scale=scale), found["found"][i]) for i in rows
+            (grids.grid(torch.stack([drawn[i], real[i]]), 2, scale=scale), found["found"][i]) for i in rows
         ]
         for part, rows in chosen.items()
     }
@@ -155,7 +155,7 @@ def main(arguments: Sequence[str]) -> int:
             "run": f"{trained.run.config.system} on {dataset.options.data}",
             "rule": found["rule"],
         }
-        pictures.save_png(page(drawn, real, found, chosen), given.out, about)
+        grids.save_png(page(drawn, real, found, chosen), given.out, about)
         record(about | found | {"shown": chosen}, given.out.with_suffix(".json"))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

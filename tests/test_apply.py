@@ -21,7 +21,7 @@ from ganforge.data.derive import downscale
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.files.png import write_png
-from ganforge.pictures import read_about
+from ganforge.reporting.grids import read_about
 from ganforge.runs.trained import Trained
 from ganforge.scores.enlarged import enlarge_bicubic, fidelity
 from ganforge.uses import fidelity as fidelity_of_folders

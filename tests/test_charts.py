@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from ganforge import charts
+from ganforge.reporting import charts
 
 
 def test_curves_keep_spikes_when_they_are_thinned() -> None:

@@ -15,7 +15,7 @@ from ganforge.compare import cell_of, lines_of, read_judged, shared_note, write_
 from ganforge.data.batch import DataSpec
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
-from ganforge.pictures import embed_png, grid, save_png
+from ganforge.reporting.grids import embed_png, grid, save_png
 from ganforge.runs.folder import Run, RunConfig
 from ganforge.runs.options import TrainOptions
 from ganforge.sample import write_samples

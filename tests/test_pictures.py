@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 import ganforge
-from ganforge import pictures
 from ganforge.data.batch import DataSpec
 from ganforge.errors import UserError
+from ganforge.reporting import grids
 
 MNIST = Path(ganforge.__file__).parent / "data/builtin/mnist/t10k-images-idx3-ubyte.gz"
 POINTS = DataSpec(channels=2, height=1, width=1, num_images=100, values="points")
@@ -38,7 +38,7 @@ def test_grid_holds_every_pixel_at_its_place(
     pixels = torch.randint(
         0, 256, (count, channels, height, width), generator=torch.Generator().manual_seed(count)
     )
-    picture = pictures.grid(pixels / 127.5 - 1, columns=columns, gap=gap, scale=scale)
+    picture = grids.grid(pixels / 127.5 - 1, columns=columns, gap=gap, scale=scale)
     rows = math.ceil(count / columns)
     assert picture.size == (columns * (width * scale + gap) - gap, rows * (height * scale + gap) - gap)
     canvas = np.asarray(picture).reshape(picture.height, picture.width, channels)
@@ -54,47 +54,47 @@ def test_grid_holds_every_pixel_at_its_place(
 
 @pytest.mark.parametrize(("side", "factor"), [(1, 48), (14, 4), (28, 2), (48, 1), (64, 1)])
 def test_small_pictures_are_scaled_up_and_large_ones_are_not(side: int, factor: int) -> None:
-    assert pictures.grid(torch.zeros(1, 3, side, side)).size == (side * factor, side * factor)
+    assert grids.grid(torch.zeros(1, 3, side, side)).size == (side * factor, side * factor)
 
 
 @pytest.mark.parametrize(
     ("count", "columns"), [(1, 1), (2, 2), (4, 2), (8, 4), (10, 5), (16, 4), (30, 6), (64, 8), (7, 3)]
 )
 def test_default_grid_is_near_square(count: int, columns: int) -> None:
-    assert pictures.grid(torch.zeros(count, 1, 48, 48), gap=0).width == columns * 48
+    assert grids.grid(torch.zeros(count, 1, 48, 48), gap=0).width == columns * 48
 
 
 def test_values_outside_are_clamped_and_not_a_number_is_grey() -> None:
     values = torch.tensor([-9.0, 9.0, math.nan, math.inf]).reshape(1, 1, 2, 2)
-    assert np.asarray(pictures.grid(values, scale=1)).ravel().tolist() == [0, 255, 128, 255]
+    assert np.asarray(grids.grid(values, scale=1)).ravel().tolist() == [0, 255, 128, 255]
 
 
 @pytest.mark.parametrize("shape", [(0, 1, 4, 4), (2, 2, 4, 4), (1, 4, 4), (2, 3, 0, 4)])
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match="expected pictures"):
-        pictures.grid(torch.zeros(shape))
+        grids.grid(torch.zeros(shape))
 
 
 @pytest.mark.parametrize("wrong", [{"columns": 0}, {"gap": -1}, {"scale": 0}])
 def test_impossible_layouts_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(UserError, match=r"got"):
-        pictures.grid(torch.zeros(1, 1, 4, 4), **wrong)
+        grids.grid(torch.zeros(1, 1, 4, 4), **wrong)
 
 
 def test_neighbours_stand_right_of_their_samples_in_a_frame(digits: torch.Tensor) -> None:
     samples, neighbours = digits[:6], digits[6:12]
-    picture = pictures.neighbours_grid(samples, neighbours, columns=2, scale=1)
-    canvas, frame, pair = np.asarray(picture), pictures.FRAME, 2 * (28 + 2 * pictures.FRAME)
+    picture = grids.neighbours_grid(samples, neighbours, columns=2, scale=1)
+    canvas, frame, pair = np.asarray(picture), grids.FRAME, 2 * (28 + 2 * grids.FRAME)
     for index in range(6):
         left = index % 2 * (pair + 4 * frame) + frame
-        top = index // 2 * (28 + 2 * frame + pictures.GAP) + frame
+        top = index // 2 * (28 + 2 * frame + grids.GAP) + frame
         for images, start in ((samples, left), (neighbours, left + 28 + 2 * frame)):
             expected = ((images[index, 0] + 1) * 127.5).round().numpy()
             assert (canvas[top : top + 28, start : start + 28, 0] == expected).all()
-        assert tuple(canvas[top - 1, left]) == pictures.WHITE
-        assert tuple(canvas[top - 1, left + 28 + 2 * frame]) == pictures.FRAME_COLOUR
+        assert tuple(canvas[top - 1, left]) == grids.WHITE
+        assert tuple(canvas[top - 1, left + 28 + 2 * frame]) == grids.FRAME_COLOUR
     with pytest.raises(UserError, match="one neighbour of its shape"):
-        pictures.neighbours_grid(samples, neighbours[:5])
+        grids.neighbours_grid(samples, neighbours[:5])
 
 
 def _colour_centre(picture: Image.Image) -> tuple[float, float]:
@@ -113,7 +113,7 @@ def test_scatter_puts_points_where_they_are() -> None:
         ((0.7, -0.7), True, False),
     ):
         # The corner of the legend holds an orange dot as well, far fewer pixels than the cloud.
-        across, down = _colour_centre(pictures.scatter(cloud + torch.tensor(centre), corners))
+        across, down = _colour_centre(grids.scatter(cloud + torch.tensor(centre), corners))
         assert (across > 0.5) == right
         assert (down < 0.5) == up
 
@@ -121,16 +121,16 @@ def test_scatter_puts_points_where_they_are() -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, 3e38, 0.0])
 def test_scatter_survives_a_diverged_generator(value: float) -> None:
     points = torch.tensor([[value, 0.0], [1.0, 2.0]])
-    assert pictures.scatter(points, torch.rand(10, 2)).size == pictures.scatter(points).size == (480, 480)
-    assert pictures.scatter(torch.full((3, 2), value)).size == (480, 480)
+    assert grids.scatter(points, torch.rand(10, 2)).size == grids.scatter(points).size == (480, 480)
+    assert grids.scatter(torch.full((3, 2), value)).size == (480, 480)
 
 
 def test_draw_follows_the_data(digits: torch.Tensor) -> None:
-    assert pictures.draw(digits, PIXELS).tobytes() == pictures.grid(digits).tobytes()
+    assert grids.draw(digits, PIXELS).tobytes() == grids.grid(digits).tobytes()
     points, reference = torch.rand(20, 2, 1, 1), torch.rand(30, 2, 1, 1)
-    drawn = pictures.draw(points, POINTS, reference)
-    assert drawn.tobytes() == pictures.scatter(points[:, :, 0, 0], reference[:, :, 0, 0]).tobytes()
-    assert drawn.tobytes() != pictures.draw(points, POINTS).tobytes()
+    drawn = grids.draw(points, POINTS, reference)
+    assert drawn.tobytes() == grids.scatter(points[:, :, 0, 0], reference[:, :, 0, 0]).tobytes()
+    assert drawn.tobytes() != grids.draw(points, POINTS).tobytes()
 
 
 ABOUT = {
@@ -144,45 +144,45 @@ ABOUT = {
 def test_png_says_how_it_was_made_and_equal_input_gives_equal_bytes(
     tmp_path: Path, digits: torch.Tensor
 ) -> None:
-    picture = pictures.grid(digits)
+    picture = grids.grid(digits)
     first, second = tmp_path / "new/folder/a.png", tmp_path / "b.png"
-    pictures.save_png(picture, first, ABOUT)
-    pictures.save_png(picture, second, dict(reversed(ABOUT.items())))
+    grids.save_png(picture, first, ABOUT)
+    grids.save_png(picture, second, dict(reversed(ABOUT.items())))
     assert first.read_bytes() == second.read_bytes()
-    assert pictures.read_about(first) == ABOUT
+    assert grids.read_about(first) == ABOUT
     assert Image.open(first).tobytes() == picture.tobytes()
     assert [path.name for path in first.parent.iterdir()] == ["a.png"]
 
 
 def test_png_text_survives_undecodable_bytes(tmp_path: Path) -> None:
-    pictures.save_png(Image.new("L", (1, 1)), tmp_path / "a.png", {"command": "x\udcff\0y"})
-    assert pictures.read_about(tmp_path / "a.png") == {"command": r"x\udcff\0y"}
+    grids.save_png(Image.new("L", (1, 1)), tmp_path / "a.png", {"command": "x\udcff\0y"})
+    assert grids.read_about(tmp_path / "a.png") == {"command": r"x\udcff\0y"}
 
 
 @pytest.mark.parametrize("key", ["", "a" * 80, "schlüssel", "a\nb", " a"])
 def test_forbidden_keys_are_refused(tmp_path: Path, key: str) -> None:
     with pytest.raises(UserError, match="PNG text key"):
-        pictures.save_png(Image.new("L", (1, 1)), tmp_path / "a.png", {key: "x"})
+        grids.save_png(Image.new("L", (1, 1)), tmp_path / "a.png", {key: "x"})
     assert not list(tmp_path.iterdir())
 
 
 def test_a_failed_write_leaves_the_old_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.png"
-    pictures.save_png(Image.new("L", (2, 2)), path, {"step": "1"})
+    grids.save_png(Image.new("L", (2, 2)), path, {"step": "1"})
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space"):
-        pictures.save_png(Image.new("L", (2, 2)), path, {"step": "2"})
-    assert pictures.read_about(path) == {"step": "1"}
+        grids.save_png(Image.new("L", (2, 2)), path, {"step": "2"})
+    assert grids.read_about(path) == {"step": "1"}
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_what_is_no_png_is_refused(tmp_path: Path, digits: torch.Tensor) -> None:
     whole, torn, text = tmp_path / "whole.png", tmp_path / "torn.png", tmp_path / "text.png"
-    pictures.save_png(pictures.grid(digits), whole, {})
+    grids.save_png(grids.grid(digits), whole, {})
     torn.write_bytes(whole.read_bytes()[:-200])
     text.write_text("not a picture")
     for path, words in (
@@ -191,4 +191,4 @@ def test_what_is_no_png_is_refused(tmp_path: Path, digits: torch.Tensor) -> None
         (tmp_path / "none.png", "no such"),
     ):
         with pytest.raises(UserError, match=words):
-            pictures.read_about(path)
+            grids.read_about(path)

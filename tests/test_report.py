@@ -18,10 +18,10 @@ import torch
 from PIL import Image
 
 import ganforge
-from ganforge import pictures
-from ganforge.charts import MOST_POINTS
 from ganforge.errors import UserError
-from ganforge.report import write_report
+from ganforge.reporting import grids
+from ganforge.reporting.charts import MOST_POINTS
+from ganforge.reporting.page import write_report
 
 MNIST = Path(ganforge.__file__).parent / "data/builtin/mnist/t10k-images-idx3-ubyte.gz"
 VOID = {"meta", "img", "br", "line"}
@@ -137,10 +137,10 @@ def write_full(run: Path) -> Path:
     real, noise = digits(96), torch.randn(64, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     for index in range(30):
         share = index / 29
-        grid = pictures.grid(real[:64] * share + noise * (1 - share))
-        pictures.save_png(grid, run / f"samples/{index * 3400:06d}.png", {"step": str(index * 3400)})
-    pictures.save_png(pictures.neighbours_grid(real[:16], real[64:80]), run / "neighbours.png", {})
-    pictures.save_png(pictures.grid(real), run / "samples.png", {})
+        grid = grids.grid(real[:64] * share + noise * (1 - share))
+        grids.save_png(grid, run / f"samples/{index * 3400:06d}.png", {"step": str(index * 3400)})
+    grids.save_png(grids.neighbours_grid(real[:16], real[64:80]), run / "neighbours.png", {})
+    grids.save_png(grids.grid(real), run / "samples.png", {})
     (run / "evaluation.json").write_text(json.dumps(SCORES))
     return run
 
@@ -314,7 +314,7 @@ def test_hostile_strings_are_text(tmp_path: Path) -> None:
 
 def test_broken_parts_are_left_out_and_told(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", CONFIG, train_lines(2))
-    pictures.save_png(pictures.grid(digits(4)), run / "samples/000100.png", {})
+    grids.save_png(grids.grid(digits(4)), run / "samples/000100.png", {})
     whole = (run / "samples/000100.png").read_bytes()
     (run / "samples/000200.png").write_bytes(whole[: len(whole) // 2])
     (run / "samples/latest.png").write_text("not a step")
@@ -333,7 +333,7 @@ def test_broken_parts_are_left_out_and_told(tmp_path: Path) -> None:
 def test_large_pictures_are_shrunk(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", CONFIG, None)
     for step in (1, 2):
-        pictures.save_png(Image.new("RGB", (4000, 2000), "red"), run / f"samples/{step:06d}.png", {})
+        grids.save_png(Image.new("RGB", (4000, 2000), "red"), run / f"samples/{step:06d}.png", {})
     _, page = read(write_report(run))
     assert [image.size for image in page.images] == [(1600, 800), (640, 320), (640, 320)]
 

@@ -13,7 +13,6 @@ from torch import Tensor
 from toy_systems import LATENT_SIZE
 
 import ganforge
-from ganforge import pictures as pictures_module
 from ganforge.cli import main
 from ganforge.data.batch import to_uint8
 from ganforge.errors import UserError

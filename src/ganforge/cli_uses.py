@@ -19,9 +19,9 @@ from ganforge.compare import lines_of, read_judged, write_csv, write_html
 from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError, printable
-from ganforge.pictures import save_png
 from ganforge.plan import validated
 from ganforge.printing import print_comparison, print_fidelity, print_scores
+from ganforge.reporting.grids import save_png
 from ganforge.runs.data import open_like
 from ganforge.runs.trained import Weights, Which, load
 from ganforge.scores import Score

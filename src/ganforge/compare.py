@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ganforge.errors import UserError
 from ganforge.files.atomic import replace_file
-from ganforge.pictures import embed_png, read_about
+from ganforge.reporting.grids import embed_png, read_about
 from ganforge.runs.folder import Run
 from ganforge.runs.trained import load
 from ganforge.sample import write_samples
@@ -163,7 +163,7 @@ def write_html(path: Path, runs: Sequence[Compared], lines: Sequence[Line], seed
         f'</table></div><p class="quiet">{escape(shared_note(lines))}</p><p class="quiet">Numbers that were '
         "measured in different ways stand in lines of their own, which say what differs.</p></section>",
     ]
-    template = Template(resources.files("ganforge").joinpath("report_template.html").read_text("utf-8"))
+    template = Template(resources.files("ganforge.reporting").joinpath("template.html").read_text("utf-8"))
     page = template.substitute(title=escape(title), body="\n".join(filter(None, body)))
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, page.encode("utf-8", "backslashreplace"))

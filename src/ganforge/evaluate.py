@@ -8,7 +8,6 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from ganforge import pictures
 from ganforge.data import stacked
 from ganforge.data.batch import Batch, as_images, conditions
 from ganforge.data.datasets import Dataset, open_dataset
@@ -21,7 +20,8 @@ from ganforge.metrics.floors import RandomConvolutions
 from ganforge.metrics.judges import judge_of
 from ganforge.metrics.neighbours import nearest
 from ganforge.metrics.real_features import FeatureNetwork
-from ganforge.report import write_report
+from ganforge.reporting import grids
+from ganforge.reporting.page import write_report
 from ganforge.runs.folder import Run
 from ganforge.runs.sampling import conditions_like
 from ganforge.runs.trained import Trained, Weights, Which, load
@@ -292,11 +292,11 @@ def _draw_neighbours(trained: Trained, dataset: Dataset, seed: int, weights: Wei
     train = dataset.splits["train"]
     references = (as_images(part).flatten(1) for part in stored_parts(train))
     indices, _ = nearest(samples.flatten(1), references)
-    picture = pictures.neighbours_grid(samples, as_images(train.read(indices)))
+    picture = grids.neighbours_grid(samples, as_images(train.read(indices)))
     about = {
         "run": trained.run.path.name,
         "step": str(trained.step),
         "seed": str(seed),
         "weights": weights,
     }
-    pictures.save_png(picture, trained.run.path / "neighbours.png", about)
+    grids.save_png(picture, trained.run.path / "neighbours.png", about)

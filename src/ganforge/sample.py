@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge import pictures
 from ganforge.data.batch import Batch, to_uint8
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
+from ganforge.reporting import grids
 from ganforge.runs.sampling import MOST_PREVIEW_ROWS, PREVIEW_COLUMNS, preview_conditions
 from ganforge.runs.trained import Label, Trained, Weights
 
@@ -86,7 +86,7 @@ def write_samples(
         if names:
             about["labels"] = ", ".join(names)
         if form == ".png":
-            pictures.save_png(pictures.draw(images, spec, columns=drawing.columns), out, about)
+            grids.save_png(grids.draw(images, spec, columns=drawing.columns), out, about)
         else:
             _write_arrays(images, drawing.labels, spec.values == "points", out, about)
         return f"{out}: {drawing.count} samples"
@@ -246,7 +246,7 @@ def own_pictures(folder: Path) -> list[Path]:
 
 def _is_sample(path: Path) -> bool:
     try:
-        return pictures.read_about(path).keys() >= {"run", "index"}
+        return grids.read_about(path).keys() >= {"run", "index"}
     except UserError:
         return False
 
@@ -267,7 +267,7 @@ def write_folder(
     for index, image in enumerate(_each(parts)):
         path = out / f"{index:06d}.png"
         own = {"index": str(index)} | (abouts[index] if abouts else {})
-        pictures.save_png(pictures.grid(image, scale=1), path, about | own)
+        grids.save_png(grids.grid(image, scale=1), path, about | own)
         written.add(path)
     for path in surplus:
         if path not in written:

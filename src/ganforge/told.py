@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganforge import pictures
 from ganforge.data.batch import conditions, to_uint8
 from ganforge.data.captions import kept_captions
 from ganforge.data.datasets import open_dataset
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
+from ganforge.reporting import grids
 from ganforge.runs.trained import Trained, Weights
 from ganforge.sample import own_pictures, save_npz, write_folder
 from ganforge.sentences import describe
@@ -110,8 +110,8 @@ def write_told(
         if form == ".npz":
             _write_arrays(images, each, out, about)
         elif form == ".png":
-            drawn = pictures.grid(images, steps) if steps else pictures.captioned_grid(images, texts)
-            pictures.save_png(drawn, out, about)
+            drawn = grids.grid(images, steps) if steps else grids.captioned_grid(images, texts)
+            grids.save_png(drawn, out, about)
         else:
             assert steps is not None
             _write_moving(images, steps, out, MOVING[form])
@@ -148,7 +148,7 @@ def _write_moving(images: Tensor, steps: int, out: Path, form: str) -> None:
     """A grid of all rows for each step, there and back."""
     rows = images.unflatten(0, (-1, steps))
     columns = math.ceil(math.sqrt(len(rows)))
-    frames: list[Image.Image] = [pictures.grid(rows[:, step], columns) for step in range(steps)]
+    frames: list[Image.Image] = [grids.grid(rows[:, step], columns) for step in range(steps)]
     frames += frames[-2:0:-1]
     options: dict[str, Any] = {"lossless": True} if form == "WEBP" else {}
     buffer = io.BytesIO()

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ganforge import pictures
 from ganforge.data.batch import Batch, conditions, to_float, to_uint8
 from ganforge.data.datasets import batch_of, held_out, open_dataset, some_rows
 from ganforge.data.pairs import read_sources
 from ganforge.errors import UserError, printable
+from ganforge.reporting import grids
 from ganforge.runs.trained import Trained, Weights
 from ganforge.sample import own_pictures, refuse_form, save_npz, write_folder
 
@@ -54,7 +54,7 @@ def write_translations(
             return f"{out}: {len(outputs)} pictures", skipped
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix.lower() == ".png":
-            pictures.save_png(pictures.pairs_grid(given.sources, outputs, targets), out, about)
+            grids.save_png(grids.pairs_grid(given.sources, outputs, targets), out, about)
         else:
             _write_arrays(given.sources, outputs, targets, out, about)
     except OSError as error:

@@ -26,7 +26,7 @@ from ganforge.engine.health import (
 from ganforge.engine.previews import Previews, mean_distance
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
-from ganforge.report import write_report
+from ganforge.reporting.page import write_report
 
 Line = dict[str, Any]
 STRONG = {"network": "mlp", "generator_hidden": (8,), "discriminator_hidden": (32,), "latent_size": 2,

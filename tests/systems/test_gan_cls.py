@@ -19,7 +19,7 @@ from ganforge.data.batch import Batch, DataSpec, conditions
 from ganforge.data.datasets import open_dataset
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
-from ganforge.pictures import read_about
+from ganforge.reporting.grids import read_about
 from ganforge.sentences import describe, with_texts
 from ganforge.ship import write_shipped
 from ganforge.systems.families.text_to_image import matching_loss, mismatched

@@ -15,7 +15,7 @@ from ganforge.cli import main
 from ganforge.data.batch import Batch, DataSpec, conditions
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
-from ganforge.pictures import read_about
+from ganforge.reporting.grids import read_about
 from ganforge.runs.sampling import draw
 from ganforge.runs.trained import Trained
 from ganforge.systems.pix2pix import Pix2Pix

@@ -17,7 +17,7 @@ import ganforge
 from ganforge.cli import main
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
-from ganforge.pictures import read_about
+from ganforge.reporting.grids import read_about
 from ganforge.sentences import RunEncoder, describe, open_encoder
 from ganforge.system import LatentSystem, SystemConfig, Update
 from ganforge.uses.restyle import style_encoder, train_style

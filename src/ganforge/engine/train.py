@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganforge import pictures
 from ganforge.data.batch import Batch, as_images
 from ganforge.data.datasets import Dataset
 from ganforge.data.stream import Stream
@@ -27,7 +26,8 @@ from ganforge.engine.start import Start, start_weights
 from ganforge.engine.state import load_state, pack_state
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
-from ganforge.report import write_report
+from ganforge.reporting import grids
+from ganforge.reporting.page import write_report
 from ganforge.runs.build import build_system
 from ganforge.runs.checkpoint import save_checkpoint
 from ganforge.runs.device import (
@@ -338,10 +338,10 @@ def _picture(run: Run, training: Training, session: _Session) -> None:
     with _writing(file):
         file.parent.mkdir(exist_ok=True)
         if pairs is not None and pairs.sources is not None:
-            drawn = pictures.pairs_grid(pairs.sources, images, pairs.images)
+            drawn = grids.pairs_grid(pairs.sources, images, pairs.images)
         else:
-            drawn = pictures.draw(images, run.config.spec, reference_points(session.dataset), columns)
-        pictures.save_png(drawn, file, about)
+            drawn = grids.draw(images, run.config.spec, reference_points(session.dataset), columns)
+        grids.save_png(drawn, file, about)
     if measured := session.previews.measure(images, None if given is None else given.labels):
         _tell(run, session, {"kind": "samples", "step": training.step, **measured})
 

@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganforge import pictures
 from ganforge.data.batch import Batch, as_images
 from ganforge.data.datasets import Dataset
 from ganforge.errors import UserError
+from ganforge.reporting import grids
 from ganforge.runs.trained import Trained, Weights
 from ganforge.scores import held_out
 
@@ -35,7 +35,7 @@ def draw_use(
     UserError where the system cannot do it.
     """
     if kind == "manifold":
-        return pictures.grid(_manifold(trained, count, weights), count, gap=0)
+        return grids.grid(_manifold(trained, count, weights), count, gap=0)
     _, images = held_out(dataset)
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed % 2**64))[:count]
     labels = None if images.labels is None else images.labels[chosen]
@@ -51,7 +51,7 @@ def draw_use(
         kept[:, :, rows:] = BACKGROUND
         ways = [trained.complete(batch, rows, seed + way, weights) for way in range(4)]
         lines = [batch.images, kept, *ways]
-    return pictures.grid(torch.cat(lines), len(chosen))
+    return grids.grid(torch.cat(lines), len(chosen))
 
 
 def _manifold(trained: Trained, side: int, weights: Weights) -> Tensor:

@@ -9,7 +9,6 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ganforge import pictures
 from ganforge.data.batch import conditions, to_float
 from ganforge.data.decode import Target, Unreadable, decode
 from ganforge.data.storage import read_regular
@@ -17,6 +16,7 @@ from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
 from ganforge.nn.networks.text import PictureEncoder
 from ganforge.nn.optimizers import fall_linearly
+from ganforge.reporting import grids
 from ganforge.runs import sampling
 from ganforge.runs.trained import Trained, Weights
 from ganforge.sample import own_pictures, write_folder
@@ -72,8 +72,8 @@ def restyle(
         given = conditions(embeddings=told.repeat_interleave(count, 0))
         images = trained.decode(latents.repeat(len(texts), 1), given, weights)
         if form:
-            grid = pictures.captioned_grid(torch.cat([styles, images]), ["style", *texts])
-            pictures.save_png(grid, out, about)
+            grid = grids.captioned_grid(torch.cat([styles, images]), ["style", *texts])
+            grids.save_png(grid, out, about)
         else:
             abouts = [
                 {"source": printable(place.name), "text": printable(text)[:1000]}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ganforge.charts import Points
+from ganforge.reporting.charts import Points
 
 BOOKKEEPING = frozenset({"kind", "step", "images", "seconds", "images_per_second", "seconds_per_step",
                          "peak_memory_bytes", "session"})  # fmt: skip

@@ -10,11 +10,11 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from ganforge.charts import NUM_COLOURS, Points, curves_svg
 from ganforge.errors import UserError
 from ganforge.files.atomic import replace_file
-from ganforge.pictures import embed_png
-from ganforge.report_log import Log, measures, number_of, read_log, series_of
+from ganforge.reporting.charts import NUM_COLOURS, Points, curves_svg
+from ganforge.reporting.grids import embed_png
+from ganforge.reporting.log import Log, measures, number_of, read_log, series_of
 
 SERIES_NAMES = {"real_probability": "D(real)", "fake_probability": "D(fake)"}
 
@@ -56,7 +56,7 @@ def write_report(run: Path) -> Path:
         _commands(run, log),
         _how_it_was_made(config, log),
     ]
-    template = Template(resources.files("ganforge").joinpath("report_template.html").read_text("utf-8"))
+    template = Template(resources.files("ganforge.reporting").joinpath("template.html").read_text("utf-8"))
     page = template.substitute(title=escape(_title(run, config)), body="\n".join(filter(None, sections)))
     path = run / "report.html"
     # A lone surrogate (an undecodable file name in a command) has no UTF-8.

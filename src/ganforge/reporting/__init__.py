@@ -1,0 +1,1 @@
+"""Grids, charts and the report page of a run."""

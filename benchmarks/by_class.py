@@ -16,10 +16,10 @@ from record import record
 
 import ganforge
 from ganforge.data.batch import to_uint8
-from ganforge.metrics.judges import judge_of
+from ganforge.data.datasets import held_out
+from ganforge.evaluation.features.classifiers import judge_of
+from ganforge.evaluation.scores.labels import named
 from ganforge.runs.sampling import captions_like
-from ganforge.scores import held_out
-from ganforge.scores.conditions import named
 from ganforge.sentences import data_of
 
 

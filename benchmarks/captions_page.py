@@ -29,8 +29,8 @@ from ganforge.data.batch import as_images
 from ganforge.data.captions import kept_captions
 from ganforge.data.datasets import Dataset, open_dataset
 from ganforge.errors import UserError, printable
-from ganforge.metrics.floors import RandomConvolutions
-from ganforge.metrics.judges import judge_of
+from ganforge.evaluation.features.classifiers import judge_of
+from ganforge.evaluation.features.untrained import RandomConvolutions
 from ganforge.reporting import grids
 from ganforge.runs.trained import Trained
 from ganforge.sentences import describe

@@ -18,7 +18,7 @@ from record import record
 
 from ganforge.cli import DEMO
 from ganforge.data.datasets import open_dataset
-from ganforge.evaluate import judge
+from ganforge.evaluation.evaluate import judge
 from ganforge.runs.folder import Run
 from ganforge.runs.trained import Trained
 

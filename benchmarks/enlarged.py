@@ -17,10 +17,10 @@ import ganforge
 from ganforge.data.batch import to_uint8
 from ganforge.data.bicubic import resize
 from ganforge.data.datasets import open_dataset
-from ganforge.metrics.judges import judge_of
-from ganforge.scores.captions import caption_conditions
-from ganforge.scores.conditions import mean_of_classes, named
-from ganforge.scores.features import judge_features
+from ganforge.evaluation.features.classifiers import judge_of
+from ganforge.evaluation.scores.captions import caption_conditions
+from ganforge.evaluation.scores.distribution import judge_features
+from ganforge.evaluation.scores.labels import mean_of_classes, named
 from ganforge.sentences import data_of
 
 CHUNK = 250

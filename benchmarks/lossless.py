@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from record import record
 
-from ganforge.data.datasets import open_dataset
+from ganforge.data.datasets import held_out, open_dataset
 from ganforge.data.options import DataOptions
-from ganforge.scores import held_out, stored_parts
+from ganforge.evaluation.score import stored_parts
 
 FORMS = {
     "png": {"format": "PNG", "optimize": True},

@@ -13,8 +13,8 @@ from record import record
 
 import ganforge
 from ganforge.errors import UserError
+from ganforge.evaluation.downstream.outliers import outliers
 from ganforge.runs.data import open_like
-from ganforge.uses.outliers import outliers
 
 
 def main() -> None:

@@ -20,11 +20,11 @@ from ganforge.data.decode import decode_exactly
 from ganforge.data.derive import downscale
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
+from ganforge.evaluation import psnr as fidelity_of_folders
+from ganforge.evaluation.scores.super_resolution import enlarge_bicubic, fidelity
 from ganforge.files.png import write_png
 from ganforge.reporting.grids import read_about
 from ganforge.runs.trained import Trained
-from ganforge.scores.enlarged import enlarge_bicubic, fidelity
-from ganforge.uses import fidelity as fidelity_of_folders
 
 SMALL = {"steps": 1, "precision": "fp32", "device": "cpu", "quiet": True}
 

@@ -11,10 +11,10 @@ import torch
 from command import draw_pictures, run
 
 import ganforge
-from ganforge.compare import cell_of, lines_of, read_judged, shared_note, write_csv, write_html
 from ganforge.data.batch import DataSpec
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
+from ganforge.evaluation.compare import cell_of, lines_of, read_judged, shared_note, write_csv, write_html
 from ganforge.reporting.grids import embed_png, grid, save_png
 from ganforge.runs.folder import Run, RunConfig
 from ganforge.runs.options import TrainOptions

@@ -15,7 +15,7 @@ import ganforge
 from ganforge.data.batch import Batch
 from ganforge.distributed import Share, shared
 from ganforge.errors import UserError
-from ganforge.evaluate import judge
+from ganforge.evaluation.evaluate import judge
 from ganforge.runs import sampling
 from ganforge.runs.trained import Trained, load
 from ganforge.sentences import data_of

@@ -23,9 +23,9 @@ from ganforge.data.images import in_memory
 from ganforge.data.options import DataOptions
 from ganforge.data.stacked import stack_digits
 from ganforge.errors import UserError
-from ganforge.evaluate import Score, evaluate, judge
-from ganforge.metrics.frechet import SMALLEST_FID_COUNT
-from ganforge.metrics.judges import judge_of, load_judge
+from ganforge.evaluation.evaluate import Score, evaluate, judge
+from ganforge.evaluation.features.classifiers import judge_of, load_judge
+from ganforge.evaluation.metrics.frechet import SMALLEST_FID_COUNT
 from ganforge.runs.trained import Trained, load
 
 SIMILAR = {"ms_ssim"}

@@ -2,8 +2,8 @@
 
 import pytest
 
+from ganforge.evaluation.score import Score
 from ganforge.printing import print_scores
-from ganforge.scores import Score
 
 
 def test_what_is_shared_is_said_once(

@@ -114,7 +114,7 @@ def test_labels_of_the_command(labelled: Trained, tmp_path: Path) -> None:
     assert found["labels"].tolist() == label_of(images) == [0, 1, 2, 3, 4, 0, 1]
     assert len(arrays(labelled, out)[0]) == 64
     write_samples(labelled, tmp_path / "folder", labels=["cat", "1"])
-    about = [pictures_module.read_about(path) for path in sorted((tmp_path / "folder").iterdir())]
+    about = [grids.read_about(path) for path in sorted((tmp_path / "folder").iterdir())]
     assert [text["label"] for text in about] == ["cat", "1"]
 
 

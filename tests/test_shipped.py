@@ -11,9 +11,9 @@ import ganforge
 from ganforge.cli import main
 from ganforge.data.batch import to_uint8
 from ganforge.data.datasets import open_dataset
-from ganforge.metrics.judges import judge_of
+from ganforge.evaluation.features.classifiers import judge_of
+from ganforge.evaluation.scores.labels import mean_of_classes, named
 from ganforge.runs.pretrained import packaged
-from ganforge.scores.conditions import mean_of_classes, named
 from ganforge.sentences import describe
 
 NAME = "gan-cls-emoji"

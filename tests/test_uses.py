@@ -12,12 +12,12 @@ from scipy.stats import mannwhitneyu
 import ganforge
 from ganforge.cli import main
 from ganforge.errors import UserError
+from ganforge.evaluation.downstream.outliers import area_under_roc
+from ganforge.evaluation.downstream.probe import probe
 from ganforge.nn.losses import nats_of_any
 from ganforge.nn.networks.dcgan import DCGANDiscriminator
 from ganforge.runs.data import open_like
 from ganforge.runs.trained import load
-from ganforge.uses.outliers import area_under_roc
-from ganforge.uses.probe import probe
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.metrics.judges import load_judge
+from ganforge.evaluation.features.classifiers import load_judge
 from ganforge.system import LatentSystem, SystemConfig, Update
 
 

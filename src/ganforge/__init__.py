@@ -7,7 +7,7 @@ STARTED = time.monotonic()
 
 from ganforge.api import train as train
 from ganforge.errors import UserError as UserError
-from ganforge.evaluate import evaluate as evaluate
+from ganforge.evaluation.evaluate import evaluate as evaluate
 from ganforge.runs.trained import load as load
 from ganforge.uses.apply import apply as apply
 from ganforge.version import __version__ as __version__

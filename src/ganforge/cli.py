@@ -50,7 +50,7 @@ from ganforge.data.options import DataOptions
 from ganforge.data.pack import pack
 from ganforge.engine.train import Stopped
 from ganforge.errors import UserError, unknown_name
-from ganforge.evaluate import Score, evaluate, evaluate_pictures
+from ganforge.evaluation.evaluate import Score, evaluate, evaluate_pictures
 from ganforge.plan import default_fields, default_path, device_to_suggest_for, make_plan, validated
 from ganforge.printing import print_dry_run, print_finished, print_scores
 from ganforge.recipes import recipes

@@ -15,23 +15,23 @@ from rich.console import Console
 from torch import Tensor
 
 from ganforge.arguments import parse
-from ganforge.compare import lines_of, read_judged, write_csv, write_html
 from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError, printable
+from ganforge.evaluation.compare import lines_of, read_judged, write_csv, write_html
+from ganforge.evaluation.downstream.classify import classify
+from ganforge.evaluation.downstream.features import pixels, write_features
+from ganforge.evaluation.downstream.outliers import outliers
+from ganforge.evaluation.downstream.probe import probe
+from ganforge.evaluation.psnr import judge_folder
+from ganforge.evaluation.score import Score
 from ganforge.plan import validated
 from ganforge.printing import print_comparison, print_fidelity, print_scores
 from ganforge.reporting.grids import save_png
 from ganforge.runs.data import open_like
 from ganforge.runs.trained import Weights, Which, load
-from ganforge.scores import Score
 from ganforge.uses.apply import DEFAULT_TILE, apply
-from ganforge.uses.classify import classify
 from ganforge.uses.draw import Kind, draw_use
-from ganforge.uses.features import pixels, write_features
-from ganforge.uses.fidelity import judge_folder
-from ganforge.uses.outliers import outliers
-from ganforge.uses.probe import probe
 from ganforge.uses.restyle import DEFAULT_STEPS, restyle
 
 EXIT_BAD_DATA = 1

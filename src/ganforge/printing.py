@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ganforge.compare import Compared, Line, cell_of, shared_note
 from ganforge.engine.estimate import estimate
 from ganforge.engine.opening import begun_run
-from ganforge.evaluate import Score
+from ganforge.evaluation.compare import Compared, Line, cell_of, shared_note
+from ganforge.evaluation.evaluate import Score
+from ganforge.evaluation.psnr import Row
 from ganforge.plan import Plan, reasons
 from ganforge.runs.folder import Run
-from ganforge.uses.fidelity import Row
 
 NETWORKS = ("features", "classifier")
 """Parts of a protocol that are long and the same for several scores."""

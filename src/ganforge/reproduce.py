@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ganforge.errors import UserError, unknown_name
-from ganforge.evaluate import Score
+from ganforge.evaluation.evaluate import Score
 from ganforge.files.atomic import replace_file
 from ganforge.recipes import Recipe, recipes
 from ganforge.runs.device import describe_machine

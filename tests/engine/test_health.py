@@ -354,7 +354,7 @@ def test_real_digits_are_of_all_classes_and_the_judge_is_sure() -> None:
 def test_measuring_draws_no_random_numbers(
     data: str, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ganforge.metrics import judges
+    from ganforge.evaluation.features import classifiers as judges
 
     judges.load_judge.cache_clear()
     dataset = open_dataset(DataOptions(data=str(pictures) if data == "pictures" else data))

@@ -9,9 +9,9 @@ import torch
 from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
-from ganforge.metrics.choose import feature_network
-from ganforge.metrics.floors import PixelFeatures, RandomConvolutions
-from ganforge.metrics.frechet import Moments, frechet_distance
+from ganforge.evaluation.features.select import feature_network
+from ganforge.evaluation.features.untrained import PixelFeatures, RandomConvolutions
+from ganforge.evaluation.metrics.frechet import Moments, frechet_distance
 
 
 @pytest.fixture(scope="module")

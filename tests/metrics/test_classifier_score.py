@@ -6,7 +6,7 @@ from scipy.stats import entropy
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.metrics.classifier_score import classifier_score
+from ganforge.evaluation.metrics.classifier_score import classifier_score
 
 
 def logits(count: int, classes: int, seed: int) -> Tensor:

@@ -6,7 +6,12 @@ import pytest
 import torch
 
 from ganforge.errors import UserError
-from ganforge.metrics.clusters import best_assignment, count_pairs, many_to_one_error, one_to_one_error
+from ganforge.evaluation.metrics.clusters import (
+    best_assignment,
+    count_pairs,
+    many_to_one_error,
+    one_to_one_error,
+)
 
 
 @pytest.mark.parametrize("seed", range(5))

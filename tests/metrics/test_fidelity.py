@@ -10,8 +10,8 @@ from scipy.signal import convolve2d
 
 from ganforge.data.bicubic import resize
 from ganforge.data.derive import downscale
-from ganforge.metrics.fidelity import luma, mean_gradient, psnr, without_border
-from ganforge.metrics.similarity import ssim
+from ganforge.evaluation.metrics.fidelity import luma, mean_gradient, psnr, without_border
+from ganforge.evaluation.metrics.similarity import ssim
 
 
 def pixels(*shape, seed=0):

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.metrics import frechet
-from ganforge.metrics.frechet import Moments, fewest_for_fid, frechet_distance, square_root
+from ganforge.evaluation.metrics import frechet
+from ganforge.evaluation.metrics.frechet import Moments, fewest_for_fid, frechet_distance, square_root
 
 
 def correlated(count: int, dimension: int, seed: int) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from ganforge.errors import UserError
-from ganforge.metrics.inception import (
+from ganforge.evaluation.features.inception import (
     WEIGHTS_FILE,
     WEIGHTS_SHA256,
     InceptionFeatures,

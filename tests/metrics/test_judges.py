@@ -14,11 +14,11 @@ from ganforge.data.batch import DataSpec, to_float
 from ganforge.data.datasets import open_dataset, source_fingerprint
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
-from ganforge.metrics.frechet import Moments, frechet_distance
-from ganforge.metrics.judges import Judge, available_judges, judge_for, load_judge
-from ganforge.metrics.judges import train as training
-from ganforge.metrics.judges.classifier import Classifier, fold
-from ganforge.metrics.kernel import kernel_distance
+from ganforge.evaluation.features.classifiers import Judge, available_judges, judge_for, load_judge
+from ganforge.evaluation.features.classifiers import train as training
+from ganforge.evaluation.features.classifiers.classifier import Classifier, fold
+from ganforge.evaluation.metrics.frechet import Moments, frechet_distance
+from ganforge.evaluation.metrics.kernel import kernel_distance
 
 DIGITS_SPEC = DataSpec(channels=1, height=28, width=28, num_images=50_000, class_names=tuple("0123456789"))
 
@@ -39,14 +39,16 @@ def test_the_shipped_weights_know_the_digits(judge: Judge, digits: tuple[Tensor,
     assert len(images) == 10_000
     right = (judge.classify(images).argmax(1) == labels).float().mean().item() * 100
     assert right >= 99
-    record = json.loads((resources.files("ganforge.metrics.judges") / "mnist.json").read_text())
+    record = json.loads(
+        (resources.files("ganforge.evaluation.features.classifiers") / "mnist.json").read_text()
+    )
     assert right == pytest.approx(record["test_accuracy_percent"], abs=0.03)
 
 
 @pytest.mark.parametrize("name", available_judges())
 def test_the_record_belongs_to_the_weights(name: str) -> None:
     judge = load_judge(name)
-    files = resources.files("ganforge.metrics.judges")
+    files = resources.files("ganforge.evaluation.features.classifiers")
     weights = (files / f"{name}.safetensors").read_bytes()
     assert len(weights) < 2_000_000
     digest = hashlib.sha256(weights).hexdigest()
@@ -145,7 +147,7 @@ def test_accuracies_of_an_uneven_set() -> None:
 
 @pytest.mark.parametrize(("name", "at_least"), [("emoji", 60.0), ("fashion-mnist", 91.0)])
 def test_the_other_judges_hold_what_their_records_say(name: str, at_least: float) -> None:
-    files = resources.files("ganforge.metrics.judges")
+    files = resources.files("ganforge.evaluation.features.classifiers")
     record = json.loads((files / f"{name}.json").read_text())
     assert record["test_accuracy_percent"] >= at_least
     assert record["test_accuracy_percent"] > record["test_majority_percent"]
@@ -208,7 +210,7 @@ def test_the_training_command_writes_a_judge(tmp_path: Path, monkeypatch: pytest
     assert record["test_majority_percent"] == 50
     assert record["source_fingerprint"] == "that of stripes"
     assert record["command"].startswith(
-        "python -m ganforge.metrics.judges.train --data stripes --out stripes."
+        "python -m ganforge.evaluation.features.classifiers.train --data stripes --out stripes."
     )
     network = Classifier(**record["architecture"], folded=True)
     network.load_state_dict(safetensors.torch.load_file(out))

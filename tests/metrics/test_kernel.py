@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.metrics.kernel import KernelDistance, kernel_distance
+from ganforge.evaluation.metrics.kernel import KernelDistance, kernel_distance
 
 
 def features(count: int, dimension: int, seed: int) -> Tensor:

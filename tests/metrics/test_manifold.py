@@ -8,10 +8,10 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.metrics import distances
-from ganforge.metrics.distances import Neighbourhoods
-from ganforge.metrics.manifold import density_coverage, precision_recall
-from ganforge.metrics.two_sample import nearest_neighbour_test
+from ganforge.evaluation.metrics import distances
+from ganforge.evaluation.metrics.distances import Neighbourhoods
+from ganforge.evaluation.metrics.manifold import density_coverage, precision_recall
+from ganforge.evaluation.metrics.two_sample import nearest_neighbour_test
 
 
 def features(count: int, dimension: int, seed: int) -> Tensor:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.metrics.modes import mode_coverage, reverse_kl_nats, stack_modes
+from ganforge.evaluation.metrics.modes import mode_coverage, reverse_kl_nats, stack_modes
 
 ANGLES = torch.arange(8) * (2 * math.pi / 8)
 RING = torch.stack([ANGLES.cos(), ANGLES.sin()], dim=1), 0.01

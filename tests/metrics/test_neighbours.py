@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from ganforge.errors import UserError
-from ganforge.metrics import neighbours
-from ganforge.metrics.neighbours import nearest
+from ganforge.evaluation.metrics import neighbours
+from ganforge.evaluation.metrics.neighbours import nearest
 
 
 def test_equals_the_search_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,8 @@ from scipy.special import logsumexp
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.metrics import distances
-from ganforge.metrics.parzen import SIGMA_GRID, log_likelihood, parzen
+from ganforge.evaluation.metrics import distances
+from ganforge.evaluation.metrics.parzen import SIGMA_GRID, log_likelihood, parzen
 
 
 def uniform(count: int, dimension: int, seed: int) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.metrics.path_length import EPSILON, lerp, path_length, slerp
+from ganforge.evaluation.metrics.path_length import EPSILON, lerp, path_length, slerp
 
 
 def latents(count: int, size: int = 12) -> tuple[Tensor, Tensor]:

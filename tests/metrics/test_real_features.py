@@ -11,9 +11,9 @@ from ganforge.data.batch import DataSpec
 from ganforge.data.datasets import Dataset
 from ganforge.data.images import in_memory
 from ganforge.data.options import DataOptions
+from ganforge.evaluation.features.cache import FeatureNetwork, real_features
+from ganforge.evaluation.features.classifiers import load_judge
 from ganforge.files.download import cache_folder
-from ganforge.metrics.judges import load_judge
-from ganforge.metrics.real_features import FeatureNetwork, real_features
 
 
 class Sums:

@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.metrics.similarity import SCALE_WEIGHTS, ms_ssim, num_scales, sample_pairs, ssim
+from ganforge.evaluation.metrics.similarity import SCALE_WEIGHTS, ms_ssim, num_scales, sample_pairs, ssim
 
 
 def pictures(count: int, channels: int, side: int, seed: int = 0) -> Tensor:

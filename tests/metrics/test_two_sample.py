@@ -4,7 +4,7 @@ from scipy.stats import binom
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.metrics.two_sample import binomial_tail, classifier_test
+from ganforge.evaluation.metrics.two_sample import binomial_tail, classifier_test
 
 
 def features(count: int, dimension: int, seed: int) -> Tensor:

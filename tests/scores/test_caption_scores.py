@@ -14,12 +14,12 @@ from ganforge.data.batch import Batch, as_images, conditions
 from ganforge.data.captions import Texts
 from ganforge.data.datasets import Dataset, open_dataset
 from ganforge.data.options import DataOptions
-from ganforge.metrics.judges import Judge, judge_of
+from ganforge.evaluation.features.classifiers import Judge, judge_of
+from ganforge.evaluation.score import Score
+from ganforge.evaluation.scores.captions import judge_captions
+from ganforge.evaluation.scores.diversity import judge_paths
 from ganforge.runs.sampling import captions_like
 from ganforge.runs.trained import Trained
-from ganforge.scores import Score
-from ganforge.scores.captions import judge_captions
-from ganforge.scores.variety import judge_paths
 from ganforge.system import LatentSystem, SystemConfig, Update
 
 COUNT = 300

@@ -9,9 +9,9 @@ from torch import Tensor
 from ganforge.data.datasets import Dataset, open_dataset, some_rows
 from ganforge.data.images import in_memory
 from ganforge.data.options import DataOptions
-from ganforge.metrics.judges import load_judge
-from ganforge.scores import Score
-from ganforge.scores.features import judge_features
+from ganforge.evaluation.features.classifiers import load_judge
+from ganforge.evaluation.score import Score
+from ganforge.evaluation.scores.distribution import judge_features
 
 COUNT = 1_500
 

@@ -14,17 +14,17 @@ from ganforge.data.batch import to_float, to_uint8
 from ganforge.data.datasets import Dataset, open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
-from ganforge.evaluate import evaluate_pictures, judge
-from ganforge.metrics import frechet
-from ganforge.metrics.choose import OwnFeatures
-from ganforge.metrics.floors import PixelFeatures, RandomConvolutions
-from ganforge.metrics.inception import InceptionFeatures
-from ganforge.metrics.judges import available_judges, load_judge
-from ganforge.metrics.real_features import FeatureNetwork
+from ganforge.evaluation.evaluate import evaluate_pictures, judge
+from ganforge.evaluation.features.cache import FeatureNetwork
+from ganforge.evaluation.features.classifiers import available_judges, load_judge
+from ganforge.evaluation.features.inception import InceptionFeatures
+from ganforge.evaluation.features.select import OwnFeatures
+from ganforge.evaluation.features.untrained import PixelFeatures, RandomConvolutions
+from ganforge.evaluation.metrics import frechet
+from ganforge.evaluation.score import Score
+from ganforge.evaluation.scores.distribution import judge_features
 from ganforge.nn.networks.inception import InceptionV3
 from ganforge.runs.trained import Trained, load
-from ganforge.scores import Score
-from ganforge.scores.features import judge_features
 
 COUNT, SIDE = 120, 14
 NO_FID = "no FID: it needs {} samples and as many real pictures"

@@ -14,7 +14,7 @@ import ganforge
 from ganforge.data.batch import Batch, DataSpec, conditions
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
-from ganforge.metrics.judges import load_judge
+from ganforge.evaluation.features.classifiers import load_judge
 from ganforge.plan import validated
 from ganforge.systems.acgan import ACGAN
 

@@ -21,9 +21,9 @@ from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
+from ganforge.evaluation.scores.retrieval import nearest_others
 from ganforge.nn.losses import contrastive_loss, joint_embedding_loss
 from ganforge.nn.networks.text import CharacterEncoder
-from ganforge.scores.retrieval import nearest_others
 from ganforge.sentences import SentenceEncoder, keep_encoder, open_encoder, with_texts, write_embeddings
 from ganforge.systems.text_encoder import TextEncoder
 

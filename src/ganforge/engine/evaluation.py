@@ -9,14 +9,14 @@ from ganforge.data.batch import Batch
 from ganforge.data.datasets import Dataset, batch_of, held_out, some_rows
 from ganforge.engine.divergence import Diverged
 from ganforge.errors import UserError
-from ganforge.metrics.distances import Neighbourhoods
-from ganforge.metrics.floors import RandomConvolutions
-from ganforge.metrics.frechet import Moments, fewest_for_fid, frechet_distance
-from ganforge.metrics.judges import judge_of
-from ganforge.metrics.kernel import kernel_distance
-from ganforge.metrics.manifold import density_coverage, precision_recall
-from ganforge.metrics.modes import mode_coverage
-from ganforge.metrics.real_features import FeatureNetwork, real_features
+from ganforge.evaluation.features.cache import FeatureNetwork, real_features
+from ganforge.evaluation.features.classifiers import judge_of
+from ganforge.evaluation.features.untrained import RandomConvolutions
+from ganforge.evaluation.metrics.distances import Neighbourhoods
+from ganforge.evaluation.metrics.frechet import Moments, fewest_for_fid, frechet_distance
+from ganforge.evaluation.metrics.kernel import kernel_distance
+from ganforge.evaluation.metrics.manifold import density_coverage, precision_recall
+from ganforge.evaluation.metrics.modes import mode_coverage
 from ganforge.runs.checkpoint import save_checkpoint
 from ganforge.runs.folder import Run
 from ganforge.runs.options import HIGHER_IS_BETTER

@@ -7,11 +7,10 @@ from PIL import Image
 from torch import Tensor
 
 from ganforge.data.batch import Batch, as_images
-from ganforge.data.datasets import Dataset
+from ganforge.data.datasets import Dataset, held_out
 from ganforge.errors import UserError
 from ganforge.reporting import grids
 from ganforge.runs.trained import Trained, Weights
-from ganforge.scores import held_out
 
 Kind = Literal["reconstructions", "completions", "manifold"]
 BACKGROUND = -1.0

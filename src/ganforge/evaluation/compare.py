@@ -1,0 +1,203 @@
+"""Comparing judged runs: a line for each score, and never two protocols in one line."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from ganforge.errors import UserError
+from ganforge.evaluation.score import Score
+from ganforge.files.atomic import replace_file
+from ganforge.reporting.grids import embed_png, read_about
+from ganforge.runs.folder import Run
+from ganforge.runs.trained import load
+from ganforge.sample import write_samples
+
+FREE_TO_DIFFER = ("step", "sigma")
+"""Parts of a protocol that are what a run did, or what its score found, and not how it was measured."""
+GRID_SIDE = 640  # pixels: larger sample grids are shrunk for the page
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A judged run: what to call it, how long it trained, and its scores."""
+
+    name: str
+    run: Run
+    step: str
+    scores: tuple[Score, ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One score under one protocol: what the runs that were measured so scored, by their place.
+
+    `differs` says what sets this protocol apart from others of the same score; empty where there is one.
+    """
+
+    name: str
+    unit: str
+    protocol: dict[str, Any]
+    differs: str
+    scores: dict[int, Score]
+
+
+def read_judged(paths: Sequence[Path]) -> list[Compared]:
+    """The stored scores of the run folders `paths`, in that order.
+
+    Raises `UserError` for fewer than two, for one named twice, and for one without readable scores.
+    """
+    if len(paths) < 2:
+        raise UserError(
+            f"{len(paths)} named: compare needs two or more run folders, judged by `ganforge evaluate`"
+        )
+    places = [path.resolve() for path in paths]
+    twice = [str(path) for index, path in enumerate(paths) if places[index] in places[:index]]
+    if twice:
+        raise UserError(f"{twice[0]} is named twice: name each run folder once")
+    # Names that would be the same are told apart by their folders.
+    short = [place.name for place in places]
+    names = short if len(set(short)) == len(short) else [str(path) for path in paths]
+    return [_read(path, name) for path, name in zip(paths, names, strict=True)]
+
+
+def _read(path: Path, name: str) -> Compared:
+    run, file = Run.open(path), path / "evaluation.json"
+    try:
+        scores = TypeAdapter(list[Score]).validate_json(file.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path} has not been judged: first `ganforge evaluate {path}`") from None
+    except ValidationError:
+        raise UserError(f"{file} cannot be read: write it anew with `ganforge evaluate {path}`") from None
+    steps = {str(score.protocol.get("step", "?")) for score in scores}
+    return Compared(name, run, ", ".join(sorted(steps)), tuple(scores))
+
+
+def lines_of(runs: Sequence[Compared]) -> list[Line]:
+    """All scores of `runs`, each kind of number in a line of its own.
+
+    In one line are only scores of equal name, unit and protocol, of runs on the same data: all of the
+    protocol counts but the step and Parzen's sigma, which belong to the run.
+    """
+    found: dict[str, dict[str, Line]] = {}
+    for place, compared in enumerate(runs):
+        config = compared.run.config
+        drawn = "" if config.data.binarise == "none" else f", binarise {config.data.binarise}"
+        data = {"trained on": f"{config.data.data}{drawn}, fingerprint {config.fingerprint[:12]}"}
+        for score in compared.scores:
+            rule = {key: value for key, value in score.protocol.items() if key not in FREE_TO_DIFFER}
+            protocol = rule | data
+            key = json.dumps([score.unit, protocol], sort_keys=True)
+            line = found.setdefault(score.name, {}).setdefault(
+                key, Line(score.name, score.unit, protocol, "", {})
+            )
+            line.scores[place] = score
+    return [line for same_name in found.values() for line in _told_apart(list(same_name.values()))]
+
+
+def _told_apart(lines: list[Line]) -> list[Line]:
+    """The lines of one score, each saying where its protocol is not that of all."""
+    keys = sorted({key for line in lines for key in line.protocol})
+    differing = [key for key in keys if len({str(line.protocol.get(key, "none")) for line in lines}) > 1]
+    return [
+        replace(line, differs="; ".join(f"{key}: {line.protocol.get(key, 'none')}" for key in differing))
+        for line in lines
+    ]
+
+
+def cell_of(score: Score | None) -> str:
+    """A score as text, without its unit; a dash where the run has none under this protocol."""
+    if score is None:
+        return "-"
+    return f"{score.value:.4g}" + ("" if score.plus_minus is None else f" ± {score.plus_minus:.3g}")
+
+
+def shared_note(lines: Sequence[Line]) -> str:
+    """What the protocols of all lines have in common, in words."""
+    first = lines[0].protocol if lines else {}
+    shared = [key for key in first if all(line.protocol.get(key) == first[key] for line in lines)]
+    return "; ".join(f"{key}: {first[key]}" for key in shared)
+
+
+def write_csv(path: Path, runs: Sequence[Compared], lines: Sequence[Line]) -> None:
+    """The lines as CSV: score, unit, protocol as JSON, then value and plus-minus of each run, unrounded."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = [f"{compared.name}{part}" for compared in runs for part in ("", " plus_minus")]
+    writer.writerow(["score", "unit", "protocol", *columns])
+    for line in lines:
+        cells: list[str] = []
+        for place in range(len(runs)):
+            score = line.scores.get(place)
+            spread = None if score is None else score.plus_minus
+            cells += ["" if score is None else repr(score.value), "" if spread is None else repr(spread)]
+        writer.writerow([line.name, line.unit, json.dumps(line.protocol, sort_keys=True), *cells])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, text.getvalue().encode("utf-8", "backslashreplace"))
+
+
+def write_html(path: Path, runs: Sequence[Compared], lines: Sequence[Line], seed: int = 0) -> None:
+    """One self-contained page: samples of the runs with the same seed side by side, then the lines."""
+    title = "Runs compared: " + ", ".join(compared.name for compared in runs)
+    heads = "".join(
+        f"<th>{escape(compared.name)}<br><small>{escape(compared.run.config.system)}, step "
+        f"{escape(compared.step)}</small></th>"
+        for compared in runs
+    )
+    rows = [_row(line, len(runs)) for line in lines]
+    grids = "".join(_grid(compared, seed) for compared in runs)
+    body = [
+        f"<header><h1>{escape(title)}</h1></header>",
+        f'<section class="newest">{grids}</section>' if grids else "",
+        f'<section><h2>Scores</h2><div class="scroll"><table><tr><th>score</th>{heads}</tr>{"".join(rows)}'
+        f'</table></div><p class="quiet">{escape(shared_note(lines))}</p><p class="quiet">Numbers that were '
+        "measured in different ways stand in lines of their own, which say what differs.</p></section>",
+    ]
+    template = Template(resources.files("ganforge.reporting").joinpath("template.html").read_text("utf-8"))
+    page = template.substitute(title=escape(title), body="\n".join(filter(None, body)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, page.encode("utf-8", "backslashreplace"))
+
+
+def _row(line: Line, num_runs: int) -> str:
+    """A row of the page's table; the whole protocol shows where the pointer rests on the score's name."""
+    protocol = "; ".join(f"{key}: {value}" for key, value in line.protocol.items())
+    differs = f"<br><small>{escape(line.differs)}</small>" if line.differs else ""
+    name = escape(f"{line.name}, {line.unit}" if line.unit else line.name)
+    cells = "".join(f"<td>{escape(cell_of(line.scores.get(place)))}</td>" for place in range(num_runs))
+    return f'<tr><th title="{escape(protocol)}">{name}{differs}</th>{cells}</tr>'
+
+
+def _grid(compared: Compared, seed: int) -> str:
+    """Samples of `seed`, drawn anew; where that cannot be, those that training stored."""
+    try:
+        with TemporaryDirectory() as folder:
+            trained, out = load(compared.run.path), Path(folder) / "grid.png"
+            write_samples(trained, out, seed=seed)
+            return embed_png(out, GRID_SIDE, f"{compared.name}: step {trained.step:,}, seed {seed}")
+    except UserError:  # no checkpoint any more, or samples need sources or sentences
+        return _stored_grid(compared)
+
+
+def _stored_grid(compared: Compared) -> str:
+    """The newest sample grid that training stored, with its step and seed; empty without one."""
+    stored = (compared.run.path / "samples").glob("*.png")
+    grids = [path for path in stored if re.fullmatch("[0-9]+", path.stem)]
+    if not grids:
+        return ""
+    newest = max(grids, key=lambda path: int(path.stem))
+    try:
+        seed = read_about(newest).get("seed", "unknown")
+        return embed_png(newest, GRID_SIDE, f"{compared.name}: step {int(newest.stem):,}, seed {seed}")
+    except UserError:  # the scores are still worth showing
+        return ""

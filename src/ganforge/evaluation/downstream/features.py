@@ -1,0 +1,41 @@
+"""Features of pictures, with their labels, in one file for classifiers of any library."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganforge.data.datasets import Dataset, some_rows
+from ganforge.errors import UserError
+from ganforge.evaluation.score import batches, finite
+
+
+def write_features(
+    extract: Callable[[Tensor], Tensor], dataset: Dataset, out: Path, limit: int | None = None
+) -> dict[str, tuple[int, ...]]:
+    """Write SPLIT_features float32 `[count, n]` and, of labelled data, SPLIT_labels of every split to `out`.
+
+    `extract` gives features of images in [-1, 1]; of each split `limit` pictures are taken. Returns
+    the shapes. Raises UserError where `out` is no .npz.
+    """
+    if out.suffix != ".npz":
+        raise UserError(f"--out {out}: expected a name that ends in .npz")
+    arrays: dict[str, np.ndarray] = {}
+    for split, images in dataset.splits.items():
+        parts = [extract(batch.images) for batch in batches(images, limit)]
+        features = finite(torch.cat(parts), "features")
+        arrays[f"{split}_features"] = features.numpy().astype(np.float32)
+        if images.labels is not None:
+            arrays[f"{split}_labels"] = images.labels[some_rows(images, limit)].numpy()
+    if dataset.spec.class_names:
+        arrays["class_names"] = np.array(dataset.spec.class_names)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(out, allow_pickle=False, **arrays)
+    return {name: array.shape for name, array in arrays.items() if name.endswith("_features")}
+
+
+def pixels(images: Tensor) -> Tensor:
+    """The features that every other kind has to beat: the pixels themselves."""
+    return images.flatten(1)

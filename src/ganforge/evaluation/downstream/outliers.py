@@ -1,0 +1,67 @@
+"""Telling other data from a run's own: how well each thing that a system says of a picture does it."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ganforge.data.batch import Batch
+from ganforge.data.datasets import Dataset, held_out
+from ganforge.errors import UserError
+from ganforge.evaluation.score import Score, batches, finite
+from ganforge.runs.trained import Trained, Weights
+
+
+def outliers(
+    trained: Trained,
+    own: Dataset,
+    other: Dataset,
+    count: int = 1_000,
+    weights: Weights = "ema",
+    seed: int = 0,
+) -> list[Score]:
+    """The area under the ROC curve of every `System.outlier_scores`: held-out own pictures against others.
+
+    1/2 is chance, 1 is perfect; below 1/2 the others look *more* like the data than the data do, as is known
+    of likelihoods (Nalisnick et al. 2019, arXiv 1810.09136). Where the system judges by label, the labels of
+    `other` are taken for its own classes of these numbers. Raises UserError where the system says nothing.
+    """
+    weights = trained.settle(weights)
+    names, values = [], []
+    for dataset in (own, other):
+        name, images = held_out(dataset)
+        names.append(f"{dataset.options.data} {name}, {min(count, len(images))}")
+        parts = (_known(batch, len(own.spec.class_names)) for batch in batches(images, count))
+        values.append(trained.outlier_scores(parts, seed, weights))
+    if not values[0]:
+        raise UserError(
+            f"{trained.run.config.system} judges no single pictures: use a run of dcgan, vae or pixelcnn"
+        )
+    if not values[1]:
+        raise UserError(
+            f"{trained.run.config.system} judges pictures with labels of its {len(own.spec.class_names)} "
+            f"classes, which {other.options.data} has not: name other data, or use a run without labels"
+        )
+    protocol = {"weights": weights, "step": trained.step, "own": names[0], "other": names[1]}
+    return [
+        Score(
+            name=f"auroc_of_{key}",
+            value=area_under_roc(finite(values[0][key], key), finite(values[1][key], key)),
+            protocol=protocol,
+        )
+        for key in values[0]
+    ]
+
+
+def _known(batch: Batch, num_classes: int) -> Batch:
+    """`batch`, without its labels where the run has no such classes."""
+    labels = batch.labels
+    return batch if labels is None or int(labels.max()) < num_classes else replace(batch, labels=None)
+
+
+def area_under_roc(low: Tensor, high: Tensor) -> float:
+    """The probability that a random one of `high` is above a random one of `low`, ties counted half."""
+    ordered = low.sort().values
+    below = torch.searchsorted(ordered, high, right=False)
+    not_above = torch.searchsorted(ordered, high, right=True)
+    return float((below + not_above).double().mean() / (2 * len(low)))

@@ -1,0 +1,99 @@
+"""Scores of how samples differ: from one another, and along short paths between latents."""
+
+import copy
+
+import torch
+from torch import Tensor
+
+from ganforge.data.batch import Batch, conditions
+from ganforge.data.datasets import Dataset, held_out, some_rows
+from ganforge.evaluation.features.classifiers import Judge
+from ganforge.evaluation.metrics.path_length import EPSILON, path_length
+from ganforge.evaluation.metrics.similarity import NUM_PAIRS, ms_ssim, num_scales, sample_pairs
+from ganforge.evaluation.score import Protocol, Score
+from ganforge.runs.sampling import CHUNK
+from ganforge.runs.trained import Trained, Weights
+from ganforge.system import LatentSystem
+
+NUM_PATHS = 500
+
+
+def judge_similarity(
+    samples: Tensor, labels: Tensor | None, dataset: Dataset, protocol: Protocol
+) -> list[Score]:
+    """MS-SSIM of random pairs of `samples` uint8, of one class where `labels` int64 `[n]` were asked for."""
+    scales = num_scales(*samples.shape[2:])
+    name, reference = held_out(dataset)
+    counted = reference.labels is not None and labels is not None
+    groups = labels.bincount().max() if labels is not None else len(samples)
+    if not scales or int(groups) < 2 or len(reference) < 2:
+        return []
+    rows = sample_pairs(len(samples), labels, NUM_PAIRS)
+    value = ms_ssim(samples[rows[:, 0]], samples[rows[:, 1]])
+    chosen = some_rows(reference, len(samples))
+    real_labels = reference.labels[chosen] if counted and reference.labels is not None else None
+    if real_labels is not None and int(real_labels.bincount().max()) < 2:
+        return []
+    real_rows = chosen[sample_pairs(len(chosen), real_labels, NUM_PAIRS)]
+    real = ms_ssim(reference.read(real_rows[:, 0]), reference.read(real_rows[:, 1])).mean()
+    rule = {
+        "generated": len(samples),
+        "pairs": f"{NUM_PAIRS} at random, of {'any kind' if labels is None else 'one class each'}, seed 0",
+        "scales": f"{scales} of 5, weights divided by their sum",
+    }
+    return [
+        Score(
+            name="ms_ssim",
+            value=value.mean().item(),
+            plus_minus=value.std().item() / NUM_PAIRS**0.5,
+            protocol=protocol | rule,
+            note=f"of real {name} pictures {real.item():.4g}; lower is more various",
+        )
+    ]
+
+
+def judge_paths(
+    judge: Judge, trained: Trained, weights: Weights, protocol: Protocol, given: Batch | None = None
+) -> list[Score]:
+    """The perceptual path length in the judge's features, of systems whose latents have no codes.
+
+    The ends of a path are told the same caption of `given`, where the system is told captions.
+    """
+    system = trained.system
+    if not isinstance(system, LatentSystem) or type(system).set_code is not LatentSystem.set_code:
+        return []
+    seed, spherical = protocol["seed"], system.latents_are_gaussian
+    latents = trained.draw_latents(2 * NUM_PATHS, seed).double()
+    texts = None if given is None or given.embeddings is None else given.embeddings.double()
+    with trained.using(weights):
+        exact = copy.deepcopy(system).cpu().double().eval()
+
+    def features(points: Tensor) -> Tensor:
+        found = []
+        for rows in torch.arange(len(points)).split(CHUNK):
+            told = None if texts is None else conditions(embeddings=texts[rows % len(texts)])
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed % 2**63)  # labels that the system draws are those of the other end
+                found.append(judge.exact_features(exact.decode(points[rows], told).double()))
+        return torch.cat(found)
+
+    found = path_length(
+        lambda near, far: (features(near) - features(far)).square().sum(1),
+        latents[:NUM_PATHS],
+        latents[NUM_PATHS:],
+        spherical=spherical,
+        seed=seed % 2**63,
+    )
+    rule = {
+        "paths": f"{NUM_PATHS} {'arcs' if spherical else 'lines'}, epsilon {EPSILON:g}, 1 % cut at each end",
+        "arithmetic": "float64 but for the generator's last layer, which is float32",
+        "features": f"squared L2, samples not rounded, of the {judge.description}",
+    }
+    return [
+        Score(
+            name="perceptual_path_length",
+            value=found.mean,
+            plus_minus=found.standard_error,
+            protocol=protocol | rule,
+        )
+    ]

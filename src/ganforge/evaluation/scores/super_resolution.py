@@ -1,0 +1,93 @@
+"""Scores of enlarged pictures as papers have them, beside those of bicubic enlargement."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ganforge.data.bicubic import resize
+from ganforge.data.datasets import Dataset, held_out, repeated_rows
+from ganforge.evaluation.metrics.fidelity import luma, mean_gradient, psnr, without_border
+from ganforge.evaluation.metrics.similarity import WINDOW_SIZE, ssim
+from ganforge.evaluation.score import Protocol, Score
+
+CHUNK = 16
+MOST_DECIBELS = 100.0
+
+
+class Fidelity(NamedTuple):
+    """Of each picture, float64 `[count]`: dB, SSIM, and the mean gradient over that of the original.
+
+    The latter is NaN where the original is of one colour.
+    """
+
+    psnr: Tensor
+    ssim: Tensor
+    sharpness: Tensor
+
+
+def fidelity(pictures: Tensor, originals: Tensor, scale: int) -> Fidelity:
+    """How near `pictures` uint8 `[count, 1 or 3, height, width]` are to `originals`.
+
+    On the luma, without `scale` pixels at each border (Ledig et al. 2016, section 3.1); at most 100 dB.
+    """
+    made, real = (without_border(luma(pixels), scale) for pixels in (pictures, originals))
+    gradient = mean_gradient(real)
+    sharpness = mean_gradient(made) / torch.where(gradient > 0, gradient, torch.nan)
+    likeness = ssim(made[:, None], real[:, None])
+    return Fidelity(psnr(made, real).clamp(max=MOST_DECIBELS), likeness, sharpness)
+
+
+def smallest_side(scale: int) -> int:
+    """The shortest side of pictures that have a whole window of SSIM within their borders."""
+    return WINDOW_SIZE + 2 * scale
+
+
+def enlarge_bicubic(sources: Tensor, height: int, width: int) -> Tensor:
+    """`sources` uint8 enlarged by MATLAB's bicubic resampling, uint8."""
+    return resize(sources.double(), height, width).round().clamp(0, 255).to(torch.uint8)
+
+
+def judge_enlarged(samples: Tensor, dataset: Dataset, protocol: Protocol) -> list[Score]:
+    """Scores of `samples` uint8, the enlarged held-out sources, which take turns; then those of bicubic."""
+    name, reference = held_out(dataset)
+    height, width = samples.shape[2:]
+    assert reference.source_shape is not None
+    scale = height // reference.source_shape[1]
+    if min(height, width) < smallest_side(scale):
+        return []
+    found: dict[str, list[Fidelity]] = {"": [], "bicubic_": []}
+    turns = repeated_rows(reference, len(samples)).split(CHUNK)
+    for part, rows in zip(samples.split(CHUNK), turns, strict=True):
+        originals, sources = reference.read_pairs(rows)
+        assert sources is not None
+        found[""].append(fidelity(part, originals, scale))
+        found["bicubic_"].append(fidelity(enlarge_bicubic(sources, height, width), originals, scale))
+    plane = "the grey levels" if samples.shape[1] == 1 else "Y of BT.601, 16 to 235"
+    rule = protocol | {
+        "generated": len(samples),
+        "reference": f"{dataset.options.data} {name}, the picture of each source; 8-bit pixels",
+        "on": f"{plane}, without {scale} pixels at each border; mean of pictures",
+        "scale": scale,
+    }
+    return [
+        score
+        for prefix, parts in found.items()
+        for score in _scores(prefix, Fidelity(*map(torch.cat, zip(*parts, strict=True))), rule)
+    ]
+
+
+def _scores(prefix: str, found: Fidelity, protocol: Protocol) -> list[Score]:
+    if prefix:
+        protocol = protocol | {"weights": "none", "pictures": "enlarged by bicubic resampling"}
+    gaussian = {"window": "Gaussian 11x11, standard deviation 1.5; whole windows"}
+    gradient = {"measured": "mean gradient over that of the original; 1 is as sharp"}
+    scores = [
+        Score(name=f"{prefix}psnr_y", value=float(found.psnr.mean()), unit="dB", protocol=protocol),
+        Score(name=f"{prefix}ssim_y", value=float(found.ssim.mean()), protocol=protocol | gaussian),
+    ]
+    sharpness = float(found.sharpness.nanmean())  # pictures of one colour do not count
+    if not math.isnan(sharpness):
+        scores.append(Score(name=f"{prefix}sharpness", value=sharpness, protocol=protocol | gradient))
+    return scores

@@ -1,0 +1,36 @@
+"""Scores of translations, whose targets are known: how near they are to them, pixel by pixel."""
+
+import torch
+from torch import Tensor
+
+from ganforge.data.datasets import Dataset, held_out, repeated_rows
+from ganforge.evaluation.metrics.fidelity import psnr
+from ganforge.evaluation.score import CHUNK, Protocol, Score
+
+MOST_DECIBELS = 100.0
+
+
+def judge_pairs(samples: Tensor, dataset: Dataset, protocol: Protocol) -> list[Score]:
+    """Mean absolute difference and PSNR of `samples` uint8 to the held-out pictures, which take turns."""
+    name, reference = held_out(dataset)
+    sums = torch.zeros(2, dtype=torch.float64)
+    turns = repeated_rows(reference, len(samples)).split(CHUNK)
+    for part, rows in zip(samples.split(CHUNK), turns, strict=True):
+        targets = reference.read(rows)
+        difference = (part.double() - targets.double()).flatten(1) / 255
+        sums[0] += 2 * difference.abs().mean(1).sum()  # in [-1, 1], as the loss has it
+        sums[1] += psnr(part, targets).clamp(max=MOST_DECIBELS).sum()
+    mean_difference, decibels = (sums / len(samples)).tolist()
+    rule = protocol | {
+        "generated": len(samples),
+        "reference": f"{dataset.options.data} {name}, the target of each source; 8-bit pixels",
+    }
+    return [
+        Score(name="l1", value=mean_difference, protocol=rule | {"pixels": "[-1, 1]"}),
+        Score(
+            name="psnr",
+            value=decibels,
+            unit="dB",
+            protocol=rule | {"mean": f"of pictures, each over all channels, at most {MOST_DECIBELS:.0f} dB"},
+        ),
+    ]

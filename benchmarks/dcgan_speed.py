@@ -18,11 +18,11 @@ from tutorial_dcgan import steps as tutorial_steps
 from ganforge.data.datasets import Dataset, open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.stream import Stream
-from ganforge.engine.train import build_training
-from ganforge.engine.update import OptimizerUpdate
-from ganforge.plan import make_plan
 from ganforge.runs.device import choose_precision
 from ganforge.runs.options import TrainOptions
+from ganforge.training.plan import make_plan
+from ganforge.training.state import build_training
+from ganforge.training.update import OptimizerUpdate
 
 BATCH = 64
 FIELDS = {

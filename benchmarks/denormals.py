@@ -16,8 +16,8 @@ from record import record
 from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.stream import Stream
-from ganforge.engine.update import OptimizerUpdate
 from ganforge.systems.discovery import find
+from ganforge.training.update import OptimizerUpdate
 
 BINARY = {"data": "mnist", "binarise": "dynamic"}
 CASES: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {

@@ -11,13 +11,10 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec, conditions
-from ganforge.engine.start import Start, start_weights
-from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.nn.augment import diff_augment
 from ganforge.nn.losses import discriminator_logistic
 from ganforge.nn.optimizers import adams, schedule_sgd
-from ganforge.plan import validated
 from ganforge.system import System
 from ganforge.systems.discovery import available, find
 from ganforge.systems.families.adversarial import (
@@ -28,6 +25,9 @@ from ganforge.systems.families.adversarial import (
     num_classes_of,
 )
 from ganforge.systems.families.resolutions import stages_for
+from ganforge.training.plan import validated
+from ganforge.training.update import OptimizerUpdate
+from ganforge.training.warm_start import Start, start_weights
 
 COLOUR = DataSpec(channels=3, height=8, width=6, num_images=100, class_names=("cat", "dog", "emu"))
 POINTS = DataSpec(channels=2, height=1, width=1, num_images=100, values="points")

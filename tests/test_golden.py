@@ -23,11 +23,11 @@ from ganforge.data.captions import Texts
 from ganforge.data.datasets import Dataset, open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.stream import Stream
-from ganforge.engine.train import build_training
-from ganforge.engine.update import OptimizerUpdate
-from ganforge.plan import make_plan
 from ganforge.runs.options import TrainOptions
 from ganforge.systems.discovery import find
+from ganforge.training.plan import make_plan
+from ganforge.training.state import build_training
+from ganforge.training.update import OptimizerUpdate
 
 FOLDER = Path(__file__).parent / "golden"
 NUM_STEPS = 20

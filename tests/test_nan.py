@@ -13,13 +13,13 @@ import torch
 from command import draw_pictures, files_of, metrics_of, run
 
 import ganforge
-from ganforge.engine import divergence
-from ganforge.engine import train as engine
-from ganforge.engine.divergence import MOST_ROLLBACKS, MOST_SKIPPED, Diverged
-from ganforge.engine.meter import Meter
-from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.runs.checkpoint import load_checkpoint
+from ganforge.training import divergence
+from ganforge.training import loop as engine
+from ganforge.training.divergence import MOST_ROLLBACKS, MOST_SKIPPED, Diverged
+from ganforge.training.meter import Meter
+from ganforge.training.update import OptimizerUpdate
 
 OFTEN = {
     "precision": "fp32",

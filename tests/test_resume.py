@@ -17,10 +17,10 @@ from command import draw_pictures, files_of, metrics_of, run, start
 
 import ganforge
 from ganforge.data.stream import Stream
-from ganforge.engine import train as engine
-from ganforge.engine.state import load_state
 from ganforge.errors import UserError
 from ganforge.runs.checkpoint import load_checkpoint
+from ganforge.training import loop as engine
+from ganforge.training.state import load_state
 
 STEPS = 40
 OFTEN = {"steps": STEPS, "checkpoint_every": 10, "log_every": 7, "sample_every": 4}

@@ -10,13 +10,12 @@ from command import draw_pictures, run
 from torch import Tensor
 
 import ganforge
-from ganforge.api import load_start
-from ganforge.engine.start import Start, start_weights
 from ganforge.errors import UserError
 from ganforge.runs.checkpoint import load_newest
 from ganforge.runs.folder import Run
 from ganforge.system import Inheritance
 from ganforge.systems.srgan import SRGAN
+from ganforge.training.warm_start import Start, load_start, start_weights
 
 SMALL = {"crop_size": 8, "batch": 2, "steps": 2, "precision": "fp32", "device": "cpu", "quiet": True}
 

@@ -17,9 +17,6 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.engine.state import load_state, pack_state
-from ganforge.engine.train import Training
-from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.runs.checkpoint import load_checkpoint, save_checkpoint
 from ganforge.runs.device import autocast
@@ -28,6 +25,8 @@ from ganforge.runs.sampling import draw
 from ganforge.system import LatentSystem, System
 from ganforge.systems.discovery import available, check_needs, find
 from ganforge.systems.gan import GAN
+from ganforge.training.state import Training, load_state, pack_state
+from ganforge.training.update import OptimizerUpdate
 
 CPU = torch.device("cpu")
 DIGITS = DataSpec(channels=1, height=28, width=28, num_images=60_000, class_names=("0", "1", "2"))

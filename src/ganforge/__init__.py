@@ -5,10 +5,10 @@ import time
 STARTED = time.monotonic()
 """When this program began to import: what start-up time is counted from."""
 
-from ganforge.api import train as train
 from ganforge.errors import UserError as UserError
 from ganforge.evaluation.evaluate import evaluate as evaluate
 from ganforge.runs.trained import load as load
+from ganforge.training.train import train as train
 from ganforge.uses.apply import apply as apply
 from ganforge.version import __version__ as __version__
 

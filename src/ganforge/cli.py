@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.table import Table
 
 import ganforge
-from ganforge.api import carry_out
 from ganforge.arguments import arguments_of, parse, parse_known, print_completion, values_of
 from ganforge.cli_sample import SampleArguments, run_sample
 from ganforge.cli_text import EmbedArguments, run_embed
@@ -48,10 +47,8 @@ from ganforge.data.datasets import available as available_data
 from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.pack import pack
-from ganforge.engine.train import Stopped
 from ganforge.errors import UserError, unknown_name
 from ganforge.evaluation.evaluate import Score, evaluate, evaluate_pictures
-from ganforge.plan import default_fields, default_path, device_to_suggest_for, make_plan, validated
 from ganforge.printing import print_dry_run, print_finished, print_scores
 from ganforge.recipes import recipes
 from ganforge.reproduce import ReproduceArguments, choose, print_reproduction, reproduction, words_of
@@ -59,6 +56,9 @@ from ganforge.runs.folder import Run, find_runs
 from ganforge.runs.options import TrainOptions
 from ganforge.runs.pretrained import PRETRAINED, packaged_runs
 from ganforge.systems.discovery import available, find
+from ganforge.training.loop import Stopped
+from ganforge.training.plan import default_fields, default_path, device_to_suggest_for, make_plan, validated
+from ganforge.training.train import carry_out
 
 EXIT_MISTAKE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
 

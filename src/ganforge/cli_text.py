@@ -10,8 +10,8 @@ import tyro
 from ganforge.arguments import parse
 from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
-from ganforge.plan import validated
 from ganforge.sentences import write_embeddings
+from ganforge.training.plan import validated
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,11 @@ from ganforge.evaluation.downstream.outliers import outliers
 from ganforge.evaluation.downstream.probe import probe
 from ganforge.evaluation.psnr import judge_folder
 from ganforge.evaluation.score import Score
-from ganforge.plan import validated
 from ganforge.printing import print_comparison, print_fidelity, print_scores
 from ganforge.reporting.grids import save_png
 from ganforge.runs.data import open_like
 from ganforge.runs.trained import Weights, Which, load
+from ganforge.training.plan import validated
 from ganforge.uses.apply import DEFAULT_TILE, apply
 from ganforge.uses.draw import Kind, draw_use
 from ganforge.uses.restyle import DEFAULT_STEPS, restyle

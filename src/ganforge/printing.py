@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ganforge.engine.estimate import estimate
-from ganforge.engine.opening import begun_run
 from ganforge.evaluation.compare import Compared, Line, cell_of, shared_note
 from ganforge.evaluation.evaluate import Score
 from ganforge.evaluation.psnr import Row
-from ganforge.plan import Plan, reasons
 from ganforge.runs.folder import Run
+from ganforge.training.cost import estimate
+from ganforge.training.plan import Plan, reasons
+from ganforge.training.resume import begun_run
 
 NETWORKS = ("features", "classifier")
 """Parts of a protocol that are long and the same for several scores."""

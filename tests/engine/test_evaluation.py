@@ -11,12 +11,12 @@ from command import files_of, metrics_of, run
 import ganforge
 from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
-from ganforge.engine import evaluation
 from ganforge.errors import UserError
 from ganforge.evaluation.evaluate import judge
 from ganforge.runs.checkpoint import load_checkpoint, load_newest
 from ganforge.runs.options import HIGHER_IS_BETTER, TrainOptions
 from ganforge.runs.trained import load
+from ganforge.training import validation as evaluation
 
 SMALL: dict[str, Any] = {
     "batch": 8,

@@ -15,7 +15,9 @@ from PIL import Image
 import ganforge
 from ganforge.data.datasets import Dataset, open_dataset
 from ganforge.data.options import DataOptions
-from ganforge.engine.health import (
+from ganforge.errors import UserError
+from ganforge.reporting.page import write_report
+from ganforge.training.diagnosis import (
     NUM_LINES,
     NUM_PICTURES,
     NUM_STEPS,
@@ -23,10 +25,8 @@ from ganforge.engine.health import (
     WARM_UP_STEPS,
     Health,
 )
-from ganforge.engine.previews import Previews, mean_distance
-from ganforge.engine.update import OptimizerUpdate
-from ganforge.errors import UserError
-from ganforge.reporting.page import write_report
+from ganforge.training.previews import Previews, mean_distance
+from ganforge.training.update import OptimizerUpdate
 
 Line = dict[str, Any]
 STRONG = {"network": "mlp", "generator_hidden": (8,), "discriminator_hidden": (32,), "latent_size": 2,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ganforge.engine.meter import Meter
+from ganforge.training.meter import Meter
 
 CPU = torch.device("cpu")
 

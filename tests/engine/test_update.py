@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganforge.engine.update import OptimizerUpdate
+from ganforge.training.update import OptimizerUpdate
 
 
 def two_layers(rate: float = 0.1) -> tuple[nn.Linear, nn.Linear, OptimizerUpdate]:

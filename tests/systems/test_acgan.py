@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 import ganforge
 from ganforge.data.batch import Batch, DataSpec, conditions
-from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.evaluation.features.classifiers import load_judge
-from ganforge.plan import validated
 from ganforge.systems.acgan import ACGAN
+from ganforge.training.plan import validated
+from ganforge.training.update import OptimizerUpdate
 
 SPEC = DataSpec(channels=3, height=16, width=16, num_images=100, class_names=("a", "b", "c"))
 SMALL: dict[str, Any] = {"batch": 6, "width": 4, "discriminator_width": 2, "latent_size": 5}

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.systems.autoencoder import Autoencoder
+from ganforge.training.update import OptimizerUpdate
 
 DIGITS = DataSpec(channels=1, height=28, width=28, num_images=50_000)
 SMALL = DataSpec(channels=1, height=4, width=4, num_images=1_000)

@@ -12,11 +12,11 @@ from torch.nn.functional import one_hot
 
 import ganforge
 from ganforge.data.batch import Batch, DataSpec, conditions
-from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.evaluation.features.classifiers import load_judge
-from ganforge.plan import validated
 from ganforge.systems.cgan import CGAN
+from ganforge.training.plan import validated
+from ganforge.training.update import OptimizerUpdate
 
 DIGITS = DataSpec(channels=1, height=28, width=28, num_images=50_000, class_names=tuple("0123456789"))
 COLOUR = DataSpec(channels=3, height=5, width=7, num_images=100, class_names=("a", "b", "c"))

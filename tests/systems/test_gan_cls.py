@@ -17,13 +17,13 @@ from torch import nn
 import ganforge
 from ganforge.data.batch import Batch, DataSpec, conditions
 from ganforge.data.datasets import open_dataset
-from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.reporting.grids import read_about
 from ganforge.sentences import describe, with_texts
 from ganforge.ship import write_shipped
 from ganforge.systems.families.text_to_image import matching_loss, mismatched
 from ganforge.systems.gan_cls import GANCLS
+from ganforge.training.update import OptimizerUpdate
 
 SPEC = DataSpec(channels=3, height=8, width=8, num_images=60, embedding_size=6, class_names=("a", "b", "c"))
 SMALL = {"width": 8, "discriminator_width": 8, "batch": 6, "latent_size": 4, "text_size": 5}

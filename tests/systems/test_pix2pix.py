@@ -13,12 +13,12 @@ from torch.nn.functional import interpolate
 import ganforge
 from ganforge.cli import main
 from ganforge.data.batch import Batch, DataSpec, conditions
-from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.reporting.grids import read_about
 from ganforge.runs.sampling import draw
 from ganforge.runs.trained import Trained
 from ganforge.systems.pix2pix import Pix2Pix
+from ganforge.training.update import OptimizerUpdate
 
 SPEC = DataSpec(channels=1, height=16, width=16, num_images=10, source_shape=(1, 16, 16))
 SMALL = {"width": 8, "discriminator_width": 8, "patch": "16"}

@@ -9,14 +9,14 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec, conditions, to_float, to_uint8
-from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.nn.losses import categorical_nats
-from ganforge.plan import validated
 from ganforge.systems.discovery import find
 from ganforge.systems.families.autoregressive import from_levels, make_pictures, to_levels
 from ganforge.systems.pixelcnn import PixelCNN
 from ganforge.systems.pixelrnn import PixelRNN
+from ganforge.training.plan import validated
+from ganforge.training.update import OptimizerUpdate
 
 KINDS = [("pixelcnn", "gated"), ("pixelcnn", "original"), ("pixelrnn", "diagonal"), ("pixelrnn", "row")]
 SMALL: dict[str, Any] = {"width": 6, "layers": 2, "levels": 2, "head_width": 12}

@@ -8,10 +8,10 @@ import torch
 from pydantic import ValidationError
 
 from ganforge.data.batch import Batch, DataSpec, conditions
-from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.nn.losses import discriminator_relativistic, generator_relativistic
 from ganforge.systems.r3gan import R3GAN, R3GANConfig
+from ganforge.training.update import OptimizerUpdate
 
 COLOUR = DataSpec(channels=3, height=16, width=16, num_images=500, class_names=("cat", "dog", "owl"))
 

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec, conditions
-from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.nn.layers import ConditionalBatchNorm2d, spectral_norms
 from ganforge.system import frozen
 from ganforge.systems.sngan import SNGAN
+from ganforge.training.update import OptimizerUpdate
 
 SPEC = DataSpec(channels=3, height=16, width=16, num_images=100, class_names=("a", "b", "c"))
 SMALL: dict[str, Any] = {"batch": 4, "width": 4, "discriminator_width": 4, "latent_size": 6}

@@ -10,12 +10,12 @@ from torch import Tensor
 
 import ganforge
 from ganforge.data.batch import Batch, DataSpec, conditions
-from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.nn.networks.stackgan import ConditioningAugmentation
 from ganforge.runs.device import autocast
 from ganforge.system import Earlier
 from ganforge.systems.stackgan import StackGAN
+from ganforge.training.update import OptimizerUpdate
 
 SPEC = DataSpec(channels=3, height=32, width=32, num_images=60, embedding_size=6)
 SKETCHES = SPEC.model_copy(update={"height": 8, "width": 8})

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 import ganforge
 from ganforge.data.batch import Batch, DataSpec, conditions
 from ganforge.data.bicubic import resize
-from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.nn.networks.vgg import VGGFeatures
 from ganforge.runs.sampling import draw
 from ganforge.systems.families.super_resolution import centre, random_crops
 from ganforge.systems.srgan import SRGAN
 from ganforge.systems.srresnet import SRResNet
+from ganforge.training.update import OptimizerUpdate
 
 SPEC = DataSpec(channels=1, height=16, width=20, num_images=10, source_shape=(1, 8, 10))
 SMALL = {"width": 6, "num_blocks": 1, "crop_size": 12, "batch": 4}

@@ -19,13 +19,13 @@ from ganforge.data.batch import Batch, DataSpec
 from ganforge.data.captions import ALPHABET, LONGEST, encode, num_codes
 from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
-from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.evaluation.scores.retrieval import nearest_others
 from ganforge.nn.losses import contrastive_loss, joint_embedding_loss
 from ganforge.nn.networks.text import CharacterEncoder
 from ganforge.sentences import SentenceEncoder, keep_encoder, open_encoder, with_texts, write_embeddings
 from ganforge.systems.text_encoder import TextEncoder
+from ganforge.training.update import OptimizerUpdate
 
 COLOURS = {"red": (230, 30, 30), "green": (20, 200, 60), "blue": (30, 60, 220), "black": (0, 0, 0)}
 SHAPES = ("bar", "column", "dot", "frame")

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.nn.likelihoods import gaussian_kl, importance_bound
-from ganforge.plan import validated
 from ganforge.systems import vae
 from ganforge.systems.vae import VAE
+from ganforge.training.plan import validated
+from ganforge.training.update import OptimizerUpdate
 
 MNIST = DataSpec(channels=1, height=28, width=28, num_images=50_000, binary=True)
 BINARY = DataSpec(channels=1, height=3, width=4, num_images=1_000, binary=True)

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.engine.update import OptimizerUpdate
 from ganforge.runs.device import autocast
 from ganforge.system import System
 from ganforge.systems.lsgan import LSGAN, LSGANConfig
 from ganforge.systems.wgan import WGAN, WGANConfig
 from ganforge.systems.wgan_gp import WGANGP, WGANGPConfig
+from ganforge.training.update import OptimizerUpdate
 
 CPU = torch.device("cpu")
 DIGITS = DataSpec(channels=1, height=28, width=28, num_images=1000)

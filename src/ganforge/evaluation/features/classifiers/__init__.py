@@ -95,7 +95,7 @@ class Judge:
         if images.dim() != 4 or images.shape[1] != self.channels:
             raise UserError(
                 f"images {list(images.shape)} for the {self.name} judge: [n, {self.channels}, height, width] "
-                "is needed; train one for other data: python -m ganforge.evaluation.features.classifiers.train"
+                "is needed; for other data: python -m ganforge.evaluation.features.classifiers.train"
             )
 
     def _prepare(self, images: Tensor) -> Tensor:

@@ -1,52 +1,48 @@
 """Training any system: the loop, exact resume, signals, pictures and costs."""
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ganforge.data.batch import Batch, as_images
 from ganforge.data.datasets import Dataset
 from ganforge.data.stream import Stream
-from ganforge.engine.display import Display
-from ganforge.engine.divergence import Diverged, check_skipped, check_state, finite_values, move_on, roll_back
-from ganforge.engine.evaluation import Evaluation
-from ganforge.engine.health import Health
-from ganforge.engine.meter import Clock, Meter
-from ganforge.engine.opening import open_or_create, skipped_pictures
-from ganforge.engine.previews import Previews
-from ganforge.engine.signals import Asked, stop_signals
-from ganforge.engine.start import Start, start_weights
-from ganforge.engine.state import load_state, pack_state
-from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.reporting import grids
 from ganforge.reporting.page import write_report
-from ganforge.runs.build import build_system
 from ganforge.runs.checkpoint import save_checkpoint
 from ganforge.runs.device import (
-    autocast,
-    choose_device,
-    choose_precision,
-    compile_networks,
     describe_machine,
     explained_compiler,
-    lay_out,
     peak_memory_bytes,
 )
-from ganforge.runs.ema import Average
 from ganforge.runs.folder import Run, RunConfig, locked
 from ganforge.runs.sampling import PREVIEW_COLUMNS, draw, preview_conditions
-from ganforge.system import System
+from ganforge.training.diagnosis import Health
+from ganforge.training.divergence import (
+    Diverged,
+    check_skipped,
+    check_state,
+    finite_values,
+    move_on,
+    roll_back,
+)
+from ganforge.training.meter import Clock
+from ganforge.training.previews import Previews
+from ganforge.training.progress import Display
+from ganforge.training.resume import open_or_create, skipped_pictures
+from ganforge.training.signals import Asked, stop_signals
+from ganforge.training.state import Training, build_training, load_state, pack_state
+from ganforge.training.update import OptimizerUpdate
+from ganforge.training.validation import Evaluation
+from ganforge.training.warm_start import Start
 
 NUM_PREVIEWS = 64
-NUM_PREPARE_IMAGES = 10_000
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: the run was saved
@@ -56,36 +52,6 @@ class Stopped(Exception):  # noqa: N818 - not an error: the run was saved
         super().__init__(f"stopped at step {step}, everything is saved")
         self.step = step
         self.exit_code = 128 + signal_number
-
-
-@dataclass
-class Training:
-    """Everything that changes while a run trains."""
-
-    system: System
-    optimizers: dict[str, torch.optim.Optimizer]
-    average: Average
-    device: torch.device
-    precision: str
-    meter: Meter = field(default_factory=Meter)
-    step: int = 0
-    best: dict[str, Any] | None = None  # the metric of --keep-best and its best value so far
-
-    @property
-    def images(self) -> int:
-        """Real images consumed so far."""
-        return self.step * self.system.images_per_step()
-
-    def advance(self, batch: Batch, update: OptimizerUpdate) -> None:
-        """One step: rates, the system's own step, its averages. `batch` is where the system is."""
-        self.system.schedule(self.optimizers, self.images)
-        skipped = update.skipped.total()
-        with autocast(self.device, self.precision):
-            values = self.system.train_step(batch, update)
-        self.step += 1
-        if update.skipped.total() == skipped:  # the losses of a skipped update would spoil the means
-            self.meter.add(values, self.step)
-        self.average.update(self.system.images_per_step(), self.images)
 
 
 @dataclass
@@ -99,28 +65,6 @@ class _Session:
     health: Health
     clock: Clock
     evaluation: Evaluation
-
-
-def build_training(config: RunConfig, dataset: Dataset, start: Start | None = None) -> Training:
-    """A training at step 0."""
-    device = choose_device(config.train.device)
-    system = build_system(config)
-    train_images = dataset.streamed
-    order = torch.randperm(len(train_images), generator=torch.Generator().manual_seed(config.train.seed))
-    system.prepare(as_images(train_images.read(order[: _num_prepare_images(config)])))
-    if start is not None:
-        start_weights(system, start)
-    system.to(device)
-    lay_out(system)
-    average = Average(system)
-    compile_networks(system, config.train, device)
-    precision = choose_precision(config.train.precision, device)
-    return Training(system, system.build_optimizers(), average, device, precision)
-
-
-def _num_prepare_images(config: RunConfig) -> int:
-    """As many images as a statistic of the data needs, but no more than 100 MB of floats."""
-    return max(1, min(NUM_PREPARE_IMAGES, 25_000_000 // math.prod(config.spec.shape)))
 
 
 def build_stream(config: RunConfig, dataset: Dataset, images_per_step: int) -> Stream:

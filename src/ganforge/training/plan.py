@@ -17,6 +17,7 @@ from ganforge.runs.options import TrainOptions
 from ganforge.sentences import FOLDER, open_encoder, with_texts
 from ganforge.system import Earlier, System, SystemConfig
 from ganforge.systems.discovery import check_needs, find
+from ganforge.training.warm_start import open_start
 from ganforge.version import __version__
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -157,11 +158,3 @@ def reasons(plan: Plan) -> dict[str, str]:
         if (list(value) if isinstance(value, tuple) else value) == asked:
             found[name] = f"{asked}: {why}"
     return found
-
-
-def open_start(path: str) -> Run:
-    """The run that `--from` names."""
-    try:
-        return Run.open(Path(path))
-    except UserError as error:
-        raise UserError(f"--from {path}: {error}") from error

@@ -6,16 +6,16 @@ from typing import Any
 
 from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
-from ganforge.engine.start import Start
-from ganforge.engine.train import train as train_run
 from ganforge.errors import UserError, unknown_name
-from ganforge.plan import Plan, make_plan, open_start, validated
 from ganforge.runs.checkpoint import load_newest
 from ganforge.runs.folder import Run
 from ganforge.runs.options import TrainOptions
 from ganforge.runs.trained import Trained, load
 from ganforge.sentences import FOLDER, discard, keep_encoder, open_encoder
 from ganforge.systems.discovery import find
+from ganforge.training.loop import train as train_run
+from ganforge.training.plan import Plan, make_plan, validated
+from ganforge.training.warm_start import load_start
 
 
 def train(
@@ -30,7 +30,7 @@ def train(
     """Train `system` on `data`, or go on with the run in the folder `run`, and return it ready to be sampled.
 
     `options` are those of `ganforge train`, with underscores: `steps`, `seed`, `size`, `learning_rate`...
-    Raises UserError for a mistake and `ganforge.engine.train.Stopped` after SIGINT or SIGTERM, the run saved.
+    Raises UserError for a mistake, and `training.loop.Stopped` after SIGINT or SIGTERM, with the run saved.
     """
     kind = find(system)
     groups: dict[Any, dict[str, Any]] = {DataOptions: {"data": str(data)}, TrainOptions: {}, kind.Config: {}}
@@ -75,31 +75,3 @@ def carry_out(plan: Plan, *, command: str, quiet: bool = False, started: float |
     finally:
         if kept is not None and not (plan.path / "config.json").exists():
             discard(plan.path)
-
-
-def load_start(system: str, start_from: str) -> Start:
-    """The weights of the run `start_from` that one of `system` begins with, averaged ones where it has some.
-
-    Raises UserError where there is no such run, it has no checkpoint, or lacks a network to be taken over.
-    """
-    earlier = open_start(start_from)
-    checkpoint = load_newest(earlier.checkpoints)
-    if checkpoint is None:
-        raise UserError(f"--from {start_from}: that run has no checkpoint yet")
-    weights = checkpoint.tensors["system"] | checkpoint.tensors["average"]
-    inheritance = find(system).inherits.get(earlier.config.system)
-    if inheritance is None:
-        return Start(weights, {})
-    renamed = {
-        own + key.removeprefix(other): tensor
-        for own, other in inheritance.networks.items()
-        for key, tensor in weights.items()
-        if key.startswith(f"{other}.")
-    }
-    averaged = {name.partition(".")[0] for name in checkpoint.tensors["average"]}
-    step = checkpoint.state["step"]
-    networks = {
-        own: f"{'averaged ' if other in averaged else ''}{other} of {start_from} at step {step}"
-        for own, other in inheritance.networks.items()
-    }
-    return Start(weights | renamed, networks)

@@ -10,10 +10,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from ganforge.data.datasets import Dataset
-from ganforge.engine.train import build_stream, build_training
-from ganforge.engine.update import OptimizerUpdate
 from ganforge.runs.device import explained_compiler, peak_memory_bytes
 from ganforge.runs.folder import RunConfig
+from ganforge.training.loop import build_stream
+from ganforge.training.state import build_training
+from ganforge.training.update import OptimizerUpdate
 
 _WARM_UP_STEPS, _TIMED_STEPS = 2, 5
 

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge.engine.state import load_state
-from ganforge.engine.update import OptimizerUpdate
 from ganforge.errors import UserError
 from ganforge.runs.checkpoint import load_newest
 from ganforge.runs.folder import Run
+from ganforge.training.state import load_state
+from ganforge.training.update import OptimizerUpdate
 
 if TYPE_CHECKING:
-    from ganforge.engine.train import Training
+    from ganforge.training.state import Training
 
 MOST_SKIPPED = 100
 MOST_ROLLBACKS = 3

@@ -1,15 +1,85 @@
-"""All that a training must remember to go on exactly, as tensors and JSON."""
+"""Everything that changes while a run trains, and its exact copy in a checkpoint."""
 
-from typing import TYPE_CHECKING, Any
+import math
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ganforge.data.batch import Batch, as_images
+from ganforge.data.datasets import Dataset
 from ganforge.errors import UserError
+from ganforge.runs.build import build_system
 from ganforge.runs.checkpoint import Checkpoint
+from ganforge.runs.device import (
+    autocast,
+    choose_device,
+    choose_precision,
+    compile_networks,
+    lay_out,
+)
+from ganforge.runs.ema import Average
+from ganforge.runs.folder import RunConfig
+from ganforge.system import System
+from ganforge.training.meter import Meter
+from ganforge.training.update import OptimizerUpdate
+from ganforge.training.warm_start import Start, start_weights
 
-if TYPE_CHECKING:
-    from ganforge.engine.train import Training
+NUM_PREPARE_IMAGES = 10_000
+
+
+@dataclass
+class Training:
+    """Everything that changes while a run trains."""
+
+    system: System
+    optimizers: dict[str, torch.optim.Optimizer]
+    average: Average
+    device: torch.device
+    precision: str
+    meter: Meter = field(default_factory=Meter)
+    step: int = 0
+    best: dict[str, Any] | None = None  # the metric of --keep-best and its best value so far
+
+    @property
+    def images(self) -> int:
+        """Real images consumed so far."""
+        return self.step * self.system.images_per_step()
+
+    def advance(self, batch: Batch, update: OptimizerUpdate) -> None:
+        """One step: rates, the system's own step, its averages. `batch` is where the system is."""
+        self.system.schedule(self.optimizers, self.images)
+        skipped = update.skipped.total()
+        with autocast(self.device, self.precision):
+            values = self.system.train_step(batch, update)
+        self.step += 1
+        if update.skipped.total() == skipped:  # the losses of a skipped update would spoil the means
+            self.meter.add(values, self.step)
+        self.average.update(self.system.images_per_step(), self.images)
+
+
+def build_training(config: RunConfig, dataset: Dataset, start: Start | None = None) -> Training:
+    """A training at step 0."""
+    device = choose_device(config.train.device)
+    system = build_system(config)
+    train_images = dataset.streamed
+    order = torch.randperm(len(train_images), generator=torch.Generator().manual_seed(config.train.seed))
+    system.prepare(as_images(train_images.read(order[: _num_prepare_images(config)])))
+    if start is not None:
+        start_weights(system, start)
+    system.to(device)
+    lay_out(system)
+    average = Average(system)
+    compile_networks(system, config.train, device)
+    precision = choose_precision(config.train.precision, device)
+    return Training(system, system.build_optimizers(), average, device, precision)
+
+
+def _num_prepare_images(config: RunConfig) -> int:
+    """As many images as a statistic of the data needs, but no more than 100 MB of floats."""
+    return max(1, min(NUM_PREPARE_IMAGES, 25_000_000 // math.prod(config.spec.shape)))
+
 
 _Packed = tuple[dict[str, dict[str, Tensor]], dict[str, Any]]
 

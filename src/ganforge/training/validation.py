@@ -7,7 +7,6 @@ from torch import Tensor
 
 from ganforge.data.batch import Batch
 from ganforge.data.datasets import Dataset, batch_of, held_out, some_rows
-from ganforge.engine.divergence import Diverged
 from ganforge.errors import UserError
 from ganforge.evaluation.features.cache import FeatureNetwork, real_features
 from ganforge.evaluation.features.classifiers import judge_of
@@ -22,9 +21,10 @@ from ganforge.runs.folder import Run
 from ganforge.runs.options import HIGHER_IS_BETTER
 from ganforge.runs.sampling import SeededRandom, captions_like, conditions_like, draw, evaluation_mode
 from ganforge.systems.discovery import find
+from ganforge.training.divergence import Diverged
 
 if TYPE_CHECKING:
-    from ganforge.engine.train import Training
+    from ganforge.training.state import Training
 
 CHUNK = 1_000
 FEWEST_NEIGHBOURS = 100

@@ -1,1 +1,0 @@
-"""The engine: it knows System, never a particular one."""

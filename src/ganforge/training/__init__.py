@@ -1,0 +1,1 @@
+"""Training a run: plan, loop, resume, validation and diagnosis."""

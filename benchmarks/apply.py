@@ -28,9 +28,9 @@ from record import record
 
 import ganforge
 from ganforge.data.storage import is_picture_name
+from ganforge.generation import tiles
+from ganforge.generation.apply import DEFAULT_TILE, tiling_of
 from ganforge.system import Tiling
-from ganforge.uses import tiles
-from ganforge.uses.apply import DEFAULT_TILE, tiling_of
 
 Image.MAX_IMAGE_PIXELS = None  # results are ours, and large
 

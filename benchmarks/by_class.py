@@ -20,7 +20,7 @@ from ganforge.data.datasets import held_out
 from ganforge.evaluation.features.classifiers import judge_of
 from ganforge.evaluation.scores.labels import named
 from ganforge.runs.sampling import captions_like
-from ganforge.sentences import data_of
+from ganforge.text.embeddings import data_of
 
 
 def measure(place: Path, num_samples: int, seed: int) -> dict[str, Any]:

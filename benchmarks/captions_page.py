@@ -33,7 +33,7 @@ from ganforge.evaluation.features.classifiers import judge_of
 from ganforge.evaluation.features.untrained import RandomConvolutions
 from ganforge.reporting import grids
 from ganforge.runs.trained import Trained
-from ganforge.sentences import describe
+from ganforge.text.embeddings import describe
 
 CELL = 96  # pixels of a picture's side on the page
 LINES, CHARACTERS = 3, 28  # of a caption below its pictures

@@ -21,7 +21,7 @@ from ganforge.evaluation.features.classifiers import judge_of
 from ganforge.evaluation.scores.captions import caption_conditions
 from ganforge.evaluation.scores.distribution import judge_features
 from ganforge.evaluation.scores.labels import mean_of_classes, named
-from ganforge.sentences import data_of
+from ganforge.text.embeddings import data_of
 
 CHUNK = 250
 

@@ -15,10 +15,10 @@ from ganforge.data.batch import DataSpec
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.evaluation.compare import cell_of, lines_of, read_judged, shared_note, write_csv, write_html
+from ganforge.generation.sample import write_samples
 from ganforge.reporting.grids import embed_png, grid, save_png
 from ganforge.runs.folder import Run, RunConfig
 from ganforge.runs.options import TrainOptions
-from ganforge.sample import write_samples
 
 PROTOCOL = {"weights": "ema", "seed": 0, "generated": 100}
 

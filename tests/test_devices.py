@@ -18,8 +18,8 @@ from ganforge.errors import UserError
 from ganforge.evaluation.evaluate import judge
 from ganforge.runs import sampling
 from ganforge.runs.trained import Trained, load
-from ganforge.sentences import data_of
 from ganforge.system import LatentSystem
+from ganforge.text.embeddings import data_of
 
 
 @pytest.fixture(scope="module")

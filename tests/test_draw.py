@@ -12,11 +12,11 @@ from torch import Tensor
 import ganforge
 from ganforge.cli import main
 from ganforge.data.batch import Batch, as_images, to_float, to_uint8
+from ganforge.generation.figures import draw_use
 from ganforge.nn.likelihoods import gaussian_kl
 from ganforge.runs.data import open_like
 from ganforge.runs.trained import load
 from ganforge.systems.vae import VAE
-from ganforge.uses.draw import draw_use
 
 
 @pytest.fixture(scope="module")

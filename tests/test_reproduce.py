@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from command import run
 
-from ganforge import recipes as recipes_module
-from ganforge import reproduce
 from ganforge.errors import UserError
-from ganforge.recipes import Recipe, recipes
-from ganforge.reproduce import choose, words_of
+from ganforge.recipes import catalogue as recipes_module
+from ganforge.recipes import reproduce
+from ganforge.recipes.catalogue import Recipe, recipes
+from ganforge.recipes.reproduce import choose, words_of
 
 
 def recipe(name: str, minutes: float, **changes: object) -> Recipe:

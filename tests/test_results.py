@@ -19,12 +19,12 @@ def test_the_page_equals_what_the_stored_results_give() -> None:
 @pytest.mark.parametrize("seed", ["0", "1"])
 def test_a_changed_number_or_page_is_seen(tmp_path: Path, seed: str) -> None:
     """The real script on a copy, under two orders of hashing."""
-    for folder in ("benchmarks", "docs", "src/ganforge"):
+    for folder in ("benchmarks", "docs", "src/ganforge/recipes"):
         (tmp_path / folder).mkdir(parents=True)
     for path in [*(ROOT / "benchmarks").glob("*.json"), SCRIPT, ROOT / "benchmarks" / "trainings_table.py"]:
         (tmp_path / "benchmarks" / path.name).write_bytes(path.read_bytes())
-    recipes = (ROOT / "src" / "ganforge" / "recipes.json").read_text(encoding="utf-8")
-    (tmp_path / "src" / "ganforge" / "recipes.json").write_text(recipes, encoding="utf-8")
+    recipes = (ROOT / "src" / "ganforge" / "recipes" / "recipes.json").read_text(encoding="utf-8")
+    (tmp_path / "src" / "ganforge" / "recipes" / "recipes.json").write_text(recipes, encoding="utf-8")
     (tmp_path / "docs" / "results.md").write_bytes((ROOT / "docs" / "results.md").read_bytes())
 
     def check() -> int:

@@ -14,7 +14,7 @@ from ganforge.data.datasets import open_dataset
 from ganforge.evaluation.features.classifiers import judge_of
 from ganforge.evaluation.scores.labels import mean_of_classes, named
 from ganforge.runs.pretrained import packaged
-from ganforge.sentences import describe
+from ganforge.text.embeddings import describe
 
 NAME = "gan-cls-emoji"
 

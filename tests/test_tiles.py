@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ganforge.errors import UserError
+from ganforge.generation.tiles import bands
 from ganforge.nn.networks.srresnet import SRResNet
 from ganforge.nn.networks.unet import UNet
 from ganforge.system import Tiling
-from ganforge.uses.tiles import bands
 
 
 def noise(*shape: int) -> NDArray[np.uint8]:

@@ -50,8 +50,14 @@ from ganforge.data.pack import pack
 from ganforge.errors import UserError, unknown_name
 from ganforge.evaluation.evaluate import Score, evaluate, evaluate_pictures
 from ganforge.printing import print_dry_run, print_finished, print_scores
-from ganforge.recipes import recipes
-from ganforge.reproduce import ReproduceArguments, choose, print_reproduction, reproduction, words_of
+from ganforge.recipes.catalogue import recipes
+from ganforge.recipes.reproduce import (
+    ReproduceArguments,
+    choose,
+    print_reproduction,
+    reproduction,
+    words_of,
+)
 from ganforge.runs.folder import Run, find_runs
 from ganforge.runs.options import TrainOptions
 from ganforge.runs.pretrained import PRETRAINED, packaged_runs

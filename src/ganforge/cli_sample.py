@@ -12,10 +12,10 @@ import tyro
 from ganforge.arguments import parse
 from ganforge.cli_uses import CHECKPOINT, EXIT_BAD_DATA
 from ganforge.errors import UserError, printable
+from ganforge.generation.sample import parse_labels, write_samples
+from ganforge.generation.text_to_image import read_texts, texts_of_data, write_told
+from ganforge.generation.translate import write_translations
 from ganforge.runs.trained import Weights, Which, load
-from ganforge.sample import parse_labels, write_samples
-from ganforge.told import read_texts, texts_of_data, write_told
-from ganforge.translate import write_translations
 
 
 @dataclass(frozen=True)

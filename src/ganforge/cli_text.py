@@ -10,7 +10,7 @@ import tyro
 from ganforge.arguments import parse
 from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
-from ganforge.sentences import write_embeddings
+from ganforge.text.embeddings import write_embeddings
 from ganforge.training.plan import validated
 
 

@@ -25,14 +25,14 @@ from ganforge.evaluation.downstream.outliers import outliers
 from ganforge.evaluation.downstream.probe import probe
 from ganforge.evaluation.psnr import judge_folder
 from ganforge.evaluation.score import Score
+from ganforge.generation.apply import DEFAULT_TILE, apply
+from ganforge.generation.figures import Kind, draw_use
+from ganforge.generation.restyle import DEFAULT_STEPS, restyle
 from ganforge.printing import print_comparison, print_fidelity, print_scores
 from ganforge.reporting.grids import save_png
 from ganforge.runs.data import open_like
 from ganforge.runs.trained import Weights, Which, load
 from ganforge.training.plan import validated
-from ganforge.uses.apply import DEFAULT_TILE, apply
-from ganforge.uses.draw import Kind, draw_use
-from ganforge.uses.restyle import DEFAULT_STEPS, restyle
 
 EXIT_BAD_DATA = 1
 _WEIGHTS = tyro.conf.arg(help="The averaged networks, or those being trained.")

@@ -18,11 +18,11 @@ import ganforge
 from ganforge.data.batch import Batch, DataSpec, conditions
 from ganforge.data.datasets import open_dataset
 from ganforge.errors import UserError
+from ganforge.export.package import write_shipped
 from ganforge.reporting.grids import read_about
-from ganforge.sentences import describe, with_texts
-from ganforge.ship import write_shipped
 from ganforge.systems.families.text_to_image import matching_loss, mismatched
 from ganforge.systems.gan_cls import GANCLS
+from ganforge.text.embeddings import describe, with_texts
 from ganforge.training.update import OptimizerUpdate
 
 SPEC = DataSpec(channels=3, height=8, width=8, num_images=60, embedding_size=6, class_names=("a", "b", "c"))

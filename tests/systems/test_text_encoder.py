@@ -23,8 +23,9 @@ from ganforge.errors import UserError
 from ganforge.evaluation.scores.retrieval import nearest_others
 from ganforge.nn.losses import contrastive_loss, joint_embedding_loss
 from ganforge.nn.networks.text import CharacterEncoder
-from ganforge.sentences import SentenceEncoder, keep_encoder, open_encoder, with_texts, write_embeddings
 from ganforge.systems.text_encoder import TextEncoder
+from ganforge.text.embeddings import keep_encoder, with_texts, write_embeddings
+from ganforge.text.encoders import SentenceEncoder, open_encoder
 from ganforge.training.update import OptimizerUpdate
 
 COLOURS = {"red": (230, 30, 30), "green": (20, 200, 60), "blue": (30, 60, 220), "black": (0, 0, 0)}
@@ -207,7 +208,7 @@ def test_embeddings_are_written_once_and_read(shapes: Path, monkeypatch: pytest.
         raise AssertionError("computed again")
 
     made = write_embeddings(str(shapes / "encoder"), open_dataset(options), shapes / "elsewhere")[0]
-    monkeypatch.setattr("ganforge.sentences.make_embeddings", refuse)
+    monkeypatch.setattr("ganforge.text.embeddings.make_embeddings", refuse)
     dataset = with_texts(open_dataset(options), needs)
     texts = dataset.splits["train"].texts
     assert texts is not None

@@ -17,10 +17,11 @@ import ganforge
 from ganforge.cli import main
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
+from ganforge.generation.restyle import style_encoder, train_style
 from ganforge.reporting.grids import read_about
-from ganforge.sentences import RunEncoder, describe, open_encoder
 from ganforge.system import LatentSystem, SystemConfig, Update
-from ganforge.uses.restyle import style_encoder, train_style
+from ganforge.text.embeddings import describe
+from ganforge.text.encoders import RunEncoder, open_encoder
 
 SPEC = DataSpec(channels=3, height=8, width=8, num_images=40)
 LATENT_SIZE, EMBEDDING_SIZE = 4, 5
@@ -175,7 +176,7 @@ def test_an_encoder_of_another_run_or_alphabet(place: Path, monkeypatch: pytest.
         def encode(self, texts: list[str]) -> Tensor:
             return torch.zeros(len(texts), 6)
 
-    monkeypatch.setattr("ganforge.sentences.open_encoder", lambda _: Other())
+    monkeypatch.setattr("ganforge.text.encoders.open_encoder", lambda _: Other())
     with pytest.raises(UserError, match="makes 6 numbers of a text, this run was trained on 8: put its own"):
         describe(trained, ["a red dot"])
 

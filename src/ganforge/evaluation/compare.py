@@ -18,10 +18,10 @@ from pydantic import TypeAdapter, ValidationError
 from ganforge.errors import UserError
 from ganforge.evaluation.score import Score
 from ganforge.files.atomic import replace_file
+from ganforge.generation.sample import write_samples
 from ganforge.reporting.grids import embed_png, read_about
 from ganforge.runs.folder import Run
 from ganforge.runs.trained import load
-from ganforge.sample import write_samples
 
 FREE_TO_DIFFER = ("step", "sigma")
 """Parts of a protocol that are what a run did, or what its score found, and not how it was measured."""

@@ -38,7 +38,7 @@ from ganforge.reporting.page import write_report
 from ganforge.runs.folder import Run
 from ganforge.runs.sampling import conditions_like
 from ganforge.runs.trained import Trained, Weights, Which, load
-from ganforge.sentences import data_of
+from ganforge.text.embeddings import data_of
 
 NUM_SAMPLES = 10_000
 NUM_NEIGHBOURS = 20

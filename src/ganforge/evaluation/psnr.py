@@ -19,9 +19,9 @@ from ganforge.data.pairs import open_storage
 from ganforge.data.storage import is_picture_name
 from ganforge.errors import UserError, printable
 from ganforge.evaluation.scores.super_resolution import enlarge_bicubic, fidelity, smallest_side
+from ganforge.generation.apply import DEFAULT_TILE, tiling_of, to_levels, translator
+from ganforge.generation.tiles import bands
 from ganforge.runs.trained import Trained
-from ganforge.uses.apply import DEFAULT_TILE, tiling_of, to_levels, translator
-from ganforge.uses.tiles import bands
 
 BICUBIC = "bicubic"
 

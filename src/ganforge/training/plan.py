@@ -14,9 +14,10 @@ from ganforge.errors import UserError, printable
 from ganforge.runs.device import choose_device
 from ganforge.runs.folder import Run, RunConfig
 from ganforge.runs.options import TrainOptions
-from ganforge.sentences import FOLDER, open_encoder, with_texts
 from ganforge.system import Earlier, System, SystemConfig
 from ganforge.systems.discovery import check_needs, find
+from ganforge.text.embeddings import with_texts
+from ganforge.text.encoders import FOLDER, open_encoder
 from ganforge.training.warm_start import open_start
 from ganforge.version import __version__
 

@@ -12,13 +12,7 @@ from ganforge.data.datasets import Dataset
 from ganforge.errors import UserError
 from ganforge.runs.build import build_system
 from ganforge.runs.checkpoint import Checkpoint
-from ganforge.runs.device import (
-    autocast,
-    choose_device,
-    choose_precision,
-    compile_networks,
-    lay_out,
-)
+from ganforge.runs.device import autocast, choose_device, choose_precision, compile_networks, lay_out
 from ganforge.runs.ema import Average
 from ganforge.runs.folder import RunConfig
 from ganforge.system import System

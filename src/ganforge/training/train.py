@@ -11,8 +11,9 @@ from ganforge.runs.checkpoint import load_newest
 from ganforge.runs.folder import Run
 from ganforge.runs.options import TrainOptions
 from ganforge.runs.trained import Trained, load
-from ganforge.sentences import FOLDER, discard, keep_encoder, open_encoder
 from ganforge.systems.discovery import find
+from ganforge.text.embeddings import keep_encoder
+from ganforge.text.encoders import FOLDER, discard, open_encoder
 from ganforge.training.loop import train as train_run
 from ganforge.training.plan import Plan, make_plan, validated
 from ganforge.training.warm_start import load_start

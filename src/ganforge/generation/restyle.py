@@ -14,15 +14,15 @@ from ganforge.data.decode import Target, Unreadable, decode
 from ganforge.data.storage import read_regular
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
+from ganforge.generation.output import own_pictures, write_folder
 from ganforge.nn.networks.text import PictureEncoder
 from ganforge.nn.optimizers import fall_linearly
 from ganforge.reporting import grids
 from ganforge.runs import sampling
 from ganforge.runs.trained import Trained, Weights
-from ganforge.sample import own_pictures, write_folder
-from ganforge.sentences import data_of, describe
 from ganforge.system import LatentSystem
 from ganforge.systems.families.resolutions import stages_for
+from ganforge.text.embeddings import data_of, describe
 
 FOLDER = "style"
 DEFAULT_STEPS = 2_000

@@ -21,9 +21,9 @@ from ganforge.data.pairs import open_storage
 from ganforge.data.storage import is_picture_name, is_unsafe, read_regular
 from ganforge.errors import UserError, printable
 from ganforge.files.png import read_text, write_png
+from ganforge.generation.tiles import Translate, bands
 from ganforge.runs.trained import Trained, Weights, load
 from ganforge.system import Tiling
-from ganforge.uses.tiles import Translate, bands
 
 DEFAULT_TILE = 160
 

@@ -12,7 +12,7 @@ from ganforge.runs.checkpoint import save_checkpoint
 from ganforge.runs.folder import Run, RunConfig
 from ganforge.runs.pretrained import PRETRAINED
 from ganforge.runs.trained import LEFT_OUT, Trained, load
-from ganforge.sentences import FOLDER
+from ganforge.text.encoders import FOLDER
 
 TRAINED_AGAINST = ("discriminator",)
 """Networks that only training and scores of their own need."""

@@ -11,9 +11,9 @@ from ganforge.data.batch import Batch, conditions, to_float, to_uint8
 from ganforge.data.datasets import batch_of, held_out, open_dataset, some_rows
 from ganforge.data.pairs import read_sources
 from ganforge.errors import UserError, printable
+from ganforge.generation.output import own_pictures, refuse_form, save_npz, write_folder
 from ganforge.reporting import grids
 from ganforge.runs.trained import Trained, Weights
-from ganforge.sample import own_pictures, refuse_form, save_npz, write_folder
 
 DEFAULT_COUNT = 16
 

@@ -17,10 +17,10 @@ from ganforge.data.captions import kept_captions
 from ganforge.data.datasets import open_dataset
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
+from ganforge.generation.output import own_pictures, save_npz, write_folder
 from ganforge.reporting import grids
 from ganforge.runs.trained import Trained, Weights
-from ganforge.sample import own_pictures, save_npz, write_folder
-from ganforge.sentences import describe
+from ganforge.text.embeddings import describe
 
 DEFAULT_COUNT = 8
 TEXTS_OF_DATA = 8

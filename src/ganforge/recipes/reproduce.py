@@ -15,7 +15,7 @@ from rich.table import Table
 from ganforge.errors import UserError, unknown_name
 from ganforge.evaluation.evaluate import Score
 from ganforge.files.atomic import replace_file
-from ganforge.recipes import Recipe, recipes
+from ganforge.recipes.catalogue import Recipe, recipes
 from ganforge.runs.device import describe_machine
 from ganforge.runs.folder import Run
 

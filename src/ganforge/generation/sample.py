@@ -1,9 +1,8 @@
 """Writing samples of a run to files: of the classes that are asked for, along codes, as one grid or many."""
 
-import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from ganforge.data.batch import Batch, to_uint8
 from ganforge.errors import UserError, printable
-from ganforge.files.atomic import replace_file
+from ganforge.generation.output import own_pictures, refuse_form, save_npz, write_folder
 from ganforge.reporting import grids
 from ganforge.runs.sampling import MOST_PREVIEW_ROWS, PREVIEW_COLUMNS, preview_conditions
 from ganforge.runs.trained import Label, Trained, Weights
@@ -22,7 +21,6 @@ from ganforge.runs.trained import Label, Trained, Weights
 DEFAULT_COUNT = 64
 TRAVERSAL_COLUMNS = 10
 TRAVERSAL_ROWS = 8
-NUMBERED = re.compile(r"[0-9]{6,}\.png")
 CODE = re.compile(r"([0-9]{1,6})=([^=]+?)(?:\.\.([^=]+))?")
 
 
@@ -92,14 +90,6 @@ def write_samples(
         return f"{out}: {drawing.count} samples"
     except OSError as error:
         raise UserError(f"--out {out}: {error.strerror or error}") from error
-
-
-def refuse_form(out: Path) -> str:
-    """The form of `out`: ".png", ".npz", or "" for a folder; raises UserError for any other ending."""
-    form = out.suffix.lower()
-    if form not in ("", ".png", ".npz"):
-        raise UserError(f"--out {out}: expected a name ending in .png or .npz, or a folder")
-    return form
 
 
 def parse_code(text: str) -> Code:
@@ -223,58 +213,3 @@ def _write_arrays(images: Tensor, labels: Tensor | None, points: bool, out: Path
     if labels is not None:
         arrays["labels"] = labels.numpy()
     save_npz(arrays, out)
-
-
-def save_npz(arrays: dict[str, Any], out: Path) -> None:
-    """Write `arrays` into the file `out`, at once when they are complete."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    replace_file(out, buffer.getvalue())
-
-
-def own_pictures(folder: Path) -> list[Path]:
-    """The samples of an earlier command in `folder`; raises UserError where it holds anything else."""
-    own = sorted(path for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
-    for path in own:
-        if not NUMBERED.fullmatch(path.name) or not _is_sample(path):
-            raise UserError(
-                f"--out {folder}: there is {printable(path.name)} in it, which is no sample of ours: "
-                "expected a new or empty folder, or one with samples to replace"
-            )
-    return own
-
-
-def _is_sample(path: Path) -> bool:
-    try:
-        return grids.read_about(path).keys() >= {"run", "index"}
-    except UserError:
-        return False
-
-
-def write_folder(
-    parts: Iterable[Tensor],
-    out: Path,
-    about: dict[str, str],
-    abouts: Sequence[dict[str, str]],
-    surplus: list[Path],
-) -> None:
-    """One PNG for each sample of `parts`; of the pictures `surplus` those are removed that were not replaced.
-
-    `about` is written into all, and of `abouts`, if there are any, one into each.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    written = set()
-    for index, image in enumerate(_each(parts)):
-        path = out / f"{index:06d}.png"
-        own = {"index": str(index)} | (abouts[index] if abouts else {})
-        grids.save_png(grids.grid(image, scale=1), path, about | own)
-        written.add(path)
-    for path in surplus:
-        if path not in written:
-            path.unlink()
-
-
-def _each(parts: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The samples `[1, channels, height, width]` one by one."""
-    for part in parts:
-        yield from part.split(1)

@@ -31,7 +31,7 @@ class Recipe(BaseModel):
 
 def recipes() -> list[Recipe]:
     """All recipes of `recipes.json`, by name."""
-    text = resources.files("ganforge").joinpath("recipes.json").read_text(encoding="utf-8")
+    text = resources.files("ganforge.recipes").joinpath("recipes.json").read_text(encoding="utf-8")
     return sorted(
         (Recipe.model_validate(entry) for entry in json.loads(text)), key=lambda recipe: recipe.name
     )

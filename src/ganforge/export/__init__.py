@@ -1,0 +1,1 @@
+"""Trained runs in other forms."""

@@ -1,0 +1,1 @@
+"""What a run makes: samples, translations, figures."""

@@ -1,0 +1,151 @@
+"""Sentences as embeddings: by a run of text_encoder or by a library, written once, read by training.
+
+A text encoder is a folder: a run, or `sentence.json` that names a model of sentence-transformers. Its
+`embeddings/KEY.safetensors` are those of a data set's captions. A run that is trained on embeddings keeps its
+encoder as `text_encoder/`, so that it can be told sentences wherever it is copied to.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol, final
+
+import torch
+from torch import Tensor
+
+from ganforge.data.captions import encode
+from ganforge.errors import UserError, printable
+from ganforge.files.atomic import replace_file
+from ganforge.runs.pretrained import PRETRAINED, packaged
+from ganforge.runs.trained import load, write_packed
+
+FOLDER = "text_encoder"
+SENTENCE = "sentence:"
+CHUNK = 256
+
+
+class Encoder(Protocol):
+    """A frozen text encoder; equal keys make equal embeddings."""
+
+    key: str
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Embeddings float32 `[n, size]`, each of length sqrt(size)."""
+
+    def keep(self, folder: Path) -> None:
+        """Write what `open_encoder` needs into `folder`."""
+
+
+@final
+class RunEncoder:
+    """A run of text_encoder, or of another system that has `encode_captions`."""
+
+    def __init__(self, path: Path) -> None:
+        self._trained = load(path)
+        spec = self._trained.run.config.spec
+        if not spec.caption_length or self._trained.system.makes_pictures:
+            raise UserError(
+                f"--text-encoder {printable(str(path))}: that is a run of {self._trained.run.config.system}, "
+                "expected one of text_encoder: `ganforge train text_encoder --data DATA` makes one"
+            )
+        self.path = path
+        digest = hashlib.sha256(f"{spec.caption_alphabet} {spec.caption_length}".encode())
+        weights = self._trained.system.state_dict() | {
+            f"average {name}": tensor for name, tensor in self._trained.average_state().items()
+        }
+        for name, tensor in sorted(weights.items()):
+            digest.update(f"{name} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        self.key = digest.hexdigest()
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """See `Encoder`."""
+        spec = self._trained.run.config.spec
+        codes = encode(texts, spec.caption_alphabet, spec.caption_length).long()
+        return _to_length(torch.cat([self._trained.encode_captions(part) for part in codes.split(CHUNK)]))
+
+    def keep(self, folder: Path) -> None:
+        """Write the run without what only its training needs."""
+        write_packed(self._trained, folder)
+
+
+@final
+class SentenceEncoder:
+    """A model of the library sentence-transformers; `network` stands in for it in tests."""
+
+    def __init__(self, model: str, network: Callable[[list[str]], Any] | None = None) -> None:
+        self.model = model
+        self.key = hashlib.sha256(f"{SENTENCE}{model}".encode()).hexdigest()
+        self._network = network
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """See `Encoder`; raises UserError where the library or the model is missing."""
+        if self._network is None:
+            self._network = _load_sentence_model(self.model)
+        return _to_length(torch.as_tensor(self._network(list(texts))))
+
+    def keep(self, folder: Path) -> None:
+        """Write the model's name."""
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(folder / "sentence.json", json.dumps({"model": self.model}).encode())
+
+
+def _load_sentence_model(model: str) -> Callable[[list[str]], Any]:
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{SENTENCE}{printable(model)} needs the library sentence-transformers: type `pip install "
+            "'ganforge[text]'`, or take a run of `ganforge train text_encoder`"
+        ) from error
+    try:
+        network: Callable[[list[str]], Any] = SentenceTransformer(model).encode
+    except Exception as error:  # the library passes on whatever the hub's client raises
+        reason = printable(" ".join(str(error).split()))[:120]
+        raise UserError(
+            f"{SENTENCE}{printable(model)} could not be loaded ({type(error).__name__}: {reason}): expected "
+            "a model that sentence-transformers knows, or its folder"
+        ) from error
+    return network
+
+
+def _to_length(embeddings: Tensor) -> Tensor:
+    """Each of length sqrt(size), so that whatever made them a number is about 1."""
+    embeddings = embeddings.float()
+    return torch.nn.functional.normalize(embeddings, dim=1) * math.sqrt(embeddings.shape[1])
+
+
+def open_encoder(place: str) -> Encoder:
+    """The encoder that --text-encoder names: `sentence:MODEL`, `pretrained:NAME`, or a folder.
+
+    A run that was trained on embeddings stands for its own encoder. Raises UserError where there is none.
+    """
+    if place.startswith(SENTENCE):
+        return SentenceEncoder(place.removeprefix(SENTENCE))
+    path = (
+        packaged(place.removeprefix(PRETRAINED)) if place.startswith(PRETRAINED) else Path(place).expanduser()
+    )
+    for folder in (path, path / FOLDER):
+        try:
+            return SentenceEncoder(str(json.loads((folder / "sentence.json").read_bytes())["model"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    if (path / FOLDER / "config.json").is_file():
+        path = path / FOLDER
+    try:
+        return RunEncoder(path)
+    except UserError as error:
+        said = str(error)
+        raise UserError(said if said.startswith("--text-encoder") else f"--text-encoder {said}") from error
+
+
+def discard(run: Path) -> None:
+    """Remove the encoder that was kept for a run that was not begun, and the folder if that is empty."""
+    if (run / FOLDER).is_dir():
+        shutil.rmtree(run / FOLDER, ignore_errors=True)
+        with suppress(OSError):
+            run.rmdir()

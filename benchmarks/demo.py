@@ -16,13 +16,13 @@ from pathlib import Path
 
 from record import record
 
-from ganforge.cli import DEMO
+from ganforge.cli.main import DEMO
 from ganforge.data.datasets import open_dataset
 from ganforge.evaluation.evaluate import judge
 from ganforge.runs.folder import Run
 from ganforge.runs.trained import Trained
 
-COMMAND = "import sys; from ganforge.cli import program; sys.exit(program())"
+COMMAND = "import sys; from ganforge.cli.main import program; sys.exit(program())"
 
 
 def main() -> None:

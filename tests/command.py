@@ -12,7 +12,7 @@ from PIL import Image
 
 import ganforge
 
-PROGRAM = [sys.executable, "-c", "import sys; from ganforge.cli import program; sys.exit(program())"]
+PROGRAM = [sys.executable, "-c", "import sys; from ganforge.cli.main import program; sys.exit(program())"]
 COSTS = ("seconds", "images_per_second", "seconds_per_step", "peak_memory_bytes", "startup_seconds")
 
 

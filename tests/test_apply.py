@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 import ganforge
-from ganforge.cli import main
+from ganforge.cli.main import main
 from ganforge.data.datasets import open_dataset
 from ganforge.data.decode import decode_exactly
 from ganforge.data.derive import downscale

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import ganforge
-from ganforge import cli
+from ganforge.cli import main as cli
 from ganforge.runs.options import Metric, TrainOptions
 
 ROOT = Path(ganforge.__file__).parent

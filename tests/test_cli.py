@@ -15,7 +15,7 @@ from command import draw_pictures, environment, files_of, metrics_of, run
 from PIL import Image
 
 import ganforge
-from ganforge.cli import main
+from ganforge.cli.main import main
 from ganforge.data.batch import to_uint8
 from ganforge.systems.r3gan import R3GAN
 
@@ -394,7 +394,7 @@ def test_a_full_disk_in_the_real_command(place: Path) -> None:
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)\n"
-        "from ganforge.cli import main\n"
+        "from ganforge.cli.main import main\n"
         "sys.exit(main())\n"
     )
     words = train_words("full", "--checkpoint-every", "1", "--log-every", "1")
@@ -460,7 +460,7 @@ def test_suggestions_are_for_the_device_where_a_run_began(
 
 
 def test_a_program_counts_tiny_numbers_as_zero_in_every_thread() -> None:
-    words = "import torch; from ganforge import cli; cli.main = lambda: 0; cli.program(); "
+    words = "import torch; from ganforge.cli import main as cli; cli.main = lambda: 0; cli.program(); "
     words += "torch.set_num_threads(2); print(bool((torch.full((4_000_000,), 1e-38) * 0.05 == 0).all()))"
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 import ganforge
-from ganforge.cli import main
+from ganforge.cli.main import main
 from ganforge.data.batch import Batch, as_images, to_float, to_uint8
 from ganforge.generation.figures import draw_use
 from ganforge.nn.likelihoods import gaussian_kl

@@ -17,11 +17,11 @@ WATCHED = ("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "
            "urllib.", "http.", "ftplib.", "smtplib.", "webbrowser.")
 sys.addaudithook(lambda event, arguments: event.startswith(WATCHED) and seen.append(f"{event} {arguments!r}"))
 """
-IMPORT = WATCH + "import ganforge, ganforge.cli\nprint(json.dumps(seen))\n"
+IMPORT = WATCH + "import ganforge, ganforge.cli.main\nprint(json.dumps(seen))\n"
 TRAIN = (
     WATCH
     + """
-from ganforge.cli import main
+from ganforge.cli.main import main
 words = ["train", "gan", "--data", sys.argv[1], "--run", sys.argv[2], "--steps", "3", "--batch", "4",
          "--latent-size", "2", "--generator-hidden", "4", "--discriminator-hidden", "4"]
 assert main(words) == 0

@@ -2,8 +2,8 @@
 
 import pytest
 
+from ganforge.cli.tables import print_scores
 from ganforge.evaluation.score import Score
-from ganforge.printing import print_scores
 
 
 def test_what_is_shared_is_said_once(

@@ -96,7 +96,7 @@ def test_every_recipe_is_a_command_that_can_be_planned(tmp_path: Path) -> None:
 def test_the_table_has_the_paper_the_record_and_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from ganforge import cli
+    from ganforge.cli import main as cli
 
     entry = recipe(
         "tiny",

@@ -13,7 +13,7 @@ from torch import Tensor
 from toy_systems import LATENT_SIZE
 
 import ganforge
-from ganforge.cli import main
+from ganforge.cli.main import main
 from ganforge.data.batch import to_uint8
 from ganforge.errors import UserError
 from ganforge.generation.sample import parse_code, parse_labels, write_samples

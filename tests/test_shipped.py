@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import ganforge
-from ganforge.cli import main
+from ganforge.cli.main import main
 from ganforge.data.batch import to_uint8
 from ganforge.data.datasets import open_dataset
 from ganforge.evaluation.features.classifiers import judge_of

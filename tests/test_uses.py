@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.stats import mannwhitneyu
 
 import ganforge
-from ganforge.cli import main
+from ganforge.cli.main import main
 from ganforge.errors import UserError
 from ganforge.evaluation.downstream.outliers import area_under_roc
 from ganforge.evaluation.downstream.probe import probe

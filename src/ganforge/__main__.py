@@ -2,7 +2,7 @@
 
 import sys
 
-from ganforge.cli import program
+from ganforge.cli.main import program
 
 if __name__ == "__main__":
     sys.exit(program())

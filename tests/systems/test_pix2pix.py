@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 import ganforge
-from ganforge.cli import main
+from ganforge.cli.main import main
 from ganforge.data.batch import Batch, DataSpec, conditions
 from ganforge.errors import UserError
 from ganforge.reporting.grids import read_about

@@ -14,7 +14,7 @@ from test_text_encoder import draw_captioned
 from torch import Tensor, nn
 
 import ganforge
-from ganforge.cli import main
+from ganforge.cli.main import main
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.generation.restyle import style_encoder, train_style

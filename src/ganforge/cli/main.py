@@ -16,11 +16,12 @@ from rich.console import Console
 from rich.table import Table
 
 import ganforge
-from ganforge.arguments import arguments_of, parse, parse_known, print_completion, values_of
-from ganforge.cli_sample import SampleArguments, run_sample
-from ganforge.cli_text import EmbedArguments, run_embed
-from ganforge.cli_train import early_arguments, train_arguments
-from ganforge.cli_uses import (
+from ganforge.cli.arguments import arguments_of, parse, parse_known, print_completion, values_of
+from ganforge.cli.embed import EmbedArguments, run_embed
+from ganforge.cli.sample import SampleArguments, run_sample
+from ganforge.cli.tables import print_dry_run, print_finished, print_scores
+from ganforge.cli.train import early_arguments, train_arguments
+from ganforge.cli.uses import (
     EXIT_BAD_DATA,
     ApplyArguments,
     ClassifyArguments,
@@ -49,15 +50,8 @@ from ganforge.data.options import DataOptions
 from ganforge.data.pack import pack
 from ganforge.errors import UserError, unknown_name
 from ganforge.evaluation.evaluate import Score, evaluate, evaluate_pictures
-from ganforge.printing import print_dry_run, print_finished, print_scores
 from ganforge.recipes.catalogue import recipes
-from ganforge.recipes.reproduce import (
-    ReproduceArguments,
-    choose,
-    print_reproduction,
-    reproduction,
-    words_of,
-)
+from ganforge.recipes.reproduce import ReproduceArguments, choose, print_reproduction, reproduction, words_of
 from ganforge.runs.folder import Run, find_runs
 from ganforge.runs.options import TrainOptions
 from ganforge.runs.pretrained import PRETRAINED, packaged_runs

@@ -14,7 +14,8 @@ import tyro
 from rich.console import Console
 from torch import Tensor
 
-from ganforge.arguments import parse
+from ganforge.cli.arguments import parse
+from ganforge.cli.tables import print_comparison, print_fidelity, print_scores
 from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError, printable
@@ -28,7 +29,6 @@ from ganforge.evaluation.score import Score
 from ganforge.generation.apply import DEFAULT_TILE, apply
 from ganforge.generation.figures import Kind, draw_use
 from ganforge.generation.restyle import DEFAULT_STEPS, restyle
-from ganforge.printing import print_comparison, print_fidelity, print_scores
 from ganforge.reporting.grids import save_png
 from ganforge.runs.data import open_like
 from ganforge.runs.trained import Weights, Which, load

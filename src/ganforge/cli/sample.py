@@ -9,8 +9,8 @@ from typing import Annotated
 
 import tyro
 
-from ganforge.arguments import parse
-from ganforge.cli_uses import CHECKPOINT, EXIT_BAD_DATA
+from ganforge.cli.arguments import parse
+from ganforge.cli.uses import CHECKPOINT, EXIT_BAD_DATA
 from ganforge.errors import UserError, printable
 from ganforge.generation.sample import parse_labels, write_samples
 from ganforge.generation.text_to_image import read_texts, texts_of_data, write_told

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from ganforge.arguments import arguments_of
+from ganforge.cli.arguments import arguments_of
 from ganforge.data.options import DataOptions
 from ganforge.runs.options import TrainOptions
 from ganforge.systems.discovery import find

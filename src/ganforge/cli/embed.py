@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from ganforge.arguments import parse
+from ganforge.cli.arguments import parse
 from ganforge.data.datasets import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.text.embeddings import write_embeddings

@@ -27,7 +27,7 @@ from PIL import Image
 from record import record
 
 import ganforge
-from ganforge.data.storage import is_picture_name
+from ganforge.data.sources.storage import is_picture_name
 from ganforge.generation import tiles
 from ganforge.generation.apply import DEFAULT_TILE, tiling_of
 from ganforge.system import Tiling

@@ -16,7 +16,7 @@ from record import record
 
 import ganforge
 from ganforge.data.batch import to_uint8
-from ganforge.data.datasets import held_out
+from ganforge.data.dataset import held_out
 from ganforge.evaluation.features.classifiers import judge_of
 from ganforge.evaluation.scores.labels import named
 from ganforge.runs.sampling import captions_like

@@ -27,7 +27,8 @@ from torch import Tensor
 import ganforge
 from ganforge.data.batch import as_images
 from ganforge.data.captions import kept_captions
-from ganforge.data.datasets import Dataset, open_dataset
+from ganforge.data.dataset import Dataset
+from ganforge.data.open import open_dataset
 from ganforge.errors import UserError, printable
 from ganforge.evaluation.features.classifiers import judge_of
 from ganforge.evaluation.features.untrained import RandomConvolutions

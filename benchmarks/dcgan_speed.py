@@ -15,9 +15,10 @@ import torch
 from record import record
 from tutorial_dcgan import steps as tutorial_steps
 
-from ganforge.data.datasets import Dataset, open_dataset
+from ganforge.data.dataset import Dataset
+from ganforge.data.loader import Stream
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
-from ganforge.data.stream import Stream
 from ganforge.runs.device import choose_precision
 from ganforge.runs.options import TrainOptions
 from ganforge.training.plan import make_plan

@@ -17,7 +17,7 @@ from pathlib import Path
 from record import record
 
 from ganforge.cli.main import DEMO
-from ganforge.data.datasets import open_dataset
+from ganforge.data.open import open_dataset
 from ganforge.evaluation.evaluate import judge
 from ganforge.runs.folder import Run
 from ganforge.runs.trained import Trained

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from record import record
 
-from ganforge.data.datasets import open_dataset
+from ganforge.data.loader import Stream
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
-from ganforge.data.stream import Stream
 from ganforge.systems.discovery import find
 from ganforge.training.update import OptimizerUpdate
 

@@ -16,7 +16,7 @@ from record import record
 import ganforge
 from ganforge.data.batch import to_uint8
 from ganforge.data.bicubic import resize
-from ganforge.data.datasets import open_dataset
+from ganforge.data.open import open_dataset
 from ganforge.evaluation.features.classifiers import judge_of
 from ganforge.evaluation.scores.captions import caption_conditions
 from ganforge.evaluation.scores.distribution import judge_features

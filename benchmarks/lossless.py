@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from record import record
 
-from ganforge.data.datasets import held_out, open_dataset
+from ganforge.data.dataset import held_out
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.evaluation.score import stored_parts
 

@@ -15,9 +15,9 @@ from PIL import Image, ImageCms
 
 import ganforge
 from ganforge.cli.main import main
-from ganforge.data.datasets import open_dataset
 from ganforge.data.decode import decode_exactly
-from ganforge.data.derive import downscale
+from ganforge.data.derived_pairs import downscale
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.evaluation import psnr as fidelity_of_folders

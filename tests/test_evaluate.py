@@ -15,13 +15,14 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 import ganforge
-from ganforge.data import toys
 from ganforge.data.batch import Batch, as_images
-from ganforge.data.catalogue import locate
-from ganforge.data.datasets import Dataset, open_dataset, some_rows
-from ganforge.data.images import in_memory
+from ganforge.data.dataset import Dataset, some_rows
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
-from ganforge.data.stacked import stack_digits
+from ganforge.data.sources import toys
+from ganforge.data.sources.catalogue import locate
+from ganforge.data.sources.stacked_mnist import stack_digits
+from ganforge.data.split import in_memory
 from ganforge.errors import UserError
 from ganforge.evaluation.evaluate import Score, evaluate, judge
 from ganforge.evaluation.features.classifiers import judge_of, load_judge

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from ganforge.data.batch import Batch
 from ganforge.data.captions import Texts
-from ganforge.data.datasets import Dataset, open_dataset
+from ganforge.data.dataset import Dataset
+from ganforge.data.loader import Stream
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
-from ganforge.data.stream import Stream
 from ganforge.runs.options import TrainOptions
 from ganforge.systems.discovery import find
 from ganforge.training.plan import make_plan

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import ganforge
-from ganforge.data.datasets import open_dataset
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
-from ganforge.data.toys import GAUSSIAN_COVARIANCE, GAUSSIAN_MEAN, ring
+from ganforge.data.sources.toys import GAUSSIAN_COVARIANCE, GAUSSIAN_MEAN, ring
 from ganforge.evaluation.evaluate import judge
 from ganforge.evaluation.metrics.modes import ModeCoverage, mode_coverage
 from ganforge.runs.trained import Trained

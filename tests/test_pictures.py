@@ -14,7 +14,7 @@ from ganforge.data.batch import DataSpec
 from ganforge.errors import UserError
 from ganforge.reporting import grids
 
-MNIST = Path(ganforge.__file__).parent / "data/builtin/mnist/t10k-images-idx3-ubyte.gz"
+MNIST = Path(ganforge.__file__).parent / "data/sources/builtin/mnist/t10k-images-idx3-ubyte.gz"
 POINTS = DataSpec(channels=2, height=1, width=1, num_images=100, values="points")
 PIXELS = DataSpec(channels=1, height=28, width=28, num_images=100)
 

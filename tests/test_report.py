@@ -23,7 +23,7 @@ from ganforge.reporting import grids
 from ganforge.reporting.charts import MOST_POINTS
 from ganforge.reporting.page import write_report
 
-MNIST = Path(ganforge.__file__).parent / "data/builtin/mnist/t10k-images-idx3-ubyte.gz"
+MNIST = Path(ganforge.__file__).parent / "data/sources/builtin/mnist/t10k-images-idx3-ubyte.gz"
 VOID = {"meta", "img", "br", "line"}
 
 CONFIG: dict[str, Any] = {

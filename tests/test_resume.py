@@ -16,7 +16,7 @@ import torch
 from command import draw_pictures, files_of, metrics_of, run, start
 
 import ganforge
-from ganforge.data.stream import Stream
+from ganforge.data.loader import Stream
 from ganforge.errors import UserError
 from ganforge.runs.checkpoint import load_checkpoint
 from ganforge.training import loop as engine

@@ -10,7 +10,7 @@ from PIL import Image
 import ganforge
 from ganforge.cli.main import main
 from ganforge.data.batch import to_uint8
-from ganforge.data.datasets import open_dataset
+from ganforge.data.open import open_dataset
 from ganforge.evaluation.features.classifiers import judge_of
 from ganforge.evaluation.scores.labels import mean_of_classes, named
 from ganforge.runs.pretrained import packaged

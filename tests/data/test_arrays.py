@@ -9,10 +9,10 @@ import torch
 from drawn import noise
 from PIL import Image
 
-from ganforge.data.arrays import parse_idx, read_cifar10, read_idx_set
-from ganforge.data.datasets import fit_arrays, open_dataset
 from ganforge.data.decode import fit
+from ganforge.data.open import fit_arrays, open_dataset
 from ganforge.data.options import DataOptions
+from ganforge.data.sources.arrays import parse_idx, read_cifar10, read_idx_set
 from ganforge.errors import UserError
 
 

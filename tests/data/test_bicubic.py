@@ -7,7 +7,7 @@ from imresize import by_formula
 from PIL import Image
 
 from ganforge.data.bicubic import resize
-from ganforge.data.derive import downscale
+from ganforge.data.derived_pairs import downscale
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from ganforge.data.binarise import binarise, binarised_once
-from ganforge.data.datasets import open_dataset
-from ganforge.data.images import in_memory
+from ganforge.data.loader import Stream
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
-from ganforge.data.stream import Stream
+from ganforge.data.split import in_memory
 from ganforge.errors import UserError
 
 

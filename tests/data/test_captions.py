@@ -19,10 +19,11 @@ from ganforge.data.captions import (
     plain,
     spec_of_captions,
 )
-from ganforge.data.datasets import batch_of, open_dataset, with_codes
-from ganforge.data.images import in_memory
+from ganforge.data.dataset import batch_of, with_codes
+from ganforge.data.loader import Stream
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
-from ganforge.data.stream import Stream
+from ganforge.data.split import in_memory
 from ganforge.errors import UserError
 
 

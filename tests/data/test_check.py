@@ -6,7 +6,7 @@ import pytest
 from drawn import encode, noise
 
 from ganforge.data.check import check
-from ganforge.data.datasets import open_dataset
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from drawn import encode, noise
 
-from ganforge.data.datasets import available, open_dataset
-from ganforge.data.hub import HubRows, list_hub_set, list_rows
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
+from ganforge.data.sources.catalogue import available
+from ganforge.data.sources.hub import HubRows, list_hub_set, list_rows
 from ganforge.errors import UserError
 from ganforge.files import download
 
@@ -166,6 +167,6 @@ def test_a_set_of_the_hub_opens_from_a_local_folder(fill):
 
 
 def test_importing_the_room_is_cheap_in_modules():
-    code = "import ganforge.data.datasets, ganforge.data.check, ganforge.data.pack, sys; print(*sys.modules)"
+    code = "import ganforge.data.dataset, ganforge.data.check, ganforge.data.pack, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"pooch", "datasets", "requests", "pandas", "matplotlib"} & set(loaded.stdout.split())

@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from ganforge.data.arrays import Arrays
-from ganforge.data.datasets import open_dataset
-from ganforge.data.derive import blur, derivation, derived_shape, downscale, edges, grey, mask
-from ganforge.data.images import Images, in_memory
+from ganforge.data.derived_pairs import blur, derivation, derived_shape, downscale, edges, grey, mask
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
+from ganforge.data.sources.arrays import Arrays
+from ganforge.data.split import Images, in_memory
 
 
 def random_pixels(count=3, channels=3, height=16, width=24):
@@ -109,7 +109,7 @@ def test_pairs_of_a_lazy_split_are_those_of_one_in_memory():
 def test_built_in_digits_can_be_binary_with_sources(monkeypatch):
     digits = np.arange(5 * 64, dtype=np.uint8).reshape(5, 8, 8, 1)
     arrays = Arrays({"train": digits}, {}, ())
-    monkeypatch.setattr("ganforge.data.datasets.locate", lambda options: arrays)
+    monkeypatch.setattr("ganforge.data.dataset.locate", lambda options: arrays)
     dataset = open_dataset(DataOptions(data="mnist", pairs="blur", binarise="static"))
     assert dataset.splits["train"].pixels.unique().tolist() == [0, 255]
     assert dataset.splits["train"].sources.unique().numel() > 2

@@ -7,10 +7,12 @@ import pytest
 import torch
 from drawn import encode, noise
 
-from ganforge.data import encoded, folder, storage
-from ganforge.data.datasets import open_dataset
+from ganforge.data import image_files as encoded
 from ganforge.data.decode import Unreadable
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
+from ganforge.data.sources import image_folder as folder
+from ganforge.data.sources import storage
 from ganforge.errors import UserError
 
 

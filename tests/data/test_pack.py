@@ -6,9 +6,9 @@ import pytest
 import torch
 from drawn import encode, noise
 
-from ganforge.data import encoded
+from ganforge.data import image_files as encoded
 from ganforge.data import pack as pack_module
-from ganforge.data.datasets import open_dataset
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.pack import pack
 from ganforge.errors import UserError

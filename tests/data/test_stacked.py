@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from ganforge.data.catalogue import available, locate
 from ganforge.data.check import check
-from ganforge.data.datasets import Dataset, open_dataset, source_fingerprint
+from ganforge.data.dataset import Dataset
+from ganforge.data.open import open_dataset, source_fingerprint
 from ganforge.data.options import DataOptions
-from ganforge.data.stacked import Stacked, stack_digits
+from ganforge.data.sources.catalogue import available, locate
+from ganforge.data.sources.stacked_mnist import Stacked, stack_digits
 from ganforge.errors import UserError
 
 

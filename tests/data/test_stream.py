@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from ganforge.data.batch import to_float, to_uint8
-from ganforge.data.images import in_memory, lazy
-from ganforge.data.stream import Stream
+from ganforge.data.loader import Stream
+from ganforge.data.split import in_memory, lazy
 from ganforge.errors import UserError
 
 COUNT, BATCH = 97, 8

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ganforge.data import toys
+from ganforge.data.sources import toys
 
 
 def test_ring_has_eight_distinct_means_on_the_unit_circle():

@@ -9,7 +9,7 @@ import torch
 from command import files_of, metrics_of, run
 
 import ganforge
-from ganforge.data.datasets import open_dataset
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.evaluation.evaluate import judge

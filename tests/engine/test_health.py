@@ -13,7 +13,8 @@ from command import draw_pictures, metrics_of
 from PIL import Image
 
 import ganforge
-from ganforge.data.datasets import Dataset, open_dataset
+from ganforge.data.dataset import Dataset
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.reporting.page import write_report

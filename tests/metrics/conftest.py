@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from ganforge.data.batch import to_float
-from ganforge.data.datasets import open_dataset
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganforge.data.datasets import open_dataset
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.evaluation.features.select import feature_network

@@ -9,7 +9,7 @@ from imresize import by_formula
 from scipy.signal import convolve2d
 
 from ganforge.data.bicubic import resize
-from ganforge.data.derive import downscale
+from ganforge.data.derived_pairs import downscale
 from ganforge.evaluation.metrics.fidelity import luma, mean_gradient, psnr, without_border
 from ganforge.evaluation.metrics.similarity import ssim
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganforge.data.batch import DataSpec, to_float
-from ganforge.data.datasets import open_dataset, source_fingerprint
+from ganforge.data.open import open_dataset, source_fingerprint
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.evaluation.features.classifiers import Judge, available_judges, judge_for, load_judge

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ganforge.data.batch import DataSpec
-from ganforge.data.datasets import Dataset
-from ganforge.data.images import in_memory
+from ganforge.data.dataset import Dataset
 from ganforge.data.options import DataOptions
+from ganforge.data.split import in_memory
 from ganforge.evaluation.features.cache import FeatureNetwork, real_features
 from ganforge.evaluation.features.classifiers import load_judge
 from ganforge.files.download import cache_folder

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ganforge.data.batch import Batch, as_images, conditions
 from ganforge.data.captions import Texts
-from ganforge.data.datasets import Dataset, open_dataset
+from ganforge.data.dataset import Dataset
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.evaluation.features.classifiers import Judge, judge_of
 from ganforge.evaluation.score import Score

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from ganforge.data.datasets import Dataset, open_dataset, some_rows
-from ganforge.data.images import in_memory
+from ganforge.data.dataset import Dataset, some_rows
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
+from ganforge.data.split import in_memory
 from ganforge.evaluation.features.classifiers import load_judge
 from ganforge.evaluation.score import Score
 from ganforge.evaluation.scores.distribution import judge_features

@@ -11,7 +11,8 @@ from torch import Tensor
 
 import ganforge
 from ganforge.data.batch import to_float, to_uint8
-from ganforge.data.datasets import Dataset, open_dataset
+from ganforge.data.dataset import Dataset
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.evaluation.evaluate import evaluate_pictures, judge

@@ -16,7 +16,7 @@ from torch import nn
 
 import ganforge
 from ganforge.data.batch import Batch, DataSpec, conditions
-from ganforge.data.datasets import open_dataset
+from ganforge.data.open import open_dataset
 from ganforge.errors import UserError
 from ganforge.export.package import write_shipped
 from ganforge.reporting.grids import read_about

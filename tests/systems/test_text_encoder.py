@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 import ganforge
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.data.captions import ALPHABET, LONGEST, encode, num_codes
-from ganforge.data.datasets import open_dataset
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.evaluation.scores.retrieval import nearest_others

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from ganforge.cli.arguments import parse
-from ganforge.data.datasets import open_dataset
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.text.embeddings import write_embeddings
 from ganforge.training.plan import validated

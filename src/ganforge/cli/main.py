@@ -44,10 +44,10 @@ from ganforge.cli.uses import (
     run_restyle,
 )
 from ganforge.data import check as data_check
-from ganforge.data.datasets import available as available_data
-from ganforge.data.datasets import open_dataset
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.pack import pack
+from ganforge.data.sources.catalogue import available as available_data
 from ganforge.errors import UserError, unknown_name
 from ganforge.evaluation.evaluate import Score, evaluate, evaluate_pictures
 from ganforge.recipes.catalogue import recipes

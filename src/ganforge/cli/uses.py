@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ganforge.cli.arguments import parse
 from ganforge.cli.tables import print_comparison, print_fidelity, print_scores
-from ganforge.data.datasets import open_dataset
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError, printable
 from ganforge.evaluation.compare import lines_of, read_judged, write_csv, write_html

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge.data.images import Images, in_memory
+from ganforge.data.split import Images, in_memory
 from ganforge.errors import UserError
 
 _CHUNK = 4096

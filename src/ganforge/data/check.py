@@ -12,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from ganforge.data import toys
-from ganforge.data.arrays import Arrays
-from ganforge.data.catalogue import Origin, Pictures, Points, locate
-from ganforge.data.datasets import open_dataset
 from ganforge.data.decode import Header, Unreadable, decode_whole
-from ganforge.data.derive import check_derivation, derived_shape, is_derived
-from ganforge.data.encoded import choose_shape, choose_source_channels, refuse_unreadable
-from ganforge.data.folder import Entry
-from ganforge.data.images import in_threads
+from ganforge.data.derived_pairs import check_derivation, derived_shape, is_derived
+from ganforge.data.image_files import choose_shape, choose_source_channels, refuse_unreadable
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.pairs import PairHeader, Partners, find_partners, of_source, read_pair_header, read_partner
-from ganforge.data.stacked import Stacked
-from ganforge.data.storage import Storage, is_picture_name
+from ganforge.data.sources import toys
+from ganforge.data.sources.arrays import Arrays
+from ganforge.data.sources.catalogue import Origin, Pictures, Points, locate
+from ganforge.data.sources.image_folder import Entry
+from ganforge.data.sources.stacked_mnist import Stacked
+from ganforge.data.sources.storage import Storage, is_picture_name
+from ganforge.data.split import in_threads
 from ganforge.errors import UserError, printable
 
 FEW_IMAGES = 1000

@@ -3,9 +3,9 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 
-from ganforge.data.folder import Entry
-from ganforge.data.images import Images
-from ganforge.data.storage import Storage
+from ganforge.data.sources.image_folder import Entry
+from ganforge.data.sources.storage import Storage
+from ganforge.data.split import Images
 
 
 def hash_arrays(splits: Mapping[str, Images], class_names: tuple[str, ...]) -> str:

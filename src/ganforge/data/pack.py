@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganforge.data.datasets import Dataset, open_dataset
-from ganforge.data.images import Images, in_threads
+from ganforge.data.dataset import Dataset
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
+from ganforge.data.split import Images, in_threads
 from ganforge.errors import UserError, printable
 
 CHUNK = 256

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganforge.data.decode import Header, Target, Unreadable, decode, decode_halves, read_header
-from ganforge.data.derive import is_derived
-from ganforge.data.folder import Entry
+from ganforge.data.derived_pairs import is_derived
 from ganforge.data.options import DataOptions
-from ganforge.data.storage import Archive, Folder, Storage, is_picture_name, read_regular
+from ganforge.data.sources.image_folder import Entry
+from ganforge.data.sources.storage import Archive, Folder, Storage, is_picture_name, read_regular
 from ganforge.errors import UserError, printable
 
 

@@ -8,10 +8,11 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from ganforge.data import stacked
 from ganforge.data.batch import Batch, as_images, conditions
-from ganforge.data.datasets import Dataset, held_out, open_dataset
+from ganforge.data.dataset import Dataset, held_out
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
+from ganforge.data.sources import stacked_mnist
 from ganforge.distributed import Share, shared
 from ganforge.errors import UserError
 from ganforge.evaluation.features.cache import FeatureNetwork
@@ -171,7 +172,7 @@ def judge(
     `network` is whose features are compared; left out: the judge of these data, where there is one. Of
     several processes that `share` the work, all but the first return nothing.
     """
-    stacks = dataset.options.data == stacked.NAME
+    stacks = dataset.options.data == stacked_mnist.NAME
     paired = "sources" in trained.system.needs
     if num_samples is None:
         num_samples = STACK_SAMPLES if stacks else NUM_SAMPLES

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganforge.data.decode import Unreadable, decode_exactly
-from ganforge.data.derive import downscale
+from ganforge.data.derived_pairs import downscale
 from ganforge.data.pairs import open_storage
-from ganforge.data.storage import is_picture_name
+from ganforge.data.sources.storage import is_picture_name
 from ganforge.errors import UserError, printable
 from ganforge.evaluation.scores.super_resolution import enlarge_bicubic, fidelity, smallest_side
 from ganforge.generation.apply import DEFAULT_TILE, tiling_of, to_levels, translator

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from ganforge.data.batch import Batch
-from ganforge.data.datasets import batch_of, some_rows
-from ganforge.data.images import Images
+from ganforge.data.dataset import batch_of, some_rows
+from ganforge.data.split import Images
 from ganforge.errors import UserError
 
 CHUNK = 1_000

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ganforge.data.bicubic import resize
 from ganforge.data.decode import Unreadable, Whole, decode_exactly
-from ganforge.data.derive import LUMA
+from ganforge.data.derived_pairs import LUMA
 from ganforge.data.pairs import open_storage
-from ganforge.data.storage import is_picture_name, is_unsafe, read_regular
+from ganforge.data.sources.storage import is_picture_name, is_unsafe, read_regular
 from ganforge.errors import UserError, printable
 from ganforge.files.png import read_text, write_png
 from ganforge.generation.tiles import Translate, bands

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganforge.data.batch import Batch, as_images
-from ganforge.data.datasets import Dataset, held_out
+from ganforge.data.dataset import Dataset, held_out
 from ganforge.errors import UserError
 from ganforge.reporting import grids
 from ganforge.runs.trained import Trained, Weights

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ganforge.data.batch import conditions, to_float
 from ganforge.data.decode import Target, Unreadable, decode
-from ganforge.data.storage import read_regular
+from ganforge.data.sources.storage import read_regular
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
 from ganforge.generation.output import own_pictures, write_folder

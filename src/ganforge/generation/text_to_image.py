@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ganforge.data.batch import conditions, to_uint8
 from ganforge.data.captions import kept_captions
-from ganforge.data.datasets import open_dataset
+from ganforge.data.open import open_dataset
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
 from ganforge.generation.output import own_pictures, save_npz, write_folder

@@ -8,7 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from ganforge.data.batch import Batch, conditions, to_float, to_uint8
-from ganforge.data.datasets import batch_of, held_out, open_dataset, some_rows
+from ganforge.data.dataset import batch_of, held_out, some_rows
+from ganforge.data.open import open_dataset
 from ganforge.data.pairs import read_sources
 from ganforge.errors import UserError, printable
 from ganforge.generation.output import own_pictures, refuse_form, save_npz, write_folder

@@ -1,6 +1,7 @@
 """Other data, brought to the shape that a run's networks know."""
 
-from ganforge.data.datasets import Dataset, open_dataset
+from ganforge.data.dataset import Dataset
+from ganforge.data.open import open_dataset
 from ganforge.errors import UserError
 from ganforge.runs.folder import RunConfig
 

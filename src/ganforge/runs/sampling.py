@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ganforge.data.batch import Batch, conditions
-from ganforge.data.datasets import batch_of, repeated_rows
-from ganforge.data.images import Images
+from ganforge.data.dataset import batch_of, repeated_rows
+from ganforge.data.split import Images
 from ganforge.distributed import Share
 from ganforge.errors import UserError
 from ganforge.system import LatentSystem, System

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ganforge.data.batch import Batch, conditions
 from ganforge.data.captions import Texts, kept_captions, plain
-from ganforge.data.datasets import Dataset, open_dataset, with_codes, with_splits_told
+from ganforge.data.dataset import Dataset, with_codes, with_splits_told
+from ganforge.data.open import open_dataset
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
 from ganforge.runs.folder import Run

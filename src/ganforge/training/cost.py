@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from ganforge.data.datasets import Dataset
+from ganforge.data.dataset import Dataset
 from ganforge.runs.device import explained_compiler, peak_memory_bytes
 from ganforge.runs.folder import RunConfig
 from ganforge.training.loop import build_stream

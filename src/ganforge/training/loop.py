@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganforge.data.datasets import Dataset
-from ganforge.data.stream import Stream
+from ganforge.data.dataset import Dataset
+from ganforge.data.loader import Stream
 from ganforge.errors import UserError
 from ganforge.reporting import grids
 from ganforge.reporting.page import write_report

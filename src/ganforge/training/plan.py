@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ganforge.data.batch import DataSpec
-from ganforge.data.datasets import Dataset
+from ganforge.data.dataset import Dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError, printable
 from ganforge.runs.device import choose_device

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from ganforge.data.batch import Batch, as_images, conditions
-from ganforge.data.datasets import Dataset, batch_of, held_out
+from ganforge.data.dataset import Dataset, batch_of, held_out
 from ganforge.evaluation.features.classifiers import Judge, judge_for
 from ganforge.evaluation.metrics.neighbours import nearest
 from ganforge.runs.sampling import PREVIEW_COLUMNS

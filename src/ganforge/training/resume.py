@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ganforge.data.datasets import Dataset
+from ganforge.data.dataset import Dataset
 from ganforge.errors import UserError, printable
 from ganforge.runs.checkpoint import Checkpoint, load_newest
 from ganforge.runs.device import choose_device, choose_precision

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ganforge.data.batch import Batch, as_images
-from ganforge.data.datasets import Dataset
+from ganforge.data.dataset import Dataset
 from ganforge.errors import UserError
 from ganforge.runs.build import build_system
 from ganforge.runs.checkpoint import Checkpoint

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ganforge.data.datasets import open_dataset
+from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError, unknown_name
 from ganforge.runs.checkpoint import load_newest

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ganforge.data.batch import Batch
-from ganforge.data.datasets import Dataset, batch_of, held_out, some_rows
+from ganforge.data.dataset import Dataset, batch_of, held_out, some_rows
 from ganforge.errors import UserError
 from ganforge.evaluation.features.cache import FeatureNetwork, real_features
 from ganforge.evaluation.features.classifiers import judge_of

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from ganforge.data.datasets import Dataset, held_out, some_rows
+from ganforge.data.dataset import Dataset, held_out, some_rows
 from ganforge.errors import UserError
 from ganforge.evaluation.score import Protocol, Score, batches, finite
 from ganforge.nn.losses import nats_of_any

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge.data.datasets import Dataset, some_rows
+from ganforge.data.dataset import Dataset, some_rows
 from ganforge.errors import UserError
 from ganforge.evaluation.score import batches, finite
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ganforge.data.batch import Batch
-from ganforge.data.datasets import Dataset, held_out
+from ganforge.data.dataset import Dataset, held_out
 from ganforge.errors import UserError
 from ganforge.evaluation.score import Score, batches, finite
 from ganforge.runs.trained import Trained, Weights

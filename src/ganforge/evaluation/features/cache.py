@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ganforge.data.batch import as_images
-from ganforge.data.datasets import Dataset, some_rows
+from ganforge.data.dataset import Dataset, some_rows
 from ganforge.files.atomic import replace_file
 from ganforge.files.download import cache_folder
 

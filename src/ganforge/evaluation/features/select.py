@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ganforge.data.batch import to_float, to_uint8
-from ganforge.data.datasets import Dataset
+from ganforge.data.dataset import Dataset
 from ganforge.errors import UserError
 from ganforge.evaluation.features.cache import FeatureNetwork
 from ganforge.evaluation.features.classifiers import available_judges, judge_of, load_judge

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from ganforge.data.batch import Batch, as_images, conditions, to_uint8
-from ganforge.data.datasets import Dataset, batch_of, held_out, open_dataset
-from ganforge.data.images import Images
+from ganforge.data.dataset import Dataset, batch_of, held_out
+from ganforge.data.open import open_dataset
+from ganforge.data.split import Images
 from ganforge.evaluation.features.classifiers import Judge
 from ganforge.evaluation.metrics.neighbours import nearest
 from ganforge.evaluation.score import CHUNK, Protocol, Score, finite, rows_of, stored_parts

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ganforge.data.batch import as_images
-from ganforge.data.datasets import Dataset, held_out, some_rows
+from ganforge.data.dataset import Dataset, held_out, some_rows
 from ganforge.evaluation.features.cache import FeatureNetwork, real_features
 from ganforge.evaluation.features.classifiers import Judge
 from ganforge.evaluation.metrics.by_class import by_class

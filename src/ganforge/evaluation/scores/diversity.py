@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ganforge.data.batch import Batch, conditions
-from ganforge.data.datasets import Dataset, held_out, some_rows
+from ganforge.data.dataset import Dataset, held_out, some_rows
 from ganforge.evaluation.features.classifiers import Judge
 from ganforge.evaluation.metrics.path_length import EPSILON, path_length
 from ganforge.evaluation.metrics.similarity import NUM_PAIRS, ms_ssim, num_scales, sample_pairs

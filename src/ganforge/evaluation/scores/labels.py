@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ganforge.data.batch import as_images
-from ganforge.data.datasets import Dataset, held_out
+from ganforge.data.dataset import Dataset, held_out
 from ganforge.evaluation.features.classifiers import Judge
 from ganforge.evaluation.metrics.clusters import many_to_one_error, one_to_one_error
 from ganforge.evaluation.score import CHUNK, Protocol, Score, batches, stored_parts

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ganforge.data.batch import as_images
-from ganforge.data.datasets import Dataset
+from ganforge.data.dataset import Dataset
 from ganforge.evaluation.features.classifiers import load_judge
 from ganforge.evaluation.metrics.modes import reverse_kl_nats, stack_modes
 from ganforge.evaluation.metrics.parzen import parzen

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from ganforge.data.datasets import Dataset, held_out
-from ganforge.data.toys import GAUSSIAN_COVARIANCE, GAUSSIAN_MEAN
+from ganforge.data.dataset import Dataset, held_out
+from ganforge.data.sources.toys import GAUSSIAN_COVARIANCE, GAUSSIAN_MEAN
 from ganforge.evaluation.metrics.frechet import Moments, frechet_distance
 from ganforge.evaluation.metrics.modes import mode_coverage
 from ganforge.evaluation.score import Protocol, Score, stored_parts

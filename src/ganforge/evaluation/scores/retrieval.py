@@ -6,8 +6,8 @@ from torch.nn.functional import normalize
 
 from ganforge.data.batch import as_images
 from ganforge.data.captions import encode, held_out_captions, kept_captions
-from ganforge.data.datasets import Dataset, held_out
-from ganforge.data.images import Images
+from ganforge.data.dataset import Dataset, held_out
+from ganforge.data.split import Images
 from ganforge.evaluation.score import CHUNK, Protocol, Score, stored_parts
 from ganforge.evaluation.scores.labels import mean_of_classes
 from ganforge.runs.trained import Trained, Weights

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ganforge.data.batch import Batch, as_images, to_uint8
-from ganforge.data.datasets import Dataset
+from ganforge.data.dataset import Dataset
 from ganforge.distributed import Share
 from ganforge.evaluation.features.cache import FeatureNetwork
 from ganforge.evaluation.score import Protocol, finite

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ganforge.data.bicubic import resize
-from ganforge.data.datasets import Dataset, held_out, repeated_rows
+from ganforge.data.dataset import Dataset, held_out, repeated_rows
 from ganforge.evaluation.metrics.fidelity import luma, mean_gradient, psnr, without_border
 from ganforge.evaluation.metrics.similarity import WINDOW_SIZE, ssim
 from ganforge.evaluation.score import Protocol, Score

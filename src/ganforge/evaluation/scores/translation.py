@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ganforge.data.datasets import Dataset, held_out, repeated_rows
+from ganforge.data.dataset import Dataset, held_out, repeated_rows
 from ganforge.evaluation.metrics.fidelity import psnr
 from ganforge.evaluation.score import CHUNK, Protocol, Score
 

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganforge.data.batch import DataSpec, to_float, to_uint8
-from ganforge.data.datasets import Dataset, source_fingerprint
+from ganforge.data.dataset import Dataset
+from ganforge.data.open import source_fingerprint
 from ganforge.errors import UserError, unknown_name
 from ganforge.evaluation.features.classifiers.classifier import Classifier
 
@@ -28,7 +29,7 @@ class Judge:
 
     `feature_size`, `class_names`, `description`, the words to print next to any number that it made, and
     `identity`, which no other network has;
-    `source_fingerprint` is that of the data it was trained on (`ganforge.data.datasets`).
+    `source_fingerprint` is that of the data it was trained on (`ganforge.data.dataset`).
     Works on the device of the images it is given.
     """
 

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ganforge.data.batch import to_float
-from ganforge.data.datasets import open_dataset, source_fingerprint
+from ganforge.data.open import open_dataset, source_fingerprint
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.evaluation.features.classifiers.classifier import Classifier, fold

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganforge.data.decode import Unreadable
-from ganforge.data.storage import Storage, is_hidden, is_picture_name, is_unsafe
+from ganforge.data.sources.storage import Storage, is_hidden, is_picture_name, is_unsafe
 from ganforge.errors import UserError, printable
 
 METADATA = ("metadata.jsonl", "metadata.csv")

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ganforge.data import stacked, toys
-from ganforge.data.arrays import Arrays, idx_images_name, read_cifar10, read_idx_set
-from ganforge.data.folder import Entry, Listing, list_pictures
 from ganforge.data.options import DataOptions
-from ganforge.data.stacked import Stacked, stack_digits
-from ganforge.data.storage import Archive, Folder, Storage
+from ganforge.data.sources import stacked_mnist, toys
+from ganforge.data.sources.arrays import Arrays, idx_images_name, read_cifar10, read_idx_set
+from ganforge.data.sources.image_folder import Entry, Listing, list_pictures
+from ganforge.data.sources.stacked_mnist import Stacked, stack_digits
+from ganforge.data.sources.storage import Archive, Folder, Storage
 from ganforge.errors import UserError, printable, unknown_name
 from ganforge.files import download
 
@@ -57,7 +57,7 @@ def available() -> dict[str, str]:
     return {
         "mnist": "built in: 70,000 handwritten digits, grey 28x28, 10 classes",
         "emoji": "built in: 3,786 emoji, color 64x64, with captions and 10 classes",
-        stacked.NAME: f"built in: {stacked.LINE}",
+        stacked_mnist.NAME: f"built in: {stacked_mnist.LINE}",
         **{name: f"built in: {line}" for name, line in toys.TOYS.items()},
         "fashion-mnist": "download, 30 MB: 70,000 clothes, grey 28x28, 10 classes",
         "cifar10": "download, 170 MB: 60,000 photos, color 32x32, 10 classes",
@@ -78,7 +78,7 @@ def locate(options: DataOptions) -> Origin:
     by_name: dict[str, Callable[[], Origin]] = {
         "mnist": _mnist,
         "emoji": lambda: _emoji(options),
-        stacked.NAME: lambda: stack_digits(_mnist()),
+        stacked_mnist.NAME: lambda: stack_digits(_mnist()),
     }
     downloads: dict[str, Callable[[], Origin]] = {
         "fashion-mnist": lambda: _idx_folder(download.fashion_mnist(), FASHION_CLASSES),
@@ -90,7 +90,7 @@ def locate(options: DataOptions) -> Origin:
     if data and _exists(path):  # an empty path would mean the current folder
         return _from_path(path, options)
     if data.startswith("hf:"):
-        from ganforge.data.hub import list_hub_set
+        from ganforge.data.sources.hub import list_hub_set
 
         return Pictures(*list_hub_set(data.removeprefix("hf:"), options.label_column))
     if data.startswith("celeba:"):
@@ -122,14 +122,14 @@ def _exists(path: Path) -> bool:
 
 
 def _mnist() -> Arrays:
-    folder = importlib.resources.files("ganforge.data") / "builtin" / "mnist"
+    folder = importlib.resources.files("ganforge.data.sources") / "builtin" / "mnist"
     names = {item.name for item in folder.iterdir()}
     return read_idx_set(names, lambda name: (folder / name).read_bytes(), "the built-in mnist")
 
 
 def _emoji(options: DataOptions) -> Pictures:
     with importlib.resources.as_file(
-        importlib.resources.files("ganforge.data") / "builtin" / "emoji-64.zip"
+        importlib.resources.files("ganforge.data.sources") / "builtin" / "emoji-64.zip"
     ) as path:
         storage = Archive(path)
     return Pictures(storage, list_pictures(storage, "the built-in emoji", options.label_column))

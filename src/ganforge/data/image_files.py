@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganforge.data.catalogue import Pictures
 from ganforge.data.decode import Header, Target, Unreadable
-from ganforge.data.derive import derived_shape, is_derived
+from ganforge.data.derived_pairs import derived_shape, is_derived
 from ganforge.data.fingerprint import hash_names
-from ganforge.data.folder import Entry
-from ganforge.data.images import MAX_UNREADABLE, Images, in_memory, in_threads, lazy
 from ganforge.data.options import DataOptions
 from ganforge.data.pairs import PairHeader, Partners, decode_pair, find_partners, read_pair_header
-from ganforge.data.storage import Storage
+from ganforge.data.sources.catalogue import Pictures
+from ganforge.data.sources.image_folder import Entry
+from ganforge.data.sources.storage import Storage
+from ganforge.data.split import MAX_UNREADABLE, Images, in_memory, in_threads, lazy
 from ganforge.errors import UserError, printable
 
 IN_MEMORY_BYTES = 2 * 2**30

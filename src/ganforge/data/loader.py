@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ganforge.data.batch import Batch, to_float
 from ganforge.data.binarise import binarise
-from ganforge.data.images import Images
 from ganforge.data.jitter import NUM_LOOKED_AT, crop_enlarged, has_few_colours
+from ganforge.data.split import Images
 from ganforge.errors import UserError
 
 # Which random numbers a generator is for; in the highest word of Philox's counter, so that they never

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any, final
 
 from ganforge.data.decode import Unreadable
-from ganforge.data.folder import SPLITS, Entry, Listing
-from ganforge.data.storage import Storage, read_regular
+from ganforge.data.sources.image_folder import SPLITS, Entry, Listing
+from ganforge.data.sources.storage import Storage, read_regular
 from ganforge.errors import UserError, printable
 
 IMAGE_COLUMNS = ("image", "img", "picture")

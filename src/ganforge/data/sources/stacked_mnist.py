@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganforge.data.arrays import Arrays
-from ganforge.data.images import Images
+from ganforge.data.sources.arrays import Arrays
+from ganforge.data.split import Images
 
 NAME = "stacked-mnist"
 LINE = "128,000 stacks of three digits of mnist, color 28x28, 1,000 modes (VEEGAN, PacGAN)"

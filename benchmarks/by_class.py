@@ -17,7 +17,7 @@ from record import record
 import ganforge
 from ganforge.data.batch import to_uint8
 from ganforge.data.dataset import held_out
-from ganforge.evaluation.features.classifiers import judge_of
+from ganforge.evaluation.features.classifiers import classifier_of
 from ganforge.evaluation.scores.labels import named
 from ganforge.runs.sampling import captions_like
 from ganforge.text.embeddings import data_of
@@ -27,7 +27,7 @@ def measure(place: Path, num_samples: int, seed: int) -> dict[str, Any]:
     """The shares of a run of gan_cls or stackgan, in percent."""
     trained = ganforge.load(place)
     dataset = data_of(trained.run)
-    judge, train = judge_of(dataset), dataset.splits["train"]
+    judge, train = classifier_of(dataset), dataset.splits["train"]
     reference = held_out(dataset)[1].labels
     assert judge is not None
     assert train.labels is not None

@@ -30,7 +30,7 @@ from ganforge.data.captions import kept_captions
 from ganforge.data.dataset import Dataset
 from ganforge.data.open import open_dataset
 from ganforge.errors import UserError, printable
-from ganforge.evaluation.features.classifiers import judge_of
+from ganforge.evaluation.features.classifiers import classifier_of
 from ganforge.evaluation.features.untrained import RandomConvolutions
 from ganforge.reporting import grids
 from ganforge.runs.trained import Trained
@@ -68,7 +68,7 @@ def measure(
     texts = [kept[row][0] for row in rows.tolist()]
     drawn = trained.sample(count, seed=seed, given=describe(trained, texts))
     real = as_images(train.read(rows))
-    found = judge_of(dataset)
+    found = classifier_of(dataset)
     judge = RandomConvolutions(*dataset.spec.shape) if found is None else found[0]
     distances, ranks = distances_of(judge.features(drawn), judge.features(real))
     captions: list[dict[str, Any]] = [

@@ -16,7 +16,7 @@ from record import record
 from tutorial_dcgan import steps as tutorial_steps
 
 from ganforge.data.dataset import Dataset
-from ganforge.data.loader import Stream
+from ganforge.data.loader import Loader
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.runs.device import choose_precision
@@ -40,7 +40,7 @@ def ganforge_steps(dataset: Dataset, precision: str, compiled: str = "off") -> I
     options = TrainOptions(precision=precision, compile=compiled)
     config = make_plan("dcgan", dataset, options, FIELDS, Path("unused")).config
     training = build_training(config, dataset)
-    batches = Stream(dataset.splits["train"], BATCH, 0).iterate(0)
+    batches = Loader(dataset.splits["train"], BATCH, 0).iterate(0)
     update = OptimizerUpdate(training.optimizers, "cpu")
     training.system.train()
     while True:

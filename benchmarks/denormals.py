@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from record import record
 
-from ganforge.data.loader import Stream
+from ganforge.data.loader import Loader
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.systems.discovery import find
@@ -40,7 +40,7 @@ def stepper(name: str, data: dict[str, str], fields: dict[str, Any]) -> Callable
     system = kind(kind.Config(**(suggested | fields)), dataset.spec).train()
     update = OptimizerUpdate(system.build_optimizers(), "cpu")
     size = system.images_per_step()
-    stream = Stream(dataset.streamed, size, 0, binarise=dataset.spec.binary)
+    stream = Loader(dataset.streamed, size, 0, binarise=dataset.spec.binary)
     seen = 0
 
     def step() -> float:

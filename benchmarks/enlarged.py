@@ -17,9 +17,9 @@ import ganforge
 from ganforge.data.batch import to_uint8
 from ganforge.data.bicubic import resize
 from ganforge.data.open import open_dataset
-from ganforge.evaluation.features.classifiers import judge_of
+from ganforge.evaluation.features.classifiers import classifier_of
 from ganforge.evaluation.scores.captions import caption_conditions
-from ganforge.evaluation.scores.distribution import judge_features
+from ganforge.evaluation.scores.distribution import score_distribution
 from ganforge.evaluation.scores.labels import mean_of_classes, named
 from ganforge.text.embeddings import data_of
 
@@ -41,14 +41,14 @@ def main() -> None:
     own = data_of(trained.run)
     told, captions = caption_conditions(own, given.num_samples, given.seed)
     large = open_dataset(own.options.model_copy(update={"size": given.size, "text_encoder": None}))
-    found = judge_of(large)
+    found = classifier_of(large)
     assert found is not None
     assert told.labels is not None
     judge = found[0]
     parts = trained.draw(given.num_samples, seed=given.seed, given=told)
     samples = torch.cat([to_uint8(resize(part, given.size, given.size)) for part in parts])
     protocol = {"seed": given.seed, "step": trained.step, "weights": "ema", **captions}
-    scores = judge_features(judge, samples, told.labels, large, protocol)
+    scores = score_distribution(judge, samples, told.labels, large, protocol)
     scores.append(mean_of_classes("category_agreement", named(judge, samples), told.labels, judge, protocol))
     record(
         {

@@ -19,7 +19,7 @@ from ganforge.system import System
 from ganforge.systems.discovery import available, find
 from ganforge.systems.families.adversarial import (
     AdversarialConfig,
-    DiscriminatorView,
+    DiscriminatorInput,
     LogisticConfig,
     labels_of,
     num_classes_of,
@@ -34,8 +34,8 @@ POINTS = DataSpec(channels=2, height=1, width=1, num_images=100, values="points"
 CPU = torch.device("cpu")
 
 
-def view_of(data: DataSpec = COLOUR, **fields: Any) -> DiscriminatorView:
-    return DiscriminatorView(AdversarialConfig(**({"batch": 12} | fields)), data)
+def view_of(data: DataSpec = COLOUR, **fields: Any) -> DiscriminatorInput:
+    return DiscriminatorInput(AdversarialConfig(**({"batch": 12} | fields)), data)
 
 
 def pictures(count: int, data: DataSpec = COLOUR) -> Tensor:
@@ -237,7 +237,7 @@ def test_contract_with_augmentation(name: str, data: str, augment: str, tmp_path
 
 
 def ada_of(system: System) -> Any:
-    assert isinstance(system.view, DiscriminatorView)
+    assert isinstance(system.view, DiscriminatorInput)
     assert system.view.adaptive is not None
     return system.view.adaptive
 

@@ -236,7 +236,7 @@ def test_psnr_is_that_of_evaluate(enlarging: Trained, tmp_path: Path) -> None:
     """Two ways to the same number: a set that is trained on, and files at their own size."""
     scores = {score.name: score.value for score in ganforge.evaluate(enlarging.run.path)}
     data = enlarging.run.config.data.data
-    (*_, mean), _ = fidelity_of_folders.judge_folder(data, [enlarging])
+    (*_, mean), _ = fidelity_of_folders.score_folder(data, [enlarging])
     assert scores["bicubic_psnr_y"] == pytest.approx(mean.found["bicubic"][0], abs=1e-6)
     assert scores["bicubic_ssim_y"] == pytest.approx(mean.found["bicubic"][1], abs=1e-6)
     assert scores["psnr_y"] == pytest.approx(mean.found["sr"][0], abs=0.01)
@@ -308,7 +308,7 @@ def test_psnr_tells_runs_of_one_name_apart(enlarging: Trained, tmp_path: Path) -
     for place in ("x/sr", "y/sr", "bicubic"):
         shutil.copytree(enlarging.run.path, tmp_path / place)
     runs = [ganforge.load(tmp_path / place) for place in ("x/sr", "y/sr", "bicubic")]
-    (row, _), _ = fidelity_of_folders.judge_folder(str(tmp_path / "set"), runs)
+    (row, _), _ = fidelity_of_folders.score_folder(str(tmp_path / "set"), runs)
     assert row.found.keys() == {"bicubic", *(str(tmp_path / place) for place in ("x/sr", "y/sr", "bicubic"))}
 
 
@@ -330,7 +330,7 @@ def test_psnr_of_a_grey_run_skips_colours(folder: Path, tmp_path: Path) -> None:
     )
     save(tmp_path / "set" / "colour.png", values(0, 32, 32, 3))
     save(tmp_path / "set" / "grey.png", values(0, 32, 32, 1))
-    rows, skipped = fidelity_of_folders.judge_folder(str(tmp_path / "set"), [grey])
+    rows, skipped = fidelity_of_folders.score_folder(str(tmp_path / "set"), [grey])
     assert [row.name for row in rows] == ["grey.png", "mean of 1"]
     assert skipped == {"colour.png": "in colour, but grey enlarges grey pictures"}
 

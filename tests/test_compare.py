@@ -14,7 +14,7 @@ import ganforge
 from ganforge.data.batch import DataSpec
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
-from ganforge.evaluation.compare import cell_of, lines_of, read_judged, shared_note, write_csv, write_html
+from ganforge.evaluation.compare import cell_of, lines_of, read_evaluated, shared_note, write_csv, write_html
 from ganforge.generation.sample import write_samples
 from ganforge.reporting.grids import embed_png, grid, save_png
 from ganforge.runs.folder import Run, RunConfig
@@ -58,7 +58,7 @@ def make(tmp_path: Path) -> Make:
 def test_like_numbers_share_a_line_whatever_the_step(make: Make) -> None:
     first = make("one", [score("fid", 3.5), score("kid", 1.25, unit="x 10^-3", plus_minus=0.5)])
     second = make("two", [score("fid", 2.5, protocol={"step": 900})])
-    runs = read_judged([first, second])
+    runs = read_evaluated([first, second])
     assert [(compared.name, compared.step) for compared in runs] == [("one", "500"), ("two", "900")]
     fid, kid = lines_of(runs)
     assert [cell_of(fid.scores.get(place)) for place in (0, 1)] == ["3.5", "2.5"]
@@ -74,7 +74,7 @@ def test_unlike_protocols_are_never_in_one_line(make: Make, change: dict[str, An
         make("two", [score("fid", 2.5, protocol=change)]),
         make("three", [score("fid", 1.5)]),
     ]
-    first, second = lines_of(read_judged(paths))
+    first, second = lines_of(read_evaluated(paths))
     assert (sorted(first.scores), sorted(second.scores)) == ([0, 2], [1])
     ((name, value),) = change.items()
     assert second.differs == f"{name}: {value}"
@@ -83,23 +83,23 @@ def test_unlike_protocols_are_never_in_one_line(make: Make, change: dict[str, An
 
 def test_other_data_and_other_units_are_unlike_too(make: Make) -> None:
     first = make("one", [score("nats", 3.5)])
-    lines = lines_of(read_judged([first, make("two", [score("nats", 3.5)], fingerprint="b" * 64)]))
+    lines = lines_of(read_evaluated([first, make("two", [score("nats", 3.5)], fingerprint="b" * 64)]))
     assert [sorted(line.scores) for line in lines] == [[0], [1]]
     assert "fingerprint bbbb" in lines[1].differs
-    lines = lines_of(read_judged([first, make("black", [score("nats", 3.5)], binarise="static")]))
+    lines = lines_of(read_evaluated([first, make("black", [score("nats", 3.5)], binarise="static")]))
     assert "mnist, binarise static, fingerprint aaaa" in lines[1].differs
-    lines = lines_of(read_judged([first, make("three", [score("nats", 3.5, unit="bits")])]))
+    lines = lines_of(read_evaluated([first, make("three", [score("nats", 3.5, unit="bits")])]))
     assert [sorted(line.scores) for line in lines] == [[0], [1]]
 
 
 def test_the_window_that_parzen_found_is_no_protocol(make: Make) -> None:
     paths = [make(name, [score("parzen", 200, protocol={"sigma": name})]) for name in ("one", "two")]
-    assert len(lines_of(read_judged(paths))) == 1
+    assert len(lines_of(read_evaluated(paths))) == 1
 
 
 def test_csv_has_all_digits_and_the_whole_protocol(make: Make, tmp_path: Path) -> None:
     paths = [make("one", [score("fid", 1 / 3, plus_minus=1 / 7)]), make("two", [score("kid", 2)])]
-    runs = read_judged(paths)
+    runs = read_evaluated(paths)
     write_csv(tmp_path / "new" / "table.csv", runs, lines_of(runs))
     with open(tmp_path / "new" / "table.csv", newline="", encoding="utf-8") as file:
         fid, kid = csv.DictReader(file)
@@ -110,7 +110,7 @@ def test_csv_has_all_digits_and_the_whole_protocol(make: Make, tmp_path: Path) -
 
 def test_html_shows_samples_side_by_side_and_loads_nothing(make: Make, tmp_path: Path) -> None:
     paths = [make("<one>", [score("fid", 3.5)]), make("two", [score("fid", 2.5, protocol={"seed": 1})])]
-    runs = read_judged(paths)
+    runs = read_evaluated(paths)
     write_html(tmp_path / "page.html", runs, lines_of(runs))
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count('src="data:image/png;base64,') == page.count("<img") == 2
@@ -133,7 +133,7 @@ def test_html_draws_samples_of_one_seed_whatever_the_runs_had(tmp_path: Path) ->
         options = {**small, "seed": seed, "quiet": True, "device": "cpu"}
         ganforge.train("gan", str(tmp_path / "data"), run=tmp_path / name, **options)
         (tmp_path / name / "evaluation.json").write_text(json.dumps([score("fid", 3.5)]))
-    runs = read_judged([tmp_path / "one", tmp_path / "two"])
+    runs = read_evaluated([tmp_path / "one", tmp_path / "two"])
     write_html(tmp_path / "page.html", runs, lines_of(runs), seed=7)
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "one: step 1, seed 7" in page
@@ -145,7 +145,7 @@ def test_html_draws_samples_of_one_seed_whatever_the_runs_had(tmp_path: Path) ->
 def test_runs_of_one_name_keep_their_folders(make: Make) -> None:
     scores = [score("fid", 3.5)]
     paths = [make("a/same", scores), make("b/same", scores)]
-    assert [compared.name for compared in read_judged(paths)] == [str(path) for path in paths]
+    assert [compared.name for compared in read_evaluated(paths)] == [str(path) for path in paths]
 
 
 def test_user_mistakes_are_named(make: Make, tmp_path: Path) -> None:
@@ -153,15 +153,15 @@ def test_user_mistakes_are_named(make: Make, tmp_path: Path) -> None:
     torn = make("torn", [score("fid", 3.5)])
     (torn / "evaluation.json").write_text('[{"name": "fid"', encoding="utf-8")
     with pytest.raises(UserError, match="1 named: compare needs two or more"):
-        read_judged([good])
+        read_evaluated([good])
     with pytest.raises(UserError, match="good is named twice"):
-        read_judged([good, good / ".." / "good"])
+        read_evaluated([good, good / ".." / "good"])
     with pytest.raises(UserError, match="has not been judged: first `ganforge evaluate"):
-        read_judged([good, unjudged])
+        read_evaluated([good, unjudged])
     with pytest.raises(UserError, match="cannot be read: write it anew with `ganforge evaluate"):
-        read_judged([good, torn])
+        read_evaluated([good, torn])
     with pytest.raises(UserError, match="not a run folder"):
-        read_judged([good, tmp_path])
+        read_evaluated([good, tmp_path])
 
 
 def test_the_command(make: Make, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import ganforge
 from ganforge.data.batch import Batch
-from ganforge.distributed import Share, shared
+from ganforge.distributed import Shard, shared
 from ganforge.errors import UserError
 from ganforge.evaluation.evaluate import judge
 from ganforge.runs import sampling
@@ -50,7 +50,7 @@ def test_parts_together_are_the_samples_of_one_process(
     expected = trained.sample(count, seed=7, weights=weights, given=given)
     found, times = torch.zeros_like(expected), torch.zeros(count)
     for rank in range(ranks):
-        for rows, part in trained.draw_share(count, Share(rank, ranks), seed=7, weights=weights, given=given):
+        for rows, part in trained.draw_share(count, Shard(rank, ranks), seed=7, weights=weights, given=given):
             found[rows] = part
             times[rows] += 1
     assert torch.equal(found, expected)
@@ -58,14 +58,14 @@ def test_parts_together_are_the_samples_of_one_process(
 
 
 def test_alone_is_all_of_it(trained: Trained) -> None:
-    parts = list(trained.draw_share(50, Share(), seed=7))  # labels that it draws itself
+    parts = list(trained.draw_share(50, Shard(), seed=7))  # labels that it draws itself
     assert torch.equal(torch.cat([part for _, part in parts]), trained.sample(50, seed=7))
     assert [(rows.start, rows.stop) for rows, _ in parts] == [(0, 20), (20, 40), (40, 50)]
 
 
 def test_drawing_leaves_the_random_numbers_alone(trained: Trained) -> None:
     state = torch.get_rng_state()
-    list(trained.draw_share(50, Share(1, 2), given=trained.conditions(["dark"], 50)))
+    list(trained.draw_share(50, Shard(1, 2), given=trained.conditions(["dark"], 50)))
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -73,21 +73,21 @@ def test_systems_that_draw_more_than_latents_are_refused(
     trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UserError, match="--devices 2: acgan draws each sample with"):
-        list(trained.draw_share(50, Share(0, 2)))  # labels are not given: it draws them
+        list(trained.draw_share(50, Shard(0, 2)))  # labels are not given: it draws them
 
     def sample(self: LatentSystem, count: int, given: Batch | None = None) -> Tensor:
         return self.decode(self.draw_latents(2 * count)[:count], given)
 
     monkeypatch.setattr(type(trained.system), "sample", sample)
     with pytest.raises(UserError, match="--devices 3"):
-        list(trained.draw_share(50, Share(2, 3), given=trained.conditions(["dark"], 50)))
+        list(trained.draw_share(50, Shard(2, 3), given=trained.conditions(["dark"], 50)))
 
 
 def test_points_are_refused(tmp_path: Path) -> None:
     ganforge.train("gan", "ring", run=tmp_path / "run", batch=8, steps=1, quiet=True, device="cpu")
     trained = load(tmp_path / "run", device="cpu")
     with pytest.raises(UserError, match="--devices 2: only pictures"):
-        judge(trained, data_of(trained.run), num_samples=20, share=Share(0, 2))
+        judge(trained, data_of(trained.run), num_samples=20, share=Shard(0, 2))
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from ganforge.data.sources.stacked_mnist import stack_digits
 from ganforge.data.split import in_memory
 from ganforge.errors import UserError
 from ganforge.evaluation.evaluate import Score, evaluate, judge
-from ganforge.evaluation.features.classifiers import judge_of, load_judge
+from ganforge.evaluation.features.classifiers import classifier_of, load_classifier
 from ganforge.evaluation.metrics.frechet import SMALLEST_FID_COUNT
 from ganforge.runs.trained import Trained, load
 
@@ -275,7 +275,7 @@ def test_without_an_average_scores_and_pictures_say_raw(tmp_path: Path) -> None:
     )
     scores = ganforge.evaluate(tmp_path / "run", num_samples=100)
     assert {score.protocol["weights"] for score in scores} == {"raw"}
-    assert trained.settle("ema") == "raw"
+    assert trained.resolve_weights("ema") == "raw"
 
 
 # --- conditional systems ------------------------------------------------------------------------------------
@@ -374,13 +374,13 @@ def test_a_copy_of_the_data_at_another_path_and_size_has_the_judge(tmp_path: Pat
     folder = Path(toys.__file__).parent / "builtin" / "mnist"
     for size in (None, 16):
         dataset = open_dataset(DataOptions(data=str(folder), size=size))
-        assert judge_of(dataset) == (load_judge("mnist"), True)
+        assert classifier_of(dataset) == (load_classifier("mnist"), True)
     other = {file.name: file.read_bytes() for file in folder.iterdir()}
     other["train-labels-idx1-ubyte.gz"] = other["t10k-labels-idx1-ubyte.gz"]
     other["train-images-idx3-ubyte.gz"] = other["t10k-images-idx3-ubyte.gz"]
     for name, content in other.items():
         (tmp_path / name).write_bytes(content)
-    assert judge_of(open_dataset(DataOptions(data=str(tmp_path)))) is None
+    assert classifier_of(open_dataset(DataOptions(data=str(tmp_path)))) is None
 
 
 # --- codes and measures -------------------------------------------------------------------------------------

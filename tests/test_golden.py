@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ganforge.data.batch import Batch
 from ganforge.data.captions import Texts
 from ganforge.data.dataset import Dataset
-from ganforge.data.loader import Stream
+from ganforge.data.loader import Loader
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.runs.options import TrainOptions
@@ -158,7 +158,7 @@ def trace(system: str, data: str, config: dict[str, Any]) -> dict[str, list[floa
     training = build_training(plan.config, dataset)
     training.system.double()
     size = training.system.images_per_step()
-    stream = Stream(dataset.splits["train"], size, seed=0, values=dataset.spec.values)
+    stream = Loader(dataset.splits["train"], size, seed=0, values=dataset.spec.values)
     update = OptimizerUpdate(training.optimizers, "cpu")
     begin = {name: weights_of(network) for name, network in training.system.networks().items()}
     training.system.train()

@@ -314,7 +314,7 @@ def test_an_error_of_the_data_is_not_called_one_of_the_run_folder(
     def failing(self: Any, position: int) -> Any:
         raise OSError(5, "Input/output error", "my pictures/7.png")
 
-    monkeypatch.setattr("ganforge.data.loader.Stream.batch_at", failing)
+    monkeypatch.setattr("ganforge.data.loader.Loader.batch_at", failing)
     with pytest.raises(OSError, match=r"my pictures/7\.png"):
         train(pictures, tmp_path / "r")
 

@@ -16,7 +16,7 @@ import torch
 from command import draw_pictures, files_of, metrics_of, run, start
 
 import ganforge
-from ganforge.data.loader import Stream
+from ganforge.data.loader import Loader
 from ganforge.errors import UserError
 from ganforge.runs.checkpoint import load_checkpoint
 from ganforge.training import loop as engine
@@ -299,8 +299,8 @@ def test_of_the_test_leaving_out_a_part_of_the_state_is_seen(
 def test_of_the_test_a_stream_that_starts_over_is_seen(
     place: Path, dcgan_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = Stream.iterate
-    monkeypatch.setattr(Stream, "iterate", lambda self, position: plain(self, 0))
+    plain = Loader.iterate
+    monkeypatch.setattr(Loader, "iterate", lambda self, position: plain(self, 0))
     different = compared(resumed(place, dcgan_run, tmp_path / "r"), dcgan_run)
     assert "checkpoints/000040" in different
 

@@ -11,7 +11,7 @@ import ganforge
 from ganforge.cli.main import main
 from ganforge.data.batch import to_uint8
 from ganforge.data.open import open_dataset
-from ganforge.evaluation.features.classifiers import judge_of
+from ganforge.evaluation.features.classifiers import classifier_of
 from ganforge.evaluation.scores.labels import mean_of_classes, named
 from ganforge.runs.pretrained import packaged
 from ganforge.text.embeddings import describe
@@ -45,7 +45,7 @@ def test_sentences_make_a_difference() -> None:
 def test_the_judge_finds_the_categories_of_captions() -> None:
     trained = ganforge.load(f"pretrained:{NAME}")
     dataset = open_dataset(trained.run.config.data.model_copy(update={"text_encoder": None}))
-    train, found = dataset.splits["train"], judge_of(dataset)
+    train, found = dataset.splits["train"], classifier_of(dataset)
     assert train.labels is not None
     assert found is not None
     rows = torch.arange(0, len(train), 8)

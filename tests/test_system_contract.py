@@ -273,7 +273,7 @@ def test_builds_or_says_what_is_wrong(name: str, shape: tuple[int, int, int]) ->
     if system is None:
         assert "\n" not in said
         assert "--" in said, "names the option that would help"
-    elif system.makes_pictures:
+    elif system.generates_images:
         assert system.sample(3, given_for(system, 3)).shape == (3, *shape)
 
 
@@ -447,7 +447,7 @@ def test_save_load_step_is_bit_equal(case: Case, before: int, tmp_path: Path) ->
 
 def test_samples(case: Case) -> None:
     system = case.build()
-    if not system.makes_pictures:
+    if not system.generates_images:
         with pytest.raises(UserError, match="makes no pictures"):
             system.sample(5)
         return

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.evaluation.features.classifiers import load_judge
+from ganforge.evaluation.features.classifiers import load_classifier
 from ganforge.system import LatentSystem, SystemConfig, Update
 
 
@@ -42,7 +42,7 @@ class Unhealthy(LatentSystem):
     def prepare(self, images: Tensor) -> None:
         if self.config.draws == "no threes":
             images = images[:200]
-            images = images[load_judge("mnist").classify(images).argmax(1) != 3]
+            images = images[load_classifier("mnist").classify(images).argmax(1) != 3]
         self.pictures.copy_(images.repeat(64, 1, 1, 1)[:64])
 
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:

@@ -13,7 +13,7 @@ from ganforge.errors import UserError
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """Which process of how many: number `rank` of `ranks`; alone it is 0 of 1."""
 
     rank: int = 0
@@ -26,7 +26,7 @@ class Share:
 
 
 @contextmanager
-def shared(devices: int, device: str, command: str) -> Iterator[Share]:
+def shared(devices: int, device: str, command: str) -> Iterator[Shard]:
     """Within this context the processes of torchrun, one for each of `devices`, know of each other.
 
     Where `device` is not "cpu" and there are GPUs, each process has its own. What is gathered goes over the
@@ -44,7 +44,7 @@ def shared(devices: int, device: str, command: str) -> Iterator[Share]:
     if started != devices:
         raise UserError(f"torchrun has started {started} processes, not {devices}: give --devices {started}")
     if devices == 1:
-        yield Share()
+        yield Shard()
         return
     place, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if device != "cpu" and gpus:
@@ -53,6 +53,6 @@ def shared(devices: int, device: str, command: str) -> Iterator[Share]:
         torch.cuda.set_device(place)
     torch.distributed.init_process_group("gloo")
     try:
-        yield Share(torch.distributed.get_rank(), devices)
+        yield Shard(torch.distributed.get_rank(), devices)
     finally:
         torch.distributed.destroy_process_group()

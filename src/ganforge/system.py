@@ -44,7 +44,7 @@ class Tiling:
 
 
 @dataclass(frozen=True)
-class Earlier:
+class ParentRun:
     """The run whose weights another begins with, `--from`."""
 
     system: str
@@ -86,7 +86,7 @@ class System(nn.Module, ABC):
     """Children whose moving average (EMA) is what is sampled and judged."""
     inherits: ClassVar[Mapping[str, Inheritance]] = {}
     """What is taken over from the run that `--from` names, by the name of its system."""
-    makes_pictures: ClassVar[bool] = True
+    generates_images: ClassVar[bool] = True
     """Whether there is something to sample; an encoder of captions makes embeddings only."""
 
     config: SystemConfig
@@ -101,7 +101,7 @@ class System(nn.Module, ABC):
         return {}
 
     @classmethod
-    def check_start(cls, config: SystemConfig, data: DataSpec, start: Earlier | None) -> None:
+    def check_start(cls, config: SystemConfig, data: DataSpec, start: ParentRun | None) -> None:
         """Raise UserError where a new run cannot begin with the weights of `start`, or lacks some."""
 
     @abstractmethod

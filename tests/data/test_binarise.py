@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ganforge.data.binarise import binarise, binarised_once
-from ganforge.data.loader import Stream
+from ganforge.data.loader import Loader
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.split import in_memory
@@ -54,13 +54,13 @@ def test_static_and_dynamic() -> None:
     assert static.streamed is static.splits["train"]
     assert static.splits["train"].labels is not None
 
-    stream = Stream(dynamic.streamed, 60_000, seed=1, binarise=True)
-    few = Stream(dynamic.streamed, 100, seed=1, binarise=True)
+    stream = Loader(dynamic.streamed, 60_000, seed=1, binarise=True)
+    few = Loader(dynamic.streamed, 100, seed=1, binarise=True)
     assert set(few.batch_at(0).images.unique().tolist()) == {-1, 1}
     assert torch.equal(few.batch_at(300).images, few.batch_at(300).images)
     same = int((stream.indices_at(50_000) == stream.indices_at(0)[0]).nonzero()[0])
-    later = Stream(dynamic.streamed, 1, seed=1, binarise=True).batch_at(50_000 + same).images
-    first = Stream(dynamic.streamed, 1, seed=1, binarise=True).batch_at(0).images
+    later = Loader(dynamic.streamed, 1, seed=1, binarise=True).batch_at(50_000 + same).images
+    first = Loader(dynamic.streamed, 1, seed=1, binarise=True).batch_at(0).images
     assert 0 < int((later != first).sum()) < 200
 
 

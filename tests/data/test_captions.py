@@ -20,7 +20,7 @@ from ganforge.data.captions import (
     spec_of_captions,
 )
 from ganforge.data.dataset import batch_of, with_codes
-from ganforge.data.loader import Stream
+from ganforge.data.loader import Loader
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.split import in_memory
@@ -102,7 +102,7 @@ def test_batches_of_emoji_have_captions_of_their_pictures():
     dataset = with_codes(open_dataset(DataOptions(data="emoji", size=8)))
     spec, train = dataset.spec, dataset.splits["train"]
     assert "captions" in spec.offers
-    stream = Stream(train, 32, seed=1)
+    stream = Loader(train, 32, seed=1)
     batch = stream.batch_at(64)
     kept = kept_captions("train", train.caption_lists)
     for row, codes in zip(stream.indices_at(64).tolist(), batch.captions, strict=True):

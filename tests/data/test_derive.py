@@ -9,7 +9,7 @@ from ganforge.data.derived_pairs import blur, derivation, derived_shape, downsca
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.sources.arrays import Arrays
-from ganforge.data.split import Images, in_memory
+from ganforge.data.split import Split, in_memory
 
 
 def random_pixels(count=3, channels=3, height=16, width=24):
@@ -100,7 +100,7 @@ def test_mask_hides_the_centre_alone():
 def test_pairs_of_a_lazy_split_are_those_of_one_in_memory():
     pixels = random_pixels(channels=1)
     whole = in_memory(pixels).with_derived(edges, (1, 16, 24))
-    lazy = Images((1, 16, 24), lambda rows: pixels[rows], 3).with_derived(edges, (1, 16, 24))
+    lazy = Split((1, 16, 24), lambda rows: pixels[rows], 3).with_derived(edges, (1, 16, 24))
     rows = torch.tensor([2, 0])
     assert torch.equal(whole.read_pairs(rows)[1], lazy.read_pairs(rows)[1])
     assert whole.source_shape == lazy.source_shape == (1, 16, 24)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ganforge.data.batch import to_float, to_uint8
-from ganforge.data.loader import Stream
+from ganforge.data.loader import Loader
 from ganforge.data.split import in_memory, lazy
 from ganforge.errors import UserError
 
@@ -25,7 +25,7 @@ def indices(stream, position):
 
 @pytest.mark.parametrize("batch_size", [1, 8, 97, 250])
 def test_every_epoch_is_a_permutation(batch_size):
-    stream = Stream(numbered(), batch_size, seed=3)
+    stream = Loader(numbered(), batch_size, seed=3)
     needed = 4 * COUNT // batch_size + 1
     seen = list(itertools.chain(*(indices(stream, at * batch_size) for at in range(needed))))
     for epoch in range(4):
@@ -35,17 +35,17 @@ def test_every_epoch_is_a_permutation(batch_size):
 
 @pytest.mark.parametrize("position", range(COUNT + 1))
 def test_resume_from_any_position_continues_the_same_order(position):
-    whole = Stream(numbered(), 2 * COUNT + BATCH, seed=1).indices_at(0)
-    resumed = next(Stream(numbered(), BATCH, seed=1, flip=True).iterate(position))
+    whole = Loader(numbered(), 2 * COUNT + BATCH, seed=1).indices_at(0)
+    resumed = next(Loader(numbered(), BATCH, seed=1, flip=True).iterate(position))
     assert torch.equal(resumed.labels, whole[position : position + BATCH])
-    assert torch.equal(resumed.images, Stream(numbered(), BATCH, seed=1, flip=True).batch_at(position).images)
+    assert torch.equal(resumed.images, Loader(numbered(), BATCH, seed=1, flip=True).batch_at(position).images)
 
 
 @pytest.mark.parametrize(
     "settings", [{}, {"flip": True}, {"dequantise": True}, {"flip": True, "dequantise": True}]
 )
 def test_a_batch_is_a_function_of_its_position(settings):
-    stream = Stream(numbered(), BATCH, seed=5, **settings)
+    stream = Loader(numbered(), BATCH, seed=5, **settings)
     forward = [batch for _, batch in zip(range(30), stream.iterate(0), strict=False)]
     for at in reversed(range(30)):
         again = stream.batch_at(at * BATCH)
@@ -54,7 +54,7 @@ def test_a_batch_is_a_function_of_its_position(settings):
 
 
 def test_labels_and_images_stay_together():
-    batch = Stream(numbered(), BATCH, seed=5).batch_at(40)
+    batch = Loader(numbered(), BATCH, seed=5).batch_at(40)
     assert torch.equal(to_uint8(batch.images)[:, 0, 0, 1].long(), batch.labels)
 
 
@@ -62,11 +62,11 @@ def test_labels_and_images_stay_together():
     ("one", "other"), [(0, 1), (2**63, 2**63 + 1), (2**64 - 1, 2**64 - 2), (0, 2**64 - 1)]
 )
 def test_different_seeds_differ(one, other):
-    assert indices(Stream(numbered(), COUNT, one), 0) != indices(Stream(numbered(), COUNT, other), 0)
+    assert indices(Loader(numbered(), COUNT, one), 0) != indices(Loader(numbered(), COUNT, other), 0)
 
 
 def test_flips_differ_between_epochs_and_are_about_half():
-    stream = Stream(numbered(), COUNT, seed=0, flip=True)
+    stream = Loader(numbered(), COUNT, seed=0, flip=True)
     flipped = []
     for epoch in range(20):
         batch = stream.batch_at(epoch * COUNT)
@@ -81,7 +81,7 @@ def test_flips_differ_between_epochs_and_are_about_half():
 def test_flipping_leaves_the_data_as_they_are():
     images = numbered()
     before = images.pixels.clone()
-    Stream(images, COUNT, seed=0, flip=True).batch_at(0)
+    Loader(images, COUNT, seed=0, flip=True).batch_at(0)
     assert torch.equal(images.pixels, before)
 
 
@@ -91,7 +91,7 @@ def test_bytes_survive_the_round_trip_to_floats():
 
 
 def test_dequantised_pixels_stay_in_their_bin_and_fill_it():
-    stream = Stream(numbered(), COUNT, seed=0, dequantise=True)
+    stream = Loader(numbered(), COUNT, seed=0, dequantise=True)
     batch = stream.batch_at(0)
     levels = (batch.images + 1) * 128
     bytes_ = stream.images.read(batch.labels)
@@ -107,8 +107,8 @@ def test_a_lazy_set_gives_the_same_batches_ahead_of_time():
     whole = numbered()
     names = [str(number) for number in range(COUNT)]
     on_disk = lazy((1, 2, 2), lambda name: whole.pixels[int(name)].numpy(), names, False, whole.labels)
-    eager = Stream(whole, BATCH, seed=2, flip=True).iterate(50)
-    ahead = Stream(on_disk, BATCH, seed=2, flip=True).iterate(50)
+    eager = Loader(whole, BATCH, seed=2, flip=True).iterate(50)
+    ahead = Loader(on_disk, BATCH, seed=2, flip=True).iterate(50)
     for one, other in itertools.islice(zip(eager, ahead, strict=True), 30):
         assert torch.equal(one.images, other.images)
         assert torch.equal(one.labels, other.labels)
@@ -117,20 +117,20 @@ def test_a_lazy_set_gives_the_same_batches_ahead_of_time():
 
 def test_points_pass_unchanged_and_refuse_pixel_options():
     points = in_memory(torch.randn(10, 2, 1, 1) * 9)
-    batch = Stream(points, 10, seed=0, values="points").batch_at(0)
-    assert torch.equal(batch.images.sum(), points.pixels[Stream(points, 10, 0).indices_at(0)].sum())
+    batch = Loader(points, 10, seed=0, values="points").batch_at(0)
+    assert torch.equal(batch.images.sum(), points.pixels[Loader(points, 10, 0).indices_at(0)].sum())
     with pytest.raises(UserError, match="2-D points"):
-        Stream(points, 10, seed=0, flip=True, values="points")
+        Loader(points, 10, seed=0, flip=True, values="points")
 
 
 @pytest.mark.parametrize(("batch_size", "seed"), [(0, 0), (8, -1), (8, 2**64)])
 def test_values_out_of_range_are_refused(batch_size, seed):
     with pytest.raises(ValueError, match="expected"):
-        Stream(numbered(), batch_size, seed)
+        Loader(numbered(), batch_size, seed)
 
 
 def test_a_batch_from_memory_is_quick():
-    stream = Stream(in_memory(torch.zeros(2000, 3, 64, 64, dtype=torch.uint8)), 64, seed=0, flip=True)
+    stream = Loader(in_memory(torch.zeros(2000, 3, 64, 64, dtype=torch.uint8)), 64, seed=0, flip=True)
     stream.batch_at(0)
     seconds = []
     for at in range(50):
@@ -150,8 +150,8 @@ def paired(count=COUNT, side=12):
 
 
 def test_sources_are_mirrored_and_cropped_with_their_pictures():
-    stream = Stream(paired(), 32, seed=1, flip=True, jitter=4)
-    plain = Stream(paired(), 32, seed=1).batch_at(96)
+    stream = Loader(paired(), 32, seed=1, flip=True, jitter=4)
+    plain = Loader(paired(), 32, seed=1).batch_at(96)
     batch = stream.batch_at(96)
     assert batch.images.shape == plain.images.shape
     assert torch.equal(batch.labels, plain.labels)
@@ -164,7 +164,7 @@ def test_sources_are_mirrored_and_cropped_with_their_pictures():
 
 @pytest.mark.parametrize("settings", [{"flip": True}, {"jitter": 3}, {}])
 def test_sources_come_with_every_option(settings):
-    batch = Stream(paired(), 8, seed=2, **settings).batch_at(0)
+    batch = Loader(paired(), 8, seed=2, **settings).batch_at(0)
     assert batch.sources.shape == (8, 1, 12, 12)
     assert batch.sources.abs().max() <= 1
     assert torch.allclose(batch.sources, -batch.images[:, :1], atol=4 / 255)
@@ -173,20 +173,20 @@ def test_sources_come_with_every_option(settings):
 def test_jitter_moves_by_at_most_so_many_pixels():
     pixels = torch.zeros(COUNT, 1, 9, 9, dtype=torch.uint8)
     pixels[:, :, 4, 4] = 255
-    jittered = Stream(in_memory(pixels), COUNT, seed=0, jitter=2).batch_at(0).images
+    jittered = Loader(in_memory(pixels), COUNT, seed=0, jitter=2).batch_at(0).images
     rows = jittered.amax((1, 3)).argmax(1)
     assert set(rows.tolist()) <= {3, 4, 5}
     assert len(set(rows.tolist())) > 1
     assert torch.equal(
-        Stream(in_memory(pixels), COUNT, seed=0).batch_at(0).images,
-        to_float(pixels)[Stream(in_memory(pixels), COUNT, 0).indices_at(0)],
+        Loader(in_memory(pixels), COUNT, seed=0).batch_at(0).images,
+        to_float(pixels)[Loader(in_memory(pixels), COUNT, 0).indices_at(0)],
     )
 
 
 def test_jitter_makes_no_new_colours_of_drawings():
     drawing = (torch.rand(COUNT, 1, 12, 12) > 0.5).to(torch.uint8) * 255
     images = in_memory(torch.randint(0, 256, (COUNT, 1, 12, 12), dtype=torch.uint8), sources=drawing)
-    sources = Stream(images, 16, seed=0, jitter=5).batch_at(0).sources
+    sources = Loader(images, 16, seed=0, jitter=5).batch_at(0).sources
     assert sources.unique().tolist() == [-1.0, 1.0]
 
 
@@ -196,7 +196,7 @@ def unequal(sizes=(70, 20, 7)):
 
 
 def test_balanced_epochs_have_as_many_of_each_class():
-    stream = Stream(unequal(), COUNT, seed=3, balance_classes=True)
+    stream = Loader(unequal(), COUNT, seed=3, balance_classes=True)
     for epoch in range(3):
         batch = stream.batch_at(epoch * COUNT)
         assert torch.bincount(batch.labels).tolist() == [33, 32, 32]
@@ -212,6 +212,6 @@ def test_balanced_epochs_have_as_many_of_each_class():
 
 @pytest.mark.parametrize("position", [0, 5, 96, 97, 200])
 def test_balanced_epochs_resume_anywhere(position):
-    whole = Stream(unequal(), 4 * COUNT, seed=1, balance_classes=True).indices_at(0)
-    resumed = Stream(unequal(), BATCH, seed=1, balance_classes=True).indices_at(position)
+    whole = Loader(unequal(), 4 * COUNT, seed=1, balance_classes=True).indices_at(0)
+    resumed = Loader(unequal(), BATCH, seed=1, balance_classes=True).indices_at(position)
     assert torch.equal(resumed, whole[position : position + BATCH])

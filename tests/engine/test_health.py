@@ -24,7 +24,7 @@ from ganforge.training.diagnosis import (
     NUM_STEPS,
     PICTURE_WARM_UP_STEPS,
     WARM_UP_STEPS,
-    Health,
+    Diagnosis,
 )
 from ganforge.training.previews import Previews, mean_distance
 from ganforge.training.update import OptimizerUpdate
@@ -158,7 +158,7 @@ def samples_line(step: int, distance: float = 10.0, **more: Any) -> Line:
 
 
 def listen(lines: list[Line], **options: Any) -> list[Line]:
-    health = Health(options)
+    health = Diagnosis(options)
     return [sign for line in lines for sign in health.look(line)]
 
 
@@ -278,9 +278,9 @@ def test_what_is_heard_does_not_depend_on_where_a_log_is_cut() -> None:
     whole = listen(lines)
     assert len(whole) == 5
     for cut in range(len(lines)):
-        first = Health({})
+        first = Diagnosis({})
         before = [sign for line in lines[:cut] for sign in first.look(line)]
-        second = Health({})
+        second = Diagnosis({})
         for line in json.loads(json.dumps(lines[:cut])):
             second.look(line)
         assert before + [sign for line in lines[cut:] for sign in second.look(line)] == whole
@@ -357,7 +357,7 @@ def test_measuring_draws_no_random_numbers(
 ) -> None:
     from ganforge.evaluation.features import classifiers as judges
 
-    judges.load_judge.cache_clear()
+    judges.load_classifier.cache_clear()
     dataset = open_dataset(DataOptions(data=str(pictures) if data == "pictures" else data))
     samples = torch.randn(64, *dataset.spec.shape)
     before = torch.get_rng_state()

@@ -14,7 +14,12 @@ from ganforge.data.batch import DataSpec, to_float
 from ganforge.data.open import open_dataset, source_fingerprint
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
-from ganforge.evaluation.features.classifiers import Judge, available_judges, judge_for, load_judge
+from ganforge.evaluation.features.classifiers import (
+    ReferenceClassifier,
+    available_classifiers,
+    classifier_for,
+    load_classifier,
+)
 from ganforge.evaluation.features.classifiers import train as training
 from ganforge.evaluation.features.classifiers.classifier import Classifier, fold
 from ganforge.evaluation.metrics.frechet import Moments, frechet_distance
@@ -24,17 +29,19 @@ DIGITS_SPEC = DataSpec(channels=1, height=28, width=28, num_images=50_000, class
 
 
 @pytest.fixture(scope="module")
-def judge() -> Judge:
-    return load_judge("mnist")
+def judge() -> ReferenceClassifier:
+    return load_classifier("mnist")
 
 
 @pytest.fixture(scope="module")
-def features(judge: Judge, digits: tuple[Tensor, Tensor]) -> Tensor:
+def features(judge: ReferenceClassifier, digits: tuple[Tensor, Tensor]) -> Tensor:
     """Those of the first 4000 images."""
     return judge.features(digits[0][:4000])
 
 
-def test_the_shipped_weights_know_the_digits(judge: Judge, digits: tuple[Tensor, Tensor]) -> None:
+def test_the_shipped_weights_know_the_digits(
+    judge: ReferenceClassifier, digits: tuple[Tensor, Tensor]
+) -> None:
     images, labels = digits
     assert len(images) == 10_000
     right = (judge.classify(images).argmax(1) == labels).float().mean().item() * 100
@@ -45,9 +52,9 @@ def test_the_shipped_weights_know_the_digits(judge: Judge, digits: tuple[Tensor,
     assert right == pytest.approx(record["test_accuracy_percent"], abs=0.03)
 
 
-@pytest.mark.parametrize("name", available_judges())
+@pytest.mark.parametrize("name", available_classifiers())
 def test_the_record_belongs_to_the_weights(name: str) -> None:
-    judge = load_judge(name)
+    judge = load_classifier(name)
     files = resources.files("ganforge.evaluation.features.classifiers")
     weights = (files / f"{name}.safetensors").read_bytes()
     assert len(weights) < 2_000_000
@@ -67,7 +74,7 @@ def test_the_record_belongs_to_the_weights(name: str) -> None:
 
 
 def test_features_do_not_depend_on_the_batch(
-    judge: Judge, digits: tuple[Tensor, Tensor], features: Tensor
+    judge: ReferenceClassifier, digits: tuple[Tensor, Tensor], features: Tensor
 ) -> None:
     assert features.shape == (4000, judge.feature_size)
     assert features.dtype == torch.float32
@@ -79,7 +86,7 @@ def test_features_do_not_depend_on_the_batch(
 
 
 def test_images_are_judged_as_saved_files_and_without_autocast(
-    judge: Judge, digits: tuple[Tensor, Tensor], features: Tensor
+    judge: ReferenceClassifier, digits: tuple[Tensor, Tensor], features: Tensor
 ) -> None:
     images = digits[0][:500]
     with torch.autocast("cpu", torch.bfloat16):
@@ -89,7 +96,7 @@ def test_images_are_judged_as_saved_files_and_without_autocast(
 
 
 def test_reduced_precision_set_by_the_run_is_put_aside_and_back(
-    judge: Judge, digits: tuple[Tensor, Tensor], features: Tensor
+    judge: ReferenceClassifier, digits: tuple[Tensor, Tensor], features: Tensor
 ) -> None:
     setting = torch.backends.mkldnn.matmul
     before = setting.fp32_precision
@@ -101,13 +108,13 @@ def test_reduced_precision_set_by_the_run_is_put_aside_and_back(
         setting.fp32_precision = before
 
 
-def test_other_sizes_are_resized(judge: Judge, digits: tuple[Tensor, Tensor]) -> None:
+def test_other_sizes_are_resized(judge: ReferenceClassifier, digits: tuple[Tensor, Tensor]) -> None:
     images, labels = digits[0][:1000], digits[1][:1000]
     large = F.interpolate(images, (64, 64), mode="bilinear", antialias=True)
     assert (judge.classify(large).argmax(1) == labels).float().mean() > 0.97
 
 
-def test_distances_tell_digits_from_noise(features: Tensor, judge: Judge) -> None:
+def test_distances_tell_digits_from_noise(features: Tensor, judge: ReferenceClassifier) -> None:
     halves = Moments.of(features[0::2]), Moments.of(features[1::2])
     noise = judge.features(torch.rand(1000, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * 2 - 1)
     near, far = frechet_distance(*halves), frechet_distance(halves[0], Moments.of(noise))
@@ -119,19 +126,19 @@ def test_distances_tell_digits_from_noise(features: Tensor, judge: Judge) -> Non
 
 
 def test_a_judge_belongs_to_its_data_by_name() -> None:
-    assert judge_for("mnist", DIGITS_SPEC) is load_judge("mnist")
-    assert judge_for("emoji", DIGITS_SPEC) is None  # grey ones: another number of channels
-    assert judge_for("ring", DIGITS_SPEC) is None
-    assert judge_for("/data/mnist", DIGITS_SPEC) is None
-    assert judge_for("mnist", DIGITS_SPEC.model_copy(update={"channels": 3})) is None
-    assert set(available_judges()) == {"emoji", "fashion-mnist", "mnist"}
+    assert classifier_for("mnist", DIGITS_SPEC) is load_classifier("mnist")
+    assert classifier_for("emoji", DIGITS_SPEC) is None  # grey ones: another number of channels
+    assert classifier_for("ring", DIGITS_SPEC) is None
+    assert classifier_for("/data/mnist", DIGITS_SPEC) is None
+    assert classifier_for("mnist", DIGITS_SPEC.model_copy(update={"channels": 3})) is None
+    assert set(available_classifiers()) == {"emoji", "fashion-mnist", "mnist"}
 
 
 @pytest.mark.parametrize("name", ["mnist", "emoji"])
 def test_built_in_data_are_still_those_of_their_judge(name: str) -> None:
     """At any size: the fingerprint is of what is stored."""
     source = source_fingerprint(DataOptions(data=name, size=16))
-    assert source == load_judge(name).source_fingerprint == source_fingerprint(DataOptions(data=name))
+    assert source == load_classifier(name).source_fingerprint == source_fingerprint(DataOptions(data=name))
 
 
 def test_accuracies_of_an_uneven_set() -> None:
@@ -154,14 +161,14 @@ def test_the_other_judges_hold_what_their_records_say(name: str, at_least: float
     if name == "emoji":
         split = open_dataset(DataOptions(data=name)).splits["test"]
         images = to_float(split.read(torch.arange(len(split))))
-        right = (load_judge(name).classify(images).argmax(1) == split.labels).float().mean().item() * 100
+        right = (load_classifier(name).classify(images).argmax(1) == split.labels).float().mean().item() * 100
         # The record is of pictures resized by Pillow; here the judge resizes them itself.
         assert right == pytest.approx(record["test_accuracy_percent"], abs=2)
 
 
-def test_user_mistakes_are_named(judge: Judge) -> None:
+def test_user_mistakes_are_named(judge: ReferenceClassifier) -> None:
     with pytest.raises(UserError, match="did you mean mnist"):
-        load_judge("minst")
+        load_classifier("minst")
     with pytest.raises(UserError, match=r"\[n, 1, height, width\]"):
         judge.features(torch.zeros(2, 3, 28, 28))
 

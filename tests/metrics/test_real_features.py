@@ -12,7 +12,7 @@ from ganforge.data.dataset import Dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.split import in_memory
 from ganforge.evaluation.features.cache import FeatureNetwork, real_features
-from ganforge.evaluation.features.classifiers import load_judge
+from ganforge.evaluation.features.classifiers import load_classifier
 from ganforge.files.download import cache_folder
 
 
@@ -111,4 +111,4 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 
 
 def test_judges_are_told_apart() -> None:
-    assert len({load_judge(name).identity for name in ("mnist", "fashion-mnist", "emoji")}) == 3
+    assert len({load_classifier(name).identity for name in ("mnist", "fashion-mnist", "emoji")}) == 3

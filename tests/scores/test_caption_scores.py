@@ -15,10 +15,10 @@ from ganforge.data.captions import Texts
 from ganforge.data.dataset import Dataset
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
-from ganforge.evaluation.features.classifiers import Judge, judge_of
+from ganforge.evaluation.features.classifiers import ReferenceClassifier, classifier_of
 from ganforge.evaluation.score import Score
-from ganforge.evaluation.scores.captions import judge_captions
-from ganforge.evaluation.scores.diversity import judge_paths
+from ganforge.evaluation.scores.captions import score_captions
+from ganforge.evaluation.scores.diversity import score_path_length
 from ganforge.runs.sampling import captions_like
 from ganforge.runs.trained import Trained
 from ganforge.system import LatentSystem, SystemConfig, Update
@@ -74,7 +74,9 @@ def test_both_ends_of_a_path_are_told_the_same_caption(gain: float) -> None:
     judge = SimpleNamespace(exact_features=lambda images: images.flatten(1), description="pixels")
     told = conditions(embeddings=torch.arange(7.0)[:, None])
     torch.manual_seed(0)
-    found = judge_paths(cast(Judge, judge), cast(Trained, trained), "ema", {"seed": 0}, told)
+    found = score_path_length(
+        cast(ReferenceClassifier, judge), cast(Trained, trained), "ema", {"seed": 0}, told
+    )
     assert found[0].name == "perceptual_path_length"
     assert (found[0].value == 0) == (
         gain == 0
@@ -93,7 +95,9 @@ def scores() -> dict[str, Score]:
     train = splits["train"]
     samples = train.read(captions_like(dataset.splits["train"], COUNT, 5)[1])
     protocol = {"seed": 5, "weights": "ema", "captions": "told"}
-    found = judge_captions(cast(Trained, Perfect(dataset)), samples, dataset, judge_of(dataset), protocol)
+    found = score_captions(
+        cast(Trained, Perfect(dataset)), samples, dataset, classifier_of(dataset), protocol
+    )
     return {score.name: score for score in found}
 
 
@@ -124,7 +128,7 @@ def test_held_out_pictures_without_captions_are_left_out(captions: list[list[str
     splits["test"].captions = captions
     logits = SimpleNamespace(discriminate=lambda images, given: given.embeddings[:, 0])
     samples = splits["train"].read(torch.arange(10))
-    found = judge_captions(
+    found = score_captions(
         cast(Trained, logits), samples, replace(dataset, splits=splits), None, {"seed": 0, "weights": "ema"}
     )
     assert found == []  # all embeddings are equal, so no pair differs

@@ -10,9 +10,9 @@ from ganforge.data.dataset import Dataset, some_rows
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.split import in_memory
-from ganforge.evaluation.features.classifiers import load_judge
+from ganforge.evaluation.features.classifiers import load_classifier
 from ganforge.evaluation.score import Score
-from ganforge.evaluation.scores.distribution import judge_features
+from ganforge.evaluation.scores.distribution import score_distribution
 
 COUNT = 1_500
 
@@ -32,7 +32,9 @@ def digits(mnist: Dataset) -> tuple[Tensor, Tensor]:
 
 
 def scores_of(samples: Tensor, labels: Tensor | None, dataset: Dataset) -> dict[str, Score]:
-    found = judge_features(load_judge("mnist"), samples, labels, dataset, {"weights": "ema", "seed": 5})
+    found = score_distribution(
+        load_classifier("mnist"), samples, labels, dataset, {"weights": "ema", "seed": 5}
+    )
     assert len({score.name for score in found}) == len(found)
     return {score.name: score for score in found}
 

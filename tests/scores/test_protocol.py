@@ -17,13 +17,13 @@ from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.evaluation.evaluate import evaluate_pictures, judge
 from ganforge.evaluation.features.cache import FeatureNetwork
-from ganforge.evaluation.features.classifiers import available_judges, load_judge
+from ganforge.evaluation.features.classifiers import available_classifiers, load_classifier
 from ganforge.evaluation.features.inception import InceptionFeatures
 from ganforge.evaluation.features.select import OwnFeatures
 from ganforge.evaluation.features.untrained import PixelFeatures, RandomConvolutions
 from ganforge.evaluation.metrics import frechet
 from ganforge.evaluation.score import Score
-from ganforge.evaluation.scores.distribution import judge_features
+from ganforge.evaluation.scores.distribution import score_distribution
 from ganforge.nn.networks.inception import InceptionV3
 from ganforge.runs.trained import Trained, load
 
@@ -71,7 +71,7 @@ def pictures(count: int = COUNT) -> Tensor:
 
 
 def scores_of(network: FeatureNetwork, samples: Tensor, dataset: Dataset) -> dict[str, Score]:
-    found = judge_features(network, samples, None, dataset, {"weights": "raw", "seed": 5})
+    found = score_distribution(network, samples, None, dataset, {"weights": "raw", "seed": 5})
     return {score.name: score for score in found}
 
 
@@ -97,7 +97,7 @@ def test_every_score_of_features_says_how_it_was_measured(trained: Trained, nois
 def test_every_network_names_its_weights_size_resize_and_range() -> None:
     torch.manual_seed(0)
     digest = "ab" * 32
-    for network in [load_judge(name) for name in available_judges()]:
+    for network in [load_classifier(name) for name in available_classifiers()]:
         for words in ("128 features", "weights SHA-256", "8 bit", "antialiased bilinear"):
             assert words in network.description
     inception = InceptionV3()

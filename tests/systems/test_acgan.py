@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import ganforge
 from ganforge.data.batch import Batch, DataSpec, conditions
 from ganforge.errors import UserError
-from ganforge.evaluation.features.classifiers import load_judge
+from ganforge.evaluation.features.classifiers import load_classifier
 from ganforge.systems.acgan import ACGAN
 from ganforge.training.plan import validated
 from ganforge.training.update import OptimizerUpdate
@@ -220,5 +220,5 @@ def test_samples_obey_the_label(tmp_path: Path) -> None:
     }
     trained = ganforge.train("acgan", "mnist", run=tmp_path / "run", steps=300, **quick)
     labels = torch.arange(500) % 10
-    read = load_judge("mnist").classify(trained.sample(500, seed=1, given=conditions(labels))).argmax(1)
+    read = load_classifier("mnist").classify(trained.sample(500, seed=1, given=conditions(labels))).argmax(1)
     assert float((read == labels).float().mean()) > 0.3

@@ -13,7 +13,7 @@ from torch.nn.functional import one_hot
 import ganforge
 from ganforge.data.batch import Batch, DataSpec, conditions
 from ganforge.errors import UserError
-from ganforge.evaluation.features.classifiers import load_judge
+from ganforge.evaluation.features.classifiers import load_classifier
 from ganforge.systems.cgan import CGAN
 from ganforge.training.plan import validated
 from ganforge.training.update import OptimizerUpdate
@@ -230,5 +230,5 @@ def test_samples_obey_the_label(tmp_path: Path) -> None:
     }
     trained = ganforge.train("cgan", "mnist", run=tmp_path / "run", steps=800, **quick)
     labels = torch.arange(500) % 10
-    read = load_judge("mnist").classify(trained.sample(500, seed=1, given=conditions(labels))).argmax(1)
+    read = load_classifier("mnist").classify(trained.sample(500, seed=1, given=conditions(labels))).argmax(1)
     assert float((read == labels).float().mean()) > 0.35

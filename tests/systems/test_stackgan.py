@@ -13,7 +13,7 @@ from ganforge.data.batch import Batch, DataSpec, conditions
 from ganforge.errors import UserError
 from ganforge.nn.networks.stackgan import ConditioningAugmentation
 from ganforge.runs.device import autocast
-from ganforge.system import Earlier
+from ganforge.system import ParentRun
 from ganforge.systems.stackgan import StackGAN
 from ganforge.training.update import OptimizerUpdate
 
@@ -150,16 +150,16 @@ def config_of(**fields: object) -> StackGAN.Config:  # type: ignore[valid-type]
     ("start", "message"),
     [
         (None, "there is none: add --from RUN"),
-        (Earlier("dcgan", SKETCHES), "one of dcgan"),
-        (Earlier("stackgan", SPEC), "makes pictures of 32 pixels, .* makes 128, not 32: use --size 128"),
+        (ParentRun("dcgan", SKETCHES), "one of dcgan"),
+        (ParentRun("stackgan", SPEC), "makes pictures of 32 pixels, .* makes 128, not 32: use --size 128"),
     ],
 )
-def test_what_stage_2_cannot_begin_with(start: Earlier | None, message: str) -> None:
+def test_what_stage_2_cannot_begin_with(start: ParentRun | None, message: str) -> None:
     with pytest.raises(UserError, match=message) as refused:
         StackGAN.check_start(config_of(), SPEC, start)
     assert "\n" not in str(refused.value)
     StackGAN.check_start(config_of(stage="1"), SPEC, None)
-    StackGAN.check_start(config_of(), SPEC, Earlier("stackgan", SKETCHES))
+    StackGAN.check_start(config_of(), SPEC, ParentRun("stackgan", SKETCHES))
 
 
 def option(name: str) -> str:

@@ -19,12 +19,12 @@ from ganforge.cli.tables import print_comparison, print_fidelity, print_scores
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError, printable
-from ganforge.evaluation.compare import lines_of, read_judged, write_csv, write_html
+from ganforge.evaluation.compare import lines_of, read_evaluated, write_csv, write_html
 from ganforge.evaluation.downstream.classify import classify
 from ganforge.evaluation.downstream.features import pixels, write_features
 from ganforge.evaluation.downstream.outliers import outliers
 from ganforge.evaluation.downstream.probe import probe
-from ganforge.evaluation.psnr import judge_folder
+from ganforge.evaluation.psnr import score_folder
 from ganforge.evaluation.score import Score
 from ganforge.generation.apply import DEFAULT_TILE, apply
 from ganforge.generation.figures import Kind, draw_use
@@ -234,7 +234,7 @@ def run_restyle(arguments: Sequence[str]) -> int:
 def run_psnr(arguments: Sequence[str]) -> int:
     """`ganforge psnr`."""
     given = parse(PSNRArguments, arguments, "ganforge psnr", "How well pictures are enlarged again.")
-    rows, skipped = judge_folder(given.pictures, [load(run) for run in given.runs], given.scale)
+    rows, skipped = score_folder(given.pictures, [load(run) for run in given.runs], given.scale)
     if given.json:
         print(json.dumps([dataclasses.asdict(row) for row in rows], indent=1))
     else:
@@ -267,7 +267,7 @@ def run_draw(arguments: Sequence[str]) -> int:
 def run_compare(arguments: Sequence[str]) -> int:
     """`ganforge compare`."""
     given = parse(CompareArguments, arguments, "ganforge compare", "Compare judged runs in one table.")
-    runs = read_judged(given.runs)
+    runs = read_evaluated(given.runs)
     lines = lines_of(runs)
     print_comparison(runs, lines)
     if given.csv is not None:

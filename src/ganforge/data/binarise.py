@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge.data.split import Images, in_memory
+from ganforge.data.split import Split, in_memory
 from ganforge.errors import UserError
 
 _CHUNK = 4096
@@ -18,7 +18,7 @@ def binarise(pixels: Tensor, random: np.random.Generator) -> Tensor:
     return (drawn * 255 < pixels).to(torch.uint8) * 255
 
 
-def binarised_once(images: Images, data: str) -> Images:
+def binarised_once(images: Split, data: str) -> Split:
     """The split `images` with every picture drawn once, by a seed that is the SHA-256 of its own pixels.
 
     So the binary set is a function of the pictures alone: the same for every run, seed and machine. It is not

@@ -12,7 +12,7 @@ from ganforge.data.batch import Batch, DataSpec, as_images, to_float
 from ganforge.data.captions import Texts, encode, kept_captions
 from ganforge.data.options import DataOptions
 from ganforge.data.sources.toys import Mixture
-from ganforge.data.split import Images
+from ganforge.data.split import Split
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,19 @@ class Dataset:
 
     options: DataOptions
     spec: DataSpec
-    splits: Mapping[str, Images]
+    splits: Mapping[str, Split]
     fingerprint: str
     skipped: tuple[tuple[str, str], ...] = ()
     mixture: Mixture | None = None
-    undrawn: Images | None = None
+    undrawn: Split | None = None
 
     @property
-    def streamed(self) -> Images:
+    def streamed(self) -> Split:
         """The training pictures as a stream takes them: the undrawn ones, where there are such."""
         return self.splits["train"] if self.undrawn is None else self.undrawn
 
 
-def held_out(dataset: Dataset) -> tuple[str, Images]:
+def held_out(dataset: Dataset) -> tuple[str, Split]:
     """The split that scores compare with, and what to call it."""
     for name in ("test", "validation"):
         if name in dataset.splits:
@@ -47,20 +47,20 @@ def held_out(dataset: Dataset) -> tuple[str, Images]:
     return "train (this data has no held-out split)", dataset.splits["train"]
 
 
-def some_rows(images: Images, count: int | None = None) -> Tensor:
+def some_rows(images: Split, count: int | None = None) -> Tensor:
     """Indices int64 of `count` elements of a split, or of all, evenly spaced: folders lie class by class."""
     total = len(images)
     count = total if count is None else min(count, total)
     return torch.arange(count) * total // max(1, count)
 
 
-def repeated_rows(images: Images, count: int) -> Tensor:
+def repeated_rows(images: Split, count: int) -> Tensor:
     """Exactly `count` indices: of some elements of a split; where it has fewer, they take turns."""
     rows = some_rows(images, count)
     return rows[torch.arange(count) % len(rows)]
 
 
-def batch_of(images: Images, rows: Tensor) -> Batch:
+def batch_of(images: Split, rows: Tensor) -> Batch:
     """The elements `rows` int64 `[n]` of a split as systems see them: labels, sources, first captions."""
     pictures, sources = images.read_pairs(rows)
     labels = None if images.labels is None else images.labels[rows]
@@ -83,7 +83,7 @@ def with_codes(dataset: Dataset) -> Dataset:
     return with_splits_told(dataset, splits)
 
 
-def with_splits_told(dataset: Dataset, splits: Mapping[str, Images]) -> Dataset:
+def with_splits_told(dataset: Dataset, splits: Mapping[str, Split]) -> Dataset:
     """`dataset` with `splits`, its own with texts; other captions give another fingerprint."""
     digest = hashlib.sha256(dataset.fingerprint.encode())
     for name, images in sorted(splits.items()):

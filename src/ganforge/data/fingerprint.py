@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 
 from ganforge.data.sources.image_folder import Entry
 from ganforge.data.sources.storage import Storage
-from ganforge.data.split import Images
+from ganforge.data.split import Split
 
 
-def hash_arrays(splits: Mapping[str, Images], class_names: tuple[str, ...]) -> str:
+def hash_arrays(splits: Mapping[str, Split], class_names: tuple[str, ...]) -> str:
     """Of the pixels, labels and sources of splits that live in memory, and of the names of the classes."""
     digest = hashlib.sha256(repr(class_names).encode("utf-8", "backslashreplace"))
     for split, images in sorted(splits.items()):

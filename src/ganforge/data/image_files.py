@@ -19,7 +19,7 @@ from ganforge.data.pairs import PairHeader, Partners, decode_pair, find_partners
 from ganforge.data.sources.catalogue import Pictures
 from ganforge.data.sources.image_folder import Entry
 from ganforge.data.sources.storage import Storage
-from ganforge.data.split import MAX_UNREADABLE, Images, in_memory, in_threads, lazy
+from ganforge.data.split import MAX_UNREADABLE, Split, in_memory, in_threads, lazy
 from ganforge.errors import UserError, printable
 
 IN_MEMORY_BYTES = 2 * 2**30
@@ -33,7 +33,7 @@ Decode = Callable[[str], NDArray[np.uint8]]
 class Decoded:
     """The splits of files of pictures, and what was skipped; no `fingerprint` where all is in memory."""
 
-    splits: Mapping[str, Images]
+    splits: Mapping[str, Split]
     class_names: tuple[str, ...]
     skipped: Mapping[str, str]
     fingerprint: str | None

@@ -1,4 +1,4 @@
-"""`Stream`: the endless order in which training sees a split, as a pure function of seed and position."""
+"""`Loader`: the endless order in which training sees a split, as a pure function of seed and position."""
 
 import math
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from torch import Tensor
 from ganforge.data.batch import Batch, to_float
 from ganforge.data.binarise import binarise
 from ganforge.data.jitter import NUM_LOOKED_AT, crop_enlarged, has_few_colours
-from ganforge.data.split import Images
+from ganforge.data.split import Split
 from ganforge.errors import UserError
 
 # Which random numbers a generator is for; in the highest word of Philox's counter, so that they never
@@ -30,7 +30,7 @@ def _random(seed: int, number: int, purpose: int) -> np.random.Generator:
 
 
 @final
-class Stream:
+class Loader:
     """Batches of `batch_size` without end: permutation after permutation of the split, one for each epoch.
 
     With `balance_classes` an epoch has as many pictures as the split and as many of each class as of any
@@ -48,7 +48,7 @@ class Stream:
 
     def __init__(
         self,
-        images: Images,
+        images: Split,
         batch_size: int,
         seed: int,
         flip: bool = False,

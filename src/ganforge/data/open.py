@@ -24,7 +24,7 @@ from ganforge.data.sources.arrays import Arrays
 from ganforge.data.sources.catalogue import Pictures, Points, locate
 from ganforge.data.sources.stacked_mnist import Stacked, stacks
 from ganforge.data.sources.toys import Mixture
-from ganforge.data.split import Images, in_memory
+from ganforge.data.split import Split, in_memory
 from ganforge.errors import UserError, printable
 
 
@@ -157,7 +157,7 @@ def _open_pictures(origin: Pictures, options: DataOptions) -> Dataset:
 
 def _finish(
     options: DataOptions,
-    splits: Mapping[str, Images],
+    splits: Mapping[str, Split],
     class_names: tuple[str, ...],
     values: str,
     fingerprint: str,
@@ -201,7 +201,7 @@ def _finish(
     return Dataset(options, spec, splits, fingerprint, tuple((skipped or {}).items()), mixture, undrawn)
 
 
-def _binarise(splits: Mapping[str, Images], options: DataOptions) -> Mapping[str, Images]:
+def _binarise(splits: Mapping[str, Split], options: DataOptions) -> Mapping[str, Split]:
     """All are drawn once, whatever is asked for, so that a score is one of fixed pictures."""
     if options.dequantise:
         raise UserError("--dequantise would blur what --binarise makes black or white: leave one of them out")

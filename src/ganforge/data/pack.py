@@ -14,7 +14,7 @@ from torch import Tensor
 from ganforge.data.dataset import Dataset
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
-from ganforge.data.split import Images, in_threads
+from ganforge.data.split import Split, in_threads
 from ganforge.errors import UserError, printable
 
 CHUNK = 256
@@ -87,7 +87,7 @@ def _row(dataset: Dataset, split: str, index: int, name: str) -> dict[str, objec
     return row
 
 
-def _encoded(images: Images) -> Iterator[tuple[bytes, bytes | None]]:
+def _encoded(images: Split) -> Iterator[tuple[bytes, bytes | None]]:
     """PNG of every picture, and of its source if it has one."""
     for rows in torch.arange(len(images)).split(CHUNK):
         pictures, sources = images.read_pairs(rows)

@@ -1,4 +1,4 @@
-"""`Images`: one split of a data set, in memory or decoded as it is read."""
+"""`Split`: one split of a data set, in memory or decoded as it is read."""
 
 import copy
 import logging
@@ -34,7 +34,7 @@ def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterato
 
 
 @final
-class Images:
+class Split:
     """One split: uint8 pictures of one `shape` (channels, height, width), or float32 points of shape 2x1x1.
 
     `labels` int64 `[count]`; `captions`, for each picture the texts that describe it, raw. `pixels` is the
@@ -95,15 +95,13 @@ class Images:
         """For each image its captions, raw; empty lists where the split has none."""
         return self.captions or [[]] * len(self)
 
-    def with_texts(self, texts: Texts) -> "Images":
+    def with_texts(self, texts: Texts) -> "Split":
         """The same split with its captions in numbers."""
         other = copy.copy(self)
         other.texts = texts
         return other
 
-    def with_derived(
-        self, derive: Callable[[Tensor], Tensor], source_shape: tuple[int, int, int]
-    ) -> "Images":
+    def with_derived(self, derive: Callable[[Tensor], Tensor], source_shape: tuple[int, int, int]) -> "Split":
         """The same split with sources of `source_shape` that `derive` makes from the pictures."""
         names = self._names
         if self.pixels is not None:
@@ -113,7 +111,7 @@ class Images:
             pictures = self.read(indices)
             return pictures, derive(pictures)
 
-        return Images(
+        return Split(
             self.shape,
             self.read,
             len(self),
@@ -131,7 +129,7 @@ def in_memory(
     captions: list[list[str]] | None = None,
     names: list[str] | None = None,
     sources: Tensor | None = None,
-) -> Images:
+) -> Split:
     """The split that holds `pixels` `[count, channels, height, width]`, and the `sources` of as many."""
     shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
 
@@ -140,7 +138,7 @@ def in_memory(
 
     every: dict[str, Any] = {"labels": labels, "captions": captions, "names": names, "pixels": pixels}
     if sources is None:
-        return Images(shape, read, len(pixels), **every)
+        return Split(shape, read, len(pixels), **every)
     kept = sources
 
     def read_pairs(indices: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,7 +146,7 @@ def in_memory(
 
     source_shape = (kept.shape[1], kept.shape[2], kept.shape[3])
     pairs: dict[str, Any] = {"sources": kept, "source_shape": source_shape, "read_pairs": read_pairs}
-    return Images(shape, read, len(pixels), **every, **pairs)
+    return Split(shape, read, len(pixels), **every, **pairs)
 
 
 def lazy(
@@ -159,7 +157,7 @@ def lazy(
     labels: Tensor | None = None,
     captions: list[list[str]] | None = None,
     source_channels: int = 0,
-) -> Images:
+) -> Split:
     """The split whose pictures `decode` gives by name, uint8 of `shape`, or raises `Unreadable`.
 
     Where pictures have sources, their `source_channels` follow those of the picture.
@@ -177,9 +175,9 @@ def lazy(
 
     every: dict[str, Any] = {"labels": labels, "captions": captions, "names": names}
     if not source_channels:
-        return Images(shape, reader.read, len(names), **every)
+        return Split(shape, reader.read, len(names), **every)
     source_shape = (source_channels, height, width)
-    return Images(shape, read, len(names), **every, source_shape=source_shape, read_pairs=read_pairs)
+    return Split(shape, read, len(names), **every, source_shape=source_shape, read_pairs=read_pairs)
 
 
 @final

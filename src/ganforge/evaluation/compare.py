@@ -52,7 +52,7 @@ class Line:
     scores: dict[int, Score]
 
 
-def read_judged(paths: Sequence[Path]) -> list[Compared]:
+def read_evaluated(paths: Sequence[Path]) -> list[Compared]:
     """The stored scores of the run folders `paths`, in that order.
 
     Raises `UserError` for fewer than two, for one named twice, and for one without readable scores.

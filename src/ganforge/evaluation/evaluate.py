@@ -13,26 +13,26 @@ from ganforge.data.dataset import Dataset, held_out
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.sources import stacked_mnist
-from ganforge.distributed import Share, shared
+from ganforge.distributed import Shard, shared
 from ganforge.errors import UserError
 from ganforge.evaluation.features.cache import FeatureNetwork
-from ganforge.evaluation.features.classifiers import judge_of
+from ganforge.evaluation.features.classifiers import classifier_of
 from ganforge.evaluation.features.select import feature_network
 from ganforge.evaluation.features.untrained import RandomConvolutions
 from ganforge.evaluation.metrics.neighbours import nearest
 from ganforge.evaluation.score import Protocol, finite, stored_parts
 from ganforge.evaluation.score import Score as Score
-from ganforge.evaluation.scores.captions import caption_conditions, judge_captions
-from ganforge.evaluation.scores.distribution import judge_features
-from ganforge.evaluation.scores.diversity import judge_paths, judge_similarity
-from ganforge.evaluation.scores.labels import judge_codes, judge_labels, judge_translated
-from ganforge.evaluation.scores.pixels import STACK_SAMPLES, has_parzen, judge_parzen, judge_stacks
-from ganforge.evaluation.scores.points import judge_points
-from ganforge.evaluation.scores.retrieval import judge_retrieval
+from ganforge.evaluation.scores.captions import caption_conditions, score_captions
+from ganforge.evaluation.scores.distribution import score_distribution
+from ganforge.evaluation.scores.diversity import score_path_length, score_similarity
+from ganforge.evaluation.scores.labels import score_codes, score_labels, score_translated_classes
+from ganforge.evaluation.scores.pixels import STACK_SAMPLES, has_parzen, score_parzen, score_stacks
+from ganforge.evaluation.scores.points import score_points
+from ganforge.evaluation.scores.retrieval import score_retrieval
 from ganforge.evaluation.scores.samples import draw_pictures
-from ganforge.evaluation.scores.self_reported import judge_discriminator, judge_measures
-from ganforge.evaluation.scores.super_resolution import judge_enlarged
-from ganforge.evaluation.scores.translation import judge_pairs
+from ganforge.evaluation.scores.self_reported import score_discriminator, score_measures
+from ganforge.evaluation.scores.super_resolution import score_super_resolution
+from ganforge.evaluation.scores.translation import score_translation
 from ganforge.files.atomic import replace_file
 from ganforge.reporting import grids
 from ganforge.reporting.page import write_report
@@ -43,7 +43,7 @@ from ganforge.text.embeddings import data_of
 
 NUM_SAMPLES = 10_000
 NUM_NEIGHBOURS = 20
-ALONE = Share()
+ALONE = Shard()
 RESIZING = "cropping, Lanczos where larger, bicubic where smaller"
 """What `ganforge.data.decode.fit` does with the default options."""
 
@@ -92,7 +92,7 @@ def evaluate(
         return scores
     if _draws_pixels(trained, dataset):
         say("nearest training neighbours")
-        _draw_neighbours(trained, dataset, seed, trained.settle(weights))
+        _draw_neighbours(trained, dataset, seed, trained.resolve_weights(weights))
     stored = TypeAdapter(list[Score]).dump_json(scores, indent=1) + b"\n"
     replace_file(trained.run.path / "evaluation.json", stored)
     write_report(trained.run.path)
@@ -133,8 +133,8 @@ def evaluate_pictures(
     samples = torch.cat(list(stored_parts(found, count)))
     made = f"files, fingerprint {given.fingerprint[:12]}, brought to {spec.width}x{spec.height} by {RESIZING}"
     protocol: Protocol = {"samples": made}
-    scores = judge_features(network, samples, None, dataset, protocol)
-    return scores + judge_similarity(samples, None, dataset, protocol)
+    scores = score_distribution(network, samples, None, dataset, protocol)
+    return scores + score_similarity(samples, None, dataset, protocol)
 
 
 def _open(run: str | Path, device: str, checkpoint: Which) -> tuple[Trained, Dataset]:
@@ -146,7 +146,7 @@ def _open(run: str | Path, device: str, checkpoint: Which) -> tuple[Trained, Dat
 
 
 def _draws_pixels(trained: Trained, dataset: Dataset) -> bool:
-    return dataset.spec.values == "pixels" and trained.system.makes_pictures
+    return dataset.spec.values == "pixels" and trained.system.generates_images
 
 
 def _check_unchanged(dataset: Dataset, run: Run) -> None:
@@ -164,7 +164,7 @@ def judge(
     seed: int = 0,
     weights: Weights = "ema",
     network: FeatureNetwork | None = None,
-    share: Share = ALONE,
+    share: Shard = ALONE,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Score]:
     """All scores that apply to this system and this data; writes nothing.
@@ -181,18 +181,18 @@ def judge(
         raise UserError(f"--num-samples {num_samples}: expected 2 or more")
     if share.ranks > 1 and not _draws_pixels(trained, dataset):
         raise UserError(f"--devices {share.ranks}: only pictures are shared out: leave torchrun and it out")
-    weights = trained.settle(weights)
+    weights = trained.resolve_weights(weights)
     protocol: Protocol = {"weights": weights, "seed": seed, "step": trained.step}
-    if not trained.system.makes_pictures:
+    if not trained.system.generates_images:
         say("captions of pictures")
-        return judge_retrieval(trained, dataset, weights, protocol)
+        return score_retrieval(trained, dataset, weights, protocol)
     given, asked = _conditions_of_data(trained, dataset, num_samples, seed)
     of_samples = protocol | asked
     say(f"drawing {num_samples} samples")
     if dataset.spec.values == "points":
         points = trained.sample(num_samples, seed=seed, weights=weights, given=given)
         samples = finite(points, "samples")
-        scores = judge_points(samples, dataset, of_samples)
+        scores = score_points(samples, dataset, of_samples)
     else:
         samples, scores = _judge_pictures(
             trained, dataset, num_samples, given, of_samples, network, share, say
@@ -200,18 +200,18 @@ def judge(
         if share.rank:
             return []
         if paired:
-            judge_near = judge_enlarged if dataset.spec.enlarges else judge_pairs
+            judge_near = score_super_resolution if dataset.spec.enlarges else score_translation
             scores += judge_near(samples, dataset, of_samples)
         if "embeddings" in trained.system.needs:
             say("captions")
-            scores += judge_captions(trained, samples, dataset, judge_of(dataset), of_samples)
+            scores += score_captions(trained, samples, dataset, classifier_of(dataset), of_samples)
         if stacks:
             say("stacks of digits")
-            scores += judge_stacks(samples, of_samples)
+            scores += score_stacks(samples, of_samples)
     say("discriminator on held-out data")
-    scores += judge_discriminator(trained, samples, given, dataset, of_samples)
-    scores += judge_codes(trained, dataset, weights, protocol)
-    return scores + judge_measures(trained, dataset, num_samples, seed, weights, protocol)
+    scores += score_discriminator(trained, samples, given, dataset, of_samples)
+    scores += score_codes(trained, dataset, weights, protocol)
+    return scores + score_measures(trained, dataset, num_samples, seed, weights, protocol)
 
 
 def _conditions_of_data(
@@ -241,11 +241,11 @@ def _judge_pictures(
     given: Batch | None,
     protocol: Protocol,
     network: FeatureNetwork | None,
-    share: Share,
+    share: Shard,
     say: Callable[[str], None],
 ) -> tuple[Tensor, list[Score]]:
     """The samples, uint8, and the scores of them as pictures; of several processes the first has both."""
-    found, weights = judge_of(dataset), protocol["weights"]
+    found, weights = classifier_of(dataset), protocol["weights"]
     chosen = found[0] if network is None and found is not None else network
     drawn = draw_pictures(trained, dataset, count, given, protocol, chosen, share)
     samples = drawn.pixels
@@ -260,17 +260,17 @@ def _judge_pictures(
     labels = None if given is None else given.labels
     if chosen is not None:
         say("distances and neighbours of features")
-        scores += judge_features(chosen, samples, labels, dataset, protocol, drawn.features)
+        scores += score_distribution(chosen, samples, labels, dataset, protocol, drawn.features)
     if found is not None:
         judge_network, knows_classes = found
         if knows_classes and labels is not None:
-            scores += judge_labels(judge_network, samples, labels, dataset, protocol)
+            scores += score_labels(judge_network, samples, labels, dataset, protocol)
             if translates:
-                scores += judge_translated(judge_network, samples, labels, dataset, protocol)
+                scores += score_translated_classes(judge_network, samples, labels, dataset, protocol)
         if not translates:
             say("paths between latents")
-            scores += judge_paths(judge_network, trained, weights, protocol, given)
-    scores += judge_similarity(samples, labels, dataset, protocol)
+            scores += score_path_length(judge_network, trained, weights, protocol, given)
+    scores += score_similarity(samples, labels, dataset, protocol)
     if has_parzen(dataset) and not translates:
         say("Parzen log-likelihood")
         unrounded = drawn.unrounded
@@ -280,7 +280,7 @@ def _judge_pictures(
             again = trained.sample(count, seed=protocol["seed"], weights=weights, given=even)
             unrounded = finite(again, "samples")
             protocol = protocol | {"labels": f"{count / classes:.10g} samples of each of {classes} classes"}
-        scores.append(judge_parzen(unrounded, dataset, protocol))
+        scores.append(score_parzen(unrounded, dataset, protocol))
     return samples, scores
 
 

@@ -64,7 +64,7 @@ def _by_name(runs: Sequence[Trained]) -> dict[str, Trained]:
     return found
 
 
-def judge_folder(
+def score_folder(
     place: str, runs: Sequence[Trained] = (), scale: int | None = None
 ) -> tuple[list[Row], dict[str, str]]:
     """A row for each picture of the folder or .zip `place`, then their mean; and what was skipped: reasons.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ganforge.data.batch import Batch
 from ganforge.data.dataset import batch_of, some_rows
-from ganforge.data.split import Images
+from ganforge.data.split import Split
 from ganforge.errors import UserError
 
 CHUNK = 1_000
@@ -37,16 +37,16 @@ def finite(values: Tensor, what: str) -> Tensor:
     return values
 
 
-def rows_of(images: Images, count: int | None = None) -> Iterator[Tensor]:
+def rows_of(images: Split, count: int | None = None) -> Iterator[Tensor]:
     """The indices of `count` elements of a split, evenly spaced, or of all, a part at a time."""
     yield from some_rows(images, count).split(CHUNK)
 
 
-def stored_parts(images: Images, count: int | None = None) -> Iterator[Tensor]:
+def stored_parts(images: Split, count: int | None = None) -> Iterator[Tensor]:
     """The same elements as they are stored: pixels uint8, or points."""
     return (images.read(rows) for rows in rows_of(images, count))
 
 
-def batches(images: Images, count: int | None = None) -> Iterator[Batch]:
+def batches(images: Split, count: int | None = None) -> Iterator[Batch]:
     """The same elements as systems see them, with their labels and sources."""
     return (batch_of(images, rows) for rows in rows_of(images, count))

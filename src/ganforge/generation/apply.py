@@ -70,7 +70,7 @@ def apply(
     _refuse_own_place(Path(pictures).expanduser(), jobs)
     _refuse_foreign(jobs)
     about = {"command": command, "run": trained.run.path.name, "system": trained.run.config.system,
-             "step": str(trained.step), "seed": str(seed), "weights": trained.settle(weights)}  # fmt: skip
+             "step": str(trained.step), "seed": str(seed), "weights": trained.resolve_weights(weights)}  # fmt: skip
     written, skipped = list[Path](), dict[str, str]()
     for job in jobs:
         say(printable(job.name))

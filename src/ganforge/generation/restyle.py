@@ -55,7 +55,7 @@ def restyle(
         raise UserError(f"{name} is told no sentences: use a run of gan_cls or stackgan")
     if steps is not None and steps < 1:
         raise UserError(f"--steps {steps}: expected 1 or more")
-    form, weights = out.suffix.lower(), trained.settle(weights)
+    form, weights = out.suffix.lower(), trained.resolve_weights(weights)
     if form not in ("", ".png"):
         raise UserError(f"--out {out}: expected a name ending in .png, or a folder")
     told = describe(trained, texts).embeddings

@@ -66,7 +66,7 @@ def write_samples(
     """
     spec = trained.run.config.spec
     about = {"command": command, "run": trained.run.path.name, "system": trained.run.config.system,
-             "step": str(trained.step), "seed": str(seed), "weights": trained.settle(weights)}  # fmt: skip
+             "step": str(trained.step), "seed": str(seed), "weights": trained.resolve_weights(weights)}  # fmt: skip
     form = refuse_form(out)
     if not form and spec.values == "points":
         raise UserError(f"--out {out}: 2-D points are written to a .png or an .npz")

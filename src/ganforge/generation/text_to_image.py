@@ -83,7 +83,7 @@ def write_told(
     form = out.suffix.lower()
     _refuse(out, form, texts, count, steps)
     about = {"command": command, "run": trained.run.path.name, "system": trained.run.config.system,
-             "step": str(trained.step), "seed": str(seed), "weights": trained.settle(weights),
+             "step": str(trained.step), "seed": str(seed), "weights": trained.resolve_weights(weights),
              "text": printable(" | ".join(texts))[:1000]}  # fmt: skip
     told = describe(trained, texts).embeddings
     assert told is not None

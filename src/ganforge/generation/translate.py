@@ -43,7 +43,7 @@ def write_translations(
     given, names, skipped = _own(trained, count) if sources is None else _others(trained, sources, count)
     assert given.sources is not None
     about = {"command": command, "run": trained.run.path.name, "system": trained.run.config.system,
-             "step": str(trained.step), "seed": str(seed), "weights": trained.settle(weights)}  # fmt: skip
+             "step": str(trained.step), "seed": str(seed), "weights": trained.resolve_weights(weights)}  # fmt: skip
     targets = given.images if given.images.numel() else None
     try:
         surplus = [] if out.suffix else own_pictures(out)

@@ -195,7 +195,7 @@ def _film(run: Path, log: Log) -> str:
 def _health(log: Log) -> str:
     """What went wrong, in words, in the order of steps."""
     notes = [f"step {line['step']:,}: {escape(str(line.get('text')))}" for line in log.health]
-    return _section("Health", _listed(notes))
+    return _section("Diagnosis", _listed(notes))
 
 
 def _charts(log: Log) -> str:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ganforge.data.batch import Batch, conditions
 from ganforge.data.dataset import batch_of, repeated_rows
-from ganforge.data.split import Images
-from ganforge.distributed import Share
+from ganforge.data.split import Split
+from ganforge.distributed import Shard
 from ganforge.errors import UserError
 from ganforge.system import LatentSystem, System
 
@@ -71,7 +71,7 @@ def draw(system: System, count: int, seed: int, given: Batch | None = None) -> I
 
 
 def draw_share(
-    system: System, count: int, seed: int, given: Batch | None, share: Share
+    system: System, count: int, seed: int, given: Batch | None, share: Shard
 ) -> Iterator[tuple[slice, Tensor]]:
     """The part of one process of what `draw` gives: every so many chunks, each with its rows.
 
@@ -121,7 +121,7 @@ def decode(system: LatentSystem, latents: Tensor, given: Batch | None = None) ->
         yield images
 
 
-def conditions_like(system: System, reference: Images, count: int, seed: int) -> Batch | None:
+def conditions_like(system: System, reference: Split, count: int, seed: int) -> Batch | None:
     """What `count` samples are asked for so that they compare with as many pictures of `reference`.
 
     The labels of these (`repeated_rows`), shuffled by the seed, or their sources in order. None where the
@@ -137,7 +137,7 @@ def conditions_like(system: System, reference: Images, count: int, seed: int) ->
     return conditions(labels[order])
 
 
-def captions_like(train: Images, count: int, seed: int) -> tuple[Batch, Tensor]:
+def captions_like(train: Split, count: int, seed: int) -> tuple[Batch, Tensor]:
     """Captions of training pictures for `count` samples, drawn by the seed with replacement, and their rows.
 
     `train` with embeddings; the conditions have the pictures' labels too.
@@ -149,7 +149,7 @@ def captions_like(train: Images, count: int, seed: int) -> tuple[Batch, Tensor]:
     return told(train, rows, draws), rows
 
 
-def told(images: Images, rows: Tensor, draws: Tensor | None = None) -> Batch:
+def told(images: Split, rows: Tensor, draws: Tensor | None = None) -> Batch:
     """The labels and embeddings of the pictures `rows` as conditions; see `Texts.put_into` for `draws`."""
     assert images.texts is not None
     labels = None if images.labels is None else images.labels[rows]

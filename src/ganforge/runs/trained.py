@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, conditions
-from ganforge.distributed import Share
+from ganforge.distributed import Shard
 from ganforge.errors import UserError, printable
 from ganforge.runs import sampling
 from ganforge.runs.build import build_system
@@ -29,7 +29,7 @@ LEFT_OUT = "left_out"
 """In a checkpoint's state: the names of networks whose weights were not kept."""
 
 
-class Absent(nn.Module):
+class RemovedNetwork(nn.Module):
     """In the place of a network whose weights were not kept; raises UserError where it is used."""
 
     def forward(self, *_: object) -> Tensor:
@@ -57,13 +57,13 @@ class Trained:
         """The averaged weights by name, as a checkpoint has them."""
         return self._average.state()
 
-    def settle(self, weights: Weights) -> Weights:
+    def resolve_weights(self, weights: Weights) -> Weights:
         """The weights that `weights` gives: a run without an average has only raw ones."""
         return weights if self._average.networks else "raw"
 
     def _load(self, checkpoint: Checkpoint) -> None:
         for name in checkpoint.state.get(LEFT_OUT, ()):
-            setattr(self.system, name, Absent())
+            setattr(self.system, name, RemovedNetwork())
         try:
             self.system.load_state_dict(checkpoint.tensors["system"])
             self._average.load(checkpoint.tensors["average"])
@@ -103,7 +103,7 @@ class Trained:
             yield from sampling.draw(self.system, count, seed, given)
 
     def draw_share(
-        self, count: int, share: Share, *, seed: int = 0, weights: Weights = "ema", given: Batch | None = None
+        self, count: int, share: Shard, *, seed: int = 0, weights: Weights = "ema", given: Batch | None = None
     ) -> Iterator[tuple[slice, Tensor]]:
         """The same samples some at a time, with their rows: of several processes each its own part of them.
 
@@ -175,7 +175,7 @@ class Trained:
         One that judges images under a condition gives None without it. Runs that came with the package came
         without a discriminator.
         """
-        if isinstance(getattr(self.system, "discriminator", None), Absent):
+        if isinstance(getattr(self.system, "discriminator", None), RemovedNetwork):
             return None
         device = self.system.device
         with torch.no_grad():

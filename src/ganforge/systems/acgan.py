@@ -12,7 +12,12 @@ from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, gene
 from ganforge.nn.networks.acgan import ACGANDiscriminator, ACGANGenerator
 from ganforge.nn.optimizers import adams
 from ganforge.system import LatentSystem, Update, frozen
-from ganforge.systems.families.adversarial import DiscriminatorView, LogisticConfig, labels_of, num_classes_of
+from ganforge.systems.families.adversarial import (
+    DiscriminatorInput,
+    LogisticConfig,
+    labels_of,
+    num_classes_of,
+)
 from ganforge.systems.families.resolutions import stages_for
 
 
@@ -69,7 +74,7 @@ class ACGAN(LatentSystem):
         self.data = data
         self.num_classes = num_classes_of("acgan", data)
         start, doublings = stages_for("acgan", data, plain=False)
-        self.view = DiscriminatorView(config, data)
+        self.view = DiscriminatorInput(config, data)
         self.generator = ACGANGenerator(
             latent_size=config.latent_size,
             num_classes=self.num_classes,

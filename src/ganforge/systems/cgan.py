@@ -14,7 +14,7 @@ from ganforge.nn.optimizers import schedule_sgd
 from ganforge.system import LatentSystem, Update
 from ganforge.systems.families.adversarial import (
     AdversarialConfig,
-    DiscriminatorView,
+    DiscriminatorInput,
     labels_of,
     num_classes_of,
 )
@@ -87,7 +87,7 @@ class CGAN(LatentSystem):
         self.config: CGANConfig = config
         self.data = data
         self.num_classes = num_classes_of("cgan", data)
-        self.view = DiscriminatorView(config, data)
+        self.view = DiscriminatorInput(config, data)
         self.generator = ConditionalGenerator(
             latent_size=config.latent_size,
             num_classes=self.num_classes,

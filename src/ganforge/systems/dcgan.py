@@ -11,7 +11,7 @@ from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, gene
 from ganforge.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
-from ganforge.systems.families.adversarial import DiscriminatorView, LogisticConfig
+from ganforge.systems.families.adversarial import DiscriminatorInput, LogisticConfig
 from ganforge.systems.families.resolutions import stages_for
 
 
@@ -65,7 +65,7 @@ class DCGAN(LatentSystem):
         super().__init__()
         self.config: DCGANConfig = config
         self.data = data
-        self.view = DiscriminatorView(config, data)
+        self.view = DiscriminatorInput(config, data)
         self.generator: nn.Module
         self.discriminator: nn.Module
         if config.network == "mlp":

@@ -24,7 +24,7 @@ from ganforge.nn.networks.mlp import (
 )
 from ganforge.nn.optimizers import adams, schedule_sgd
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
-from ganforge.systems.families.adversarial import DiscriminatorView, LogisticConfig
+from ganforge.systems.families.adversarial import DiscriminatorInput, LogisticConfig
 
 
 class GANConfig(LogisticConfig):
@@ -146,7 +146,7 @@ class GAN(LatentSystem):
         super().__init__()
         self.config: GANConfig = config
         self.data = data
-        self.view = DiscriminatorView(config, data)
+        self.view = DiscriminatorInput(config, data)
         self.generator: nn.Module
         self.discriminator: nn.Module
         if config.network == "maxout":

@@ -11,7 +11,7 @@ from ganforge.nn.losses import adversarial_metrics, generator_loss
 from ganforge.nn.networks.gan_cls import TextDiscriminator, TextGenerator
 from ganforge.nn.optimizers import adams
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
-from ganforge.systems.families.adversarial import DiscriminatorView
+from ganforge.systems.families.adversarial import DiscriminatorInput
 from ganforge.systems.families.resolutions import stages_for
 from ganforge.systems.families.text_to_image import (
     MatchingConfig,
@@ -70,7 +70,7 @@ class GANCLS(LatentSystem):
         self.data = data
         embedding_size = embedding_size_of("gan_cls", data)
         start, doublings = stages_for("gan_cls", data, plain=False)
-        self.view = DiscriminatorView(config, data)
+        self.view = DiscriminatorInput(config, data)
         self.generator = TextGenerator(
             latent_size=config.latent_size,
             embedding_size=embedding_size,

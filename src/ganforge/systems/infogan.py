@@ -14,7 +14,7 @@ from ganforge.errors import UserError
 from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, generator_loss
 from ganforge.nn.networks.infogan import InfoGANDiscriminator, InfoGANGenerator, InfoGANRecogniser
 from ganforge.system import LatentSystem, Update, frozen
-from ganforge.systems.families.adversarial import DiscriminatorView, LogisticConfig
+from ganforge.systems.families.adversarial import DiscriminatorInput, LogisticConfig
 from ganforge.systems.families.resolutions import stages_for
 
 CodeKind = Literal["categorical", "uniform", "gaussian"]
@@ -97,7 +97,7 @@ class InfoGAN(LatentSystem):
         super().__init__()
         self.config: InfoGANConfig = config
         self.data = data
-        self.view = DiscriminatorView(config, data)
+        self.view = DiscriminatorInput(config, data)
         start, doublings = stages_for("infogan", data, plain=False)
         self.num_continuous = config.uniform_codes + config.gaussian_codes
         num_categories = sum(config.categorical_codes)

@@ -12,7 +12,7 @@ from ganforge.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
 from ganforge.nn.optimizers import adams
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
-from ganforge.systems.families.adversarial import AdversarialConfig, DiscriminatorView
+from ganforge.systems.families.adversarial import AdversarialConfig, DiscriminatorInput
 from ganforge.systems.families.resolutions import stages_for
 
 
@@ -81,7 +81,7 @@ class LSGAN(LatentSystem):
         super().__init__()
         self.config: LSGANConfig = config
         self.data = data
-        self.view = DiscriminatorView(config, data)
+        self.view = DiscriminatorInput(config, data)
         self.generator: nn.Module
         self.discriminator: nn.Module
         if config.network == "mlp":

@@ -17,7 +17,7 @@ from ganforge.nn.optimizers import adams
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import (
     AdversarialConfig,
-    DiscriminatorView,
+    DiscriminatorInput,
     labels_of,
     num_classes_of,
 )
@@ -99,7 +99,7 @@ class R3GAN(LatentSystem):
         super().__init__()
         self.config: R3GANConfig = config
         self.data = data
-        self.view = DiscriminatorView(config, data)
+        self.view = DiscriminatorInput(config, data)
         self.register_buffer("gamma", torch.tensor(config.gamma))
         self.generator: nn.Module
         self.discriminator: nn.Module

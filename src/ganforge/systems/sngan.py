@@ -20,7 +20,7 @@ from ganforge.nn.optimizers import adams, fall_linearly
 from ganforge.system import LatentSystem, Update, frozen
 from ganforge.systems.families.adversarial import (
     AdversarialConfig,
-    DiscriminatorView,
+    DiscriminatorInput,
     labels_of,
     num_classes_of,
 )
@@ -90,7 +90,7 @@ class SNGAN(LatentSystem):
         super().__init__()
         self.config: SNGANConfig = config
         self.data = data
-        self.view = DiscriminatorView(config, data)
+        self.view = DiscriminatorInput(config, data)
         start, doublings = stages_for("sngan", data, plain=False)
         num_classes = num_classes_of("sngan --conditional", data) if config.conditional else 0
         sizes = {"start": start, "doublings": doublings, "num_classes": num_classes}

@@ -12,8 +12,8 @@ from ganforge.nn.losses import adversarial_metrics, generator_loss
 from ganforge.nn.networks.gan_cls import TextDiscriminator
 from ganforge.nn.networks.stackgan import RefiningGenerator, SketchGenerator
 from ganforge.nn.optimizers import adams
-from ganforge.system import Earlier, Inheritance, LatentSystem, Suggestions, SystemConfig, Update, frozen
-from ganforge.systems.families.adversarial import DiscriminatorView
+from ganforge.system import Inheritance, LatentSystem, ParentRun, Suggestions, SystemConfig, Update, frozen
+from ganforge.systems.families.adversarial import DiscriminatorInput
 from ganforge.systems.families.resolutions import stages_for
 from ganforge.systems.families.text_to_image import (
     MatchingConfig,
@@ -78,7 +78,7 @@ class StackGAN(LatentSystem):
         return found | ({"blocks": (2, "a processor")} if "width" in found else {})
 
     @classmethod
-    def check_start(cls, config: SystemConfig, data: DataSpec, start: Earlier | None) -> None:
+    def check_start(cls, config: SystemConfig, data: DataSpec, start: ParentRun | None) -> None:
         """Refuse stage 2 without a stage 1 that fits it."""
         assert isinstance(config, StackGANConfig)
         if config.stage == "1":
@@ -105,7 +105,7 @@ class StackGAN(LatentSystem):
                 f"--stage 2 makes pictures of 32 pixels or more, got {data.height}: use --size 64"
             )
         told = {"embedding_size": embedding_size, "text_size": config.text_size}
-        self.view = DiscriminatorView(config, data)
+        self.view = DiscriminatorInput(config, data)
         self.sketch = SketchGenerator(
             latent_size=config.latent_size,
             augment=config.augment_conditioning,

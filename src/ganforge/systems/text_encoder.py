@@ -68,7 +68,7 @@ class TextEncoder(System):
     Config = TextEncoderConfig
     needs = frozenset({"captions"})
     averaged: ClassVar[tuple[str, ...]] = ("text", "pictures")
-    makes_pictures = False
+    generates_images = False
 
     @classmethod
     def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:

@@ -12,7 +12,7 @@ from ganforge.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
 from ganforge.nn.networks.wgan_gp import initialise_plain
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
-from ganforge.systems.families.adversarial import AdversarialConfig, DiscriminatorView
+from ganforge.systems.families.adversarial import AdversarialConfig, DiscriminatorInput
 from ganforge.systems.families.resolutions import stages_for
 
 
@@ -67,7 +67,7 @@ class WGAN(LatentSystem):
         super().__init__()
         self.config: WGANConfig = config
         self.data = data
-        self.view = DiscriminatorView(config, data)
+        self.view = DiscriminatorInput(config, data)
         self.generator: nn.Module
         self.critic: nn.Module
         if config.network == "mlp":

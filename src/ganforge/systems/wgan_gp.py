@@ -13,7 +13,7 @@ from ganforge.nn.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from ganforge.nn.networks.wgan_gp import ConvolutionalCritic, convolutional_generator, initialise_plain
 from ganforge.nn.optimizers import adams, fall_linearly
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
-from ganforge.systems.families.adversarial import AdversarialConfig, DiscriminatorView
+from ganforge.systems.families.adversarial import AdversarialConfig, DiscriminatorInput
 from ganforge.systems.families.resolutions import stages_for
 
 WIDTHS = {"convolutional": 64, "resnet": 128, "mlp": 512}
@@ -95,7 +95,7 @@ class WGANGP(LatentSystem):
         super().__init__()
         self.config: WGANGPConfig = config
         self.data = data
-        self.view = DiscriminatorView(config, data)
+        self.view = DiscriminatorInput(config, data)
         width = config.width or WIDTHS[config.network]
         self.generator: nn.Module
         self.critic: nn.Module

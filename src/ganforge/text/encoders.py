@@ -47,7 +47,7 @@ class RunEncoder:
     def __init__(self, path: Path) -> None:
         self._trained = load(path)
         spec = self._trained.run.config.spec
-        if not spec.caption_length or self._trained.system.makes_pictures:
+        if not spec.caption_length or self._trained.system.generates_images:
             raise UserError(
                 f"--text-encoder {printable(str(path))}: that is a run of {self._trained.run.config.system}, "
                 "expected one of text_encoder: `ganforge train text_encoder --data DATA` makes one"

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import flop_registry
 from ganforge.data.dataset import Dataset
 from ganforge.runs.device import explained_compiler, peak_memory_bytes
 from ganforge.runs.folder import RunConfig
-from ganforge.training.loop import build_stream
+from ganforge.training.loop import build_loader
 from ganforge.training.state import build_training
 from ganforge.training.update import OptimizerUpdate
 
@@ -66,7 +66,7 @@ def estimate(config: RunConfig, dataset: Dataset) -> Estimate:
     update = OptimizerUpdate(training.optimizers, device.type)
     system.train()
     seconds = []
-    batches = build_stream(config, dataset, size).iterate(0)
+    batches = build_loader(config, dataset, size).iterate(0)
     counter = _FlopCounter()
     for index in range(_WARM_UP_STEPS + _TIMED_STEPS):
         begun = time.monotonic()

@@ -89,7 +89,7 @@ class _Streak:
         return True
 
 
-class Health:
+class Diagnosis:
     """The signals of a run, from its log lines in their order; `options` are those of its system."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -101,7 +101,7 @@ class Health:
         self._num_skipped: dict[str, float] = {}
 
     @classmethod
-    def of(cls, run: Run) -> "Health":
+    def of(cls, run: Run) -> "Diagnosis":
         """That of a run, as far as its log goes."""
         health = cls(run.config.config)
         for kind in ("train", "samples"):

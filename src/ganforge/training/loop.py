@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ganforge.data.dataset import Dataset
-from ganforge.data.loader import Stream
+from ganforge.data.loader import Loader
 from ganforge.errors import UserError
 from ganforge.reporting import grids
 from ganforge.reporting.page import write_report
@@ -19,7 +19,7 @@ from ganforge.runs.checkpoint import save_checkpoint
 from ganforge.runs.device import describe_machine, explained_compiler, peak_memory_bytes
 from ganforge.runs.folder import Run, RunConfig, locked
 from ganforge.runs.sampling import PREVIEW_COLUMNS, draw, preview_conditions
-from ganforge.training.diagnosis import Health
+from ganforge.training.diagnosis import Diagnosis
 from ganforge.training.divergence import (
     Diverged,
     check_skipped,
@@ -32,7 +32,7 @@ from ganforge.training.meter import Clock
 from ganforge.training.previews import Previews
 from ganforge.training.progress import Display
 from ganforge.training.resume import open_or_create, skipped_pictures
-from ganforge.training.signals import Asked, stop_signals
+from ganforge.training.signals import StopRequest, stop_signals
 from ganforge.training.state import Training, build_training, load_state, pack_state
 from ganforge.training.update import OptimizerUpdate
 from ganforge.training.validation import Evaluation
@@ -58,14 +58,14 @@ class _Session:
     display: Display
     update: OptimizerUpdate
     previews: Previews
-    health: Health
+    health: Diagnosis
     clock: Clock
     evaluation: Evaluation
 
 
-def build_stream(config: RunConfig, dataset: Dataset, images_per_step: int) -> Stream:
+def build_loader(config: RunConfig, dataset: Dataset, images_per_step: int) -> Loader:
     """The training images in the order of the run's seed, as many at a time as a step takes."""
-    return Stream(
+    return Loader(
         dataset.streamed,
         images_per_step,
         config.train.seed,
@@ -178,7 +178,7 @@ def _loop(run: Run, training: Training, dataset: Dataset, display: Display) -> N
         display,
         OptimizerUpdate(training.optimizers, training.device.type, skip=policy == "skip"),
         Previews(dataset, run.config.train.seed, training.system),
-        Health.of(run),
+        Diagnosis.of(run),
         Clock(training.images),
         Evaluation(run, dataset),
     )
@@ -197,14 +197,14 @@ def _loop(run: Run, training: Training, dataset: Dataset, display: Display) -> N
                     raise
                 with _writing(run.path):
                     display.say(roll_back(run, training, error))
-                session.health = Health.of(run)
+                session.health = Diagnosis.of(run)
                 session.clock.lap(training.images)
                 display.advance(training.step)
 
 
-def _advance_to_the_end(run: Run, training: Training, session: _Session, asked: Asked) -> None:
+def _advance_to_the_end(run: Run, training: Training, session: _Session, asked: StopRequest) -> None:
     options, steps = run.config.train, _steps(run.config)
-    stream = build_stream(run.config, session.dataset, training.system.images_per_step())
+    stream = build_loader(run.config, session.dataset, training.system.images_per_step())
     batches = stream.iterate(training.images)
     while training.step < steps:
         coming = training.step + 1
@@ -266,7 +266,7 @@ def _picture(run: Run, training: Training, session: _Session) -> None:
     Of a system that needs sources: source, output and target of held-out pairs; of one that is told captions
     a row for each of some training captions.
     """
-    if not training.system.makes_pictures:
+    if not training.system.generates_images:
         return
     seed, pairs = run.config.train.seed, session.previews.pairs
     given = pairs or session.previews.captions or preview_conditions(training.system)

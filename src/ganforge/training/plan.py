@@ -14,7 +14,7 @@ from ganforge.errors import UserError, printable
 from ganforge.runs.device import choose_device
 from ganforge.runs.folder import Run, RunConfig
 from ganforge.runs.options import TrainOptions
-from ganforge.system import Earlier, System, SystemConfig
+from ganforge.system import ParentRun, System, SystemConfig
 from ganforge.systems.discovery import check_needs, find
 from ganforge.text.embeddings import with_texts
 from ganforge.text.encoders import FOLDER, open_encoder
@@ -104,7 +104,7 @@ def make_plan(
     )
     if not begun:
         earlier = None if start_from is None else open_start(start_from).config
-        start = None if earlier is None else Earlier(earlier.system, earlier.spec)
+        start = None if earlier is None else ParentRun(earlier.system, earlier.spec)
         kind.check_start(system_config, dataset.spec, start)
     config = RunConfig(
         ganforge=__version__,

@@ -9,7 +9,7 @@ from torch.nn.functional import avg_pool2d
 
 from ganforge.data.batch import Batch, as_images, conditions
 from ganforge.data.dataset import Dataset, batch_of, held_out
-from ganforge.evaluation.features.classifiers import Judge, judge_for
+from ganforge.evaluation.features.classifiers import ReferenceClassifier, classifier_for
 from ganforge.evaluation.metrics.neighbours import nearest
 from ganforge.runs.sampling import PREVIEW_COLUMNS
 from ganforge.system import System
@@ -36,7 +36,7 @@ class Previews:
         needs = frozenset[str]() if system is None else system.needs
         self.pairs = _held_out_pairs(dataset) if "sources" in needs else None
         self.captions = _captions(dataset, seed) if "embeddings" in needs else None
-        if self.pairs is not None or (system is not None and not system.makes_pictures):
+        if self.pairs is not None or (system is not None and not system.generates_images):
             return
         self._dataset = dataset
         train = dataset.splits["train"]
@@ -47,7 +47,7 @@ class Previews:
         self._train = self._small_training_images()
         self._real_neighbour_distance = None if self._train is None else self._of_real(self._train, order)
         with torch.random.fork_rng(devices=[]):  # to build the judge's network draws first weights
-            self._judge = judge_for(dataset.options.data, dataset.spec)
+            self._judge = classifier_for(dataset.options.data, dataset.spec)
         if self._judge is not None:
             real_counts, self._real_confidence = _judged(
                 self._judge, as_images(train.read(order[:NUM_JUDGED]))
@@ -146,7 +146,7 @@ def mean_distance(images: Tensor, labels: Tensor | None = None) -> float | None:
     return float(distances.mean()) if len(distances) else None
 
 
-def _judged(judge: Judge, images: Tensor) -> tuple[Tensor, float]:
+def _judged(judge: ReferenceClassifier, images: Tensor) -> tuple[Tensor, float]:
     """How many images the judge takes for each class, and its mean confidence."""
     chances = judge.classify(images).softmax(1)
     return chances.argmax(1).bincount(minlength=len(judge.class_names)), float(chances.amax(1).mean())

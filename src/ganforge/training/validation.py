@@ -9,7 +9,7 @@ from ganforge.data.batch import Batch
 from ganforge.data.dataset import Dataset, batch_of, held_out, some_rows
 from ganforge.errors import UserError
 from ganforge.evaluation.features.cache import FeatureNetwork, real_features
-from ganforge.evaluation.features.classifiers import judge_of
+from ganforge.evaluation.features.classifiers import classifier_of
 from ganforge.evaluation.features.untrained import RandomConvolutions
 from ganforge.evaluation.metrics.distances import Neighbourhoods
 from ganforge.evaluation.metrics.frechet import Moments, fewest_for_fid, frechet_distance
@@ -41,7 +41,7 @@ class Evaluation:
     def __init__(self, run: Run, dataset: Dataset) -> None:
         self._run, self._dataset = run, dataset
         options = run.config.train
-        if options.evaluate_every and not find(run.config.system).makes_pictures:
+        if options.evaluate_every and not find(run.config.system).generates_images:
             raise UserError(
                 f"--evaluate-every {options.evaluate_every}: {run.config.system} makes no pictures to judge: "
                 "leave it out"
@@ -52,7 +52,7 @@ class Evaluation:
         self._network: FeatureNetwork | None = None
         if options.evaluate_every and dataset.spec.values == "pixels":
             with torch.random.fork_rng(devices=[]):  # to build a network draws its first weights
-                found = judge_of(dataset)
+                found = classifier_of(dataset)
             self._network = RandomConvolutions(*dataset.spec.shape) if found is None else found[0]
         fewest = min(self._count, len(self._reference))
         needed = fewest_for_fid(0 if self._network is None else self._network.feature_size)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganforge.data.sources.arrays import Arrays
-from ganforge.data.split import Images
+from ganforge.data.split import Split
 
 NAME = "stacked-mnist"
 LINE = "128,000 stacks of three digits of mnist, color 28x28, 1,000 modes (VEEGAN, PacGAN)"
@@ -50,7 +50,7 @@ def stack_digits(mnist: Arrays) -> Stacked:
     return Stacked(digits, triples)
 
 
-def stacks(digits: Tensor, triples: Tensor) -> Images:
+def stacks(digits: Tensor, triples: Tensor) -> Split:
     """The split of stacks `triples` int64 `[stacks, 3]` of `digits` uint8 `[digits, 1, height, width]`."""
     height, width = digits.shape[2:]
 
@@ -58,4 +58,4 @@ def stacks(digits: Tensor, triples: Tensor) -> Images:
         rows = triples.index_select(0, indices).flatten()
         return digits.index_select(0, rows).reshape(-1, DIGITS_IN_STACK, height, width)
 
-    return Images((DIGITS_IN_STACK, height, width), read, len(triples))
+    return Split((DIGITS_IN_STACK, height, width), read, len(triples))

@@ -25,7 +25,7 @@ def classify(
     """
     if not 0 < reject < 100:
         raise UserError(f"--reject {reject:g}: expected percent of the training pictures between 0 and 100")
-    weights = trained.settle(weights)
+    weights = trained.resolve_weights(weights)
     name, images = held_out(own)
     found = trained.class_nats(batches(images, count), weights)
     training = trained.class_nats(batches(own.splits["train"], count), weights)

@@ -26,7 +26,7 @@ def outliers(
     of likelihoods (Nalisnick et al. 2019, arXiv 1810.09136). Where the system judges by label, the labels of
     `other` are taken for its own classes of these numbers. Raises UserError where the system says nothing.
     """
-    weights = trained.settle(weights)
+    weights = trained.resolve_weights(weights)
     names, values = [], []
     for dataset in (own, other):
         name, images = held_out(dataset)

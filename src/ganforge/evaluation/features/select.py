@@ -15,7 +15,7 @@ from ganforge.data.batch import to_float, to_uint8
 from ganforge.data.dataset import Dataset
 from ganforge.errors import UserError
 from ganforge.evaluation.features.cache import FeatureNetwork
-from ganforge.evaluation.features.classifiers import available_judges, judge_of, load_judge
+from ganforge.evaluation.features.classifiers import available_classifiers, classifier_of, load_classifier
 from ganforge.evaluation.features.inception import load_inception
 from ganforge.evaluation.features.untrained import PixelFeatures, RandomConvolutions
 
@@ -94,7 +94,7 @@ def feature_network(name: str, dataset: Dataset, weights: Path | None = None) ->
     if weights is not None and not name.startswith("inception"):
         raise UserError("--features-weights is for --features inception: leave it out")
     if name == "auto":
-        found = judge_of(dataset)
+        found = classifier_of(dataset)
         return None if found is None else found[0]
     if name == "pixels":
         return PixelFeatures(*dataset.spec.shape)
@@ -102,9 +102,9 @@ def feature_network(name: str, dataset: Dataset, weights: Path | None = None) ->
         return RandomConvolutions(*dataset.spec.shape)
     if name in ("inception", "inception-clean"):
         return load_inception(weights, "clean" if name.endswith("clean") else "legacy")
-    if name in available_judges():
-        return load_judge(name)
+    if name in available_classifiers():
+        return load_classifier(name)
     if ":" in name:
         return OwnFeatures(name, dataset.spec.shape)
-    known = ", ".join((*CHOICES, *available_judges()))
+    known = ", ".join((*CHOICES, *available_classifiers()))
     raise UserError(f"--features {name}: expected {known} or package.module:callable")

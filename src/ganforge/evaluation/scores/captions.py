@@ -6,8 +6,8 @@ from torch import Tensor
 from ganforge.data.batch import Batch, as_images, conditions, to_uint8
 from ganforge.data.dataset import Dataset, batch_of, held_out
 from ganforge.data.open import open_dataset
-from ganforge.data.split import Images
-from ganforge.evaluation.features.classifiers import Judge
+from ganforge.data.split import Split
+from ganforge.evaluation.features.classifiers import ReferenceClassifier
 from ganforge.evaluation.metrics.neighbours import nearest
 from ganforge.evaluation.score import CHUNK, Protocol, Score, finite, rows_of, stored_parts
 from ganforge.evaluation.scores.labels import mean_of_classes, named
@@ -28,8 +28,12 @@ def caption_conditions(dataset: Dataset, count: int, seed: int) -> tuple[Batch, 
     return captions_like(train, count, seed)[0], {"captions": said}
 
 
-def judge_captions(
-    trained: Trained, samples: Tensor, dataset: Dataset, found: tuple[Judge, bool] | None, protocol: Protocol
+def score_captions(
+    trained: Trained,
+    samples: Tensor,
+    dataset: Dataset,
+    found: tuple[ReferenceClassifier, bool] | None,
+    protocol: Protocol,
 ) -> list[Score]:
     """Scores of `samples` uint8 that were told the captions of `caption_conditions`."""
     scores = _matching(trained, dataset, protocol)
@@ -63,7 +67,7 @@ def judge_captions(
     return scores
 
 
-def _captioned(images: Images) -> Tensor:
+def _captioned(images: Split) -> Tensor:
     """The rows int64 of the pictures that have captions; held-out ones need none."""
     captions = images.captions or ()
     return torch.tensor([row for row, texts in enumerate(captions) if texts], dtype=torch.int64)
@@ -103,7 +107,7 @@ def _matching(trained: Trained, dataset: Dataset, protocol: Protocol) -> list[Sc
 
 
 def _subcategories(
-    judge: Judge, samples: Tensor, rows: Tensor, dataset: Dataset, protocol: Protocol
+    judge: ReferenceClassifier, samples: Tensor, rows: Tensor, dataset: Dataset, protocol: Protocol
 ) -> list[Score]:
     """The same by finer classes, named by the nearest training picture in the judge's features."""
     options = dataset.options.model_copy(update={"label_column": SUBCATEGORIES[dataset.options.data]})

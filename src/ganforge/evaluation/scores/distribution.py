@@ -9,7 +9,7 @@ from torch import Tensor
 from ganforge.data.batch import as_images
 from ganforge.data.dataset import Dataset, held_out, some_rows
 from ganforge.evaluation.features.cache import FeatureNetwork, real_features
-from ganforge.evaluation.features.classifiers import Judge
+from ganforge.evaluation.features.classifiers import ReferenceClassifier
 from ganforge.evaluation.metrics.by_class import by_class
 from ganforge.evaluation.metrics.classifier_score import classifier_score
 from ganforge.evaluation.metrics.distances import Neighbourhoods
@@ -63,7 +63,7 @@ class _Sides:
         return min(len(self.fake), len(self.real)) >= self.fewest_for_fid
 
 
-def judge_features(
+def score_distribution(
     judge: FeatureNetwork,
     samples: Tensor,
     labels: Tensor | None,
@@ -100,7 +100,7 @@ def judge_features(
     scores = [*_frechet(sides, judge), _kernel(sides)]
     if min(len(real), len(fake)) >= SMALLEST_COUNT:
         scores += [*_within_classes(sides), *_neighbourhoods(sides), _classifier(sides), *_memorised(sides)]
-    if isinstance(judge, Judge) and len(fake) >= NUM_SPLITS * SMALLEST_COUNT:
+    if isinstance(judge, ReferenceClassifier) and len(fake) >= NUM_SPLITS * SMALLEST_COUNT:
         scores.append(_classes_seen(judge, sides, protocol))
     return scores
 
@@ -266,7 +266,7 @@ def _memorised(sides: _Sides) -> list[Score]:
     ]
 
 
-def _classes_seen(judge: Judge, sides: _Sides, protocol: Protocol) -> Score:
+def _classes_seen(judge: ReferenceClassifier, sides: _Sides, protocol: Protocol) -> Score:
     """The Inception Score by the judge, and what the real pictures score."""
     found = classifier_score(judge.logits(sides.fake), NUM_SPLITS)
     note = f"at most {len(judge.class_names)}"

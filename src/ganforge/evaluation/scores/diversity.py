@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ganforge.data.batch import Batch, conditions
 from ganforge.data.dataset import Dataset, held_out, some_rows
-from ganforge.evaluation.features.classifiers import Judge
+from ganforge.evaluation.features.classifiers import ReferenceClassifier
 from ganforge.evaluation.metrics.path_length import EPSILON, path_length
 from ganforge.evaluation.metrics.similarity import NUM_PAIRS, ms_ssim, num_scales, sample_pairs
 from ganforge.evaluation.score import Protocol, Score
@@ -18,7 +18,7 @@ from ganforge.system import LatentSystem
 NUM_PATHS = 500
 
 
-def judge_similarity(
+def score_similarity(
     samples: Tensor, labels: Tensor | None, dataset: Dataset, protocol: Protocol
 ) -> list[Score]:
     """MS-SSIM of random pairs of `samples` uint8, of one class where `labels` int64 `[n]` were asked for."""
@@ -52,8 +52,12 @@ def judge_similarity(
     ]
 
 
-def judge_paths(
-    judge: Judge, trained: Trained, weights: Weights, protocol: Protocol, given: Batch | None = None
+def score_path_length(
+    judge: ReferenceClassifier,
+    trained: Trained,
+    weights: Weights,
+    protocol: Protocol,
+    given: Batch | None = None,
 ) -> list[Score]:
     """The perceptual path length in the judge's features, of systems whose latents have no codes.
 

@@ -5,14 +5,14 @@ from torch import Tensor
 
 from ganforge.data.batch import as_images
 from ganforge.data.dataset import Dataset, held_out
-from ganforge.evaluation.features.classifiers import Judge
+from ganforge.evaluation.features.classifiers import ReferenceClassifier
 from ganforge.evaluation.metrics.clusters import many_to_one_error, one_to_one_error
 from ganforge.evaluation.score import CHUNK, Protocol, Score, batches, stored_parts
 from ganforge.runs.trained import Trained, Weights
 
 
-def judge_labels(
-    judge: Judge, samples: Tensor, labels: Tensor, dataset: Dataset, protocol: Protocol
+def score_labels(
+    judge: ReferenceClassifier, samples: Tensor, labels: Tensor, dataset: Dataset, protocol: Protocol
 ) -> list[Score]:
     """How often the judge takes `samples` uint8 for the class `labels` int64 `[n]` that was asked for."""
     found = named(judge, samples)
@@ -33,13 +33,13 @@ def judge_labels(
     ]
 
 
-def named(judge: Judge, pictures: Tensor) -> Tensor:
+def named(judge: ReferenceClassifier, pictures: Tensor) -> Tensor:
     """The classes int64 `[n]` that the judge gives `pictures` uint8."""
     return torch.cat([judge.classify(as_images(part)).argmax(1).cpu() for part in pictures.split(CHUNK)])
 
 
 def mean_of_classes(
-    name: str, found: Tensor, asked: Tensor, judge: Judge | None, protocol: Protocol
+    name: str, found: Tensor, asked: Tensor, judge: ReferenceClassifier | None, protocol: Protocol
 ) -> Score:
     """How often `found` is what was `asked` for, int64 `[n]`: the mean over the classes, `[0, 100]`."""
     counts = asked.bincount()
@@ -50,8 +50,8 @@ def mean_of_classes(
     return Score(name=name, value=100 * share, unit="%", protocol=rule, note="mean over classes")
 
 
-def judge_translated(
-    judge: Judge, samples: Tensor, labels: Tensor, dataset: Dataset, protocol: Protocol
+def score_translated_classes(
+    judge: ReferenceClassifier, samples: Tensor, labels: Tensor, dataset: Dataset, protocol: Protocol
 ) -> list[Score]:
     """How often the judge takes translations uint8 for the class of their targets, and these themselves.
 
@@ -67,7 +67,7 @@ def judge_translated(
     return scores
 
 
-def judge_codes(trained: Trained, dataset: Dataset, weights: Weights, protocol: Protocol) -> list[Score]:
+def score_codes(trained: Trained, dataset: Dataset, weights: Weights, protocol: Protocol) -> list[Score]:
     """How well the codes of a system that never saw labels tell the classes of held-out pictures apart."""
     name, reference = held_out(dataset)
     if reference.labels is None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ganforge.data.batch import as_images
 from ganforge.data.dataset import Dataset
-from ganforge.evaluation.features.classifiers import load_judge
+from ganforge.evaluation.features.classifiers import load_classifier
 from ganforge.evaluation.metrics.modes import reverse_kl_nats, stack_modes
 from ganforge.evaluation.metrics.parzen import parzen
 from ganforge.evaluation.score import CHUNK, Protocol, Score, stored_parts
@@ -22,7 +22,7 @@ def has_parzen(dataset: Dataset) -> bool:
     return all(name in splits and len(splits[name]) > 1 for name in ("validation", "test"))
 
 
-def judge_parzen(samples: Tensor, dataset: Dataset, protocol: Protocol) -> Score:
+def score_parzen(samples: Tensor, dataset: Dataset, protocol: Protocol) -> Score:
     """Section 5 of Goodfellow et al. 2014.
 
     `samples` in [-1, 1] as drawn, since rounding them would cost nats; they are overwritten.
@@ -51,9 +51,9 @@ def judge_parzen(samples: Tensor, dataset: Dataset, protocol: Protocol) -> Score
     )
 
 
-def judge_stacks(samples: Tensor, protocol: Protocol) -> list[Score]:
+def score_stacks(samples: Tensor, protocol: Protocol) -> list[Score]:
     """Which stacks of three digits the judge of MNIST reads in `samples` uint8 `[n, 3, height, width]`."""
-    judge = load_judge("mnist")
+    judge = load_classifier("mnist")
     digits = torch.cat(
         [judge.classify(as_images(part.flatten(0, 1)[:, None])).argmax(1) for part in samples.split(CHUNK)]
     )

@@ -12,7 +12,7 @@ from ganforge.evaluation.score import Protocol, Score, stored_parts
 MODE_SAMPLES = 2_500
 
 
-def judge_points(samples: Tensor, dataset: Dataset, protocol: Protocol) -> list[Score]:
+def score_points(samples: Tensor, dataset: Dataset, protocol: Protocol) -> list[Score]:
     """The distance of two Gaussians, the modes of a mixture, and the moments of the gaussian."""
     points = samples.flatten(1)
     name, split = held_out(dataset)

@@ -7,7 +7,7 @@ from torch.nn.functional import normalize
 from ganforge.data.batch import as_images
 from ganforge.data.captions import encode, held_out_captions, kept_captions
 from ganforge.data.dataset import Dataset, held_out
-from ganforge.data.split import Images
+from ganforge.data.split import Split
 from ganforge.evaluation.score import CHUNK, Protocol, Score, stored_parts
 from ganforge.evaluation.scores.labels import mean_of_classes
 from ganforge.runs.trained import Trained, Weights
@@ -15,7 +15,7 @@ from ganforge.runs.trained import Trained, Weights
 BEST = 10
 
 
-def judge_retrieval(trained: Trained, dataset: Dataset, weights: Weights, protocol: Protocol) -> list[Score]:
+def score_retrieval(trained: Trained, dataset: Dataset, weights: Weights, protocol: Protocol) -> list[Score]:
     """Recall at 10: of held-out captions among training pictures, of all captions among held-out pictures.
 
     Each beside how many times that of guessing it is; of labelled data also the classes of neighbours.
@@ -88,7 +88,7 @@ def _embedded(trained: Trained, texts: list[str], weights: Weights) -> Tensor:
 
 def _recall(
     trained: Trained,
-    images: Images,
+    images: Split,
     texts: list[str],
     rows: Tensor,
     kind: str,

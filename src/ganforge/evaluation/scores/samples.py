@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ganforge.data.batch import Batch, as_images, to_uint8
 from ganforge.data.dataset import Dataset
-from ganforge.distributed import Share
+from ganforge.distributed import Shard
 from ganforge.evaluation.features.cache import FeatureNetwork
 from ganforge.evaluation.score import Protocol, finite
 from ganforge.evaluation.scores.pixels import has_parzen
@@ -35,7 +35,7 @@ def draw_pictures(
     given: Batch | None,
     protocol: Protocol,
     network: FeatureNetwork | None,
-    share: Share,
+    share: Shard,
 ) -> Drawn:
     """`count` samples by the seed and weights of `protocol`; each process draws and looks at its own part.
 

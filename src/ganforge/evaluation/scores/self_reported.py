@@ -17,7 +17,7 @@ UNITS = {"_nats": "nats", "_bits_per_dim": "bits/dim", "_percent": "%"}
 KEPT = "_bits_per_dim"  # in the score's name: the same in nats would have no other
 
 
-def judge_discriminator(
+def score_discriminator(
     trained: Trained, samples: Tensor, given: Batch | None, dataset: Dataset, protocol: Protocol
 ) -> list[Score]:
     """Mean D on held-out real and on generated data; 1/2 on both is the solution of the game.
@@ -63,7 +63,7 @@ def _sample_batches(samples: Tensor, given: Batch | None) -> Iterator[Batch]:
         yield Batch(images) if given is None else replace(given[rows], images=images)
 
 
-def judge_measures(
+def score_measures(
     trained: Trained, dataset: Dataset, count: int, seed: int, weights: Weights, protocol: Protocol
 ) -> list[Score]:
     """A score for each entry of `System.measure` on `count` held-out pictures or points."""

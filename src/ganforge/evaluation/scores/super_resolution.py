@@ -49,7 +49,7 @@ def enlarge_bicubic(sources: Tensor, height: int, width: int) -> Tensor:
     return resize(sources.double(), height, width).round().clamp(0, 255).to(torch.uint8)
 
 
-def judge_enlarged(samples: Tensor, dataset: Dataset, protocol: Protocol) -> list[Score]:
+def score_super_resolution(samples: Tensor, dataset: Dataset, protocol: Protocol) -> list[Score]:
     """Scores of `samples` uint8, the enlarged held-out sources, which take turns; then those of bicubic."""
     name, reference = held_out(dataset)
     height, width = samples.shape[2:]

@@ -10,7 +10,7 @@ from ganforge.evaluation.score import CHUNK, Protocol, Score
 MOST_DECIBELS = 100.0
 
 
-def judge_pairs(samples: Tensor, dataset: Dataset, protocol: Protocol) -> list[Score]:
+def score_translation(samples: Tensor, dataset: Dataset, protocol: Protocol) -> list[Score]:
     """Mean absolute difference and PSNR of `samples` uint8 to the held-out pictures, which take turns."""
     name, reference = held_out(dataset)
     sums = torch.zeros(2, dtype=torch.float64)

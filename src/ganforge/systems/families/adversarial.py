@@ -79,7 +79,7 @@ class Logits(Protocol):
         """Logits."""
 
 
-class DiscriminatorView(nn.Module):
+class DiscriminatorInput(nn.Module):
     """Real and generated images as the discriminator is shown them: augmented, noisy, packed.
 
     The same for both, in the discriminator's and in the generator's step, each image with its own draw.

@@ -24,7 +24,7 @@ from ganforge.errors import UserError, unknown_name
 from ganforge.evaluation.features.classifiers.classifier import Classifier
 
 
-class Judge:
+class ReferenceClassifier:
     """A fixed classifier that turns images into features and logits.
 
     `feature_size`, `class_names`, `description`, the words to print next to any number that it made, and
@@ -131,51 +131,51 @@ def full_precision(device: torch.device) -> Iterator[None]:
             setting.fp32_precision = precision
 
 
-def available_judges() -> tuple[str, ...]:
+def available_classifiers() -> tuple[str, ...]:
     """The names of the shipped judges, sorted."""
     files = resources.files(__package__).iterdir()
     return tuple(sorted(file.name.removesuffix(".json") for file in files if file.name.endswith(".json")))
 
 
 @cache
-def load_judge(name: str) -> Judge:
+def load_classifier(name: str) -> ReferenceClassifier:
     """The shipped judge `name`, read once; raises `UserError` for an unknown name."""
-    if name not in available_judges():
-        raise unknown_name("judge", name, available_judges(), "(shipped judges)")
+    if name not in available_classifiers():
+        raise unknown_name("judge", name, available_classifiers(), "(shipped judges)")
     files = resources.files(__package__)
     record = json.loads(files.joinpath(f"{name}.json").read_text(encoding="utf-8"))
     weights = safetensors.torch.load(files.joinpath(f"{name}.safetensors").read_bytes())
     network = Classifier(**record["architecture"], folded=True)
     network.load_state_dict({key: value.float() for key, value in weights.items()})
-    return Judge(name, network, record)
+    return ReferenceClassifier(name, network, record)
 
 
-def judge_for(data_name: str, spec: DataSpec) -> Judge | None:
+def classifier_for(data_name: str, spec: DataSpec) -> ReferenceClassifier | None:
     """The judge that was trained on the data named `data_name`, or `None` where there is none that fits.
 
     Only the very name counts ("mnist"): a look-alike folder of digits has other statistics.
     """
-    if data_name not in available_judges() or spec.values != "pixels":
+    if data_name not in available_classifiers() or spec.values != "pixels":
         return None
-    judge = load_judge(data_name)
+    judge = load_classifier(data_name)
     return judge if judge.channels == spec.channels else None
 
 
-def judge_of(dataset: Dataset) -> tuple[Judge, bool] | None:
+def classifier_of(dataset: Dataset) -> tuple[ReferenceClassifier, bool] | None:
     """The judge of these data, and whether it numbers the classes as they do; `None` without a judge.
 
     Found by the name of the data, else by what is stored: copies of a judge's very data have it at any path
     and in any size.
     """
     options, spec = dataset.options, dataset.spec
-    judge = judge_for(options.data, spec)
+    judge = classifier_for(options.data, spec)
     if judge is not None:
         return judge, judge.class_names == spec.class_names
     if spec.values != "pixels":
         return None
     source = source_fingerprint(options)
-    for name in available_judges():
-        judge = judge_for(name, spec)
+    for name in available_classifiers():
+        judge = classifier_for(name, spec)
         if judge is not None and judge.source_fingerprint == source:
             return judge, len(judge.class_names) == len(spec.class_names)
     return None

@@ -1,11 +1,11 @@
-"""What `ganforge apply` takes for a large picture, and whether the result shows where its tiles met.
+"""What `ganforge apply` takes for a large image, and whether the result shows where its tiles met.
 
 python benchmarks/apply.py runs/srgan-photos photos.zip --out benchmarks/apply_srgan.json
 
-The picture, 4000x3000 unless --width and --height say otherwise, is laid out of the pictures of a folder or
+The image, 4000x3000 unless --width and --height say otherwise, is laid out of the images of a folder or
 .zip side by side, as they come. A seam is a step: the absolute difference of neighbouring pixels of the
 result (8 bits, mean of the colours), averaged over the height for columns and over the width for rows, at
-the places where tiles meet, against the same elsewhere. Where the input's own pictures meet does not count.
+the places where tiles meet, against the same elsewhere. Where the input's own images meet does not count.
 Where the network's reach is known, the tiled result of a smaller piece is compared with the whole one too.
 """
 
@@ -27,7 +27,7 @@ from PIL import Image
 from record import record
 
 import ganforge
-from ganforge.data.sources.storage import is_picture_name
+from ganforge.data.sources.storage import is_image_name
 from ganforge.generation import tiles
 from ganforge.generation.apply import DEFAULT_TILE, tiling_of
 from ganforge.system import Tiling
@@ -36,9 +36,9 @@ Image.MAX_IMAGE_PIXELS = None  # results are ours, and large
 
 
 def lay_out(photos: Path, width: int, height: int, grey: bool) -> tuple[Image.Image, set[int], set[int]]:
-    """The picture, and the columns and rows at which a picture of its own begins."""
+    """The image, and the columns and rows at which an image of its own begins."""
     with ZipFile(photos) as archive:
-        names = [name for name in sorted(archive.namelist()) if is_picture_name(name)]
+        names = [name for name in sorted(archive.namelist()) if is_image_name(name)]
         opened = [Image.open(BytesIO(archive.read(name))).convert("L" if grey else "RGB") for name in names]
     side = opened[0].width
     whole = Image.new(opened[0].mode, (width, height))
@@ -48,20 +48,20 @@ def lay_out(photos: Path, width: int, height: int, grey: bool) -> tuple[Image.Im
     return whole, set(across) - {0}, set(down) - {0}
 
 
-def steps_at(picture: NDArray[np.uint8], axis: int) -> NDArray[np.float64]:
+def steps_at(image: NDArray[np.uint8], axis: int) -> NDArray[np.float64]:
     """The mean absolute step from each line of pixels to the next along `axis` of `[rows, columns, ...]`."""
-    lines = np.moveaxis(picture, axis, 0)
+    lines = np.moveaxis(image, axis, 0)
     found = [np.abs(lines[i + 1].astype(np.int16) - lines[i]).mean() for i in range(len(lines) - 1)]
     return np.array(found)
 
 
-def seams(picture: NDArray[np.uint8], axis: int, tiling: Tiling, own: set[int]) -> dict[str, Any]:
-    """Steps where tiles meet along `axis`, and elsewhere; `own`: where the input's pictures begin."""
+def seams(image: NDArray[np.uint8], axis: int, tiling: Tiling, own: set[int]) -> dict[str, Any]:
+    """Steps where tiles meet along `axis`, and elsewhere; `own`: where the input's images begin."""
     scale = tiling.scale
-    cut = tiles._axis(picture.shape[axis] // scale, tiling, DEFAULT_TILE)
+    cut = tiles._axis(image.shape[axis] // scale, tiling, DEFAULT_TILE)
     # Blended tiles can show where the one begins, where both weigh the same, and where the other ends.
     places = {round((at + off) * scale) - 1 for at in cut.cuts for off in {-cut.ramp, 0.0, cut.ramp}}
-    steps = steps_at(picture, axis)
+    steps = steps_at(image, axis)
     ignored = {at * scale + off for at in own for off in range(-2 * scale, 2 * scale)}
     elsewhere = [steps[i] for i in range(len(steps)) if i not in ignored and i not in places]
     met = [steps[i] for i in sorted(places) if i not in ignored]
@@ -74,11 +74,11 @@ def seams(picture: NDArray[np.uint8], axis: int, tiling: Tiling, own: set[int]) 
     }
 
 
-def run_apply(run: Path, picture: Path, out: Path) -> dict[str, float]:
-    """Seconds, processor seconds and peak memory of the command as a process of its own."""
+def run_apply(run: Path, image: Path, out: Path) -> dict[str, float]:
+    """Seconds, CPU seconds and peak memory of the command as a process of its own."""
     begun = time.monotonic()
     program = str(Path(sys.executable).with_name("ganforge"))
-    process = subprocess.Popen([program, "apply", str(run), str(picture), "--out", str(out)])
+    process = subprocess.Popen([program, "apply", str(run), str(image), "--out", str(out)])
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"ganforge apply ended with {os.waitstatus_to_exitcode(status)}")
@@ -89,9 +89,9 @@ def run_apply(run: Path, picture: Path, out: Path) -> dict[str, float]:
     }
 
 
-def against_whole(run: Path, picture: Image.Image, folder: Path) -> dict[str, int]:
+def against_whole(run: Path, image: Image.Image, folder: Path) -> dict[str, int]:
     """The largest difference, in levels of 8 bits, of a tiled result from the one made in one piece."""
-    picture.crop((0, 0, 400, 300)).save(folder / "piece.png")
+    image.crop((0, 0, 400, 300)).save(folder / "piece.png")
     for name, tile in (("tiled", 96), ("whole", 400)):
         ganforge.apply(run, folder / "piece.png", folder / f"{name}.png", tile=tile)
     tiled, whole = (np.asarray(Image.open(folder / f"{name}.png"), np.int16) for name in ("tiled", "whole"))
@@ -104,7 +104,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=Path)
-    parser.add_argument("photos", type=Path, help="a .zip of pictures of one size")
+    parser.add_argument("photos", type=Path, help="a .zip of images of one size")
     parser.add_argument("--width", type=int, default=4000)
     parser.add_argument("--height", type=int, default=3000)
     parser.add_argument("--out", type=Path)
@@ -113,21 +113,21 @@ def main() -> None:
     tiling, spec = tiling_of(trained), trained.run.config.spec
     assert spec.source_shape is not None
     grey = spec.source_shape[0] == 1
-    picture, columns, rows = lay_out(given.photos, given.width, given.height, grey)
+    image, columns, rows = lay_out(given.photos, given.width, given.height, grey)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        picture.save(folder / "large.png")
+        image.save(folder / "large.png")
         cost = run_apply(given.run, folder / "large.png", folder / "result.png")
         result = np.asarray(Image.open(folder / "result.png"))
         found = {"columns": seams(result, 1, tiling, columns), "rows": seams(result, 0, tiling, rows)}
-        exact = against_whole(given.run, picture, folder) if tiling.reach is not None else {}
+        exact = against_whole(given.run, image, folder) if tiling.reach is not None else {}
     record(
         {
             "command": shlex.join(
                 ["python", "benchmarks/apply.py", f"runs/{given.run.name}", given.photos.name]
             ),
             "system": trained.run.config.system,
-            "picture": [given.width, given.height],
+            "image": [given.width, given.height],
             "result": [given.width * tiling.scale, given.height * tiling.scale],
             **cost,
             **exact,

@@ -2,8 +2,8 @@
 
 python benchmarks/by_class.py runs/gan-cls runs/refined --out benchmarks/by_class.json
 
-Samples are told captions of training pictures as `ganforge evaluate` tells them. `held_out_classes` is the
-mean over the classes that held-out pictures have too: of emoji all but component, five training pictures.
+Samples are told captions of training images as `ganforge evaluate` tells them. `held_out_classes` is the
+mean over the classes that held-out images have too: of emoji all but component, five training images.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def measure(place: Path, num_samples: int, seed: int) -> dict[str, Any]:
         "mean": round(float(shares.mean()), 1),
         "held_out_classes": round(float(shares[reference.unique()].mean()), 1),
         "classes": {
-            name: {"percent": round(share, 1), "samples": count, "held_out_pictures": number}
+            name: {"percent": round(share, 1), "samples": count, "held_out_images": number}
             for name, share, count, number in zip(
                 dataset.spec.class_names,
                 shares.tolist(),

@@ -2,12 +2,12 @@
 
 python benchmarks/captions_page.py runs/gan_cls-emoji --out page.png          writes page.json beside it
 
-The captions are the first ones of every k-th training picture, in the data's order. One picture is drawn of
+The captions are the first ones of every k-th training image, in the data's order. One image is drawn of
 each, from the latents of the seed. The rule: captions are ordered by the distance, in the features of the
-data's judge, between the picture drawn and the picture that the caption is of; shown are the nearest ones,
+data's judge, between the image drawn and the image that the caption is of; shown are the nearest ones,
 those in the middle and the farthest. (A distance orders all captions; the judge's probability of the right
 class is near 1 or near 0 for most, and takes any fruit for an apple.) Beside it stands the rank: which place
-the caption's own picture has among the real ones of all captions, the one nearest to the picture drawn being
+the caption's own image has among the real ones of all captions, the one nearest to the image drawn being
 the first.
 """
 
@@ -36,8 +36,8 @@ from ganforge.reporting import grids
 from ganforge.runs.trained import Trained
 from ganforge.text.embeddings import describe
 
-CELL = 96  # pixels of a picture's side on the page
-LINES, CHARACTERS = 3, 28  # of a caption below its pictures
+CELL = 96  # pixels of an image's side on the page
+LINES, CHARACTERS = 3, 28  # of a caption below its images
 LINE = 15  # pixels
 PARTS = ("best", "typical", "worst")
 
@@ -59,7 +59,7 @@ def choose(distances: Tensor, shown: int) -> dict[str, list[int]]:
 def measure(
     trained: Trained, dataset: Dataset, count: int, seed: int
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """The pictures drawn and the real ones, `[count, ...]` in [-1, 1], and what was found of each."""
+    """The images drawn and the real ones, `[count, ...]` in [-1, 1], and what was found of each."""
     train = dataset.splits["train"]
     count = min(count, len(train))
     k = len(train) // count
@@ -72,7 +72,7 @@ def measure(
     judge = RandomConvolutions(*dataset.spec.shape) if found is None else found[0]
     distances, ranks = distances_of(judge.features(drawn), judge.features(real))
     captions: list[dict[str, Any]] = [
-        {"caption": text, "picture": train.name(row), "distance": round(distance, 4), "rank": rank}
+        {"caption": text, "image": train.name(row), "distance": round(distance, 4), "rank": rank}
         for text, row, distance, rank in zip(
             texts, rows.tolist(), distances.tolist(), ranks.tolist(), strict=True
         )
@@ -82,15 +82,15 @@ def measure(
         for entry, label, chance in zip(captions, train.labels[rows].tolist(), chances.tolist(), strict=True):
             entry |= {"class": dataset.spec.class_names[label], "probability": round(chance, 4)}
     return drawn, real, {
-        "rule": "distance in the judge's features between the picture drawn and the caption's own picture",
+        "rule": "distance in the judge's features between the image drawn and the caption's own image",
         "features": judge.description,
-        "captions": f"the first of each of {count} of {len(train)} training pictures, every {k} in order",
+        "captions": f"the first of each of {count} of {len(train)} training images, every {k} in order",
         "seed": seed,
         "step": trained.step,
         "median_distance": round(float(distances.median()), 4),
         "median_rank": float(ranks.double().quantile(0.5)),
         "median_rank_by_chance": (count + 1) / 2,
-        "own_picture_nearest_percent": 100 * float((ranks == 1).double().mean()),
+        "own_image_nearest_percent": 100 * float((ranks == 1).double().mean()),
         "found": captions,
     }  # fmt: skip
 

@@ -33,7 +33,7 @@ TURNS, STEPS = 4, 3
 
 
 def steps_of(name: str, spec: DataSpec, fields: dict[str, int], compiled: bool) -> Callable[[], float]:
-    """A function that takes one step and returns its processor seconds."""
+    """A function that takes one step and returns its CPU seconds."""
     torch.manual_seed(0)
     kind = find(name)
     suggested = {field: value for field, (value, _) in kind.suggest(spec).items()}
@@ -84,8 +84,7 @@ def main() -> None:
     torch.set_num_threads(1)
     result = {
         "command": "python benchmarks/compile.py",
-        "what": f"processor seconds of a training step of one thread, medians of {TURNS * STEPS}, suggested "
-        "sizes",
+        "what": f"CPU seconds of a training step of one thread, medians of {TURNS * STEPS}, suggested sizes",
         "systems": {what: measure(*case) for what, case in CASES.items()},
     }
     record(result, given.out)

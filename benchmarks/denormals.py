@@ -1,4 +1,4 @@
-"""Steps with and without numbers below 1e-38, which processors reckon with slowly.
+"""Steps with and without numbers below 1e-38, which CPUs reckon with slowly.
 
 python benchmarks/denormals.py --out benchmarks/denormals.json
 """
@@ -33,7 +33,7 @@ WARM, TURNS, STEPS = 200, 4, 20
 
 
 def stepper(name: str, data: dict[str, str], fields: dict[str, Any]) -> Callable[[], float]:
-    """A function that takes one step of a training and returns its processor seconds."""
+    """A function that takes one step of a training and returns its CPU seconds."""
     torch.manual_seed(0)
     dataset, kind = open_dataset(DataOptions.model_validate(data)), find(name)
     suggested = {field: value for field, (value, _) in kind.suggest(dataset.spec).items()}
@@ -78,7 +78,7 @@ def main() -> None:
     torch.set_num_threads(1)
     result = {
         "command": "python benchmarks/denormals.py",
-        "what": f"processor seconds of a step after {WARM}, medians of {TURNS * STEPS} in turns of {STEPS}; "
+        "what": f"CPU seconds of a step after {WARM}, medians of {TURNS * STEPS} in turns of {STEPS}; "
         "suggested settings unless named",
         "systems": {label: measure(*case) for label, case in CASES.items()},
     }

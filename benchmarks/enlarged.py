@@ -1,8 +1,8 @@
-"""Whether stage 2 of StackGAN is worth it: samples of smaller runs, enlarged, against the same real pictures.
+"""Whether stage 2 of StackGAN is worth it: samples of smaller runs, enlarged, against the same real images.
 
 python benchmarks/enlarged.py runs/sketch --size 64 --out benchmarks/enlarged_sketch.json
 
-Samples of the run, told captions of training pictures as `ganforge evaluate` tells them, are enlarged by
+Samples of the run, told captions of training images as `ganforge evaluate` tells them, are enlarged by
 bicubic resampling to --size and judged as `ganforge evaluate` judges a run of that size.
 """
 

@@ -1,4 +1,4 @@
-"""What judging a run costs: processor seconds, wall seconds and peak memory of `ganforge evaluate`.
+"""What judging a run costs: CPU seconds, wall seconds and peak memory of `ganforge evaluate`.
 
 python benchmarks/evaluation.py runs/dcgan-mnist --out benchmarks/evaluation.json
 

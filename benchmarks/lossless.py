@@ -1,4 +1,4 @@
-"""Bits per dimension of held-out pictures as lossless files, beside the likelihood of a model.
+"""Bits per dimension of held-out images as lossless files, beside the likelihood of a model.
 
 python benchmarks/lossless.py --data emoji --size 32 --out benchmarks/lossless_emoji.json
 """
@@ -26,10 +26,10 @@ FORMS = {
 }
 
 
-def num_bits(pictures: Iterable[NDArray[np.uint8]], form: str) -> int:
-    """Sizes of the files of pictures `[height, width, channels]`, headers included."""
+def num_bits(images: Iterable[NDArray[np.uint8]], form: str) -> int:
+    """Sizes of the files of images `[height, width, channels]`, headers included."""
     total = 0
-    for pixels in pictures:
+    for pixels in images:
         buffer = io.BytesIO()
         Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(buffer, **FORMS[form])
         total += 8 * len(buffer.getvalue())
@@ -37,7 +37,7 @@ def num_bits(pictures: Iterable[NDArray[np.uint8]], form: str) -> int:
 
 
 def main() -> None:
-    """Measure one file for each picture, and one for many, whose headers weigh nothing."""
+    """Measure one file for each image, and one for many, whose headers weigh nothing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="emoji")
     parser.add_argument("--size", type=int, default=32)
@@ -50,8 +50,8 @@ def main() -> None:
     sheet = np.concatenate(rows)
     result = {
         "command": f"python benchmarks/lossless.py --data {given.data} --size {given.size}",
-        "what": f"bits of a sub-pixel of {len(pixels)} pictures, split {name}, in files without loss: one "
-        f"file each, headers included, and the first {per_row**2} as one square picture",
+        "what": f"bits of a sub-pixel of {len(pixels)} images, split {name}, in files without loss: one "
+        f"file each, headers included, and the first {per_row**2} as one square image",
         "separate": {form: round(num_bits(pixels, form) / pixels.size, 4) for form in FORMS},
         "together": {form: round(num_bits([sheet], form) / sheet.size, 4) for form in FORMS},
     }

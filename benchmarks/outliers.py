@@ -18,7 +18,7 @@ from ganforge.runs.data import open_like
 
 
 def main() -> None:
-    """Measure each run both against held-out pictures of its own and of the other data."""
+    """Measure each run both against held-out images of its own and of the other data."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -46,7 +46,7 @@ def main() -> None:
         for score in scores:
             name = score.name.removeprefix("auroc_of_")
             rows.append(row | {"score": name, "auroc": round(score.value, 4), "protocol": score.protocol})
-    record({"what": f"held-out pictures of the runs' own data against {given.data}", "rows": rows}, given.out)
+    record({"what": f"held-out images of the runs' own data against {given.data}", "rows": rows}, given.out)
 
 
 def last_command(run: Path) -> str:

@@ -20,7 +20,7 @@ COUNT, TIMED_PASSES = 16, 5
 
 @torch.no_grad()
 def seconds(name: str, network: str) -> dict[str, float]:
-    """For `COUNT` pictures: with caches, the fastest of three; naively, the fastest pass times all pixels."""
+    """For `COUNT` images: with caches, the fastest of three; naively, the fastest pass times all pixels."""
     torch.set_num_threads(1)
     kind = find(name)
     suggested = {field: value for field, (value, _) in kind.suggest(DIGITS).items()}
@@ -50,7 +50,7 @@ def main() -> None:
     given = parser.parse_args()
     result = {
         "command": "python benchmarks/pixel_sampling.py",
-        "what": f"processor time of one thread for {COUNT} pictures of 28x28 at two levels; "
+        "what": f"CPU time of one thread for {COUNT} images of 28x28 at two levels; "
         f"sizes suggested; naive: the fastest of {TIMED_PASSES} full passes times 784 pixels, not all of "
         "which were run",
         "networks": {network: seconds(name, network) for name, network in NETWORKS},

@@ -20,7 +20,7 @@ class Comparison(NamedTuple):
     trainings: tuple[Training, ...]
 
 
-# Small enough for a processor: narrow networks, one discriminator update in a step.
+# Small enough for a CPU: narrow networks, one discriminator update in a step.
 _SMALL_SNGAN = (
     "--network convolutional --width 16 --discriminator-width 16 --discriminator-steps 1"
     " --generator-batch-factor 1 --learning-rate 0.001"
@@ -28,9 +28,9 @@ _SMALL_SNGAN = (
 _VAE = "train vae --data mnist --binarise dynamic"
 _IWAE = "--objective iwae --num-importance"
 _SMALL_INFOGAN = "--width 32 --dense-units 256"
-# Captions of a class lie together and still find their picture: what a GAN draws right depends on it most.
+# Captions of a class lie together and still find their image: what a GAN draws right depends on it most.
 _CLASS_ENCODER = "train text_encoder --data emoji --size 32 --loss contrastive --class-share 0.1 --steps 5000"
-# ADA, because 3,331 pictures are few; a rate above the paper's, because so are the steps.
+# ADA, because 3,331 images are few; a rate above the paper's, because so are the steps.
 # Two thirds of emoji are people: without balanced classes the rest is seldom learned.
 _GAN_CLS = "train gan_cls --data emoji --size 32 --augment ada --learning-rate 0.0005 --balance-classes"
 _ONE_STAGE = "train gan_cls --data emoji --size 64 --augment color,translation,cutout --learning-rate 0.0005"
@@ -64,7 +64,7 @@ METHODS = {
 
 TABLE: dict[str, Comparison] = {
     "methods": Comparison(
-        "GANs and their rivals side by side on MNIST and Fashion-MNIST, each at a size for a processor",
+        "GANs and their rivals side by side on MNIST and Fashion-MNIST, each at a size for a CPU",
         "family_methods.json",
         tuple(
             Training(f"{data}-{name}", command.format(data=data))
@@ -150,7 +150,7 @@ TABLE: dict[str, Comparison] = {
         ),
     ),
     "binarised": Comparison(
-        "MNIST in black and white: -log p(x) in nats of the 10,000 test pictures",
+        "MNIST in black and white: -log p(x) in nats of the 10,000 test images",
         "rivals_binarised.json",
         (
             Training("vae", _VAE),
@@ -178,12 +178,12 @@ TABLE: dict[str, Comparison] = {
         ),
     ),
     "autoencoder": Comparison(
-        "MNIST in 32 numbers: cross-entropy and squared error of reconstructed test pictures",
+        "MNIST in 32 numbers: cross-entropy and squared error of reconstructed test images",
         "rivals_autoencoder.json",
         (Training("autoencoder", "train autoencoder --data mnist --steps 5000"),),
     ),
     "likelihood": Comparison(
-        "emoji at 32x32, 256 levels: bits per dimension of held-out pictures",
+        "emoji at 32x32, 256 levels: bits per dimension of held-out images",
         "rivals_emoji.json",
         (
             Training(
@@ -219,7 +219,7 @@ TABLE: dict[str, Comparison] = {
         ),
     ),
     "superresolution": Comparison(
-        "photos x4: PSNR and SSIM on luma of held-out pictures, beside bicubic; srgan goes on from srresnet",
+        "photos x4: PSNR and SSIM on luma of held-out images, beside bicubic; srgan goes on from srresnet",
         "family_superresolution.json",
         (
             Training(
@@ -235,7 +235,7 @@ TABLE: dict[str, Comparison] = {
         ),
     ),
     "text": Comparison(
-        "captions of emoji at 32x32: does a caption find its picture, and are pictures what they are told",
+        "captions of emoji at 32x32: does a caption find its image, and are images what they are told",
         "family_text.json",
         (
             Training("encoder", "train text_encoder --data emoji --size 32"),
@@ -258,7 +258,7 @@ TABLE: dict[str, Comparison] = {
         ),
     ),
     "stackgan": Comparison(
-        "sketches of 16x16 and pictures of 64x64: stage 2 against stage 1 enlarged and against one stage",
+        "sketches of 16x16 and images of 64x64: stage 2 against stage 1 enlarged and against one stage",
         "family_stackgan.json",
         (
             Training("encoder", _CLASS_ENCODER),

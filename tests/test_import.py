@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import draw_pictures, environment, run
+from command import draw_images, environment, run
 
 # Everything Python tells an audit hook about sockets, processes and the network's file formats.
 WATCH = """
@@ -58,7 +58,7 @@ def test_the_watch_sees_what_it_watches_for(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_import_takes_less_than_three_seconds(tmp_path: Path) -> None:
-    """The processor's seconds, start of Python included: the clock's depend on what else the machine does."""
+    """The CPU's seconds, start of Python included: the clock's depend on what else the machine does."""
     seconds = []
     for _ in range(3):
         before = os.times()
@@ -74,8 +74,8 @@ def test_import_takes_less_than_three_seconds(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_whole_run_needs_no_network(tmp_path: Path) -> None:
-    draw_pictures(tmp_path / "pictures")
-    said = python(TRAIN, "pictures", "r", cwd=tmp_path)
+    draw_images(tmp_path / "images")
+    said = python(TRAIN, "images", "r", cwd=tmp_path)
     assert json.loads(said.splitlines()[-1].removeprefix("watched ")) == []
 
 
@@ -89,7 +89,7 @@ def test_points_need_no_network(tmp_path: Path) -> None:
 @pytest.mark.parametrize("home", ["unset", "read-only", "missing"])
 def test_odd_places(tmp_path: Path, home: str) -> None:
     """No home, a C locale, a strict umask, and blanks and an emoji in every path."""
-    draw_pictures(tmp_path / "my pictures 🎈")
+    draw_images(tmp_path / "my images 🎈")
     closed = tmp_path / "home"
     closed.mkdir(mode=0o500)
     path = {"unset": None, "read-only": "/proc/self", "missing": str(tmp_path / "no home")}[home]
@@ -98,7 +98,7 @@ def test_odd_places(tmp_path: Path, home: str) -> None:
     old = os.umask(0o077)
     try:
         folder = "runs/mein Lauf 🎈"
-        words = ["train", "gan", "--data", "my pictures 🎈", "--run", folder, "--steps", "2", "--batch", "4"]
+        words = ["train", "gan", "--data", "my images 🎈", "--run", folder, "--steps", "2", "--batch", "4"]
         small = ["--latent-size", "2", "--generator-hidden", "4", "--discriminator-hidden", "4"]
         done = run(*words, *small, cwd=tmp_path, **changes)
         assert done.returncode == 0, done.stderr

@@ -30,7 +30,7 @@ def shared(devices: int, device: str, command: str) -> Iterator[Shard]:
     """Within this context the processes of torchrun, one for each of `devices`, know of each other.
 
     Where `device` is not "cpu" and there are GPUs, each process has its own. What is gathered goes over the
-    processors (gloo), so that no GPU has to reach another. Raises UserError unless torchrun has started as
+    CPUs (gloo), so that no GPU has to reach another. Raises UserError unless torchrun has started as
     many processes, of `command`, and where they are more than the GPUs.
     """
     started = int(os.environ.get("WORLD_SIZE", "1"))

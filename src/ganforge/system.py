@@ -31,11 +31,11 @@ class Inheritance:
 
 @dataclass(frozen=True)
 class Tiling:
-    """How a picture of any size goes through a system whole, or in tiles.
+    """How an image of any size goes through a system whole, or in tiles.
 
     `scale`: pixels of the result for one of the source, each way; `multiple`: what the sides of a source must
     be multiples of; `reach`: how many pixels around its own a pixel of the result depends on, each way, in
-    those of the source, or None where it is the whole picture, so that tiles must be blended.
+    those of the source, or None where it is the whole image, so that tiles must be blended.
     """
 
     scale: int = 1
@@ -118,12 +118,12 @@ class System(nn.Module, ABC):
 
     @property
     def tiling(self) -> Tiling | None:
-        """How `translate` takes pictures of any size; None where a system translates none."""
+        """How `translate` takes images of any size; None where a system translates none."""
         return None
 
     def translate(self, sources: Tensor) -> Tensor:
-        """Pictures in [-1, 1] made from `sources` in [-1, 1] `[count, channels, ...]`, as `tiling` says."""
-        raise UserError(f"{type(self).__name__.lower()} translates no pictures: use pix2pix or srgan")
+        """Images in [-1, 1] made from `sources` in [-1, 1] `[count, channels, ...]`, as `tiling` says."""
+        raise UserError(f"{type(self).__name__.lower()} translates no images: use pix2pix or srgan")
 
     @property
     def device(self) -> torch.device:
@@ -166,7 +166,7 @@ class System(nn.Module, ABC):
         """Embeddings `[batch, n]` of captions in codes int64 `[batch, length]`, or None."""
         return None
 
-    def encode_pictures(self, images: Tensor) -> Tensor | None:
+    def encode_images(self, images: Tensor) -> Tensor | None:
         """Embeddings `[batch, n]` of images that can be compared with those of captions, or None."""
         return None
 
@@ -192,7 +192,7 @@ class System(nn.Module, ABC):
         return None
 
     def measure(self, batch: Batch) -> dict[str, Tensor]:
-        """What the paper reports besides pictures, of real images in evaluation mode: name_unit -> 0-dim."""
+        """What the paper reports besides images, of real images in evaluation mode: name_unit -> 0-dim."""
         return {}
 
     @property

@@ -1,4 +1,4 @@
-"""Small pictures on disk for the tests of the data room."""
+"""Small images on disk for the tests of the data room."""
 
 import zipfile
 from collections.abc import Callable
@@ -15,7 +15,7 @@ def fill(tmp_path: Path) -> Callable[[dict[str, bytes | str | int]], Path]:
     """Writes files into a fresh folder; a number stands for a random colour PNG drawn from it."""
 
     def write(files: dict[str, bytes | str | int]) -> Path:
-        root = tmp_path / "pictures"
+        root = tmp_path / "images"
         for name, content in files.items():
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def zipped(tmp_path: Path) -> Callable[[Path], Path]:
     """Packs a folder's files into a zip beside it."""
 
     def write(folder: Path) -> Path:
-        path = tmp_path / "pictures.zip"
+        path = tmp_path / "images.zip"
         with zipfile.ZipFile(path, "w") as archive:
             for file in sorted(folder.rglob("*")):
                 if file.is_file():

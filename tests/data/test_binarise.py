@@ -1,4 +1,4 @@
-"""Binary pictures: fixed where they are to be fixed, fair everywhere."""
+"""Binary images: fixed where they are to be fixed, fair everywhere."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_white_has_the_probability_of_the_brightness() -> None:
     assert float((share - torch.arange(256) / 255).abs().max()) < 5 * 0.5 / 20_000**0.5
 
 
-def test_once_is_a_function_of_the_pictures() -> None:
+def test_once_is_a_function_of_the_images() -> None:
     pixels = torch.randint(
         0, 256, (50, 1, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
     )
@@ -37,7 +37,7 @@ def test_once_is_a_function_of_the_pictures() -> None:
 
 
 def test_static_and_dynamic() -> None:
-    """Static pictures stay; dynamic ones change with the position, but not those that scores read."""
+    """Static images stay; dynamic ones change with the position, but not those that scores read."""
     plain, static, dynamic = (
         open_dataset(DataOptions.model_validate({"data": "mnist", "binarise": kind}))
         for kind in ("none", "static", "dynamic")

@@ -67,7 +67,7 @@ def test_the_alphabet_grows_with_the_captions():
     assert spec_of_captions(None) == ("", 0)
 
 
-def test_held_out_captions_leave_every_picture_one():
+def test_held_out_captions_leave_every_image_one():
     captions = [[f"{row} one", f"{row} two", f"{row} three"][: 1 + row % 3] for row in range(900)]
     images = split_of(captions)
     held = held_out_captions(images.caption_lists)
@@ -81,7 +81,7 @@ def test_held_out_captions_leave_every_picture_one():
     assert kept_captions("test", images.caption_lists) == captions
 
 
-def test_every_caption_of_a_picture_is_drawn():
+def test_every_caption_of_a_image_is_drawn():
     texts = Texts.of([torch.tensor([[1], [2], [3]]), torch.tensor([[4]])])
     rows = torch.tensor([0] * 300 + [1] * 10)
     batch = texts.put_into(Batch(torch.zeros(310, 1, 1, 1)), rows, torch.rand(310))
@@ -98,7 +98,7 @@ def test_embeddings_are_averaged(average, expected):
     assert batch.embeddings.flatten().tolist() == pytest.approx([expected, 5.0])
 
 
-def test_batches_of_emoji_have_captions_of_their_pictures():
+def test_batches_of_emoji_have_captions_of_their_images():
     dataset = with_codes(open_dataset(DataOptions(data="emoji", size=8)))
     spec, train = dataset.spec, dataset.splits["train"]
     assert "captions" in spec.offers
@@ -112,7 +112,7 @@ def test_batches_of_emoji_have_captions_of_their_pictures():
     assert decoded(first, spec.caption_alphabet) == plain(kept[0][0])
 
 
-def test_a_text_beside_a_picture_is_its_captions(fill, zipped):
+def test_a_text_beside_a_image_is_its_captions(fill, zipped):
     root = fill({"cat/a.png": 1, "cat/a.txt": "a cat\n\n the pet \n", "dog/b.png": 2, "dog/b.txt": "a dog"})
     for place in (root, zipped(root)):
         dataset = open_dataset(DataOptions(data=str(place)))
@@ -121,8 +121,8 @@ def test_a_text_beside_a_picture_is_its_captions(fill, zipped):
         assert dataset.spec.caption_alphabet == ALPHABET
 
 
-def test_one_picture_without_a_caption_makes_a_set_without_captions(fill):
-    root = fill({"a.png": 1, "a.txt": "one", "b.png": 2, "b.txt": "  \n", "notes.txt": "no picture"})
+def test_one_image_without_a_caption_makes_a_set_without_captions(fill):
+    root = fill({"a.png": 1, "a.txt": "one", "b.png": 2, "b.txt": "  \n", "notes.txt": "no image"})
     dataset = open_dataset(DataOptions(data=str(root)))
     assert "captions" not in dataset.spec.offers
     assert with_codes(dataset) is dataset

@@ -47,10 +47,10 @@ def test_each_planted_defect_is_found(fill):
     assert "truncated" in report.unreadable["09.png"].lower()
     assert report.unlisted == 1
     assert not report.problems
-    expected = ("only 22", "21 times", "2 pictures are exact copies", "1 pictures lie in more than one split")
+    expected = ("only 22", "21 times", "2 images are exact copies", "1 images lie in more than one split")
     expected += (
-        "1 of 24 pictures have no caption",
-        "1 pictures are not in the metadata",
+        "1 of 24 images have no caption",
+        "1 images are not in the metadata",
         "1 partner",
         "sizes differ",
     )
@@ -59,7 +59,7 @@ def test_each_planted_defect_is_found(fill):
 
 
 def test_problems_are_what_training_would_refuse(fill):
-    path = fill({"1.png": 1, "2.png": "no picture"})
+    path = fill({"1.png": 1, "2.png": "no image"})
     report = checked(path)
     with pytest.raises(UserError) as caught:
         open_dataset(DataOptions(data=str(path)))
@@ -80,7 +80,7 @@ def test_nothing_readable_is_a_problem(fill):
     assert len(report.problems) == 2
 
 
-def test_grey_pictures_in_color_are_noticed(fill):
+def test_grey_images_in_color_are_noticed(fill):
     grey = np.repeat(noise(1)[..., :1], 3, axis=2)
     assert any("--channels grey" in line for line in checked(fill({"1.png": encode(grey)})).warnings)
 
@@ -93,7 +93,7 @@ def test_hostile_folders_give_reasons(fill):
     os.mkdir(path / "folder.jpg")
     os.symlink("loop.png", path / "loop.png")
     os.symlink(".", path / "self")
-    (path / os.fsdecode(b"\xff\n.png")).write_bytes(b"no picture")
+    (path / os.fsdecode(b"\xff\n.png")).write_bytes(b"no image")
     whole = encode(noise(5, 40, 40), "JPEG")
     for number in range(200):
         damaged = bytearray(whole)

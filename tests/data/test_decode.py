@@ -17,9 +17,9 @@ def exact(data, shape, **settings):
     return decode(data, Target(shape), DataOptions(data="x", **settings))
 
 
-def save(picture, kind="PNG", **settings):
+def save(image, kind="PNG", **settings):
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **settings)
+    image.save(buffer, kind, **settings)
     return buffer.getvalue()
 
 
@@ -66,8 +66,8 @@ def test_transparency_shows_the_background():
     ("mode", "grey"), [("1", True), ("L", True), ("LA", True), ("RGB", False), ("RGBA", False), ("P", False)]
 )
 def test_grey_is_told_from_color(mode, grey):
-    picture = Image.fromarray(noise(3)).convert(mode)
-    assert read_header(save(picture)).grey is grey
+    image = Image.fromarray(noise(3)).convert(mode)
+    assert read_header(save(image)).grey is grey
 
 
 def test_a_grey_palette_is_grey():
@@ -83,7 +83,7 @@ def test_cmyk_becomes_rgb():
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_honoured(orientation):
     array = np.zeros((8, 16, 3), dtype=np.uint8)
-    array[:4, :8] = 255  # the top left quarter of the stored picture
+    array[:4, :8] = 255  # the top left quarter of the stored image
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encode(array, "JPEG", quality=95, exif=exif)

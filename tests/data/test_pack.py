@@ -15,7 +15,7 @@ from ganforge.errors import UserError
 
 
 @pytest.fixture
-def pictures(fill):
+def random_images(fill):
     rows = [
         {
             "file_name": f"{number:02}.png",
@@ -32,8 +32,10 @@ def pictures(fill):
 
 @pytest.mark.parametrize("settings", [{}, {"size": 8}, {"channels": "grey"}])
 @pytest.mark.parametrize("lazily", [False, True])
-def test_a_packed_set_opens_to_the_same_pixels_and_labels(pictures, tmp_path, settings, lazily, monkeypatch):
-    options = DataOptions(data=str(pictures), **settings)
+def test_a_packed_set_opens_to_the_same_pixels_and_labels(
+    random_images, tmp_path, settings, lazily, monkeypatch
+):
+    options = DataOptions(data=str(random_images), **settings)
     expected = open_dataset(options)
     if lazily:
         monkeypatch.setattr(encoded, "IN_MEMORY_BYTES", 0)
@@ -58,8 +60,8 @@ def test_the_order_of_classes_survives(fill, tmp_path):
     assert again.splits["train"].labels.tolist() == [1, 0]
 
 
-def test_size_and_stored_members_and_equal_bytes(pictures, tmp_path):
-    options = DataOptions(data=str(pictures))
+def test_size_and_stored_members_and_equal_bytes(random_images, tmp_path):
+    options = DataOptions(data=str(random_images))
     for name in ("one.zip", "two.zip"):
         pack(options, tmp_path / name, size=4)
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
@@ -68,8 +70,8 @@ def test_size_and_stored_members_and_equal_bytes(pictures, tmp_path):
     assert open_dataset(DataOptions(data=str(tmp_path / "one.zip"))).spec.shape == (3, 4, 4)
 
 
-def test_what_cannot_be_packed_is_refused(pictures, tmp_path):
-    options = DataOptions(data=str(pictures))
+def test_what_cannot_be_packed_is_refused(random_images, tmp_path):
+    options = DataOptions(data=str(random_images))
     (tmp_path / "there.zip").write_text("precious")
     for out, message in (
         (tmp_path / "there.zip", "overwrites nothing"),
@@ -84,12 +86,12 @@ def test_what_cannot_be_packed_is_refused(pictures, tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_an_interrupted_pack_leaves_nothing(pictures, tmp_path, monkeypatch, error):
-    def fail(_picture):
+def test_an_interrupted_pack_leaves_nothing(random_images, tmp_path, monkeypatch, error):
+    def fail(_image):
         raise error
 
     monkeypatch.setattr(pack_module, "_to_png", fail)
     before = sorted(os.listdir(tmp_path))
     with pytest.raises(UserError if isinstance(error, OSError) else KeyboardInterrupt):
-        pack(DataOptions(data=str(pictures)), tmp_path / "packed.zip")
+        pack(DataOptions(data=str(random_images)), tmp_path / "packed.zip")
     assert sorted(os.listdir(tmp_path)) == before

@@ -1,4 +1,4 @@
-"""Pairs from real files, pairs made from pictures, and what is said of files that are no pairs."""
+"""Pairs from real files, pairs made from images, and what is said of files that are no pairs."""
 
 import json
 import zipfile
@@ -23,7 +23,7 @@ def opened(path, **settings):
     return open_dataset(DataOptions(data=str(path), **settings))
 
 
-def picture(number, **shape):
+def image(number, **shape):
     return noise(number, **shape)
 
 
@@ -38,12 +38,12 @@ def names(count=COUNT):
 def by_columns(fill, column="source_file_name", **changes):
     rows = [{"file_name": name, column: f"inputs/{name}"} for name in names()]
     rows[3]["split"] = "test"
-    files = {name: encode(picture(number)) for number, name in enumerate(names())}
+    files = {name: encode(image(number)) for number, name in enumerate(names())}
     files |= {f"inputs/{name}": encode(inverted(number)) for number, name in enumerate(names())}
     return fill(files | {"metadata.jsonl": "\n".join(map(json.dumps, rows))} | changes)
 
 
-def by_halves(fill, left=inverted, right=picture):
+def by_halves(fill, left=inverted, right=image):
     sides = {
         name: encode(np.concatenate([left(number), right(number)], axis=1))
         for number, name in enumerate(names())
@@ -52,7 +52,7 @@ def by_halves(fill, left=inverted, right=picture):
 
 
 def by_folders(fill, **changes):
-    files = {f"targets/{name}": encode(picture(number)) for number, name in enumerate(names())}
+    files = {f"targets/{name}": encode(image(number)) for number, name in enumerate(names())}
     files |= {
         f"inputs/{name[:2]}.bmp": encode(inverted(number), "BMP") for number, name in enumerate(names())
     }
@@ -64,9 +64,9 @@ def assert_inverted(dataset, count=COUNT):
     assert dataset.spec.source_shape == dataset.spec.shape == (3, 8, 8)
     assert sum(len(images) for images in dataset.splits.values()) == count
     for images in dataset.splits.values():
-        pictures, sources = images.read_pairs(torch.arange(len(images)))
-        assert torch.equal(sources, 255 - pictures)
-        assert torch.equal(images.read(torch.arange(len(images))), pictures)
+        targets, sources = images.read_pairs(torch.arange(len(images)))
+        assert torch.equal(sources, 255 - targets)
+        assert torch.equal(images.read(torch.arange(len(images))), targets)
 
 
 @pytest.mark.parametrize("lazily", [False, True])
@@ -79,7 +79,7 @@ def test_each_form_of_pairs(fill, zipped, form, lazily, monkeypatch):
         path, settings["sources"] = by_folders(fill)
     elif form.startswith("halves"):
         other_way = form.endswith("right")
-        path = by_halves(fill, picture, inverted) if other_way else by_halves(fill)
+        path = by_halves(fill, image, inverted) if other_way else by_halves(fill)
         settings["pairs"] = "side-by-side:right" if other_way else "side-by-side"
     else:
         path = by_columns(fill, "edges_file_name" if form == "other column" else "source_file_name")
@@ -108,9 +108,7 @@ def test_a_source_column_with_gaps_makes_no_pairs(fill):
         }
     )
     assert opened(path).spec.source_shape is None
-    assert any(
-        "1 of 2 pictures name no source" in line for line in check(DataOptions(data=str(path))).warnings
-    )
+    assert any("1 of 2 images name no source" in line for line in check(DataOptions(data=str(path))).warnings)
 
 
 def test_sources_are_grey_on_their_own_account(fill):
@@ -173,10 +171,10 @@ def test_odd_halves_are_no_pairs(fill):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"data": "ring", "pairs": "edges"}, "--pairs is for pictures"),
-        ({"data": "ring", "jitter": 2}, "--jitter is for pictures"),
-        ({"data": "mnist", "pairs": "side-by-side"}, "--pairs side-by-side is for files of pictures"),
-        ({"data": "mnist", "sources": "x"}, "--sources x is for files of pictures"),
+        ({"data": "ring", "pairs": "edges"}, "--pairs is for images"),
+        ({"data": "ring", "jitter": 2}, "--jitter is for images"),
+        ({"data": "mnist", "pairs": "side-by-side"}, "--pairs side-by-side is for files of images"),
+        ({"data": "mnist", "sources": "x"}, "--sources x is for files of images"),
         ({"sources": "no/such"}, "--sources no/such does not exist"),
         ({"sources": ".", "pairs": "edges"}, "leave one out"),
         ({"pairs": "downscale:3"}, "8x8 pixels do not divide by 3"),
@@ -197,7 +195,7 @@ def test_unknown_pairs_are_refused(pairs):
 
 def test_sources_of_other_names_are_refused(fill):
     path = fill({"targets/a.png": 1, "inputs/b.png": 2})
-    with pytest.raises(UserError, match="has no picture named like"):
+    with pytest.raises(UserError, match="has no image named like"):
         opened(path / "targets", sources=str(path / "inputs"))
 
 
@@ -220,20 +218,20 @@ def test_loose_sources(fill):
     found, kept, skipped = read_sources(str(path), (3, 8, 8), options)
     assert kept == ["a.png"]
     assert list(skipped) == ["b.png", "c.png"]
-    assert skipped["c.png"].startswith("grey, but this run translates colour pictures")
+    assert skipped["c.png"].startswith("grey, but this run translates colour images")
     assert read_sources(str(path), (3, 8, 8), options, takes_grey=True)[1] == ["a.png", "c.png"]
     assert torch.equal(found[0], torch.from_numpy(noise(1)).permute(2, 0, 1))
     assert read_sources(str(path), (1, 4, 4), options, count=1)[0].shape == (1, 1, 4, 4)
     assert read_sources(str(path / "a.png"), (3, 8, 8), options)[1] == ["a.png"]
-    with pytest.raises(UserError, match=r"no picture that this run can take: c\.png \(grey, but"):
+    with pytest.raises(UserError, match=r"no image that this run can take: c\.png \(grey, but"):
         read_sources(str(path / "c.png"), (3, 8, 8), options)
-    with pytest.raises(UserError, match=r"no picture that this run can take: b\.png"):
+    with pytest.raises(UserError, match=r"no image that this run can take: b\.png"):
         read_sources(str(path / "b.png"), (3, 8, 8), options)
     with pytest.raises(UserError, match="does not exist"):
         read_sources(str(path / "d.png"), (3, 8, 8), options)
 
 
-def test_two_sources_of_a_picture_are_one_too_many(fill):
+def test_two_sources_of_a_image_are_one_too_many(fill):
     root = fill(
         {
             "sources/a.png": 1,
@@ -248,7 +246,7 @@ def test_two_sources_of_a_picture_are_one_too_many(fill):
 def test_check_names_lone_files_and_what_training_refuses(fill):
     root = fill({f"targets/{n}.png": n for n in range(9)} | {f"sources/{n}.png": n for n in range(10)})
     report = check(DataOptions(data=str(root / "targets"), sources=str(root / "sources")))
-    assert "1 sources are of no picture: 9.png" in report.warnings
+    assert "1 sources are of no image: 9.png" in report.warnings
     wide = {f"wide/{n}.png": encode(noise(n, 8, 16)) for n in range(9)} | {"wide/lone.png": 9}
     fill(wide)
     report = check(DataOptions(data=str(root / "wide"), pairs="side-by-side"))

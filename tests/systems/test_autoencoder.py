@@ -74,7 +74,7 @@ def test_the_mean_image_is_the_first_guess() -> None:
 
 
 def stripes(count: int) -> Tensor:
-    """White rows and columns of a 4x4 picture: two codes suffice."""
+    """White rows and columns of a 4x4 image: two codes suffice."""
     images = -torch.ones(count, 1, 4, 4)
     rows, columns = torch.randint(4, (2, count))
     images[torch.arange(count), 0, rows] = 1

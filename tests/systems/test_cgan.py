@@ -138,13 +138,13 @@ def test_decoding_with_and_without_labels() -> None:
 
 
 def test_samples_are_drawn_with_dropout_by_their_latents() -> None:
-    """The same latents, the same picture; other masks alone, another one, in training and in sampling."""
+    """The same latents, the same image; other masks alone, another one, in training and in sampling."""
     system, latents, given = build(), torch.rand(5, NOISE_SIZE), conditions(torch.arange(5) % 3)
-    pictures = system.decode(latents, given)
-    assert torch.equal(system.decode(latents, given), pictures)
-    assert torch.equal(system.eval().decode(latents, given), pictures)
+    images = system.decode(latents, given)
+    assert torch.equal(system.decode(latents, given), images)
+    assert torch.equal(system.eval().decode(latents, given), images)
     masked = torch.cat([latents[:, :4], 1 - latents[:, 4:]], 1)
-    assert (system.decode(masked, given) != pictures).flatten(1).any(1).all()
+    assert (system.decode(masked, given) != images).flatten(1).any(1).all()
 
 
 def test_discriminating_needs_labels() -> None:

@@ -235,8 +235,8 @@ def test_from_one_sentence_to_another(place: Path, form: str) -> None:
     texts = ("--text", "a red dot", "--text", "a blue bar", "--interpolate", 5)
     done = run("sample", "gan", *texts, "--count", 2, "--out", f"way.{form}", cwd=place)
     assert done.returncode == 0, done.stderr
-    with Image.open(place / f"way.{form}") as picture:
-        assert getattr(picture, "n_frames", 1) == (1 if form == "png" else 8)  # there and back, the ends once
+    with Image.open(place / f"way.{form}") as image:
+        assert getattr(image, "n_frames", 1) == (1 if form == "png" else 8)  # there and back, the ends once
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def test_a_run_goes_on_with_its_own_encoder(place: Path) -> None:
 def test_a_shipped_run_draws_the_same_without_its_training(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What `pretrained:NAME` is: the encoder inside, few bytes, nearly the same pictures."""
+    """What `pretrained:NAME` is: the encoder inside, few bytes, nearly the same images."""
     package = place / "package"
     trained = ganforge.load(place / "gan")
     write_shipped(trained, package / "pretrained" / "small", "small")
@@ -383,7 +383,7 @@ def test_scores_on_a_schedule_are_told_captions(place: Path) -> None:
     )
     refused = run(*encoder, cwd=place)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
-    assert "text_encoder makes no pictures to judge: leave it out" in refused.stderr
+    assert "text_encoder makes no images to judge: leave it out" in refused.stderr
 
 
 def test_other_captions_are_other_data(place: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command import draw_pictures
+from command import draw_images
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -43,7 +43,7 @@ def test_losses_of_an_undecided_discriminator() -> None:
     system = build()
     for parameter in system.discriminator.parameters():
         nn.init.zeros_(parameter)
-    nn.init.zeros_(system.generator.decoder[-1].weight)  # grey pictures
+    nn.init.zeros_(system.generator.decoder[-1].weight)  # grey images
     targets = smooth(4, 0)
     found = step(system, Batch(targets, sources=-targets))
     assert found["discriminator_loss"] == pytest.approx(math.log(2), rel=1e-5)  # half of log 4
@@ -143,9 +143,9 @@ def test_wrong_sources_are_refused() -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Two steps of colouring grey pictures of a folder, from its commands to its files."""
+    """Two steps of colouring grey images of a folder, from its commands to its files."""
     folder = tmp_path_factory.mktemp("pix2pix")
-    data = draw_pictures(folder / "data", count=24, side=16)
+    data = draw_images(folder / "data", count=24, side=16)
     return ganforge.train(
         "pix2pix", str(data), run=folder / "run", pairs="blur", jitter=2, flip=True, steps=2,
         quiet=True, device="cpu", precision="fp32", **SMALL,
@@ -185,11 +185,11 @@ def test_samples_of_its_own_data(
     capsys.readouterr()
 
 
-def test_samples_of_other_pictures(
+def test_samples_of_other_images(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, mine = str(trained.run.path), draw_pictures(tmp_path / "mine", count=3, side=16)
-    (mine / "001.png").write_bytes(b"no picture")
+    run, mine = str(trained.run.path), draw_images(tmp_path / "mine", count=3, side=16)
+    (mine / "001.png").write_bytes(b"no image")
     assert main(["sample", run, "--sources", str(mine), "--out", str(tmp_path / "out")]) == 1
     said = capsys.readouterr()
     assert said.err.startswith("skipped: 001.png (not a PNG")

@@ -12,7 +12,7 @@ from ganforge.data.batch import Batch, DataSpec, conditions, to_float, to_uint8
 from ganforge.errors import UserError
 from ganforge.nn.losses import categorical_nats
 from ganforge.systems.discovery import find
-from ganforge.systems.families.autoregressive import from_levels, make_pictures, to_levels
+from ganforge.systems.families.autoregressive import from_levels, make_images, to_levels
 from ganforge.systems.pixelcnn import PixelCNN
 from ganforge.systems.pixelrnn import PixelRNN
 from ganforge.training.plan import validated
@@ -41,8 +41,8 @@ def build(
     return system
 
 
-def every_picture(shape: tuple[int, int, int], levels: int = 2) -> Tensor:
-    """All pictures of that shape, `[levels ** pixels, *shape]`."""
+def every_image(shape: tuple[int, int, int], levels: int = 2) -> Tensor:
+    """All images of that shape, `[levels ** pixels, *shape]`."""
     size = math.prod(shape)
     numbers = torch.arange(levels**size)[:, None] // levels ** torch.arange(size) % levels
     return from_levels(numbers, levels).view(-1, *shape)
@@ -52,9 +52,7 @@ def every_picture(shape: tuple[int, int, int], levels: int = 2) -> Tensor:
 
 
 @each_kind
-def test_pictures_are_judged_a_few_at_a_time(
-    name: str, network: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_are_judged_a_few_at_a_time(name: str, network: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is judged at once does not grow with the batch, and the numbers are those of one pass."""
     classes = 2 if network == "gated" else 0
     system = build(name, network, (1, 4, 5), classes=classes, **({"conditional": True} if classes else {}))
@@ -85,7 +83,7 @@ def test_the_levels_belong_to_the_number() -> None:
 def test_probabilities_sum_to_one(name: str, network: str, shape: tuple[int, int, int], levels: int) -> None:
     system = build(name, network, shape, levels=levels)
     with torch.no_grad():
-        chances = system.nats(every_picture(shape, levels)).neg().exp()
+        chances = system.nats(every_image(shape, levels)).neg().exp()
     assert float(chances.sum()) == pytest.approx(1, abs=1e-5)
     assert float(chances.max()) > 2 * float(chances.min()), "some are more likely than others"
 
@@ -94,7 +92,7 @@ def test_probabilities_sum_to_one(name: str, network: str, shape: tuple[int, int
 @pytest.mark.parametrize("shape", [(1, 2, 2), (2, 1, 2)])
 def test_samples_have_their_probabilities(name: str, network: str, shape: tuple[int, int, int]) -> None:
     """Total variation between 40,000 samples and all 16 probabilities: 0.006 is to be expected."""
-    system, every = build(name, network, shape), every_picture(shape)
+    system, every = build(name, network, shape), every_image(shape)
     with torch.no_grad():
         chances = system.nats(every).neg().exp()
         samples = system.sample(40_000)
@@ -105,7 +103,7 @@ def test_samples_have_their_probabilities(name: str, network: str, shape: tuple[
 
 def test_labels_have_their_own_distribution() -> None:
     system = build("pixelcnn", "gated", (1, 2, 2), conditional=True, classes=2)
-    every = every_picture((1, 2, 2))
+    every = every_image((1, 2, 2))
     assert system.conditions == {"labels"}
     for label in (0, 1):
         with torch.no_grad():
@@ -171,7 +169,7 @@ def test_only_levels_are_judged() -> None:
 
 
 def copies(count: int) -> Tensor:
-    """4x4 pictures: a row of fair coins, then rows that each invert the one above."""
+    """4x4 images: a row of fair coins, then rows that each invert the one above."""
     first = torch.randint(2, (count, 1, 1, 4)).float() * 2 - 1
     return torch.cat([first, -first, first, -first], dim=2)
 
@@ -199,7 +197,7 @@ def test_learns_the_entropy_of_a_pattern(name: str, network: str) -> None:
 
 
 def test_completions_are_drawn_from_the_conditional_distribution() -> None:
-    system, every = build("pixelcnn", "original", (1, 2, 2)), every_picture((1, 2, 2))
+    system, every = build("pixelcnn", "original", (1, 2, 2)), every_image((1, 2, 2))
     kept = torch.tensor([1.0, -1.0])
     fitting = every[(every[:, 0, 0] == kept).all(1)]
     with torch.no_grad():
@@ -212,12 +210,12 @@ def test_completions_are_drawn_from_the_conditional_distribution() -> None:
 
 def test_autocast_does_not_reach_the_sampler() -> None:
     system = build("pixelrnn", "diagonal", (1, 3, 3))
-    pictures = []
+    images = []
     for enabled in (False, True):
         torch.manual_seed(5)
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            pictures.append(make_pictures(system.network, 50, system.data, 2))
-    assert torch.equal(*pictures)
+            images.append(make_images(system.network, 50, system.data, 2))
+    assert torch.equal(*images)
 
 
 # Defaults, suggestions and refusals
@@ -281,7 +279,7 @@ def test_completing_refuses_what_it_cannot_keep(name: str, network: str) -> None
     system = build(name, network, (1, 4, 4))
     with pytest.raises(UserError, match="expected 0 to 4"):
         system.complete(torch.zeros(1, 1, 4, 4), 5)
-    with pytest.raises(UserError, match="pictures of 1x5x4: expected 1x4x4"):
+    with pytest.raises(UserError, match="images of 1x5x4: expected 1x4x4"):
         system.complete(torch.zeros(1, 1, 5, 4), 2)
 
 

@@ -57,10 +57,10 @@ def test_the_step_is_loss_and_penalties_of_a_twin() -> None:
     fakes = twin.generator(torch.randn(4, 6)).detach().requires_grad_()
     discriminator = twin.discriminator
     penalty = torch.zeros(())
-    for pictures in (leaf, fakes):
+    for random_images in (leaf, fakes):
         for row in range(4):
-            logit = discriminator(pictures[row : row + 1]).sum()
-            (slope,) = torch.autograd.grad(logit, pictures, create_graph=True)
+            logit = discriminator(random_images[row : row + 1]).sum()
+            (slope,) = torch.autograd.grad(logit, random_images, create_graph=True)
             penalty = penalty + slope.square().sum() / 4
     loss = torch.nn.functional.softplus(discriminator(fakes) - discriminator(leaf)).mean()
     whole = loss + 0.05 / 2 * penalty
@@ -135,7 +135,7 @@ def test_refusals() -> None:
 
 @pytest.mark.parametrize("size", [16, 32, 64])
 def test_presets(size: int) -> None:
-    """What is suggested follows the resolution, the number of pictures and the device."""
+    """What is suggested follows the resolution, the number of images and the device."""
     data = DataSpec(channels=3, height=size, width=size, num_images=500)
     few, many = (R3GAN.suggest(data.model_copy(update={"num_images": n})) for n in (500, 50_000))
     assert few["gamma"][0] == pytest.approx(4 * (size / 32) ** 2)

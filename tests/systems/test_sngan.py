@@ -232,7 +232,7 @@ def test_evaluation_changes_no_buffer() -> None:
 
 
 @pytest.mark.parametrize("network", ["resnet", "convolutional"])
-def test_the_label_changes_the_picture_once_its_row_differs(network: str) -> None:
+def test_the_label_changes_the_image_once_its_row_differs(network: str) -> None:
     system = build(network=network, conditional=True).eval()
     assert system.conditions == {"labels"}
     latents = system.draw_latents(3)

@@ -151,7 +151,7 @@ def config_of(**fields: object) -> StackGAN.Config:  # type: ignore[valid-type]
     [
         (None, "there is none: add --from RUN"),
         (ParentRun("dcgan", SKETCHES), "one of dcgan"),
-        (ParentRun("stackgan", SPEC), "makes pictures of 32 pixels, .* makes 128, not 32: use --size 128"),
+        (ParentRun("stackgan", SPEC), "makes images of 32 pixels, .* makes 128, not 32: use --size 128"),
     ],
 )
 def test_what_stage_2_cannot_begin_with(start: ParentRun | None, message: str) -> None:

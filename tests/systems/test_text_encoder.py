@@ -34,7 +34,7 @@ QUICK = ("--size", 8, "--batch", 8, "--width", 4, "--embedding-size", 16, "--cha
 
 
 def draw_captioned(folder: Path, per_kind: int = 3) -> Path:
-    """Pictures of coloured shapes with two captions each, and a test split."""
+    """Images of coloured shapes with two captions each, and a test split."""
     rows = []
     for number in range(len(COLOURS) * len(SHAPES) * per_kind):
         kind = number % (len(COLOURS) * len(SHAPES))
@@ -70,17 +70,17 @@ def test_loss_of_equal_embeddings() -> None:
 
 def test_loss_is_the_sum_of_the_paper() -> None:
     torch.manual_seed(1)
-    pictures, texts = torch.randn(4, 6), torch.randn(4, 6)
+    images, texts = torch.randn(4, 6), torch.randn(4, 6)
     equal = torch.eye(4, dtype=torch.bool)
     equal[0, 2] = equal[2, 0] = True
     expected = 0.0
     for i in range(4):
         for j in range(4):
             if not equal[i, j]:
-                score = float(pictures[i] @ texts[j])
-                expected += max(0.0, 1 + score - float(pictures[i] @ texts[i]))
-                expected += max(0.0, 1 + score - float(pictures[j] @ texts[j]))
-    assert float(joint_embedding_loss(pictures, texts, equal)[0]) == pytest.approx(expected / 16, rel=1e-5)
+                score = float(images[i] @ texts[j])
+                expected += max(0.0, 1 + score - float(images[i] @ texts[i]))
+                expected += max(0.0, 1 + score - float(images[j] @ texts[j]))
+    assert float(joint_embedding_loss(images, texts, equal)[0]) == pytest.approx(expected / 16, rel=1e-5)
 
 
 def test_a_right_order_by_a_margin_costs_nothing() -> None:
@@ -91,19 +91,19 @@ def test_a_right_order_by_a_margin_costs_nothing() -> None:
 
 def test_contrastive_loss_is_the_cross_entropy_of_cosines() -> None:
     torch.manual_seed(1)
-    pictures, texts = torch.randn(4, 6), torch.randn(4, 6)
+    images, texts = torch.randn(4, 6), torch.randn(4, 6)
     same = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 1]]).bool()
     equal = torch.eye(4, dtype=torch.bool)
     equal[0, 2] = equal[2, 0] = True  # in no denominator, and no target
     targets = [{0: 0.7, 1: 0.3}, {1: 0.7, 0: 0.15, 2: 0.15}, {2: 0.7, 1: 0.3}, {3: 1.0}]
-    cosines = torch.nn.functional.cosine_similarity(pictures[:, None], texts, dim=2)
+    cosines = torch.nn.functional.cosine_similarity(images[:, None], texts, dim=2)
     expected = 0.0
     for scores in (10 * cosines, 10 * cosines.T):
         for i, target in enumerate(targets):
             allowed = [j for j in range(4) if j == i or not equal[i, j]]
             whole = torch.logsumexp(scores[i, allowed], 0)
             expected -= sum(weight * float(scores[i, j] - whole) for j, weight in target.items()) / 4
-    loss, _ = contrastive_loss(pictures, texts, equal, same, 0.3)
+    loss, _ = contrastive_loss(images, texts, equal, same, 0.3)
     assert float(loss) == pytest.approx(expected, rel=1e-5)
     # Whole, and on own pairs alone.
     loss, share = contrastive_loss(torch.eye(4), 5 * torch.eye(4), torch.eye(4).bool(), same, 0.0)
@@ -166,13 +166,13 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_captions_find_their_pictures(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_captions_find_their_images(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shapes)
     scores = {score.name: score for score in ganforge.evaluate("encoder")}
-    found = scores["new_picture_recall_at_10"]
+    found = scores["new_image_recall_at_10"]
     assert found.protocol["captions"] == 32
     assert found.value > 80  # 62.5 by guessing
-    chance = scores["new_picture_recall_over_chance"]
+    chance = scores["new_image_recall_over_chance"]
     assert chance.value == pytest.approx(found.value / 62.5)
 
 
@@ -181,7 +181,7 @@ def test_neighbours_of_captions_are_of_their_class(shapes: Path, monkeypatch: py
     scores = {score.name: score for score in ganforge.evaluate("encoder")}
     assert 25 < scores["neighbour_agreement"].value <= 100  # 25 by guessing
     new = scores["neighbour_agreement_of_new"]
-    assert (new.protocol["pictures"], new.protocol["classes"], new.protocol["split"]) == (16, 4, "test")
+    assert (new.protocol["images"], new.protocol["classes"], new.protocol["split"]) == (16, 4, "test")
     assert new.value > 80
 
 
@@ -194,7 +194,7 @@ def test_nearest_others_are_of_other_groups() -> None:
 def test_an_encoder_is_not_sampled(shapes: Path) -> None:
     done = run("sample", "encoder", cwd=shapes)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: text_encoder makes no pictures")
+    assert done.stderr.startswith("error: text_encoder makes no images")
     assert done.stderr.count("\n") == 1
 
 

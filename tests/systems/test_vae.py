@@ -28,7 +28,7 @@ def build(spec: DataSpec = BINARY, **fields: Any) -> VAE:
     return VAE(VAE.Config(**({"hidden": (8,), "latent_size": 2} | fields)), spec).train()
 
 
-def pictures(count: int, spec: DataSpec = BINARY) -> Tensor:
+def random_images(count: int, spec: DataSpec = BINARY) -> Tensor:
     return torch.where(torch.rand(count, *spec.shape) < 0.4, 1.0, -1.0)
 
 
@@ -42,7 +42,7 @@ def test_defaults_are_the_one_layer_network_of_burda_et_al() -> None:
 
 @pytest.mark.parametrize("beta", [0.0, 1.0, 4.0])
 def test_the_loss_sums_pixels_and_latents(beta: float) -> None:
-    system, images = build(beta=beta), pictures(6)
+    system, images = build(beta=beta), random_images(6)
     torch.manual_seed(5)
     metrics = system.train_step(Batch(images), OptimizerUpdate(system.build_optimizers(), "cpu"))
 
@@ -59,7 +59,7 @@ def test_the_loss_sums_pixels_and_latents(beta: float) -> None:
 
 @torch.no_grad()
 def test_one_importance_sample_is_the_elbo_in_expectation() -> None:
-    system, images = build(), pictures(4)
+    system, images = build(), random_images(4)
     mean, log_variance = system.encoder(images)
     log_weights = system.log_weights(images, mean, log_variance, 20_000)
     latents = mean + torch.exp(log_variance / 2) * torch.randn(20_000, 4, 2)
@@ -70,7 +70,7 @@ def test_one_importance_sample_is_the_elbo_in_expectation() -> None:
 
 @torch.no_grad()
 def test_the_bound_grows_with_the_samples() -> None:
-    system, images = build(), pictures(8)
+    system, images = build(), random_images(8)
     nn.init.normal_(system.get_parameter("decoder.layers.0.weight"), std=3)
 
     def bound(count: int) -> float:
@@ -87,7 +87,7 @@ def test_the_bound_grows_with_the_samples() -> None:
 
 def test_the_gradient_of_iwae_is_that_of_normalised_weights() -> None:
     """Equation 14 of Burda et al. 2015."""
-    system, images = build(objective="iwae", num_importance=5), pictures(3)
+    system, images = build(objective="iwae", num_importance=5), random_images(3)
 
     def log_weights() -> Tensor:
         torch.manual_seed(7)
@@ -140,7 +140,7 @@ def test_the_estimate_is_the_exact_marginal_of_a_linear_model(exact: bool) -> No
 @torch.no_grad()
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """With noise that depends on its place alone, any division gives the same estimate."""
-    system, images = build(), pictures(10)
+    system, images = build(), random_images(10)
     mean, log_variance = system.encoder(images)
     place = {"sample": 0}
     fixed = torch.randn(33, 2)
@@ -167,7 +167,7 @@ def test_memory_does_not_grow_with_the_samples(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(vae, "_DECODED_AT_A_TIME", 12 * 20)
     rows: list[int] = []
     system.decoder.register_forward_hook(lambda _, inputs, __: rows.append(inputs[0][..., 0].numel()))
-    system.log_likelihood(pictures(30), 1_000)
+    system.log_likelihood(random_images(30), 1_000)
     assert max(rows) <= 20
     assert sum(rows) == 30 * 1_000
 
@@ -175,9 +175,9 @@ def test_memory_does_not_grow_with_the_samples(monkeypatch: pytest.MonkeyPatch) 
 def test_measures() -> None:
     system = build(nll_samples=50)
     with torch.no_grad():
-        measured = system.measure(Batch(pictures(200)))
-        assert "nll_nats" not in build(nll_samples=0).measure(Batch(pictures(4)))
-        grey = build(GREY, nll_samples=10).measure(Batch(pictures(4)))
+        measured = system.measure(Batch(random_images(200)))
+        assert "nll_nats" not in build(nll_samples=0).measure(Batch(random_images(4)))
+        grey = build(GREY, nll_samples=10).measure(Batch(random_images(4)))
     assert set(measured) == {"elbo_nats", "reconstruction_nats", "kl_nats", "active_units", "nll_nats"}
     parts = measured["reconstruction_nats"] + measured["kl_nats"]
     torch.testing.assert_close(measured["elbo_nats"], -parts)
@@ -193,13 +193,13 @@ def test_active_units() -> None:
     last = system.get_parameter("encoder.body.layers.2.weight")
     with torch.no_grad():
         last[1] = 0
-        assert float(system.measure(Batch(pictures(100)))["active_units"]) == 2
+        assert float(system.measure(Batch(random_images(100)))["active_units"]) == 2
 
 
 def test_variances_are_clamped() -> None:
     system = build()
     nn.init.constant_(system.get_parameter("encoder.body.layers.2.bias"), 1e4)
-    _, log_variance = system.encoder(pictures(3))
+    _, log_variance = system.encoder(random_images(3))
     assert float(log_variance.detach().max()) == 10
 
 
@@ -222,15 +222,15 @@ def test_samples_are_means() -> None:
     system, latents = build(), torch.randn(5, 2)
     expected = 2 * torch.sigmoid(system.decoder(latents)) - 1
     torch.testing.assert_close(system.decode(latents).flatten(1), expected)
-    assert system.encode(pictures(5)).shape == (5, 2)
+    assert system.encode(random_images(5)).shape == (5, 2)
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "logistic"])
 def test_convolutions_decode_as_many_dimensions(likelihood: str) -> None:
     spec = DataSpec(channels=1, height=8, width=8, num_images=100, binary=True)
     system = build(spec, network="convolutional", width=4, likelihood=likelihood)
-    system.prepare(pictures(20, spec))
-    images = pictures(3, spec)
+    system.prepare(random_images(20, spec))
+    images = random_images(3, spec)
     assert system.log_weights(images, *system.encoder(images), 4).shape == (4, 3)
     assert system.decode(system.draw_latents(6)).shape == (6, 1, 8, 8)
 

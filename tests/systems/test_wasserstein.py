@@ -29,7 +29,7 @@ def wgan_gp(data: DataSpec = DIGITS, **fields: object) -> WGANGP:
     return WGANGP(WGANGPConfig.model_validate({"width": 8, "batch": 4, "latent_size": 6} | fields), data)
 
 
-def pictures(system: System) -> Batch:
+def random_images(system: System) -> Batch:
     return Batch(2 * torch.rand(system.images_per_step(), *DIGITS.shape) - 1)
 
 
@@ -83,7 +83,7 @@ def test_critic_weights_stay_within_the_clip(clip: float) -> None:
     assert within(system)
     generator = [p.detach().clone() for p in system.generator.parameters()]
     for _ in range(2):
-        system.train_step(pictures(system), OptimizerUpdate(system.build_optimizers(), "cpu"))
+        system.train_step(random_images(system), OptimizerUpdate(system.build_optimizers(), "cpu"))
         assert within(system)
     moved = [
         (p.detach() - q).abs().max() for p, q in zip(system.generator.parameters(), generator, strict=True)
@@ -107,7 +107,7 @@ def test_each_critic_update_has_fresh_images(build: Callable[..., WGAN | WGANGP]
     def record(name: str, loss: Tensor, watch: Tensor | None = None) -> None:
         names.append(name)
 
-    batch = pictures(system)
+    batch = random_images(system)
     assert len(batch.images) == 12
     system.train_step(batch, record)
     assert names == ["critic"] * 3 + ["generator"]
@@ -129,7 +129,7 @@ def test_the_penalty_is_computed_in_float32_and_the_rest_in_bf16(network: str) -
 
     system.critic.forward = recorded  # type: ignore[method-assign]
     with autocast(CPU, "bf16"):
-        values = system.train_step(pictures(system), update)
+        values = system.train_step(random_images(system), update)
     # For each critic update the loss's pass in bf16, then the penalty's in float32; at last the generator's.
     assert inside == [True, False, True, False, True]
     assert all(value.isfinite() for value in values.values())
@@ -140,7 +140,7 @@ def test_least_squares_outputs_become_log_odds() -> None:
     torch.manual_seed(0)
     config = LSGANConfig(width=8, batch=4, latent_size=6, fake_target=-1.0, real_target=1.0)
     system = LSGAN(config, DIGITS).eval()
-    images = pictures(system).images
+    images = random_images(system).images
     outputs = system.discriminator(images)
     expected = torch.logit(((outputs + 1) / 2).clamp(1e-6, 1 - 1e-6))
     torch.testing.assert_close(system.discriminate(images), expected)

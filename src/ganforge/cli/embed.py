@@ -33,7 +33,7 @@ class EmbedArguments:
 def run_embed(arguments: Sequence[str]) -> int:
     """`ganforge embed`."""
     given = parse(EmbedArguments, arguments, "ganforge embed", "Write the embeddings of captions.")
-    # The captions are the same at any size: small pictures are opened faster.
+    # The captions are the same at any size: small images are opened faster.
     dataset = open_dataset(validated(DataOptions, {"data": given.data, "size": 8}))
     file, count = write_embeddings(given.encoder, dataset, given.out)
     print(f"{file}: {count} captions")

@@ -49,7 +49,7 @@ from ganforge.data.options import DataOptions
 from ganforge.data.pack import pack
 from ganforge.data.sources.catalogue import available as available_data
 from ganforge.errors import UserError, unknown_name
-from ganforge.evaluation.evaluate import Score, evaluate, evaluate_pictures
+from ganforge.evaluation.evaluate import Score, evaluate, evaluate_images
 from ganforge.recipes.catalogue import recipes
 from ganforge.recipes.reproduce import ReproduceArguments, choose, print_reproduction, reproduction, words_of
 from ganforge.runs.folder import Run, find_runs
@@ -68,12 +68,12 @@ USAGE = """usage: ganforge VERB ...
   sample RUN                 draw samples to a PNG, a folder of PNGs or an .npz
   evaluate RUN               scores with their protocol, and the report remade
   compare RUN RUN ...        the stored scores of runs in one table, unlike protocols apart
-  apply RUN PICTURES --out O translate or enlarge pictures of any size: a file, a folder, a zip
-  psnr FOLDER RUN ...        how well pictures are enlarged again, beside bicubic resampling
-  features RUN --out F.npz   what a run makes of pictures, for classifiers
+  apply RUN IMAGES --out O translate or enlarge images of any size: a file, a folder, a zip
+  psnr FOLDER RUN ...        how well images are enlarged again, beside bicubic resampling
+  features RUN --out F.npz   what a run makes of images, for classifiers
   probe F.npz                a linear classifier on such features
   draw RUN KIND --out F.png  reconstructions, completions, a map of two latents
-  restyle RUN PIC --text T   what a sentence says in the style of a picture
+  restyle RUN PIC --text T   what a sentence says in the style of an image
   outliers RUN --data D      how well a run tells other data from its own
   classify RUN               classes by p(x given y), and what is of none
   reproduce NAME             a recipe again: the paper's numbers, the recorded ones and these
@@ -175,7 +175,7 @@ def _evaluate(arguments: Sequence[str]) -> int:
             raise UserError(
                 f"--samples draws nothing that {given.devices} devices could share: leave one out"
             )
-        scores = evaluate_pictures(given.run, given.samples, **{name: choice[name] for name in names[:3]})
+        scores = evaluate_images(given.run, given.samples, **{name: choice[name] for name in names[:3]})
     else:
         scores = _evaluate_aloud(given.run, **choice)
     if not scores:  # of several processes the first one tells
@@ -204,7 +204,7 @@ def _data(arguments: Sequence[str]) -> int:
             _pack_arguments(), arguments[1:], "ganforge data pack", "Resize a data set into one zip."
         )
         count = pack(validated(DataOptions, values_of(given.options)), given.target.out)
-        print(f"{given.target.out}: {count} pictures")
+        print(f"{given.target.out}: {count} images")
         return 0
     raise UserError("expected ganforge data check PATH, or ganforge data pack PATH OUT.zip --size 64")
 

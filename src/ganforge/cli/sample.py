@@ -40,13 +40,13 @@ class SampleArguments:
     sources: Annotated[
         str | None,
         tyro.conf.arg(
-            help="A picture, folder or .zip to translate, for pix2pix; left out: held-out ones of its data."
+            help="An image, folder or .zip to translate, for pix2pix; left out: held-out ones of its data."
         ),
     ] = None
     text: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],
         tyro.conf.arg(
-            help="What the pictures show, for gan_cls and stackgan; may be given again for another; left "
+            help="What the images show, for gan_cls and stackgan; may be given again for another; left "
             "out: captions of the run's data."
         ),
     ] = ()
@@ -55,7 +55,7 @@ class SampleArguments:
     ] = None
     interpolate: Annotated[
         int | None,
-        tyro.conf.arg(help="Steps between two texts: a strip as .png, a moving picture as .gif or .webp."),
+        tyro.conf.arg(help="Steps between two texts: a strip as .png, an animation as .gif or .webp."),
     ] = None
     code: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],

@@ -66,7 +66,7 @@ def print_scores(scores: list[Score]) -> None:
     """Scores with what is special to each; what most share, and the judging networks, are said once below."""
     protocols = [{name: str(text) for name, text in score.protocol.items()} for score in scores]
     shared = {}
-    for name, text in protocols[0].items():  # such as seed and step, which scores of real pictures lack
+    for name, text in protocols[0].items():  # such as seed and step, which scores of real images lack
         others = [protocol[name] for protocol in protocols if name in protocol]
         if name not in NETWORKS and set(others) == {text} and 2 * len(others) > len(protocols):
             shared[name] = text
@@ -87,8 +87,8 @@ def print_scores(scores: list[Score]) -> None:
 
 
 def print_fidelity(rows: Sequence[Row]) -> None:
-    """A line for each picture; dB, SSIM and sharpness of every way to enlarge it."""
-    table = Table("picture", "size")
+    """A line for each image; dB, SSIM and sharpness of every way to enlarge it."""
+    table = Table("image", "size")
     for way in rows[0].found:
         table.add_column(Text(f"{way}\ndB, SSIM, sharpness"))
     for row in rows:
@@ -98,7 +98,7 @@ def print_fidelity(rows: Sequence[Row]) -> None:
         ]
         table.add_row(Text(row.name), f"{row.width}x{row.height}" if row.width else "", *cells)
     Console().print(table)
-    print("on Y of BT.601 (grey pictures: their levels), without as many pixels at each border as the scale")
+    print("on Y of BT.601 (grey images: their levels), without as many pixels at each border as the scale")
 
 
 def print_comparison(runs: Sequence[Compared], lines: Sequence[Line]) -> None:

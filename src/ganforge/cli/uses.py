@@ -59,7 +59,7 @@ class EvaluateArguments:
     ] = None
     samples: Annotated[
         str | None,
-        tyro.conf.arg(help="Judge the pictures of this folder or .zip against the run's data instead."),
+        tyro.conf.arg(help="Judge the images of this folder or .zip against the run's data instead."),
     ] = None
     devices: Annotated[
         int,
@@ -84,14 +84,14 @@ class CompareArguments:
 
 @dataclass(frozen=True)
 class FeaturesArguments:
-    """Write what a run makes of pictures, for classifiers."""
+    """Write what a run makes of images, for classifiers."""
 
     run: tyro.conf.Positional[
         Annotated[str, tyro.conf.arg(help="A run folder; or the word pixels, for the pixels themselves.")]
     ]
     out: Annotated[Path, tyro.conf.arg(help="The .npz to write.")]
     data: Annotated[str | None, tyro.conf.arg(help="Which data; left out: the run's own.")] = None
-    count: Annotated[int | None, tyro.conf.arg(help="Pictures of each split; left out: all.")] = None
+    count: Annotated[int | None, tyro.conf.arg(help="Images of each split; left out: all.")] = None
     weights: Annotated[Weights, _WEIGHTS] = "ema"
 
 
@@ -114,8 +114,8 @@ class OutliersArguments:
 
     run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="A run folder.")]]
     data: Annotated[str, tyro.conf.arg(help="The other data.")]
-    count: Annotated[int, tyro.conf.arg(help="Pictures of each.")] = 1_000
-    seed: Annotated[int, tyro.conf.arg(help="Seed of what a system draws to judge a picture.")] = 0
+    count: Annotated[int, tyro.conf.arg(help="Images of each.")] = 1_000
+    seed: Annotated[int, tyro.conf.arg(help="Seed of what a system draws to judge an image.")] = 0
     weights: Annotated[Weights, _WEIGHTS] = "ema"
     json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.")] = False
 
@@ -126,21 +126,21 @@ class ClassifyArguments:
 
     run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="A run folder.")]]
     data: Annotated[str | None, tyro.conf.arg(help="Other data, to be rejected.")] = None
-    count: Annotated[int, tyro.conf.arg(help="Pictures of each.")] = 1_000
-    reject: Annotated[
-        float, tyro.conf.arg(help="Percent of the training pictures that would be rejected.")
-    ] = 5.0
+    count: Annotated[int, tyro.conf.arg(help="Images of each.")] = 1_000
+    reject: Annotated[float, tyro.conf.arg(help="Percent of the training images that would be rejected.")] = (
+        5.0
+    )
     weights: Annotated[Weights, _WEIGHTS] = "ema"
     json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.")] = False
 
 
 @dataclass(frozen=True)
 class DrawArguments:
-    """A picture of what a run does with pictures."""
+    """An image of what a run does with images."""
 
     run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="A run folder.")]]
     kind: tyro.conf.Positional[
-        Annotated[Kind, tyro.conf.arg(help="Of held-out pictures, or a map of two latents.")]
+        Annotated[Kind, tyro.conf.arg(help="Of held-out images, or a map of two latents.")]
     ]
     out: Annotated[Path, tyro.conf.arg(help="The PNG to write.")]
     count: Annotated[int, tyro.conf.arg(help="Columns.")] = 10
@@ -151,17 +151,15 @@ class DrawArguments:
 
 @dataclass(frozen=True)
 class RestyleArguments:
-    """What sentences say in the style of pictures."""
+    """What sentences say in the style of images."""
 
     run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="A run folder of gan_cls or stackgan.")]]
-    pictures: tyro.conf.Positional[
-        Annotated[
-            tuple[Path, ...], tyro.conf.arg(help="Pictures whose style is taken; resized to the run's.")
-        ]
+    images: tyro.conf.Positional[
+        Annotated[tuple[Path, ...], tyro.conf.arg(help="Images whose style is taken; resized to the run's.")]
     ]
     text: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],
-        tyro.conf.arg(help="What the new pictures show; may be given again for another row."),
+        tyro.conf.arg(help="What the new images show; may be given again for another row."),
     ] = ()
     out: Annotated[Path, tyro.conf.arg(help="PATH.png: a grid; else a folder of PNGs.")] = Path(
         "restyled.png"
@@ -177,25 +175,25 @@ class RestyleArguments:
 
 @dataclass(frozen=True)
 class ApplyArguments:
-    """Translate or enlarge pictures of any size."""
+    """Translate or enlarge images of any size."""
 
     run: tyro.conf.Positional[
         Annotated[Path, tyro.conf.arg(help="A run folder of pix2pix, srresnet or srgan.")]
     ]
-    pictures: tyro.conf.Positional[Annotated[str, tyro.conf.arg(help="A picture, a folder or a .zip.")]]
-    out: Annotated[Path, tyro.conf.arg(help="PATH.png for one picture, else a folder.")]
+    images: tyro.conf.Positional[Annotated[str, tyro.conf.arg(help="An image, a folder or a .zip.")]]
+    out: Annotated[Path, tyro.conf.arg(help="PATH.png for one image, else a folder.")]
     seed: Annotated[int, tyro.conf.arg(help="Seed of the noise, where a system has some.")] = 0
     weights: Annotated[Weights, _WEIGHTS] = "ema"
-    tile: Annotated[
-        int, tyro.conf.arg(help="Side of the tiles of large pictures: less takes less memory.")
-    ] = DEFAULT_TILE
+    tile: Annotated[int, tyro.conf.arg(help="Side of the tiles of large images: less takes less memory.")] = (
+        DEFAULT_TILE
+    )
 
 
 @dataclass(frozen=True)
 class PSNRArguments:
-    """How well pictures that were shrunk are enlarged: PSNR and SSIM on the luma."""
+    """How well images that were shrunk are enlarged: PSNR and SSIM on the luma."""
 
-    pictures: tyro.conf.Positional[
+    images: tyro.conf.Positional[
         Annotated[str, tyro.conf.arg(help="A folder or .zip of originals, such as Set5.")]
     ]
     runs: tyro.conf.Positional[
@@ -209,22 +207,22 @@ class PSNRArguments:
 
 def run_apply(arguments: Sequence[str]) -> int:
     """`ganforge apply`."""
-    given = parse(ApplyArguments, arguments, "ganforge apply", "Translate or enlarge pictures of any size.")
+    given = parse(ApplyArguments, arguments, "ganforge apply", "Translate or enlarge images of any size.")
     options = {"seed": given.seed, "weights": given.weights, "tile": given.tile}
     command = shlex.join(["ganforge", "apply", *arguments])
-    done = apply(given.run, given.pictures, given.out, command=command, **options)
-    shown = f"{len(done.written)} pictures in {given.out}" if len(done.written) > 1 else str(done.written[0])
+    done = apply(given.run, given.images, given.out, command=command, **options)
+    shown = f"{len(done.written)} images in {given.out}" if len(done.written) > 1 else str(done.written[0])
     print(printable(shown))
     return _skipped(done.skipped)
 
 
 def run_restyle(arguments: Sequence[str]) -> int:
     """`ganforge restyle`."""
-    given = parse(RestyleArguments, arguments, "ganforge restyle", "Draw sentences in the style of pictures.")
-    if not given.pictures:
-        raise UserError("no picture to take the style of: name one after the run")
+    given = parse(RestyleArguments, arguments, "ganforge restyle", "Draw sentences in the style of images.")
+    if not given.images:
+        raise UserError("no image to take the style of: name one after the run")
     command = shlex.join(["ganforge", "restyle", *arguments])
-    choice = given.pictures, given.text, given.out, given.steps, given.weights, command
+    choice = given.images, given.text, given.out, given.steps, given.weights, command
     with Console(stderr=True).status("style encoder") as status:
         said = restyle(load(given.run), *choice, lambda text: status.update(f"style encoder: {text}"))
     print(said)
@@ -233,8 +231,8 @@ def run_restyle(arguments: Sequence[str]) -> int:
 
 def run_psnr(arguments: Sequence[str]) -> int:
     """`ganforge psnr`."""
-    given = parse(PSNRArguments, arguments, "ganforge psnr", "How well pictures are enlarged again.")
-    rows, skipped = score_folder(given.pictures, [load(run) for run in given.runs], given.scale)
+    given = parse(PSNRArguments, arguments, "ganforge psnr", "How well images are enlarged again.")
+    rows, skipped = score_folder(given.images, [load(run) for run in given.runs], given.scale)
     if given.json:
         print(json.dumps([dataclasses.asdict(row) for row in rows], indent=1))
     else:
@@ -251,15 +249,15 @@ def _skipped(skipped: dict[str, str]) -> int:
 
 def run_draw(arguments: Sequence[str]) -> int:
     """`ganforge draw`."""
-    given = parse(DrawArguments, arguments, "ganforge draw", "Draw what a run does with pictures.")
+    given = parse(DrawArguments, arguments, "ganforge draw", "Draw what a run does with images.")
     if given.count < 1 or given.out.suffix != ".png":
         raise UserError(f"--count {given.count} --out {given.out}: expected 1 or more, and a name in .png")
     trained = load(given.run)
     dataset = open_like(trained.run.config, None)
     choice = given.count, given.rows, given.seed, given.weights
-    picture = draw_use(trained, dataset, given.kind, *choice)
+    image = draw_use(trained, dataset, given.kind, *choice)
     about = {"command": shlex.join(["ganforge", "draw", *arguments]), "run": str(given.run)}
-    save_png(picture, given.out, about | {"seed": str(given.seed), "step": str(trained.step)})
+    save_png(image, given.out, about | {"seed": str(given.seed), "step": str(trained.step)})
     print(given.out)
     return 0
 
@@ -281,7 +279,7 @@ def run_compare(arguments: Sequence[str]) -> int:
 
 def run_features(arguments: Sequence[str]) -> int:
     """`ganforge features`."""
-    given = parse(FeaturesArguments, arguments, "ganforge features", "Write features of pictures.")
+    given = parse(FeaturesArguments, arguments, "ganforge features", "Write features of images.")
     if given.count is not None and given.count < 1:
         raise UserError(f"--count {given.count}: expected 1 or more")
     if given.run == "pixels":
@@ -294,7 +292,7 @@ def run_features(arguments: Sequence[str]) -> int:
         dataset = open_like(trained.run.config, given.data)
         extract = partial(trained.features, weights=given.weights)
     for name, shape in write_features(extract, dataset, given.out, given.count).items():
-        print(f"{name}: {shape[0]} pictures, {shape[1]} features")
+        print(f"{name}: {shape[0]} images, {shape[1]} features")
     print(f"{given.out}: `ganforge probe {given.out} --labels 1000` classifies them")
     return 0
 
@@ -309,7 +307,7 @@ def run_probe(arguments: Sequence[str]) -> int:
         print(json.dumps(dataclasses.asdict(found), indent=1))
     else:
         spread = f" +- {found.plus_minus:.2f}" if found.num_draws > 1 else ""
-        print(f"error {found.error_percent:.2f}{spread} % of {found.num_test} test pictures")
+        print(f"error {found.error_percent:.2f}{spread} % of {found.num_test} test images")
         print(
             f"linear L2-SVM on {found.num_features} features, {found.num_labels} labels, {found.num_draws} "
             f"draws; C {found.penalty:g} by the validation error of {found.validation_error_percent:.2f} %"

@@ -1,1 +1,1 @@
-"""Data: names, folders and archives in; fixed-size pictures in a reproducible order out."""
+"""Data: names, folders and archives in; fixed-size images in a reproducible order out."""

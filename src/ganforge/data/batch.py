@@ -14,7 +14,7 @@ class Batch:
 
     `images` float `[batch, channels, height, width]`: pixels in [-1, 1], or unbounded values for 2-D
     points (then `[batch, 2, 1, 1]`). `labels` int `[batch]`; `captions` int `[batch, length]`, character
-    codes; `sources` float `[batch, ...]`, the input picture of a picture-to-picture system; `embeddings`
+    codes; `sources` float `[batch, ...]`, the input image of an image-to-image system; `embeddings`
     float `[batch, size]`, captions as a text encoder gives them.
     """
 
@@ -72,8 +72,8 @@ class DataSpec(BaseModel):
     `values` says what one element is: "pixels" lie in [-1, 1]; "points" are 2-D coordinates, unbounded,
     with the shape `2x1x1`. `binary` pixels are -1 or 1. `num_images` counts the training split.
     `caption_alphabet` and `caption_length` say how captions become codes; `embedding_size` counts the numbers
-    that a text encoder made of each caption. `source_shape` is that of the input picture (channels, height,
-    width) that each picture has, if any.
+    that a text encoder made of each caption. `source_shape` is that of the input image (channels, height,
+    width) that each image has, if any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -97,7 +97,7 @@ class DataSpec(BaseModel):
 
     @property
     def enlarges(self) -> bool:
-        """Whether sources are of another size than the pictures, so that these are to be made larger."""
+        """Whether sources are of another size than the images, so that these are to be made larger."""
         return self.source_shape is not None and self.source_shape[1:] != (self.height, self.width)
 
     @property

@@ -11,7 +11,7 @@ def resize(images: Tensor, height: int, width: int) -> Tensor:
     """`images` float `[count, channels, own height, own width]` at `height` x `width`, in its precision.
 
     Keys' cubic with a = -1/2; where a side becomes shorter the kernel is as many times wider, so that nothing
-    finer than the new pixels is left (antialiasing); at the border the picture goes on as its mirror image.
+    finer than the new pixels is left (antialiasing); at the border the image goes on as its mirror image.
     Nothing is rounded or clamped: a cubic overshoots. Columns first where the width shrinks the more, as
     `imresize` does.
     """
@@ -22,7 +22,7 @@ def resize(images: Tensor, height: int, width: int) -> Tensor:
 
 
 def _along(images: Tensor, dim: int, length: int) -> Tensor:
-    """As sums of chosen rows or columns, so that large pictures need no large matrix."""
+    """As sums of chosen rows or columns, so that large images need no large matrix."""
     if images.shape[dim] == length:
         return images
     places, weights = _taps(images.shape[dim], length)

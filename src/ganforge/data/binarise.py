@@ -1,4 +1,4 @@
-"""Binary pictures: every pixel black or white, white with the probability that its brightness says."""
+"""Binary images: every pixel black or white, white with the probability that its brightness says."""
 
 import hashlib
 
@@ -19,17 +19,17 @@ def binarise(pixels: Tensor, random: np.random.Generator) -> Tensor:
 
 
 def binarised_once(images: Split, data: str) -> Split:
-    """The split `images` with every picture drawn once, by a seed that is the SHA-256 of its own pixels.
+    """The split `images` with every image drawn once, by a seed that is the SHA-256 of its own pixels.
 
-    So the binary set is a function of the pictures alone: the same for every run, seed and machine. It is not
+    So the binary set is a function of the images alone: the same for every run, seed and machine. It is not
     the one of Larochelle and Murray (2011), whose draws are no function of anything but their file. Raises
-    UserError where the pictures are read from disk one by one, or have colours.
+    UserError where the images are read from disk one by one, or have colours.
     """
     if images.shape[0] != 1:
-        raise UserError(f"--binarise is for grey pictures, {data} has colours: add --channels grey")
+        raise UserError(f"--binarise is for grey images, {data} has colours: add --channels grey")
     if images.pixels is None:
         raise UserError(
-            f"--binarise needs pictures that fit into memory, {data} does not: use a smaller --size"
+            f"--binarise needs images that fit into memory, {data} does not: use a smaller --size"
         )
     digest = hashlib.sha256(images.pixels.contiguous().numpy().data.cast("B")).digest()
     random = np.random.default_rng(list(digest))

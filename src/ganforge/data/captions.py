@@ -17,7 +17,7 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+=<>()[]
 MOST_CHARACTERS = 2_000  # of captions that are not English, the most frequent ones
 NUM_FALLBACKS = 32  # codes that all other characters share, each character always the same one
 LONGEST, SHORTEST = 201, 60  # characters: the paper's, and what its layers need for two steps at the end
-HELD_OUT = 10  # of the training pictures with two captions or more, every tenth keeps one back
+HELD_OUT = 10  # of the training images with two captions or more, every tenth keeps one back
 
 
 def num_codes(alphabet: str) -> int:
@@ -31,7 +31,7 @@ def plain(text: str) -> str:
 
 
 def spec_of_captions(captions: Sequence[Sequence[str]] | None) -> tuple[str, int]:
-    """The alphabet and length of codes for these captions, for each picture some; "" and 0 if one has none.
+    """The alphabet and length of codes for these captions, for each image some; "" and 0 if one has none.
 
     The paper's alphabet comes first, then what else occurs, the most frequent first.
     """
@@ -99,10 +99,10 @@ def held_out_captions(captions: Sequence[list[str]]) -> list[tuple[int, int]]:
 @final
 @dataclass(frozen=True)
 class Texts:
-    """The captions of a split in numbers, those of one picture after those of another.
+    """The captions of a split in numbers, those of one image after those of another.
 
-    `values` `[captions, ...]`: codes int16, or embeddings float32. `first` and `count` int64 `[pictures]` say
-    which rows are a picture's. A batch gets the mean of `average` of them, or of as many as there are.
+    `values` `[captions, ...]`: codes int16, or embeddings float32. `first` and `count` int64 `[images]` say
+    which rows are an image's. A batch gets the mean of `average` of them, or of as many as there are.
     """
 
     values: Tensor
@@ -112,12 +112,12 @@ class Texts:
 
     @classmethod
     def of(cls, parts: Sequence[Tensor], average: int = 1) -> "Texts":
-        """Those whose rows for each picture are `parts`, none of them empty."""
+        """Those whose rows for each image are `parts`, none of them empty."""
         count = torch.tensor([len(part) for part in parts])
         return cls(torch.cat(list(parts)), count.cumsum(0) - count, count, average)
 
     def put_into(self, batch: Batch, indices: Tensor, draws: Tensor | None = None) -> Batch:
-        """`batch` of the pictures `indices` int64 `[n]` with a caption of each.
+        """`batch` of the images `indices` int64 `[n]` with a caption of each.
 
         `draws` in [0, 1) `[n]` choose it; left out, it is the first. Several are this one and the next ones.
         """

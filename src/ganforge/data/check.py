@@ -20,24 +20,24 @@ from ganforge.data.options import DataOptions
 from ganforge.data.pairs import PairHeader, Partners, find_partners, of_source, read_pair_header, read_partner
 from ganforge.data.sources import toys
 from ganforge.data.sources.arrays import Arrays
-from ganforge.data.sources.catalogue import Origin, Pictures, Points, locate
+from ganforge.data.sources.catalogue import ImageFiles, Origin, Points, locate
 from ganforge.data.sources.image_folder import Entry
 from ganforge.data.sources.stacked_mnist import Stacked
-from ganforge.data.sources.storage import Storage, is_picture_name
+from ganforge.data.sources.storage import Storage, is_image_name
 from ganforge.data.split import in_threads
 from ganforge.errors import UserError, printable
 
 FEW_IMAGES = 1000
 STRONG_IMBALANCE = 10.0
-ASPECT_TOLERANCE = 0.25  # of the usual shape of files with two pictures
+ASPECT_TOLERANCE = 0.25  # of the usual shape of files with two images
 SHOWN = 10  # how many of a list `lines` prints; `to_json` has them all
 
 
 class Report(BaseModel):
     """What `check` found; `problems` would make training fail, `warnings` may spoil its result.
 
-    `counts` is readable pictures by split; `sizes` ("64x48": width x height) and `modes` (Pillow's names)
-    count pictures, the most common first; `classes` counts the training split, `imbalance` is its largest
+    `counts` is readable images by split; `sizes` ("64x48": width x height) and `modes` (Pillow's names)
+    count images, the most common first; `classes` counts the training split, `imbalance` is its largest
     class over its smallest. `duplicates` are groups of files with exactly equal pixels.
     """
 
@@ -72,7 +72,7 @@ class Report(BaseModel):
         if self.shape is not None:
             lines.append(f"shape       {'x'.join(map(str, self.shape))} (channels, height, width)")
         if self.source_shape is not None:
-            lines.append(f"sources     {'x'.join(map(str, self.source_shape))}, one for each picture")
+            lines.append(f"sources     {'x'.join(map(str, self.source_shape))}, one for each image")
         for title, counts in (
             ("images", self.counts),
             ("sizes", self.sizes),
@@ -102,7 +102,7 @@ class Report(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _Finding:
-    """One picture, examined; `colorless` if it is stored in colour but every pixel is grey."""
+    """One image, examined; `colorless` if it is stored in colour but every pixel is grey."""
 
     header: Header
     source: Header | None
@@ -111,7 +111,7 @@ class _Finding:
 
 
 def check(options: DataOptions) -> Report:
-    """Look at every picture of the data that `options` describe.
+    """Look at every image of the data that `options` describe.
 
     Raises `UserError` only if there are no such data at all; whatever is wrong inside them is in the report.
     """
@@ -129,7 +129,7 @@ def check(options: DataOptions) -> Report:
         return _check_stacked(shown, origin, options)
     if isinstance(origin, Arrays):
         return _check_arrays(shown, origin, options)
-    return _check_pictures(shown, origin, options)
+    return _check_images(shown, origin, options)
 
 
 def _is_there(options: DataOptions) -> bool:
@@ -158,9 +158,9 @@ def _check_arrays(shown: str, origin: Arrays, options: DataOptions) -> Report:
     channels = {"auto": depth, "grey": 1, "color": 3}[options.channels]
     shape = (channels, options.size or height, options.size or width)
     found = [
-        (f"{split}/{row}", split, hashlib.sha256(picture.data).digest())
+        (f"{split}/{row}", split, hashlib.sha256(image.data).digest())
         for split, pixels in origin.pixels.items()
-        for row, picture in enumerate(pixels)
+        for row, image in enumerate(pixels)
     ]
     classes: dict[str, int] = {}
     if origin.class_names:
@@ -182,7 +182,7 @@ def _check_arrays(shown: str, origin: Arrays, options: DataOptions) -> Report:
     )
 
 
-def _check_pictures(shown: str, origin: Pictures, options: DataOptions) -> Report:
+def _check_images(shown: str, origin: ImageFiles, options: DataOptions) -> Report:
     entries, present = origin.listing.entries, set(origin.storage.names)
     try:
         partners = find_partners(entries, origin.storage, options)
@@ -232,7 +232,7 @@ def _check_pictures(shown: str, origin: Pictures, options: DataOptions) -> Repor
         problems=_problems(unreadable, len(entries), counts, options) + _unfit(shape, options),
         warnings=_general_warnings(counts, classes, duplicates, across)
         + _lone_files(partners, good, options)
-        + _picture_warnings(origin, good, shape, options, len(missing)),
+        + _image_warnings(origin, good, shape, options, len(missing)),
     )
 
 
@@ -248,7 +248,7 @@ def _examine(storage: Storage, partners: Partners | None, entry: Entry) -> _Find
                 raise of_source(partners, entry.name, error) from error
     except Unreadable as error:
         return str(error)
-    header = headers.picture
+    header = headers.image
     colorless = not header.grey and bool((pixels == pixels[:1]).all())
     return _Finding(header, headers.source, _digest(pixels), colorless)
 
@@ -265,7 +265,7 @@ def _source_shape(
 
 
 def _unfit(shape: tuple[int, int, int] | None, options: DataOptions) -> list[str]:
-    """What training would refuse of sources that are made from pictures of `shape`."""
+    """What training would refuse of sources that are made from images of `shape`."""
     if shape is None or not is_derived(options.pairs):
         return []
     try:
@@ -278,18 +278,18 @@ def _unfit(shape: tuple[int, int, int] | None, options: DataOptions) -> list[str
 def _lone_files(
     partners: Partners | None, good: list[tuple[Entry, _Finding]], options: DataOptions
 ) -> list[str]:
-    """Sources of no picture, and files that are not two pictures side by side as the others are."""
+    """Sources of no image, and files that are not two images side by side as the others are."""
     if partners is None or (options.sources is None and partners.half is None):
         return []
     if options.sources is not None:
         used = set(partners.names.values())
-        lone = [name for name in partners.storage.names if is_picture_name(name) and name not in used]
-        what = "sources are of no picture"
+        lone = [name for name in partners.storage.names if is_image_name(name) and name not in used]
+        what = "sources are of no image"
     else:
         aspects = {entry.name: found.header.width / found.header.height for entry, found in good}
         usual = median(aspects.values()) if aspects else 1.0
         lone = [name for name, aspect in aspects.items() if abs(aspect / usual - 1) > ASPECT_TOLERANCE]
-        what = "files have not the shape of most: are they two pictures side by side?"
+        what = "files have not the shape of most: are they two images side by side?"
     return [f"{len(lone)} {what}: {_shorten(map(printable, lone))}"] if lone else []
 
 
@@ -297,7 +297,7 @@ def _digest(pixels: NDArray[np.uint8]) -> bytes:
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
 
 
-def _class_counts(origin: Pictures, entries: list[Entry]) -> dict[str, int]:
+def _class_counts(origin: ImageFiles, entries: list[Entry]) -> dict[str, int]:
     if not origin.listing.class_names:
         return {}
     counted = Counter(entry.label for entry in entries if entry.split == "train")
@@ -328,7 +328,7 @@ def _problems(
     except UserError as error:
         problems.append(str(error))
     if not counts.get("train"):
-        problems.append("there are no readable training pictures: expected a split called train")
+        problems.append("there are no readable training images: expected a split called train")
     return problems
 
 
@@ -338,25 +338,24 @@ def _general_warnings(
     warnings = []
     if 0 < counts.get("train", 0) < FEW_IMAGES:
         warnings.append(
-            f"only {counts['train']} training pictures: a GAN will memorise them; expected {FEW_IMAGES} or "
-            "more"
+            f"only {counts['train']} training images: a GAN will memorise them; expected {FEW_IMAGES} or more"
         )
     imbalance = _imbalance(classes)
     if imbalance is not None and imbalance > STRONG_IMBALANCE:
-        warnings.append(f"the largest class has {imbalance:.0f} times as many pictures as the smallest")
+        warnings.append(f"the largest class has {imbalance:.0f} times as many images as the smallest")
     empty = [name for name, count in classes.items() if not count]
     if empty:
-        warnings.append(f"classes without a training picture: {_shorten(empty)}")
+        warnings.append(f"classes without a training image: {_shorten(empty)}")
     if duplicates:
         copies = sum(len(group) - 1 for group in duplicates)
-        warnings.append(f"{copies} pictures are exact copies of another")
+        warnings.append(f"{copies} images are exact copies of another")
     if across:
-        warnings.append(f"{across} pictures lie in more than one split: test scores will be too good")
+        warnings.append(f"{across} images lie in more than one split: test scores will be too good")
     return warnings
 
 
-def _picture_warnings(
-    origin: Pictures,
+def _image_warnings(
+    origin: ImageFiles,
     good: list[tuple[Entry, _Finding]],
     shape: tuple[int, int, int] | None,
     options: DataOptions,
@@ -365,31 +364,27 @@ def _picture_warnings(
     listing, warnings = origin.listing, []
     unlabelled = sum(entry.label is None for entry in listing.entries)
     if 0 < unlabelled < len(listing.entries):
-        warnings.append(
-            f"{unlabelled} of {len(listing.entries)} pictures have no label: no label will be used"
-        )
+        warnings.append(f"{unlabelled} of {len(listing.entries)} images have no label: no label will be used")
     unpaired = sum(not entry.partners for entry in listing.entries)
     if options.pairs == "auto" and options.sources is None and 0 < unpaired < len(listing.entries):
-        warnings.append(
-            f"{unpaired} of {len(listing.entries)} pictures name no source: no source will be used"
-        )
+        warnings.append(f"{unpaired} of {len(listing.entries)} images name no source: no source will be used")
     uncaptioned = sum(not entry.captions for entry in listing.entries)
     if 0 < uncaptioned < len(listing.entries):
-        warnings.append(f"{uncaptioned} of {len(listing.entries)} pictures have no caption")
+        warnings.append(f"{uncaptioned} of {len(listing.entries)} images have no caption")
     if listing.unlisted:
-        warnings.append(f"{listing.unlisted} pictures are not in the metadata and will not be used")
+        warnings.append(f"{listing.unlisted} images are not in the metadata and will not be used")
     if partners_missing:
-        warnings.append(f"{partners_missing} partner pictures are missing")
+        warnings.append(f"{partners_missing} partner images are missing")
     in_color = options.channels == "auto" and shape is not None and shape[0] == 3
     if in_color and all(found.colorless or found.header.grey for _, found in good):
-        warnings.append("every picture is grey though stored in color: `--channels grey` is faster")
+        warnings.append("every image is grey though stored in color: `--channels grey` is faster")
     num_sizes = len({(found.header.width, found.header.height) for _, found in good})
     if shape is not None and options.size is None and num_sizes > 1:
         warnings.append(f"the sizes differ: all become {shape[2]}x{shape[1]}; choose with --size and --fit")
     if shape is not None:
         small = sum(min(found.header.width, found.header.height) < shape[1] for _, found in good)
         if small:
-            warnings.append(f"{small} pictures are smaller than {shape[2]}x{shape[1]} and will be enlarged")
+            warnings.append(f"{small} images are smaller than {shape[2]}x{shape[1]} and will be enlarged")
     return warnings
 
 

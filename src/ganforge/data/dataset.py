@@ -1,4 +1,4 @@
-"""`open_dataset`: from a name or path to a `Dataset`, whose splits give pictures of one shape."""
+"""`open_dataset`: from a name or path to a `Dataset`, whose splits give images of one shape."""
 
 import hashlib
 import json
@@ -20,8 +20,8 @@ class Dataset:
     """Opened data: `splits` always has "train", and may have "validation" and "test".
 
     `fingerprint` is the SHA-256, in hex, of the decoded arrays and labels; of sets too large for the memory,
-    that of file names and sizes. `skipped` names the pictures that could not be read, with the reason.
-    `mixture` is the known distribution of the sets ring and grid. `undrawn` are the grey training pictures of
+    that of file names and sizes. `skipped` names the images that could not be read, with the reason.
+    `mixture` is the known distribution of the sets ring and grid. `undrawn` are the grey training images of
     `--binarise dynamic`, whose "train" is one draw of them.
     """
 
@@ -35,7 +35,7 @@ class Dataset:
 
     @property
     def streamed(self) -> Split:
-        """The training pictures as a stream takes them: the undrawn ones, where there are such."""
+        """The training images as a stream takes them: the undrawn ones, where there are such."""
         return self.splits["train"] if self.undrawn is None else self.undrawn
 
 
@@ -62,9 +62,9 @@ def repeated_rows(images: Split, count: int) -> Tensor:
 
 def batch_of(images: Split, rows: Tensor) -> Batch:
     """The elements `rows` int64 `[n]` of a split as systems see them: labels, sources, first captions."""
-    pictures, sources = images.read_pairs(rows)
+    pixels, sources = images.read_pairs(rows)
     labels = None if images.labels is None else images.labels[rows]
-    batch = Batch(as_images(pictures), labels, sources=None if sources is None else to_float(sources))
+    batch = Batch(as_images(pixels), labels, sources=None if sources is None else to_float(sources))
     return batch if images.texts is None else images.texts.put_into(batch, rows)
 
 

@@ -1,4 +1,4 @@
-"""One encoded picture in, one uint8 array out; every way a file can be bad ends in `Unreadable`."""
+"""One encoded image in, one uint8 array out; every way a file can be bad ends in `Unreadable`."""
 
 import io
 import warnings
@@ -29,19 +29,19 @@ TURNS = {
 }
 
 # Set once for the process, because `warnings.catch_warnings` is not safe in the threads that decode: a bomb
-# is an error, and a remark about a picture's damaged extras (EXIF, animation) is of no use between training's
+# is an error, and a remark about an image's damaged extras (EXIF, animation) is of no use between training's
 # lines.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 class Unreadable(Exception):  # noqa: N818 - an outcome that is collected and counted, not a fault of the program
-    """The reason, in words, why a file gives no picture."""
+    """The reason, in words, why a file gives no image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a picture says about itself: its upright size, Pillow's `mode`, and what that means."""
+    """What an image says about itself: its upright size, Pillow's `mode`, and what that means."""
 
     width: int
     height: int
@@ -52,7 +52,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The shape (channels, height, width) that pictures get, after an optional square centre crop."""
+    """The shape (channels, height, width) that images get, after an optional square centre crop."""
 
     shape: tuple[int, int, int]
     centre_crop: int | None = None
@@ -60,7 +60,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A picture with all that its file says of it: uint8, or uint16 where the file has 16 bits.
+    """An image with all that its file says of it: uint8, or uint16 where the file has 16 bits.
 
     `colours` `[1 or 3, height, width]`, upright; `alpha` `[height, width]`, of the same type, or None.
     `profile` is the ICC profile that says what the colours mean, if the file has one.
@@ -72,11 +72,11 @@ class Whole:
 
 
 def explain(error: Exception) -> str:
-    """Why a picture could not be read, from what Pillow raised, in one line."""
+    """Why an image could not be read, from what Pillow raised, in one line."""
     if isinstance(error, Unreadable):
         return str(error)
     if isinstance(error, UnidentifiedImageError):
-        return "not a PNG, JPEG, WebP, BMP or GIF picture, or its beginning is damaged"
+        return "not a PNG, JPEG, WebP, BMP or GIF image, or its beginning is damaged"
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return f"claims more than {MAX_PIXELS // 1_000_000} million pixels"
     message = printable(" ".join(str(error).split()))[:150]
@@ -84,16 +84,16 @@ def explain(error: Exception) -> str:
 
 
 def read_header(data: bytes) -> Header:
-    """What the encoded picture `data` says about itself, without decoding its pixels.
+    """What the encoded image `data` says about itself, without decoding its pixels.
 
-    Raises `Unreadable` if it is not a picture in one of `FORMATS`.
+    Raises `Unreadable` if it is not an image in one of `FORMATS`.
     """
     try:
-        with _open(data) as picture:
-            width, height = picture.size
-            if _orientation(picture) >= 5:  # a quarter turn
+        with _open(data) as image:
+            width, height = image.size
+            if _orientation(image) >= 5:  # a quarter turn
                 width, height = height, width
-            return Header(width, height, picture.mode, _is_grey(picture), picture.has_transparency_data)
+            return Header(width, height, image.mode, _is_grey(image), image.has_transparency_data)
     except (
         Exception
     ) as error:  # a hostile file can raise nearly anything in Pillow, and must never end the program
@@ -101,17 +101,17 @@ def read_header(data: bytes) -> Header:
 
 
 def decode(data: bytes, target: Target, options: DataOptions) -> NDArray[np.uint8]:
-    """The encoded picture `data` as uint8 `[channels, height, width]`.
+    """The encoded image `data` as uint8 `[channels, height, width]`.
 
-    Raises `Unreadable` if it is not a picture in one of `FORMATS` or its data are damaged.
+    Raises `Unreadable` if it is not an image in one of `FORMATS` or its data are damaged.
     """
     try:
-        with _open(data) as picture:
+        with _open(data) as image:
             # A JPEG can be decoded at 1/2, 1/4 or 1/8; twice the final size leaves the resampling its
             # quality.
             if target.centre_crop is None:
-                picture.draft(None, (2 * target.shape[2], 2 * target.shape[1]))
-            upright = _upright(picture)
+                image.draft(None, (2 * target.shape[2], 2 * target.shape[1]))
+            upright = _upright(image)
             plain = flatten(upright, target.shape[0], options.background)
         if target.centre_crop is not None:
             plain = _crop_centre(plain, target.centre_crop)
@@ -123,13 +123,13 @@ def decode(data: bytes, target: Target, options: DataOptions) -> NDArray[np.uint
 def decode_halves(
     data: bytes, targets: tuple[Target, Target], options: DataOptions
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The left and the right half of the encoded picture `data`, each as `decode` gives a picture.
+    """The left and the right half of the encoded image `data`, each as `decode` gives an image.
 
     Raises `Unreadable` as `decode`.
     """
     try:
-        with _open(data) as picture:
-            upright = _upright(picture)
+        with _open(data) as image:
+            upright = _upright(image)
             middle, height = upright.width // 2, upright.height
             boxes = ((0, 0, middle, height), (middle, 0, 2 * middle, height))
             halves = []
@@ -142,33 +142,31 @@ def decode_halves(
 
 
 def decode_whole(data: bytes) -> NDArray[np.uint8]:
-    """The encoded picture `data` in colour on white at its own size, uint8 `[3, height, width]`."""
+    """The encoded image `data` in colour on white at its own size, uint8 `[3, height, width]`."""
     try:
-        with _open(data) as picture:
-            return to_array(flatten(_upright(picture), 3, "white"))
+        with _open(data) as image:
+            return to_array(flatten(_upright(image), 3, "white"))
     except Exception as error:
         raise Unreadable(explain(error)) from error
 
 
 def decode_exactly(data: bytes) -> Whole:
-    """The encoded picture `data` at its own size and depth, with its transparency and colour profile.
+    """The encoded image `data` at its own size and depth, with its transparency and colour profile.
 
     Raises `Unreadable` as `decode`.
     """
     whole = _decode_exactly(data)
-    with _open(data) as picture:
-        profile = picture.info.get("icc_profile")
+    with _open(data) as image:
+        profile = image.info.get("icc_profile")
     return replace(whole, profile=profile) if isinstance(profile, bytes) and profile else whole
 
 
 def _decode_exactly(data: bytes) -> Whole:
     try:
-        with _open(data) as picture:
-            if isinstance(picture, PngImagePlugin.PngImageFile) and str(picture.tile[0].args).endswith(
-                ";16B"
-            ):
-                return _decode_16_bits(data, str(picture.tile[0].args))
-            upright = _upright(picture)
+        with _open(data) as image:
+            if isinstance(image, PngImagePlugin.PngImageFile) and str(image.tile[0].args).endswith(";16B"):
+                return _decode_16_bits(data, str(image.tile[0].args))
+            upright = _upright(image)
             grey, alpha = _is_grey(upright), upright.has_transparency_data
             if upright.mode.startswith("I"):  # other formats' 16 bits of grey
                 wide = np.asarray(upright).astype(np.int64).clip(0, 65535).astype(np.uint16)
@@ -183,10 +181,10 @@ def _decode_exactly(data: bytes) -> Whole:
 
 def _decode_16_bits(data: bytes, raw_mode: str) -> Whole:
     """A PNG of 16 bits a channel, of which Pillow keeps the higher 8: read again for the lower ones."""
-    with _open(data) as picture:
-        clear = picture.info.get("transparency")  # the one colour that is not to be seen, if any
+    with _open(data) as image:
+        clear = image.info.get("transparency")  # the one colour that is not to be seen, if any
         if raw_mode == "I;16B":
-            grey = np.asarray(_upright(picture)).astype(np.uint16)
+            grey = np.asarray(_upright(image)).astype(np.uint16)
             return Whole(grey[None], None if clear is None else _all_but(grey[None], (clear,)))
     if raw_mode == "LA;16B":  # as many bytes a pixel as RGBA, which are then high, low, high, low
         parts = _read_as(data, "RGBA").astype(np.uint16)
@@ -204,10 +202,10 @@ def _all_but(colours: NDArray[np.uint16], clear: tuple[int, ...]) -> NDArray[np.
 
 def _read_as(data: bytes, raw_mode: str) -> NDArray[np.uint8]:
     """The bytes of a PNG, upright, as if its pixels were stored as Pillow calls `raw_mode`."""
-    with _open(data) as picture:
-        assert isinstance(picture, PngImagePlugin.PngImageFile)
-        picture.tile = [tile._replace(args=raw_mode) for tile in picture.tile]
-        return np.asarray(_upright(picture))
+    with _open(data) as image:
+        assert isinstance(image, PngImagePlugin.PngImageFile)
+        image.tile = [tile._replace(args=raw_mode) for tile in image.tile]
+        return np.asarray(_upright(image))
 
 
 def _split(array: NDArray[Any], alpha: bool) -> Whole:
@@ -218,82 +216,82 @@ def _split(array: NDArray[Any], alpha: bool) -> Whole:
     return Whole(np.ascontiguousarray(channels[:-1]), np.ascontiguousarray(channels[-1]))
 
 
-def flatten(picture: Image.Image, channels: int, background: str) -> Image.Image:
-    """`picture` as 8-bit grey (1 channel) or RGB (3), on `background` where it is transparent."""
+def flatten(image: Image.Image, channels: int, background: str) -> Image.Image:
+    """`image` as 8-bit grey (1 channel) or RGB (3), on `background` where it is transparent."""
     mode = "L" if channels == 1 else "RGB"
-    if picture.mode.startswith("I"):
-        wide = np.asarray(picture).astype(np.int64).clip(0, 65535)
+    if image.mode.startswith("I"):
+        wide = np.asarray(image).astype(np.int64).clip(0, 65535)
         # 65535 = 257 * 255, so this is the nearest of 256 levels; Pillow's own conversion clips at 255.
-        picture = Image.fromarray(((wide + 128) // 257).astype(np.uint8))
-    elif picture.has_transparency_data:
-        clear = picture.convert("RGBA")
+        image = Image.fromarray(((wide + 128) // 257).astype(np.uint8))
+    elif image.has_transparency_data:
+        clear = image.convert("RGBA")
         sheet = Image.new("RGBA", clear.size, background)
-        picture = Image.alpha_composite(sheet, clear)
-    return picture if picture.mode == mode else picture.convert(mode)
+        image = Image.alpha_composite(sheet, clear)
+    return image if image.mode == mode else image.convert(mode)
 
 
-def fit(picture: Image.Image, width: int, height: int, options: DataOptions) -> Image.Image:
-    """`picture` (L or RGB) at exactly `width` x `height`, by the way that `options.fit` names."""
-    own_width, own_height = picture.size
+def fit(image: Image.Image, width: int, height: int, options: DataOptions) -> Image.Image:
+    """`image` (L or RGB) at exactly `width` x `height`, by the way that `options.fit` names."""
+    own_width, own_height = image.size
     if (own_width, own_height) == (width, height):
-        return picture
+        return image
     across, down = width / own_width, height / own_height
     scale = {"crop": max(across, down), "pad": min(across, down), "stretch": min(across, down)}[options.fit]
     resample = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
     if options.fit == "stretch":
-        return picture.resize((width, height), resample)
+        return image.resize((width, height), resample)
     if options.fit == "crop":
         left, top = (own_width - width / scale) / 2, (own_height - height / scale) / 2
         box = (max(left, 0), max(top, 0), min(own_width - left, own_width), min(own_height - top, own_height))
-        return picture.resize((width, height), resample, box=box)
+        return image.resize((width, height), resample, box=box)
     inner = (max(1, min(width, round(own_width * scale))), max(1, min(height, round(own_height * scale))))
-    sheet = Image.new(picture.mode, (width, height), options.background)
-    sheet.paste(picture.resize(inner, resample), ((width - inner[0]) // 2, (height - inner[1]) // 2))
+    sheet = Image.new(image.mode, (width, height), options.background)
+    sheet.paste(image.resize(inner, resample), ((width - inner[0]) // 2, (height - inner[1]) // 2))
     return sheet
 
 
-def to_array(picture: Image.Image) -> NDArray[np.uint8]:
-    """`picture` (L or RGB) as uint8 `[channels, height, width]`."""
-    array = np.asarray(picture, dtype=np.uint8)
+def to_array(image: Image.Image) -> NDArray[np.uint8]:
+    """`image` (L or RGB) as uint8 `[channels, height, width]`."""
+    array = np.asarray(image, dtype=np.uint8)
     return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
 
 
 def _open(data: bytes) -> Image.Image:
     if not data:
         raise Unreadable("empty file")
-    picture = Image.open(io.BytesIO(data), formats=FORMATS)
-    if picture.width * picture.height > MAX_PIXELS:
-        raise Unreadable(f"claims {picture.width}x{picture.height} pixels")
-    return picture
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        raise Unreadable(f"claims {image.width}x{image.height} pixels")
+    return image
 
 
-def _orientation(picture: Image.Image) -> int:
+def _orientation(image: Image.Image) -> int:
     # `getexif` of a PNG without the chunk at its front decodes everything in search of one behind the pixels.
-    if picture.format == "PNG" and "exif" not in picture.info:
+    if image.format == "PNG" and "exif" not in image.info:
         return 1
     try:
-        value = picture.getexif().get(EXIF_ORIENTATION, 1)
-    except Exception:  # damaged EXIF says nothing about the pixels: the picture stays as it is stored
+        value = image.getexif().get(EXIF_ORIENTATION, 1)
+    except Exception:  # damaged EXIF says nothing about the pixels: the image stays as it is stored
         return 1
     return value if isinstance(value, int) and value in TURNS else 1
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    orientation = _orientation(picture)
-    picture.load()
+def _upright(image: Image.Image) -> Image.Image:
+    orientation = _orientation(image)
+    image.load()
     for turn in TURNS.get(orientation, ()):
-        picture = picture.transpose(turn)
-    return picture
+        image = image.transpose(turn)
+    return image
 
 
-def _is_grey(picture: Image.Image) -> bool:
-    if picture.mode in ("P", "PA"):
-        palette = np.asarray(picture.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
+def _is_grey(image: Image.Image) -> bool:
+    if image.mode in ("P", "PA"):
+        palette = np.asarray(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
         return bool((palette == palette[:, :1]).all())
-    return picture.mode in ("1", "L", "LA", "La") or picture.mode.startswith("I")
+    return image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
 
 
-def _crop_centre(picture: Image.Image, side: int) -> Image.Image:
-    width, height = picture.size
+def _crop_centre(image: Image.Image, side: int) -> Image.Image:
+    width, height = image.size
     left, top = max(0, (width - side) // 2), max(0, (height - side) // 2)
-    return picture.crop((left, top, min(width, left + side), min(height, top + side)))
+    return image.crop((left, top, min(width, left + side), min(height, top + side)))

@@ -1,7 +1,7 @@
-"""Input pictures made from their targets: edges, grey, blurred, with a hole, shrunk.
+"""Input images made from their targets: edges, grey, blurred, with a hole, shrunk.
 
 Everything maps uint8 `[count, channels, height, width]` to uint8, all but `downscale` of the same height and
-width, and treats each picture on its own.
+width, and treats each image on its own.
 """
 
 import math
@@ -20,7 +20,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, what Pillow's grey is
 HOLE = 128  # mid-grey, which as a value in [-1, 1] is 0
 SMOOTH = (0.25, 0.5, 0.25)
 SLOPE = (-0.5, 0.0, 0.5)
-_CHUNK = 32  # pictures, so that all that is made of them on the way stays in the cache
+_CHUNK = 32  # images, so that all that is made of them on the way stays in the cache
 
 
 def parse_pairs(pairs: str) -> tuple[str, int]:
@@ -44,7 +44,7 @@ def derived_shape(pairs: str, shape: tuple[int, int, int]) -> tuple[int, int, in
 
 
 def check_derivation(pairs: str, jitter: int, height: int, width: int) -> None:
-    """Raise UserError where sources cannot be made as `pairs` says of pictures of this size."""
+    """Raise UserError where sources cannot be made as `pairs` says of images of this size."""
     _, factor = parse_pairs(pairs)
     if factor and (height % factor or width % factor):
         raise UserError(f"--pairs {pairs}: {width}x{height} pixels do not divide by {factor}: choose another")
@@ -148,7 +148,7 @@ def mask(pixels: Tensor) -> Tensor:
 def _along(images: Tensor, weights: Sequence[float], dim: int) -> Tensor:
     """Every row (`dim` 3) or column (2) correlated with `weights`, the border repeated.
 
-    As sums of shifted pictures: many times as fast on a processor as a convolution of one channel.
+    As sums of shifted images: many times as fast on a CPU as a convolution of one channel.
     """
     reach, length = len(weights) // 2, images.shape[dim]
     wide = pad(images, (reach, reach, 0, 0) if dim == 3 else (0, 0, reach, reach), mode="replicate")

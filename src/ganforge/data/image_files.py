@@ -1,4 +1,4 @@
-"""Pictures in files: one shape for all, decoded at once where they fit into memory, else as they are read."""
+"""Images in files: one shape for all, decoded at once where they fit into memory, else as they are read."""
 
 import math
 from collections import Counter
@@ -16,7 +16,7 @@ from ganforge.data.derived_pairs import derived_shape, is_derived
 from ganforge.data.fingerprint import hash_names
 from ganforge.data.options import DataOptions
 from ganforge.data.pairs import PairHeader, Partners, decode_pair, find_partners, read_pair_header
-from ganforge.data.sources.catalogue import Pictures
+from ganforge.data.sources.catalogue import ImageFiles
 from ganforge.data.sources.image_folder import Entry
 from ganforge.data.sources.storage import Storage
 from ganforge.data.split import MAX_UNREADABLE, Split, in_memory, in_threads, lazy
@@ -31,7 +31,7 @@ Decode = Callable[[str], NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Decoded:
-    """The splits of files of pictures, and what was skipped; no `fingerprint` where all is in memory."""
+    """The splits of files of images, and what was skipped; no `fingerprint` where all is in memory."""
 
     splits: Mapping[str, Split]
     class_names: tuple[str, ...]
@@ -39,7 +39,7 @@ class Decoded:
     fingerprint: str | None
 
 
-def open_encoded(origin: Pictures, options: DataOptions) -> Decoded:
+def open_encoded(origin: ImageFiles, options: DataOptions) -> Decoded:
     """The splits of `origin`, the sources that are files of their own with them.
 
     Raises UserError where more than 5 % cannot be read.
@@ -51,7 +51,7 @@ def open_encoded(origin: Pictures, options: DataOptions) -> Decoded:
     refuse_unreadable(skipped, len(entries), options)
     readable = [entry for entry in entries if entry.name not in skipped]
     found = [head for head in headers if isinstance(head, PairHeader)]
-    shape = choose_shape([head.picture for head in found], options, origin.default_size)
+    shape = choose_shape([head.image for head in found], options, origin.default_size)
     source_channels = choose_source_channels(found)
     target = Target(shape, origin.centre_crop)
     decode_name = partial(decode_pair, storage, partners, target, source_channels, options)
@@ -85,9 +85,9 @@ def open_encoded(origin: Pictures, options: DataOptions) -> Decoded:
 
 
 def _fingerprint_of_files(
-    entries: list[Entry], origin: Pictures, partners: Partners | None, shape: Shape
+    entries: list[Entry], origin: ImageFiles, partners: Partners | None, shape: Shape
 ) -> str:
-    """With pairs, each file of a source follows the picture's."""
+    """With pairs, each file of a source follows the image's."""
     class_names = origin.listing.class_names
     own = hash_names(entries, origin.storage, shape, class_names)
     if partners is None:
@@ -110,7 +110,7 @@ def _decode_all(
     decode_name: Decode,
     skipped: dict[str, str],
 ) -> tuple[tuple[Tensor, Tensor | None], list[Entry]]:
-    """The pictures that can be decoded and their sources, with their entries; the others go to `skipped`."""
+    """The images that can be decoded and their sources, with their entries; the others go to `skipped`."""
 
     def attempt(entry: Entry) -> NDArray[np.uint8] | str:
         try:
@@ -122,11 +122,11 @@ def _decode_all(
     pixels = torch.empty((len(entries), *shape), dtype=torch.uint8)
     sources = torch.empty((len(entries), source_channels, height, width), dtype=torch.uint8)
     kept: list[Entry] = []
-    for entry, picture in zip(entries, in_threads(attempt, entries), strict=True):
-        if isinstance(picture, str):
-            skipped[entry.name] = picture
+    for entry, image in zip(entries, in_threads(attempt, entries), strict=True):
+        if isinstance(image, str):
+            skipped[entry.name] = image
         else:
-            whole = torch.from_numpy(np.array(picture))
+            whole = torch.from_numpy(np.array(image))
             pixels[len(kept)], sources[len(kept)] = whole[:channels], whole[channels:]
             kept.append(entry)
     return (pixels[: len(kept)], sources[: len(kept)] if source_channels else None), kept
@@ -139,7 +139,7 @@ def _ordered_splits(entries: tuple[Entry, ...]) -> list[str]:
 
 
 def choose_shape(headers: list[Header], options: DataOptions, default_size: int | None) -> Shape:
-    """Channels, height and width for pictures with these `headers`, by the rules in `DataOptions`."""
+    """Channels, height and width for images with these `headers`, by the rules in `DataOptions`."""
     grey = options.channels == "grey" or (
         options.channels == "auto" and all(header.grey for header in headers)
     )
@@ -156,7 +156,7 @@ def choose_shape(headers: list[Header], options: DataOptions, default_size: int 
 
 
 def choose_source_channels(headers: list[PairHeader]) -> int:
-    """1 where all sources are stored as grey, else 3; 0 without sources. --channels is for the pictures."""
+    """1 where all sources are stored as grey, else 3; 0 without sources. --channels is for the images."""
     sources = [head.source for head in headers if head.source is not None]
     if not sources:
         return 0
@@ -164,12 +164,12 @@ def choose_source_channels(headers: list[PairHeader]) -> int:
 
 
 def refuse_unreadable(skipped: Mapping[str, str], total: int, options: DataOptions) -> None:
-    """Raise `UserError` if more pictures are unreadable than `options` allow."""
+    """Raise `UserError` if more images are unreadable than `options` allow."""
     allowed = MAX_UNREADABLE * total if options.unreadable == "skip" else 0
     if len(skipped) <= allowed:
         return
     first = "; ".join(f"{printable(name)} ({reason})" for name, reason in list(skipped.items())[:3])
     raise UserError(
-        f"{len(skipped)} of {total} pictures cannot be read: {first}; expected at most {int(allowed)}; type "
+        f"{len(skipped)} of {total} images cannot be read: {first}; expected at most {int(allowed)}; type "
         f"`ganforge data check {printable(options.data)}` for the whole list, then mend or remove them"
     )

@@ -1,4 +1,4 @@
-"""Random crops of enlarged pictures, the same crop for a picture and its source."""
+"""Random crops of enlarged images, the same crop for an image and its source."""
 
 import torch
 from torch import Tensor

@@ -33,14 +33,14 @@ def _random(seed: int, number: int, purpose: int) -> np.random.Generator:
 class Loader:
     """Batches of `batch_size` without end: permutation after permutation of the split, one for each epoch.
 
-    With `balance_classes` an epoch has as many pictures as the split and as many of each class as of any
-    other: pictures of rare classes come again, those of frequent ones take turns from epoch to epoch.
+    With `balance_classes` an epoch has as many images as the split and as many of each class as of any
+    other: images of rare classes come again, those of frequent ones take turns from epoch to epoch.
     Every batch is a function of `seed` and its position alone, so a run resumes exactly, whatever was read
-    before and however many threads decode. Batches run across the ends of epochs. `flip` mirrors each picture
+    before and however many threads decode. Batches run across the ends of epochs. `flip` mirrors each image
     with probability 1/2; `jitter` enlarges it by so many pixels and crops it back at random; its source is
     treated alike. `dequantise` spreads each grey level over its bin (WGAN-GP): 2 (byte + U(0, 1)) / 256 - 1;
     `binarise` makes each pixel black or white, white with the probability of its brightness. Of the captions
-    that a picture has one is drawn.
+    that an image has one is drawn.
 
     Raises `ValueError` for a batch size or seed below their range and for classes to balance where there are
     none, `UserError` for pixel options with points.
@@ -66,10 +66,10 @@ class Loader:
             raise ValueError(f"got seed {seed}: expected 0 to 2**64 - 1")
         if values == "points" and (flip or dequantise or jitter):
             raise UserError(
-                "flip, jitter and dequantise are for pictures, but the data are 2-D points: leave them out"
+                "flip, jitter and dequantise are for images, but the data are 2-D points: leave them out"
             )
         if balance_classes and images.labels is None:
-            raise ValueError("got pictures without classes: expected some to balance")
+            raise ValueError("got images without classes: expected some to balance")
         self.images = images
         self.batch_size = batch_size
         self.seed = seed
@@ -106,7 +106,7 @@ class Loader:
         return random.permutation(np.concatenate(drawn))
 
     def _draw(self, position: int) -> tuple[Tensor, Tensor, Tensor]:
-        """What `_draw_epoch` has for each picture of the batch at `position`."""
+        """What `_draw_epoch` has for each image of the batch at `position`."""
         count, missing = len(self.images), self.batch_size
         parts = []
         while missing:
@@ -118,24 +118,24 @@ class Loader:
         return order, flips, corners
 
     def indices_at(self, position: int) -> Tensor:
-        """Which pictures the batch at `position` holds, int64 `[batch]`."""
+        """Which images the batch at `position` holds, int64 `[batch]`."""
         return self._draw(position)[0]
 
     def batch_at(self, position: int) -> Batch:
         """The batch that comes after `position` images have been consumed."""
         indices, flips, corners = self._draw(position)
-        pictures, sources = self.images.read_pairs(indices)
+        stored, sources = self.images.read_pairs(indices)
         if self.jitter:
-            pictures = crop_enlarged(pictures, corners, self.jitter)
+            stored = crop_enlarged(stored, corners, self.jitter)
             if sources is not None:
                 sources = crop_enlarged(sources, corners, self.jitter, nearest=self._sources_are_drawings)
         if self.flip:
-            for pixels in (pictures, sources):
+            for pixels in (stored, sources):
                 if pixels is not None:
                     _mirror(pixels, flips)
         labels = self.images.labels
         batch = Batch(
-            images=pictures if self.values == "points" else self._to_values(pictures, position),
+            images=stored if self.values == "points" else self._to_values(stored, position),
             labels=None if labels is None else labels.index_select(0, indices),
             sources=None if sources is None else to_float(sources),
         )
@@ -149,13 +149,13 @@ class Loader:
         _, sources = self.images.read_pairs(torch.arange(min(NUM_LOOKED_AT, len(self.images))))
         return sources is not None and has_few_colours(sources)
 
-    def _to_values(self, pictures: Tensor, position: int) -> Tensor:
+    def _to_values(self, stored: Tensor, position: int) -> Tensor:
         if self.binarise:
-            return to_float(binarise(pictures, _random(self.seed, position, _BINARY)))
+            return to_float(binarise(stored, _random(self.seed, position, _BINARY)))
         if not self.dequantise:
-            return to_float(pictures)
-        random = _random(self.seed, position, _NOISE).random(tuple(pictures.shape), dtype=np.float32)
-        return torch.from_numpy(random).add_(pictures).mul_(2 / 256).sub_(1)
+            return to_float(stored)
+        random = _random(self.seed, position, _NOISE).random(tuple(stored.shape), dtype=np.float32)
+        return torch.from_numpy(random).add_(stored).mul_(2 / 256).sub_(1)
 
     def iterate(self, position: int) -> Iterator[Batch]:
         """The batches from `position` on; of a set on disk, one is decoded ahead in the background."""

@@ -21,7 +21,7 @@ from ganforge.data.options import DataOptions
 from ganforge.data.pairs import refuse_files_of_pairs
 from ganforge.data.sources import toys
 from ganforge.data.sources.arrays import Arrays
-from ganforge.data.sources.catalogue import Pictures, Points, locate
+from ganforge.data.sources.catalogue import ImageFiles, Points, locate
 from ganforge.data.sources.stacked_mnist import Stacked, stacks
 from ganforge.data.sources.toys import Mixture
 from ganforge.data.split import Split, in_memory
@@ -31,28 +31,28 @@ from ganforge.errors import UserError, printable
 def open_dataset(options: DataOptions) -> Dataset:
     """The data that `options` describe.
 
-    Raises `UserError` if there are none, more than 5 % of the pictures cannot be read, or options contradict
+    Raises `UserError` if there are none, more than 5 % of the images cannot be read, or options contradict
     the data.
     """
     origin = locate(options)
     if isinstance(origin, Points):
         return _open_points(origin, options)
-    if not isinstance(origin, Pictures):
+    if not isinstance(origin, ImageFiles):
         refuse_files_of_pairs(options)
     if isinstance(origin, Arrays):
         return _open_arrays(origin, options)
     if isinstance(origin, Stacked):
         return _open_stacked(origin, options)
-    return _open_pictures(origin, options)
+    return _open_images(origin, options)
 
 
 def source_fingerprint(options: DataOptions) -> str:
     """SHA-256, in hex, of the data as they are stored: the same whatever size or channels are asked for.
 
-    Of arrays, all bytes and label numbers; of pictures in files, their names, lengths, splits and labels.
+    Of arrays, all bytes and label numbers; of images in files, their names, lengths, splits and labels.
     """
     origin = locate(options)
-    if isinstance(origin, Pictures):
+    if isinstance(origin, ImageFiles):
         return hash_names(list(origin.listing.entries), origin.storage, (0, 0, 0), ())
     if isinstance(origin, Points | Stacked):
         return open_dataset(options).fingerprint
@@ -68,7 +68,7 @@ def source_fingerprint(options: DataOptions) -> str:
 def _open_points(origin: Points, options: DataOptions) -> Dataset:
     for name in ("size", "flip", "dequantise", "binarise", "pairs", "sources", "jitter"):
         if getattr(options, name) not in (None, False, 0, "none", "auto"):
-            raise UserError(f"--{name} is for pictures, but {origin.name} holds 2-D points: leave it out")
+            raise UserError(f"--{name} is for images, but {origin.name} holds 2-D points: leave it out")
     splits = {split: in_memory(*toys.draw(origin.name, split)) for split in ("train", "test")}
     labels = splits["train"].labels
     class_names = () if labels is None else tuple(str(number) for number in range(int(labels.max()) + 1))
@@ -93,7 +93,7 @@ def _open_stacked(origin: Stacked, options: DataOptions) -> Dataset:
             f"--channels grey would mix the digits of {options.data}: leave it out, or take --data mnist"
         )
     splits, digest = {}, hashlib.sha256()
-    # Resized before they are stacked: each colour is a picture of its own.
+    # Resized before they are stacked: each colour is an image of its own.
     each = options.model_copy(update={"channels": "grey"})
     for split, triples in origin.triples.items():
         digits = fit_arrays(origin.digits[split], each)
@@ -125,8 +125,8 @@ def fit_arrays(pixels: NDArray[np.uint8], options: DataOptions) -> Tensor:
         )
     fitted = np.empty((count, channels, height, width), dtype=np.uint8)
     for row, array in enumerate(pixels):
-        picture = Image.fromarray(array[..., 0] if depth == 1 else array)
-        plain = flatten(picture, channels, options.background)
+        image = Image.fromarray(array[..., 0] if depth == 1 else array)
+        plain = flatten(image, channels, options.background)
         fitted[row] = to_array(fit(plain, width, height, options))
     return torch.from_numpy(fitted)
 
@@ -134,7 +134,7 @@ def fit_arrays(pixels: NDArray[np.uint8], options: DataOptions) -> Tensor:
 def _resize_together(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
     """`pixels` `[count, own height, own width, channels]` as `fit` would resize each, in two calls.
 
-    Pillow resamples all rows, then all columns. So one tall picture of everybody's rows can take the first
+    Pillow resamples all rows, then all columns. So one tall image of everybody's rows can take the first
     pass, and one of everybody's columns the second.
     """
     scale = width / pixels.shape[2]
@@ -149,7 +149,7 @@ def _resize_together(pixels: NDArray[np.uint8], width: int, height: int) -> NDAr
     return across(across(pixels, width).transpose(0, 2, 1, 3), height).transpose(0, 2, 1, 3)
 
 
-def _open_pictures(origin: Pictures, options: DataOptions) -> Dataset:
+def _open_images(origin: ImageFiles, options: DataOptions) -> Dataset:
     found = open_encoded(origin, options)
     fingerprint = found.fingerprint or hash_arrays(found.splits, found.class_names)
     return _finish(options, found.splits, found.class_names, "pixels", fingerprint, found.skipped)
@@ -166,7 +166,7 @@ def _finish(
 ) -> Dataset:
     if "train" not in splits:
         raise UserError(
-            f"{printable(options.data)} has no training pictures, only "
+            f"{printable(options.data)} has no training images, only "
             f"{', '.join(splits) or 'unreadable ones'}: "
             "expected a split called train"
         )
@@ -202,7 +202,7 @@ def _finish(
 
 
 def _binarise(splits: Mapping[str, Split], options: DataOptions) -> Mapping[str, Split]:
-    """All are drawn once, whatever is asked for, so that a score is one of fixed pictures."""
+    """All are drawn once, whatever is asked for, so that a score is one of fixed images."""
     if options.dequantise:
         raise UserError("--dequantise would blur what --binarise makes black or white: leave one of them out")
     return {split: binarised_once(images, options.data) for split, images in splits.items()}

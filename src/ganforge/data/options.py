@@ -1,4 +1,4 @@
-"""`DataOptions`: which data to use and how each picture is brought to the one shape that networks need."""
+"""`DataOptions`: which data to use and how each image is brought to the one shape that networks need."""
 
 import re
 from typing import Literal
@@ -19,62 +19,60 @@ class DataOptions(BaseModel):
     )
     size: PositiveInt | None = Field(
         None,
-        description="Side of the square pictures, in pixels. Left out: the pictures' own size; where their "
+        description="Side of the square images, in pixels. Left out: the images' own size; where their "
         "sizes differ, the largest power of two not above the median shorter side, at most 64.",
     )
     fit: Literal["crop", "pad", "stretch"] = Field(
         "crop",
-        description="How a picture becomes square: crop its centre, pad it with background, or stretch it.",
+        description="How an image becomes square: crop its centre, pad it with background, or stretch it.",
     )
     channels: Literal["auto", "grey", "color"] = Field(
-        "auto", description="Grey or color pictures; auto is grey only if all pictures are stored as grey."
+        "auto", description="Grey or color images; auto is grey only if all images are stored as grey."
     )
     background: Literal["white", "black"] = Field(
         "white",
-        description="What transparent pictures are laid on and `--fit pad` adds; black suits digits.",
+        description="What transparent images are laid on and `--fit pad` adds; black suits digits.",
     )
     label_column: str = Field(
         "label", description="The column of the metadata file, or the CelebA attribute, that holds the class."
     )
     pairs: str = Field(
         "auto",
-        description="The input picture of each picture: auto, a *_file_name column of the metadata if every "
-        "picture has one; none; side-by-side, the left half of each file (side-by-side:right, the right "
-        "one); or made from the picture: edges, grey, blur, mask, or downscale:4, a quarter the size.",
+        description="The input image of each image: auto, a *_file_name column of the metadata if every "
+        "image has one; none; side-by-side, the left half of each file (side-by-side:right, the right "
+        "one); or made from the image: edges, grey, blur, mask, or downscale:4, a quarter the size.",
     )
     sources: str | None = Field(
-        None, description="A folder or .zip with the input picture of each picture, under the same name."
+        None, description="A folder or .zip with the input image of each image, under the same name."
     )
     unreadable: Literal["skip", "stop"] = Field(
         "skip",
-        description="What to do with pictures that cannot be read: skip them (at most 5 % of all), or stop.",
+        description="What to do with images that cannot be read: skip them (at most 5 % of all), or stop.",
     )
     balance_classes: bool = Field(
         False,
-        description="Show training pictures of every class equally often: those of rare classes again and "
+        description="Show training images of every class equally often: those of rare classes again and "
         "again, of frequent ones only some in each epoch.",
     )
-    flip: bool = Field(
-        False, description="Mirror pictures left to right at random, drawn anew in each epoch."
-    )
+    flip: bool = Field(False, description="Mirror images left to right at random, drawn anew in each epoch.")
     jitter: NonNegativeInt = Field(
         0,
-        description="Enlarge training pictures by this many pixels and crop them back at random, drawn anew "
+        description="Enlarge training images by this many pixels and crop them back at random, drawn anew "
         "in each epoch; pix2pix has 30 for 256.",
     )
     binarise: Literal["none", "static", "dynamic"] = Field(
         "none",
         description="Make grey pixels black or white, white with the probability of their brightness: "
-        "static, drawn once; dynamic, drawn anew each time a training picture is shown.",
+        "static, drawn once; dynamic, drawn anew each time a training image is shown.",
     )
     text_encoder: str | None = Field(
         None,
         description="What turns captions into embeddings for gan_cls and stackgan: a run of text_encoder, "
         "sentence:MODEL, or pretrained:NAME.",
     )
-    captions_per_picture: PositiveInt = Field(
+    captions_per_image: PositiveInt = Field(
         1,
-        description="Captions of a picture whose embeddings are averaged, drawn anew each time it is shown; "
+        description="Captions of an image whose embeddings are averaged, drawn anew each time it is shown; "
         "the papers' 4.",
     )
     dequantise: bool = Field(

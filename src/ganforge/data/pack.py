@@ -1,4 +1,4 @@
-"""`pack`: a data set as one indexed zip of lossless pictures, quick to open and easy to copy."""
+"""`pack`: a data set as one indexed zip of lossless images, quick to open and easy to copy."""
 
 import io
 import json
@@ -42,7 +42,7 @@ def pack(options: DataOptions, out: Path, size: int | None = None) -> int:
     if options.pairs.startswith("downscale"):
         raise UserError(f"--pairs {options.pairs} is made whenever data are opened: pack them without it")
     if dataset.spec.values != "pixels":
-        raise UserError(f"{options.data} holds 2-D points, and pack writes pictures: use its name as it is")
+        raise UserError(f"{options.data} holds 2-D points, and pack writes images: use its name as it is")
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         with open(partial, "xb") as file:
@@ -67,7 +67,7 @@ def _write(dataset: Dataset, archive: zipfile.ZipFile) -> None:
         for index, (data, source) in enumerate(_encoded(images)):
             name = f"{split}/{index:07d}.png"
             row = _row(dataset, split, index, name)
-            # Without a date, so that the same pictures give the same bytes.
+            # Without a date, so that the same images give the same bytes.
             archive.writestr(zipfile.ZipInfo(name), data)
             if source is not None:
                 row["source_file_name"] = f"sources/{name}"
@@ -88,18 +88,18 @@ def _row(dataset: Dataset, split: str, index: int, name: str) -> dict[str, objec
 
 
 def _encoded(images: Split) -> Iterator[tuple[bytes, bytes | None]]:
-    """PNG of every picture, and of its source if it has one."""
+    """PNG of every image, and of its source if it has one."""
     for rows in torch.arange(len(images)).split(CHUNK):
-        pictures, sources = images.read_pairs(rows)
-        encoded = in_threads(_to_png, list(pictures))
+        pixels, sources = images.read_pairs(rows)
+        encoded = in_threads(_to_png, list(pixels))
         if sources is None:
             yield from ((data, None) for data in encoded)
         else:
             yield from zip(encoded, in_threads(_to_png, list(sources)), strict=True)
 
 
-def _to_png(picture: Tensor) -> bytes:
-    pixels = picture[0] if len(picture) == 1 else picture.permute(1, 2, 0)
+def _to_png(image: Tensor) -> bytes:
+    pixels = image[0] if len(image) == 1 else image.permute(1, 2, 0)
     buffer = io.BytesIO()
     Image.fromarray(pixels.contiguous().numpy()).save(buffer, "PNG")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Where the source of each picture lies: a metadata column, a second folder, the other half of its file."""
+"""Where the source of each image lies: a metadata column, a second folder, the other half of its file."""
 
 import posixpath
 from collections.abc import Mapping
@@ -15,15 +15,15 @@ from ganforge.data.decode import Header, Target, Unreadable, decode, decode_halv
 from ganforge.data.derived_pairs import is_derived
 from ganforge.data.options import DataOptions
 from ganforge.data.sources.image_folder import Entry
-from ganforge.data.sources.storage import Archive, Folder, Storage, is_picture_name, read_regular
+from ganforge.data.sources.storage import Archive, Folder, Storage, is_image_name, read_regular
 from ganforge.errors import UserError, printable
 
 
 @dataclass(frozen=True)
 class Partners:
-    """The file in `storage` that holds the source of each picture, by the name of that picture's file.
+    """The file in `storage` that holds the source of each image, by the name of that image's file.
 
-    `half` is set where it is the same file: then its left or right half is the source, the other the picture.
+    `half` is set where it is the same file: then its left or right half is the source, the other the image.
     """
 
     storage: Storage
@@ -33,14 +33,14 @@ class Partners:
 
 @dataclass(frozen=True, slots=True)
 class PairHeader:
-    """What the files of a picture and of its source say; no source where there are no pairs."""
+    """What the files of an image and of its source say; no source where there are no pairs."""
 
-    picture: Header
+    image: Header
     source: Header | None = None
 
 
 def find_partners(entries: tuple[Entry, ...], storage: Storage, options: DataOptions) -> Partners | None:
-    """The partners that `options` ask for, or None without any; pairs made from the pictures need none.
+    """The partners that `options` ask for, or None without any; pairs made from the images need none.
 
     Raises UserError where --sources holds none, or goes with another way to make pairs.
     """
@@ -55,18 +55,18 @@ def find_partners(entries: tuple[Entry, ...], storage: Storage, options: DataOpt
         )
     named = {entry.name: entry.partners[0] for entry in entries if entry.partners}
     if options.pairs == "none" or is_derived(options.pairs) or len(named) < len(entries):
-        return None  # as with labels: pictures without one make a set without any
+        return None  # as with labels: images without one make a set without any
     return Partners(storage, named)
 
 
 def refuse_files_of_pairs(options: DataOptions) -> None:
-    """Raise UserError where `options` ask for files of sources, of data that are no files of pictures."""
+    """Raise UserError where `options` ask for files of sources, of data that are no files of images."""
     asked = f"--sources {printable(options.sources)}" if options.sources is not None else ""
     if options.pairs.startswith("side-by-side"):
         asked = f"--pairs {options.pairs}"
     if asked:
         raise UserError(
-            f"{asked} is for files of pictures, which {printable(options.data)} is not: use --pairs edges, "
+            f"{asked} is for files of images, which {printable(options.data)} is not: use --pairs edges, "
             "grey, blur, mask or downscale:2"
         )
 
@@ -76,11 +76,11 @@ def _in_folder(entries: tuple[Entry, ...], options: DataOptions) -> Partners:
     path = Path(options.sources or "").expanduser()
     shown = printable(str(path))
     if not options.sources or not path.exists():
-        raise UserError(f"--sources {shown} does not exist: expected a folder or a .zip of pictures")
+        raise UserError(f"--sources {shown} does not exist: expected a folder or a .zip of images")
     storage = open_storage(path, f"--sources {shown}")
     plain: dict[str, list[str]] = {}
     for name in storage.names:
-        if is_picture_name(name):
+        if is_image_name(name):
             plain.setdefault(posixpath.splitext(name)[0], []).append(name)
     exact = set(storage.names)
     names = {}
@@ -95,7 +95,7 @@ def _in_folder(entries: tuple[Entry, ...], options: DataOptions) -> Partners:
             names[entry.name] = found[0]
     if not names:
         raise UserError(
-            f"--sources {shown} has no picture named like one of {printable(options.data)}, such as "
+            f"--sources {shown} has no image named like one of {printable(options.data)}, such as "
             f"{printable(entries[0].name)}: expected the same names in both"
         )
     return Partners(storage, names)
@@ -106,7 +106,7 @@ def open_storage(path: Path, shown: str) -> Storage:
     if path.is_dir():
         return Folder(path)
     if path.suffix.lower() != ".zip":
-        raise UserError(f"{shown} is a single file: expected a folder or a .zip of pictures")
+        raise UserError(f"{shown} is a single file: expected a folder or a .zip of images")
     return Archive(path)
 
 
@@ -117,18 +117,18 @@ def read_sources(
     count: int | None = None,
     takes_grey: bool = False,
 ) -> tuple[Tensor, list[str], dict[str, str]]:
-    """The first `count` pictures of `place`, or all, as sources of `shape`: uint8 `[n, *shape]`, their names.
+    """The first `count` images of `place`, or all, as sources of `shape`: uint8 `[n, *shape]`, their names.
 
-    `place` is a picture, a folder or a .zip. Those that cannot be read are skipped: name -> reason; so are
+    `place` is an image, a folder or a .zip. Those that cannot be read are skipped: name -> reason; so are
     grey ones where the sources have colours, unless `takes_grey`. Raises UserError where none is left.
     """
     path = Path(place).expanduser()
     shown = f"--sources {printable(place)}"
     if not path.exists():
-        raise UserError(f"{shown} does not exist: expected a picture, a folder or a .zip of pictures")
-    single = path.is_file() and is_picture_name(path.name)
+        raise UserError(f"{shown} does not exist: expected an image, a folder or a .zip of images")
+    single = path.is_file() and is_image_name(path.name)
     storage = None if single else open_storage(path, shown)
-    names = [path.name] if storage is None else [name for name in storage.names if is_picture_name(name)]
+    names = [path.name] if storage is None else [name for name in storage.names if is_image_name(name)]
     found, kept, skipped = list[Tensor](), list[str](), dict[str, str]()
     for name in names:
         if len(kept) == count:
@@ -136,7 +136,7 @@ def read_sources(
         try:
             data = read_regular(path) if storage is None else storage.read(name)
             if shape[0] == 3 and not takes_grey and read_header(data).grey:
-                raise Unreadable("grey, but this run translates colour pictures: save it in colour")
+                raise Unreadable("grey, but this run translates colour images: save it in colour")
             found.append(torch.from_numpy(np.array(decode(data, Target(shape), options))))
             kept.append(name)
         except Unreadable as error:
@@ -144,19 +144,19 @@ def read_sources(
     if not kept:
         first = "".join(f": {printable(name)} ({why})" for name, why in list(skipped.items())[:1])
         raise UserError(
-            f"{shown} holds no picture that this run can take{first}: expected PNG, JPEG, WebP, BMP or GIF"
+            f"{shown} holds no image that this run can take{first}: expected PNG, JPEG, WebP, BMP or GIF"
         )
     return torch.stack(found), kept, skipped
 
 
 def read_pair_header(storage: Storage, partners: Partners | None, entry: Entry) -> PairHeader:
-    """What a picture and its source say about themselves; raises `Unreadable` where they are no pair."""
+    """What an image and its source say about themselves; raises `Unreadable` where they are no pair."""
     header = read_header(storage.read(entry.name))
     if partners is None:
         return PairHeader(header)
     if partners.half is not None:
         if header.width % 2:
-            raise Unreadable(f"{header.width} pixels wide: two pictures side by side are of equal width")
+            raise Unreadable(f"{header.width} pixels wide: two images side by side are of equal width")
         half = replace(header, width=header.width // 2)
         return PairHeader(half, half)
     data = read_partner(partners, entry.name)
@@ -180,7 +180,7 @@ def decode_pair(
     options: DataOptions,
     name: str,
 ) -> NDArray[np.uint8]:
-    """The picture `name` as uint8 `[channels, height, width]`, the channels of its source after its own.
+    """The image `name` as uint8 `[channels, height, width]`, the channels of its source after its own.
 
     Raises `Unreadable` where one of the two cannot be read.
     """
@@ -191,16 +191,16 @@ def decode_pair(
         targets = (source_target, target) if partners.half == "left" else (target, source_target)
         left, right = decode_halves(storage.read(name), targets, options)
         return np.concatenate((right, left) if partners.half == "left" else (left, right))
-    picture, data = decode(storage.read(name), target, options), read_partner(partners, name)
+    image, data = decode(storage.read(name), target, options), read_partner(partners, name)
     try:
         source = decode(data, source_target, options)
     except Unreadable as error:
         raise of_source(partners, name, error) from error
-    return np.concatenate((picture, source))
+    return np.concatenate((image, source))
 
 
 def read_partner(partners: Partners, name: str) -> bytes:
-    """The file with the source of the picture `name`; raises `Unreadable` where there is none."""
+    """The file with the source of the image `name`; raises `Unreadable` where there is none."""
     if name not in partners.names:
         raise Unreadable("it has no source")
     try:
@@ -210,5 +210,5 @@ def read_partner(partners: Partners, name: str) -> bytes:
 
 
 def of_source(partners: Partners, name: str, error: Unreadable) -> Unreadable:
-    """The `error` of the source of the picture `name`, as one of that picture."""
+    """The `error` of the source of the image `name`, as one of that image."""
     return Unreadable(f"its source {printable(partners.names[name])}: {error}")

@@ -35,11 +35,11 @@ def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterato
 
 @final
 class Split:
-    """One split: uint8 pictures of one `shape` (channels, height, width), or float32 points of shape 2x1x1.
+    """One split: uint8 images of one `shape` (channels, height, width), or float32 points of shape 2x1x1.
 
-    `labels` int64 `[count]`; `captions`, for each picture the texts that describe it, raw. `pixels` is the
-    whole split as one tensor if it lives in memory, else None. `source_shape` is that of the input picture
-    that each picture has, if any; all of them are `sources`, uint8, where they live in memory. `texts` are
+    `labels` int64 `[count]`; `captions`, for each image the texts that describe it, raw. `pixels` is the
+    whole split as one tensor if it lives in memory, else None. `source_shape` is that of the input image
+    that each image has, if any; all of them are `sources`, uint8, where they live in memory. `texts` are
     the captions in numbers, once a system has asked for them.
     """
 
@@ -73,18 +73,18 @@ class Split:
         return self._count
 
     def name(self, index: int) -> str:
-        """The file name of the picture `index`, or its number where there are no files."""
+        """The file name of the image `index`, or its number where there are no files."""
         return self._names[index] if self._names is not None else f"#{index}"
 
     def read(self, indices: Tensor) -> Tensor:
-        """The pictures at `indices` int64 `[n]`: uint8 `[n, channels, height, width]`, float32 for points.
+        """The images at `indices` int64 `[n]`: uint8 `[n, channels, height, width]`, float32 for points.
 
         Raises `UserError` if too many files have become unreadable since the set was opened.
         """
         return self._read(indices)
 
     def read_pairs(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The pictures at `indices` int64 `[n]`, and the source of each, uint8 `[n, *source_shape]`, or None.
+        """The images at `indices` int64 `[n]`, and the source of each, uint8 `[n, *source_shape]`, or None.
 
         Raises as `read`.
         """
@@ -102,14 +102,14 @@ class Split:
         return other
 
     def with_derived(self, derive: Callable[[Tensor], Tensor], source_shape: tuple[int, int, int]) -> "Split":
-        """The same split with sources of `source_shape` that `derive` makes from the pictures."""
+        """The same split with sources of `source_shape` that `derive` makes from the images."""
         names = self._names
         if self.pixels is not None:
             return in_memory(self.pixels, self.labels, self.captions, names, derive(self.pixels))
 
         def read_pairs(indices: Tensor) -> tuple[Tensor, Tensor]:
-            pictures = self.read(indices)
-            return pictures, derive(pictures)
+            images = self.read(indices)
+            return images, derive(images)
 
         return Split(
             self.shape,
@@ -158,17 +158,17 @@ def lazy(
     captions: list[list[str]] | None = None,
     source_channels: int = 0,
 ) -> Split:
-    """The split whose pictures `decode` gives by name, uint8 of `shape`, or raises `Unreadable`.
+    """The split whose images `decode` gives by name, uint8 of `shape`, or raises `Unreadable`.
 
-    Where pictures have sources, their `source_channels` follow those of the picture.
+    Where images have sources, their `source_channels` follow those of the image.
     """
     channels, height, width = shape
     whole = (channels + source_channels, height, width)
     reader = _LazyReader(whole, decode, names, stop_at_unreadable, labels)
 
     def read_pairs(indices: Tensor) -> tuple[Tensor, Tensor]:
-        pictures = reader.read(indices)
-        return pictures[:, :channels].contiguous(), pictures[:, channels:].contiguous()
+        images = reader.read(indices)
+        return images[:, :channels].contiguous(), images[:, channels:].contiguous()
 
     def read(indices: Tensor) -> Tensor:
         return read_pairs(indices)[0]
@@ -182,7 +182,7 @@ def lazy(
 
 @final
 class _LazyReader:
-    """Decodes in threads. A picture that turns out unreadable is replaced by the next one of the same class.
+    """Decodes in threads. An image that turns out unreadable is replaced by the next one of the same class.
 
     So what index `i` gives depends on the files alone, not on what was read before: a resumed run sees the
     same.
@@ -209,10 +209,10 @@ class _LazyReader:
             self._pool is None
         ):  # started on first use, so that a data set can be opened before a process forks
             self._pool = ThreadPoolExecutor(num_threads(), thread_name_prefix="decode")
-        pictures = torch.empty((len(indices), *self.shape), dtype=torch.uint8)
-        for row, picture in enumerate(self._pool.map(self._read_one, indices.tolist())):
-            pictures[row] = torch.from_numpy(np.array(picture))
-        return pictures
+        images = torch.empty((len(indices), *self.shape), dtype=torch.uint8)
+        for row, image in enumerate(self._pool.map(self._read_one, indices.tolist())):
+            images[row] = torch.from_numpy(np.array(image))
+        return images
 
     def _read_one(self, index: int) -> NDArray[np.uint8]:
         for step in range(len(self.names)):
@@ -223,7 +223,7 @@ class _LazyReader:
                 return self.decode(self.names[other])
             except Unreadable as error:
                 self._note(self.names[other], str(error))
-        raise UserError(f"none of the {len(self.names)} pictures can be read: see `ganforge data check`")
+        raise UserError(f"none of the {len(self.names)} images can be read: see `ganforge data check`")
 
     def _note(self, name: str, reason: str) -> None:
         if name in self.unreadable:
@@ -234,7 +234,7 @@ class _LazyReader:
             raise UserError(f"{message}: mend or remove it, or use `--unreadable skip`")
         if len(self.unreadable) > max(1, MAX_UNREADABLE * len(self.names)):
             raise UserError(
-                f"{len(self.unreadable)} of {len(self.names)} pictures cannot be read, the last: {message}; "
+                f"{len(self.unreadable)} of {len(self.names)} images cannot be read, the last: {message}; "
                 "see `ganforge data check`"
             )
-        logging.getLogger(__name__).warning("%s: the next picture takes its place", message)
+        logging.getLogger(__name__).warning("%s: the next image takes its place", message)

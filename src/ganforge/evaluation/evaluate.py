@@ -29,7 +29,7 @@ from ganforge.evaluation.scores.labels import score_codes, score_labels, score_t
 from ganforge.evaluation.scores.pixels import STACK_SAMPLES, has_parzen, score_parzen, score_stacks
 from ganforge.evaluation.scores.points import score_points
 from ganforge.evaluation.scores.retrieval import score_retrieval
-from ganforge.evaluation.scores.samples import draw_pictures
+from ganforge.evaluation.scores.samples import draw_images
 from ganforge.evaluation.scores.self_reported import score_discriminator, score_measures
 from ganforge.evaluation.scores.super_resolution import score_super_resolution
 from ganforge.evaluation.scores.translation import score_translation
@@ -99,19 +99,19 @@ def evaluate(
     return scores
 
 
-def evaluate_pictures(
+def evaluate_images(
     run: str | Path,
-    pictures_of: str,
+    images_of: str,
     *,
     num_samples: int | None = None,
     features: str = "auto",
     features_weights: Path | None = None,
 ) -> list[Score]:
-    """Judge the pictures of a folder or zip, whatever made them, against the data of `run`; writes nothing.
+    """Judge the images of a folder or zip, whatever made them, against the data of `run`; writes nothing.
 
     They are brought to the size and channels of these data; left out, `num_samples` is all, at most 10,000.
     Without a judge of the data, "auto" is random convolutions. Raises UserError where either cannot be
-    opened, there are fewer than two pictures, or the data are points or are not square.
+    opened, there are fewer than two images, or the data are points or are not square.
     """
     opened = Run.open(Path(run))
     dataset = open_dataset(opened.config.data)
@@ -120,15 +120,15 @@ def evaluate_pictures(
     if spec.values != "pixels" or spec.height != spec.width:
         raise UserError(
             f"--samples: {dataset.options.data} has {spec.values} of {spec.width}x{spec.height}: "
-            "expected square pictures"
+            "expected square images"
         )
     channels = "grey" if spec.channels == 1 else "color"
-    asked = {"data": pictures_of, "size": spec.height, "channels": channels}
+    asked = {"data": images_of, "size": spec.height, "channels": channels}
     given = open_dataset(DataOptions.model_validate(asked))
     found = given.splits["train"]
     count = min(len(found), NUM_SAMPLES if num_samples is None else num_samples)
     if count < 2:
-        raise UserError(f"--samples {pictures_of}: {count} pictures to judge, expected 2 or more")
+        raise UserError(f"--samples {images_of}: {count} images to judge, expected 2 or more")
     network = feature_network(features, dataset, features_weights) or RandomConvolutions(*spec.shape)
     samples = torch.cat(list(stored_parts(found, count)))
     made = f"files, fingerprint {given.fingerprint[:12]}, brought to {spec.width}x{spec.height} by {RESIZING}"
@@ -180,11 +180,11 @@ def judge(
     if num_samples < 2:
         raise UserError(f"--num-samples {num_samples}: expected 2 or more")
     if share.ranks > 1 and not _draws_pixels(trained, dataset):
-        raise UserError(f"--devices {share.ranks}: only pictures are shared out: leave torchrun and it out")
+        raise UserError(f"--devices {share.ranks}: only images are shared out: leave torchrun and it out")
     weights = trained.resolve_weights(weights)
     protocol: Protocol = {"weights": weights, "seed": seed, "step": trained.step}
     if not trained.system.generates_images:
-        say("captions of pictures")
+        say("captions of images")
         return score_retrieval(trained, dataset, weights, protocol)
     given, asked = _conditions_of_data(trained, dataset, num_samples, seed)
     of_samples = protocol | asked
@@ -194,9 +194,7 @@ def judge(
         samples = finite(points, "samples")
         scores = score_points(samples, dataset, of_samples)
     else:
-        samples, scores = _judge_pictures(
-            trained, dataset, num_samples, given, of_samples, network, share, say
-        )
+        samples, scores = _judge_images(trained, dataset, num_samples, given, of_samples, network, share, say)
         if share.rank:
             return []
         if paired:
@@ -234,7 +232,7 @@ def _conditions_of_data(
     return given, {} if given is None else {"labels": shuffled}
 
 
-def _judge_pictures(
+def _judge_images(
     trained: Trained,
     dataset: Dataset,
     count: int,
@@ -244,10 +242,10 @@ def _judge_pictures(
     share: Shard,
     say: Callable[[str], None],
 ) -> tuple[Tensor, list[Score]]:
-    """The samples, uint8, and the scores of them as pictures; of several processes the first has both."""
+    """The samples, uint8, and the scores of them as images; of several processes the first has both."""
     found, weights = classifier_of(dataset), protocol["weights"]
     chosen = found[0] if network is None and found is not None else network
-    drawn = draw_pictures(trained, dataset, count, given, protocol, chosen, share)
+    drawn = draw_images(trained, dataset, count, given, protocol, chosen, share)
     samples = drawn.pixels
     if share.rank:
         return samples, []
@@ -285,7 +283,7 @@ def _judge_pictures(
 
 
 def _draw_neighbours(trained: Trained, dataset: Dataset, seed: int, weights: Weights) -> None:
-    """Figure 2 of Goodfellow et al. 2014: samples beside their nearest training pictures."""
+    """Figure 2 of Goodfellow et al. 2014: samples beside their nearest training images."""
     given, _ = _conditions_of_data(trained, dataset, NUM_NEIGHBOURS, seed)
     if given is not None and given.sources is None and given.embeddings is None:
         given = None  # a system draws labels itself
@@ -293,11 +291,11 @@ def _draw_neighbours(trained: Trained, dataset: Dataset, seed: int, weights: Wei
     train = dataset.splits["train"]
     references = (as_images(part).flatten(1) for part in stored_parts(train))
     indices, _ = nearest(samples.flatten(1), references)
-    picture = grids.neighbours_grid(samples, as_images(train.read(indices)))
+    image = grids.neighbours_grid(samples, as_images(train.read(indices)))
     about = {
         "run": trained.run.path.name,
         "step": str(trained.step),
         "seed": str(seed),
         "weights": weights,
     }
-    grids.save_png(picture, trained.run.path / "neighbours.png", about)
+    grids.save_png(image, trained.run.path / "neighbours.png", about)

@@ -1,4 +1,4 @@
-"""PSNR and SSIM of pictures that are shrunk and enlarged again: the tables of super-resolution."""
+"""PSNR and SSIM of images that are shrunk and enlarged again: the tables of super-resolution."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from torch import Tensor
 from ganforge.data.decode import Unreadable, decode_exactly
 from ganforge.data.derived_pairs import downscale
 from ganforge.data.pairs import open_storage
-from ganforge.data.sources.storage import is_picture_name
+from ganforge.data.sources.storage import is_image_name
 from ganforge.errors import UserError, printable
 from ganforge.evaluation.scores.super_resolution import enlarge_bicubic, fidelity, smallest_side
 from ganforge.generation.apply import DEFAULT_TILE, tiling_of, to_levels, translator
@@ -28,9 +28,9 @@ BICUBIC = "bicubic"
 
 @dataclass(frozen=True)
 class Row:
-    """One picture, or the mean of all: size, and of each way to enlarge it dB, SSIM and sharpness.
+    """One image, or the mean of all: size, and of each way to enlarge it dB, SSIM and sharpness.
 
-    The last is None for a picture of one colour, which has none, and does not count in the mean.
+    The last is None for an image of one colour, which has none, and does not count in the mean.
     """
 
     name: str
@@ -67,25 +67,25 @@ def _by_name(runs: Sequence[Trained]) -> dict[str, Trained]:
 def score_folder(
     place: str, runs: Sequence[Trained] = (), scale: int | None = None
 ) -> tuple[list[Row], dict[str, str]]:
-    """A row for each picture of the folder or .zip `place`, then their mean; and what was skipped: reasons.
+    """A row for each image of the folder or .zip `place`, then their mean; and what was skipped: reasons.
 
-    Each picture is cut at the right and below to multiples of the scale, shrunk by MATLAB's bicubic
+    Each image is cut at the right and below to multiples of the scale, shrunk by MATLAB's bicubic
     resampling, enlarged by it and by each of `runs`, and compared on the luma, without as many pixels at each
     border as the scale has. Raises UserError where nothing can be judged.
     """
     factor = enlarging_scale(runs, scale)
     if not Path(place).expanduser().exists():
-        raise UserError(f"{printable(place)} does not exist: expected a folder or a .zip of pictures")
+        raise UserError(f"{printable(place)} does not exist: expected a folder or a .zip of images")
     storage = open_storage(Path(place).expanduser(), printable(place))
     rows, skipped, named = list[Row](), dict[str, str](), _by_name(runs)
-    for name in filter(is_picture_name, storage.names):
+    for name in filter(is_image_name, storage.names):
         try:
             rows.append(_row(name, _whole(storage.read(name), factor), named, factor))
         except Unreadable as error:
             skipped[name] = str(error)
     if not rows:
         first = "".join(f": {printable(name)} ({why})" for name, why in list(skipped.items())[:1])
-        raise UserError(f"{printable(place)} holds no picture that can be judged{first}")
+        raise UserError(f"{printable(place)} holds no image that can be judged{first}")
     means = {way: _means([row.found[way] for row in rows]) for way in rows[0].found}
     return [*rows, Row(f"mean of {len(rows)}", 0, 0, means)], skipped
 
@@ -97,25 +97,25 @@ def _means(found: Sequence[tuple[float, float, float | None]]) -> tuple[float, f
 
 
 def _whole(data: bytes, scale: int) -> NDArray[np.uint8]:
-    """The picture in 8 bits, its sides multiples of `scale`."""
-    picture = decode_exactly(data).colours
-    if picture.dtype == np.uint16:
-        picture = ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    height, width = (side - side % scale for side in picture.shape[1:])
+    """The image in 8 bits, its sides multiples of `scale`."""
+    image = decode_exactly(data).colours
+    if image.dtype == np.uint16:
+        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    height, width = (side - side % scale for side in image.shape[1:])
     if min(height, width) < smallest_side(scale):
         raise Unreadable(f"{width}x{height} pixels: SSIM needs {smallest_side(scale)} a side")
-    return picture[:, :height, :width]
+    return image[:, :height, :width]
 
 
-def _row(name: str, picture: NDArray[np.uint8], runs: dict[str, Trained], scale: int) -> Row:
-    original = torch.from_numpy(np.array(picture))[None]
+def _row(name: str, image: NDArray[np.uint8], runs: dict[str, Trained], scale: int) -> Row:
+    original = torch.from_numpy(np.array(image))[None]
     height, width = original.shape[2:]
     small = downscale(original, scale)
     made: dict[str, Tensor] = {BICUBIC: enlarge_bicubic(small, height, width)}
     for label, run in runs.items():
         made[label] = _enlarged(run, small[0].numpy())
-        if made[label].shape[1] != len(picture):
-            raise Unreadable(f"in colour, but {label} enlarges grey pictures")
+        if made[label].shape[1] != len(image):
+            raise Unreadable(f"in colour, but {label} enlarges grey images")
     found: dict[str, tuple[float, float, float | None]] = {}
     for way, pixels in made.items():
         values = fidelity(pixels, original, scale)

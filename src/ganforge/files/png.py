@@ -1,4 +1,4 @@
-"""PNG files written band by band, of 8 or 16 bits a channel: pictures larger than the memory should hold."""
+"""PNG files written band by band, of 8 or 16 bits a channel: images larger than the memory should hold."""
 
 import os
 import struct

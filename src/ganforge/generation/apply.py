@@ -1,4 +1,4 @@
-"""What a run makes of any pictures, files to files: at their own size and depth, with their transparency."""
+"""What a run makes of any images, files to files: at their own size and depth, with their transparency."""
 
 import os
 import posixpath
@@ -18,7 +18,7 @@ from ganforge.data.bicubic import resize
 from ganforge.data.decode import Unreadable, Whole, decode_exactly
 from ganforge.data.derived_pairs import LUMA
 from ganforge.data.pairs import open_storage
-from ganforge.data.sources.storage import is_picture_name, is_unsafe, read_regular
+from ganforge.data.sources.storage import is_image_name, is_unsafe, read_regular
 from ganforge.errors import UserError, printable
 from ganforge.files.png import read_text, write_png
 from ganforge.generation.tiles import Translate, bands
@@ -30,7 +30,7 @@ DEFAULT_TILE = 160
 
 @dataclass(frozen=True)
 class Applied:
-    """The files that were written, and the pictures that were skipped: name -> reason."""
+    """The files that were written, and the images that were skipped: name -> reason."""
 
     written: tuple[Path, ...]
     skipped: dict[str, str]
@@ -38,7 +38,7 @@ class Applied:
 
 @dataclass(frozen=True)
 class _Job:
-    """A picture by name, what reads it, and the file to write."""
+    """An image by name, what reads it, and the file to write."""
 
     name: str
     read: Callable[[], bytes]
@@ -47,7 +47,7 @@ class _Job:
 
 def apply(
     run: str | Path | Trained,
-    pictures: str | Path,
+    images: str | Path,
     out: str | Path,
     *,
     seed: int = 0,
@@ -56,28 +56,29 @@ def apply(
     command: str = "",
     say: Callable[[str], None] = lambda text: None,
 ) -> Applied:
-    """Write what `run`, of pix2pix, srresnet or srgan, makes of `pictures`: a picture, a folder or a .zip.
+    """Write what `run`, of pix2pix, srresnet or srgan, makes of `images`: an image, a folder or a .zip.
 
-    `out` is a name ending in .png for one picture, else a folder, in which names are those of the pictures
-    with the ending .png. A result has the picture's bits a channel and its alpha, and is upright. Pictures
+    `out` is a name ending in .png for one image, else a folder, in which names are those of the images
+    with the ending .png. A result has the image's bits a channel and its alpha, and is upright. Images
     larger than `tile` pixels a side go in tiles. Those that cannot be read are skipped. Earlier results are
     replaced, each at once when it is complete; raises UserError where other files are in the way, and where
     nothing could be read.
     """
     trained = run if isinstance(run, Trained) else load(run)
     tiling = tiling_of(trained)
-    jobs = _jobs(str(pictures), Path(out))
-    _refuse_own_place(Path(pictures).expanduser(), jobs)
+    jobs = _jobs(str(images), Path(out))
+    _refuse_own_place(Path(images).expanduser(), jobs)
     _refuse_foreign(jobs)
     about = {"command": command, "run": trained.run.path.name, "system": trained.run.config.system,
-             "step": str(trained.step), "seed": str(seed), "weights": trained.resolve_weights(weights)}  # fmt: skip
+             "step": str(trained.step), "seed": str(seed),
+             "weights": trained.resolve_weights(weights)}  # fmt: skip
     written, skipped = list[Path](), dict[str, str]()
     for job in jobs:
         say(printable(job.name))
         try:
-            picture = decode_exactly(job.read())
-            translate = translator(trained, len(picture.colours), seed, weights)
-            _write(picture, translate, tiling, job, tile, trained.run.config.data.background, about)
+            image = decode_exactly(job.read())
+            translate = translator(trained, len(image.colours), seed, weights)
+            _write(image, translate, tiling, job, tile, trained.run.config.data.background, about)
             written.append(job.out)
         except Unreadable as error:
             skipped[job.name] = str(error)
@@ -85,32 +86,32 @@ def apply(
             raise UserError(f"--out {printable(str(job.out))}: {error.strerror or error}") from error
     if not written:
         first = "".join(f": {printable(name)} ({why})" for name, why in list(skipped.items())[:1])
-        raise UserError(f"{printable(str(pictures))} holds no picture that this run can take{first}")
+        raise UserError(f"{printable(str(images))} holds no image that this run can take{first}")
     return Applied(tuple(written), skipped)
 
 
 def tiling_of(trained: Trained) -> Tiling:
-    """How pictures go through the system of a run; raises UserError where it takes none."""
+    """How images go through the system of a run; raises UserError where it takes none."""
     tiling = trained.system.tiling
     if tiling is None:
         raise UserError(
-            f"{trained.run.config.system} makes nothing of pictures: use a run of pix2pix, srresnet or srgan"
+            f"{trained.run.config.system} makes nothing of images: use a run of pix2pix, srresnet or srgan"
         )
     return tiling
 
 
 def translator(trained: Trained, channels: int, seed: int, weights: Weights) -> Translate:
-    """The run's translation of parts of a picture with 1 or 3 `channels`.
+    """The run's translation of parts of an image with 1 or 3 `channels`.
 
-    A grey picture that is enlarged by a run of colour ones goes as a colour one and comes back grey; a colour
-    picture becomes grey for a run of grey sources. Raises `Unreadable` for a grey picture of which a
+    A grey image that is enlarged by a run of colour ones goes as a colour one and comes back grey; a colour
+    image becomes grey for a run of grey sources. Raises `Unreadable` for a grey image of which a
     translation of colours is asked for.
     """
     spec = trained.run.config.spec
     assert spec.source_shape is not None
     wanted = spec.source_shape[0]
     if channels < wanted and not spec.enlarges:
-        raise Unreadable("grey, but this run translates colour pictures: save it in colour")
+        raise Unreadable("grey, but this run translates colour images: save it in colour")
 
     def translate(parts: Iterator[Tensor]) -> Iterator[Tensor]:
         fitting = (_grey(p) if wanted == 1 else p.expand(-1, wanted, -1, -1) for p in parts)
@@ -120,11 +121,11 @@ def translator(trained: Trained, channels: int, seed: int, weights: Weights) -> 
     return translate
 
 
-def _grey(pictures: Tensor) -> Tensor:
+def _grey(images: Tensor) -> Tensor:
     """The brightness `[count, 1, ...]`, as `--pairs grey` has it."""
-    if pictures.shape[1] == 1:
-        return pictures
-    return (pictures * torch.tensor(LUMA).reshape(1, 3, 1, 1)).sum(1, keepdim=True)
+    if images.shape[1] == 1:
+        return images
+    return (images * torch.tensor(LUMA).reshape(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def to_levels(band: Tensor, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -135,7 +136,7 @@ def to_levels(band: Tensor, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _write(
-    picture: Whole,
+    image: Whole,
     translate: Translate,
     tiling: Tiling,
     job: _Job,
@@ -143,7 +144,7 @@ def _write(
     background: str,
     about: dict[str, str],
 ) -> None:
-    colours, alpha, scale = picture.colours, picture.alpha, tiling.scale
+    colours, alpha, scale = image.colours, image.alpha, tiling.scale
     if alpha is not None:  # what is not to be seen has any colour: that of the background, as in training
         paper = ImageColor.getrgb(background)[: len(colours)]
         unit = np.iinfo(colours.dtype).max // 255
@@ -161,31 +162,31 @@ def _write(
     )
     height, width = colours.shape[1:]
     write_png(
-        job.out, width * scale, height * scale, rows, about | {"source": printable(job.name)}, picture.profile
+        job.out, width * scale, height * scale, rows, about | {"source": printable(job.name)}, image.profile
     )
 
 
-def _jobs(pictures: str, out: Path) -> list[_Job]:
-    path = Path(pictures).expanduser()
-    shown = printable(pictures)
+def _jobs(images: str, out: Path) -> list[_Job]:
+    path = Path(images).expanduser()
+    shown = printable(images)
     if not path.exists():
-        raise UserError(f"{shown} does not exist: expected a picture, a folder or a .zip of pictures")
+        raise UserError(f"{shown} does not exist: expected an image, a folder or a .zip of images")
     folder = not out.suffix or out.is_dir()
     if not folder and out.suffix.lower() != ".png":
         raise UserError(f"--out {printable(str(out))}: expected a name ending in .png, or a folder")
-    if path.is_file() and is_picture_name(path.name):
+    if path.is_file() and is_image_name(path.name):
         target = out / f"{path.stem}.png" if folder else out
         return [_Job(path.name, lambda: read_regular(path), target)]
     storage = open_storage(path, shown)
     if not folder:
-        raise UserError(f"--out {printable(str(out))} is one picture, {shown} may hold many: name a folder")
-    names = [name for name in storage.names if is_picture_name(name) and not is_unsafe(name)]
+        raise UserError(f"--out {printable(str(out))} is one image, {shown} may hold many: name a folder")
+    names = [name for name in storage.names if is_image_name(name) and not is_unsafe(name)]
     stems = Counter(posixpath.splitext(name)[0] for name in names)
     alone = {name: posixpath.splitext(name)[0] for name in names if stems[posixpath.splitext(name)[0]] == 1}
     if set(alone.values()) & (set(names) - alone.keys()):  # a.jpg and a.png beside a.jpg.png
         alone = {}
     if not names:
-        raise UserError(f"{shown} holds no picture: expected PNG, JPEG, WebP, BMP or GIF")
+        raise UserError(f"{shown} holds no image: expected PNG, JPEG, WebP, BMP or GIF")
 
     def job(name: str) -> _Job:
         return _Job(name, lambda: storage.read(name), out / f"{alone.get(name, name)}.png")
@@ -193,15 +194,13 @@ def _jobs(pictures: str, out: Path) -> list[_Job]:
     return [job(name) for name in names]
 
 
-def _refuse_own_place(pictures: Path, jobs: list[_Job]) -> None:
-    """Raise UserError where results would lie among the pictures, and be taken for some the next time."""
-    place = pictures.resolve()
+def _refuse_own_place(images: Path, jobs: list[_Job]) -> None:
+    """Raise UserError where results would lie among the images, and be taken for some the next time."""
+    place = images.resolve()
     for job in jobs:
         target = job.out.resolve()
-        if target == place or (pictures.is_dir() and place in target.parents):
-            raise UserError(
-                f"--out {printable(str(job.out))} lies where the pictures are: name another place"
-            )
+        if target == place or (images.is_dir() and place in target.parents):
+            raise UserError(f"--out {printable(str(job.out))} lies where the images are: name another place")
 
 
 def _refuse_foreign(jobs: list[_Job]) -> None:

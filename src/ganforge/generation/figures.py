@@ -1,4 +1,4 @@
-"""Pictures of what a system does with pictures: reconstructions, completions, a map of its latents."""
+"""Images of what a system does with images: reconstructions, completions, a map of its latents."""
 
 from typing import Literal
 
@@ -28,8 +28,8 @@ def draw_use(
 ) -> Image.Image:
     """A grid of `count` columns.
 
-    reconstructions: held-out pictures, and below each what the system makes of it. completions: held-out
-    pictures, their first `rows` rows (left out: half), and four ways to go on. manifold: what two standard
+    reconstructions: held-out images, and below each what the system makes of it. completions: held-out
+    images, their first `rows` rows (left out: half), and four ways to go on. manifold: what two standard
     Gaussian latents decode to, on a grid of equal probability (Kingma and Welling 2013, figure 4). Raises
     UserError where the system cannot do it.
     """
@@ -45,7 +45,7 @@ def draw_use(
         height = batch.images.shape[2]
         rows = height // 2 if rows is None else rows
         if not 0 < rows < height:
-            raise UserError(f"--rows {rows}: expected 1 to {height - 1}, the pictures have {height}")
+            raise UserError(f"--rows {rows}: expected 1 to {height - 1}, the images have {height}")
         kept = batch.images.clone()
         kept[:, :, rows:] = BACKGROUND
         ways = [trained.complete(batch, rows, seed + way, weights) for way in range(4)]

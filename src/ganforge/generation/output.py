@@ -31,7 +31,7 @@ def save_npz(arrays: dict[str, Any], out: Path) -> None:
     replace_file(out, buffer.getvalue())
 
 
-def own_pictures(folder: Path) -> list[Path]:
+def own_images(folder: Path) -> list[Path]:
     """The samples of an earlier command in `folder`; raises UserError where it holds anything else."""
     own = sorted(path for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
     for path in own:
@@ -57,7 +57,7 @@ def write_folder(
     abouts: Sequence[dict[str, str]],
     surplus: list[Path],
 ) -> None:
-    """One PNG for each sample of `parts`; of the pictures `surplus` those are removed that were not replaced.
+    """One PNG for each sample of `parts`; of the images `surplus` those are removed that were not replaced.
 
     `about` is written into all, and of `abouts`, if there are any, one into each.
     """

@@ -1,4 +1,4 @@
-"""A picture's style with what a sentence says, by an encoder of latents: Reed et al. 2016, section 4.4."""
+"""An image's style with what a sentence says, by an encoder of latents: Reed et al. 2016, section 4.4."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,8 +14,8 @@ from ganforge.data.decode import Target, Unreadable, decode
 from ganforge.data.sources.storage import read_regular
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
-from ganforge.generation.output import own_pictures, write_folder
-from ganforge.nn.networks.text import PictureEncoder
+from ganforge.generation.output import own_images, write_folder
+from ganforge.nn.networks.text import ImageEncoder
 from ganforge.nn.optimizers import fall_linearly
 from ganforge.reporting import grids
 from ganforge.runs import sampling
@@ -42,12 +42,12 @@ def restyle(
     command: str = "",
     say: Callable[[str], None] = lambda text: None,
 ) -> str:
-    """Draw `texts` in the style of each of the pictures in the files `places`: G(S(x), h).
+    """Draw `texts` in the style of each of the images in the files `places`: G(S(x), h).
 
     S is trained once for a checkpoint, `steps` long, and kept in the run folder; another number of steps
-    trains it anew. `out` ending in .png gets the pictures and below them a row for each text; any other is a
+    trains it anew. `out` ending in .png gets the images and below them a row for each text; any other is a
     folder of one PNG each. Returns what was written, in words. Raises UserError where the run is told no
-    sentences, a text is empty, a picture cannot be read, or `out` cannot be written.
+    sentences, a text is empty, an image cannot be read, or `out` cannot be written.
     """
     name = trained.run.config.system
     system = trained.system
@@ -65,7 +65,7 @@ def restyle(
     about = {"command": command, "run": trained.run.path.name, "system": name, "step": str(trained.step),
              "weights": weights}  # fmt: skip
     try:
-        surplus = [] if form else own_pictures(out)
+        surplus = [] if form else own_images(out)
         network, share = style_encoder(trained, steps, weights, say)
         with torch.no_grad():
             latents = network(styles.to(system.device)).cpu()
@@ -83,7 +83,7 @@ def restyle(
             write_folder([images], out, about, abouts, surplus)
     except OSError as error:
         raise UserError(f"--out {out}: {error.strerror or error}") from error
-    return f"{out}: {len(images)} pictures; S finds {100 * share:.3g} % of the latents' variance"
+    return f"{out}: {len(images)} images; S finds {100 * share:.3g} % of the latents' variance"
 
 
 def style_encoder(
@@ -91,7 +91,7 @@ def style_encoder(
     steps: int | None = None,
     weights: Weights = "ema",
     say: Callable[[str], None] = lambda text: None,
-) -> tuple[PictureEncoder, float]:
+) -> tuple[ImageEncoder, float]:
     """S for the checkpoint of `trained`, and its R^2, as the run folder keeps them; else trained, and kept.
 
     Raises UserError where it has to be trained and the captions of the run's data cannot be read.
@@ -133,8 +133,8 @@ def train_style(
     steps: int,
     say: Callable[[str], None] = lambda text: None,
     seed: int = 0,
-) -> tuple[PictureEncoder, float]:
-    """S, which finds the latents z that `system` made a picture of, and how much of their variance it finds.
+) -> tuple[ImageEncoder, float]:
+    """S, which finds the latents z that `system` made an image of, and how much of their variance it finds.
 
     It minimises E ||z - S(G(z, h))||^2 over latents and rows h of `embeddings` `[n, size]`; G stays as it is.
     The second is R^2 on fresh draws: 0 for what guesses the mean 0, at most 1. Reed et al. 2016, section 4.4;
@@ -172,16 +172,16 @@ def _draw(system: LatentSystem, embeddings: Tensor) -> tuple[Tensor, Tensor]:
         return latents, system.decode(latents, given).float()
 
 
-def _untrained(system: LatentSystem) -> PictureEncoder:
+def _untrained(system: LatentSystem) -> ImageEncoder:
     start, doublings = stages_for("S", system.data)
     with sampling.evaluation_mode(system):
         size = system.draw_latents(1).shape[1]
-    return PictureEncoder(
+    return ImageEncoder(
         channels=system.data.channels, start=start, doublings=doublings, width=WIDTH, embedding_size=size
     ).to(system.device)
 
 
-def _kept(path: Path, system: LatentSystem, steps: int | None) -> tuple[PictureEncoder, float] | None:
+def _kept(path: Path, system: LatentSystem, steps: int | None) -> tuple[ImageEncoder, float] | None:
     """What is kept in `path`, unless it is damaged, of another version, or not of the `steps` asked for."""
     try:
         tensors = safetensors.torch.load(path.read_bytes())
@@ -195,7 +195,7 @@ def _kept(path: Path, system: LatentSystem, steps: int | None) -> tuple[PictureE
 
 
 def _read(place: Path, trained: Trained) -> Tensor:
-    """The picture in the file `place` as the run's pictures are, uint8."""
+    """The image in the file `place` as the run's images are, uint8."""
     try:
         shape = trained.run.config.spec.shape
         return torch.from_numpy(np.array(decode(read_regular(place), Target(shape), trained.run.config.data)))

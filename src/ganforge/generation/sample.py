@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganforge.data.batch import Batch, to_uint8
 from ganforge.errors import UserError, printable
-from ganforge.generation.output import own_pictures, refuse_form, save_npz, write_folder
+from ganforge.generation.output import own_images, refuse_form, save_npz, write_folder
 from ganforge.reporting import grids
 from ganforge.runs.sampling import MOST_PREVIEW_ROWS, PREVIEW_COLUMNS, preview_conditions
 from ganforge.runs.trained import Label, Trained, Weights
@@ -66,19 +66,20 @@ def write_samples(
     """
     spec = trained.run.config.spec
     about = {"command": command, "run": trained.run.path.name, "system": trained.run.config.system,
-             "step": str(trained.step), "seed": str(seed), "weights": trained.resolve_weights(weights)}  # fmt: skip
+             "step": str(trained.step), "seed": str(seed),
+             "weights": trained.resolve_weights(weights)}  # fmt: skip
     form = refuse_form(out)
     if not form and spec.values == "points":
         raise UserError(f"--out {out}: 2-D points are written to a .png or an .npz")
     parsed = [parse_code(text) for text in codes]
     given = None if labels is None else list(labels)
     try:
-        surplus = [] if form else own_pictures(out)
+        surplus = [] if form else own_images(out)
         drawing = _plan(trained, count, seed, weights, given, parsed, in_rows=form == ".png")
         names = _names_of(drawing.labels, spec.class_names)
         if not form:
             write_folder(drawing.parts, out, about, [{"label": name} for name in names], surplus)
-            return f"{out}: {drawing.count} pictures"
+            return f"{out}: {drawing.count} images"
         images = torch.cat(list(drawing.parts))
         out.parent.mkdir(parents=True, exist_ok=True)
         if names:

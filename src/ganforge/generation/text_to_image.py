@@ -17,7 +17,7 @@ from ganforge.data.captions import kept_captions
 from ganforge.data.open import open_dataset
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
-from ganforge.generation.output import own_pictures, save_npz, write_folder
+from ganforge.generation.output import own_images, save_npz, write_folder
 from ganforge.reporting import grids
 from ganforge.runs.trained import Trained, Weights
 from ganforge.text.embeddings import describe
@@ -44,7 +44,7 @@ def read_texts(path: Path) -> list[str]:
 
 
 def texts_of_data(trained: Trained, seed: int) -> list[str]:
-    """The first captions of `TEXTS_OF_DATA` training pictures of a run, which the seed draws.
+    """The first captions of `TEXTS_OF_DATA` training images of a run, which the seed draws.
 
     Raises UserError, which names --text, where its data cannot be opened or has no captions any more.
     """
@@ -96,7 +96,7 @@ def write_told(
         rows = told.repeat_interleave(count, dim=0)
         latents = latents.repeat(len(texts), *[1] * (latents.dim() - 1))
     try:
-        surplus = [] if form else own_pictures(out)
+        surplus = [] if form else own_images(out)
         images = trained.decode(latents, conditions(embeddings=rows), weights)
         each = (
             [text for text in texts for _ in range(count)]
@@ -105,7 +105,7 @@ def write_told(
         )
         if not form:
             write_folder([images], out, about, [{"text": printable(text)[:1000]} for text in each], surplus)
-            return f"{out}: {len(images)} pictures"
+            return f"{out}: {len(images)} images"
         out.parent.mkdir(parents=True, exist_ok=True)
         if form == ".npz":
             _write_arrays(images, each, out, about)
@@ -130,7 +130,7 @@ def _refuse(out: Path, form: str, texts: Sequence[str], count: int, steps: int |
             '--text "a red apple" --text "a green apple"'
         )
     if form in MOVING and steps is None:
-        raise UserError(f"--out {out}: a moving picture shows --interpolate STEPS between two texts")
+        raise UserError(f"--out {out}: an animation shows --interpolate STEPS between two texts")
     if form not in ("", ".png", ".npz", *MOVING):
         raise UserError(f"--out {out}: expected a name ending in .png, .npz, .gif or .webp, or a folder")
 

@@ -1,4 +1,4 @@
-"""Pictures of any size through a generator: padded, in overlapping tiles, in bounded memory."""
+"""Images of any size through a generator: padded, in overlapping tiles, in bounded memory."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ BLENDED_SHARE = 0.25
 
 @dataclass(frozen=True)
 class _Axis:
-    """How one side of a picture is cut: tiles of `size` at `starts`, in pixels of the source.
+    """How one side of an image is cut: tiles of `size` at `starts`, in pixels of the source.
 
     `cuts` lie between neighbours, in the middle of what both see; within `ramp` pixels around a cut the first
     fades into the second.
@@ -50,25 +50,25 @@ class _Axis:
         return ((places - cut) / (2 * self.ramp) + 0.5).clamp(0, 1)
 
 
-def bands(translate: Translate, tiling: Tiling, picture: NDArray[Any], tile: int) -> Iterator[Tensor]:
-    """The result of `picture` uint8 or uint16 `[channels, height, width]`, from top to bottom.
+def bands(translate: Translate, tiling: Tiling, image: NDArray[Any], tile: int) -> Iterator[Tensor]:
+    """The result of `image` uint8 or uint16 `[channels, height, width]`, from top to bottom.
 
     Each band is float `[channels, rows, width * scale]` in [-1, 1]. `tile` is the side of the tiles, in
-    pixels of the picture, without what is added around them. Where `tiling.reach` is known every pixel is
-    what the whole picture would give it; else neighbouring tiles are blended over a quarter of their side or
-    more, and are at least two multiples large. A picture goes on as its mirror image to the next multiple;
+    pixels of the image, without what is added around them. Where `tiling.reach` is known every pixel is
+    what the whole image would give it; else neighbouring tiles are blended over a quarter of their side or
+    more, and are at least two multiples large. An image goes on as its mirror image to the next multiple;
     one no larger than a tile goes whole. Raises UserError for a `tile` below 16, and for NaN.
     """
     if tile < SMALLEST_TILE:
         raise UserError(f"--tile {tile}: expected {SMALLEST_TILE} or more")
-    rows, columns = (_axis(length, tiling, tile) for length in picture.shape[1:])
+    rows, columns = (_axis(length, tiling, tile) for length in image.shape[1:])
     scale = tiling.scale
-    largest = float(np.iinfo(picture.dtype).max)
+    largest = float(np.iinfo(image.dtype).max)
 
     def tiles() -> Iterator[Tensor]:
         for row in rows.starts:
             for column in columns.starts:
-                part = picture[:, row : row + rows.size, column : column + columns.size]
+                part = image[:, row : row + rows.size, column : column + columns.size]
                 missing = (rows.size - part.shape[1], columns.size - part.shape[2])
                 part = np.pad(part, ((0, 0), (0, missing[0]), (0, missing[1])), "reflect")
                 yield torch.from_numpy(part.astype(np.float32) * (2 / largest) - 1)[None]
@@ -79,7 +79,7 @@ def bands(translate: Translate, tiling: Tiling, picture: NDArray[Any], tile: int
         for column, left in enumerate(columns.starts):
             result = next(made)[0]
             if not result.isfinite().all():
-                raise UserError("this run makes NaN or infinity of pictures: it diverged in training")
+                raise UserError("this run makes NaN or infinity of images: it diverged in training")
             if buffer is None:
                 width = max(columns.length, columns.starts[-1] + columns.size) * scale
                 buffer = torch.zeros(result.shape[0], rows.size * scale, width)

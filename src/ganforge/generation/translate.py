@@ -1,4 +1,4 @@
-"""Writing translations of a run to files: of held-out sources of its data, or of pictures that are given."""
+"""Writing translations of a run to files: of held-out sources of its data, or of images that are given."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from ganforge.data.dataset import batch_of, held_out, some_rows
 from ganforge.data.open import open_dataset
 from ganforge.data.pairs import read_sources
 from ganforge.errors import UserError, printable
-from ganforge.generation.output import own_pictures, refuse_form, save_npz, write_folder
+from ganforge.generation.output import own_images, refuse_form, save_npz, write_folder
 from ganforge.reporting import grids
 from ganforge.runs.trained import Trained, Weights
 
@@ -30,11 +30,11 @@ def write_translations(
 ) -> tuple[str, dict[str, str]]:
     """Write translations of `count` sources to `out`; returns what was written, and what was skipped.
 
-    `sources` is a picture, folder or zip, of which the first are taken; left out, the sources are held-out
+    `sources` is an image, folder or zip, of which the first are taken; left out, the sources are held-out
     ones of the run's own data, evenly spaced over all. `out` ending in .png gets one grid of source, output
     and, of the run's data, target; in .npz the arrays `images`, `sources`, `targets` and `about`; any other
     is a folder of one PNG for each output.
-    Pictures that cannot be read are skipped: name -> reason. Raises UserError where nothing can be read or
+    Images that cannot be read are skipped: name -> reason. Raises UserError where nothing can be read or
     written.
     """
     refuse_form(out)
@@ -43,16 +43,17 @@ def write_translations(
     given, names, skipped = _own(trained, count) if sources is None else _others(trained, sources, count)
     assert given.sources is not None
     about = {"command": command, "run": trained.run.path.name, "system": trained.run.config.system,
-             "step": str(trained.step), "seed": str(seed), "weights": trained.resolve_weights(weights)}  # fmt: skip
+             "step": str(trained.step), "seed": str(seed),
+             "weights": trained.resolve_weights(weights)}  # fmt: skip
     targets = given.images if given.images.numel() else None
     try:
-        surplus = [] if out.suffix else own_pictures(out)
+        surplus = [] if out.suffix else own_images(out)
         shown = conditions(sources=given.sources)
         outputs = trained.sample(len(names), seed=seed, weights=weights, given=shown)
         if not out.suffix:
             abouts = [{"source": printable(name)} for name in names]
             write_folder(outputs.split(1), out, about, abouts, surplus)
-            return f"{out}: {len(outputs)} pictures", skipped
+            return f"{out}: {len(outputs)} images", skipped
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix.lower() == ".png":
             grids.save_png(grids.pairs_grid(given.sources, outputs, targets), out, about)

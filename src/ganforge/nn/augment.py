@@ -1,9 +1,9 @@
 """Augmentation of what a discriminator is shown: DiffAugment, and the pipeline of ADA with its controller.
 
 Both are drawn anew for every sample, and both are linear in the pixels (affine in the colours) once drawn, so
-that gradients of any order go through them to the generator or to a penalty. Pictures are
+that gradients of any order go through them to the generator or to a penalty. Images are
 `[batch, channels, height, width]` in [-1, 1], in which 0 is grey; results may leave that range, as in the
-released codes. They are computed in float32 also of pictures in less. Nothing is read back from the device.
+released codes. They are computed in float32 also of images in less. Nothing is read back from the device.
 """
 
 import math
@@ -32,7 +32,7 @@ def diff_augment(images: Tensor, policy: Iterable[str]) -> Tensor:
 def _color(images: Tensor) -> Tensor:
     """Brightness by up to 0.5, saturation by a factor of 0 to 2, contrast by one of 0.5 to 1.5.
 
-    Contrast is about the mean of all pixels. Saturation leaves grey pictures as they are.
+    Contrast is about the mean of all pixels. Saturation leaves grey images as they are.
     """
     brightness, saturation, contrast = torch.rand(3, len(images), 1, 1, 1, device=images.device)
     images = images + (brightness - 0.5)
@@ -43,7 +43,7 @@ def _color(images: Tensor) -> Tensor:
 
 
 def _translation(images: Tensor) -> Tensor:
-    """A shift by whole pixels, up to an eighth of the picture along each axis; zeros come in."""
+    """A shift by whole pixels, up to an eighth of the image along each axis; zeros come in."""
     for axis in (2, 3):
         size = images.shape[axis]
         largest = int(size / 8 + 0.5)
@@ -58,7 +58,7 @@ def _translation(images: Tensor) -> Tensor:
 
 
 def _cutout(images: Tensor) -> Tensor:
-    """Zeros in a rectangle of half the sides, its centre anywhere in the picture."""
+    """Zeros in a rectangle of half the sides, its centre anywhere in the image."""
     cuts = []
     for axis in (2, 3):
         size = images.shape[axis]
@@ -117,7 +117,7 @@ class AdaptiveAugmentation(nn.Module):
     logits of real images, r_t of section 3, approaches `target`. Constants are those of the released code.
 
     Differs from the paper: p is at most 0.8, below which the paper expects no leaks (section 2.2); moved
-    pictures are interpolated bilinearly, without the orthogonal wavelet filter that oversamples them; they
+    images are interpolated bilinearly, without the orthogonal wavelet filter that oversamples them; they
     are reflected at their edges as often as it takes, where the released code reflects once and then shows
     zeros. The filters and corruptions of appendix B, which "bgc" leaves out, are left out.
     """
@@ -165,7 +165,7 @@ class AdaptiveAugmentation(nn.Module):
 
 
 def draw_geometry(count: int, height: int, width: int, probability: Tensor) -> Geometry:
-    """The moves of `count` pictures, each made with `probability`, as in appendix B.
+    """The moves of `count` images, each made with `probability`, as in appendix B.
 
     The two turns, before and after the stretch, together have that probability.
     """
@@ -180,26 +180,26 @@ def draw_geometry(count: int, height: int, width: int, probability: Tensor) -> G
     def normal(numbers: int) -> Tensor:
         return torch.randn(count, numbers, device=device)
 
-    def of_picture(shares: Tensor) -> Tensor:
+    def of_image(shares: Tensor) -> Tensor:
         return torch.stack((shares[:, 0] * width, shares[:, 1] * height), 1)
 
     one_of_two = 1 - (1 - probability).sqrt()
     return Geometry(
         mirror=sometimes(1.0 - 2 * torch.randint(2, (count, 1), device=device), 1.0),
         quarters=sometimes(math.pi / 2 * torch.randint(4, (count, 1), device=device), 0.0),
-        pixels=of_picture(sometimes(uniform(2) / 8, 0.0)).round(),
+        pixels=of_image(sometimes(uniform(2) / 8, 0.0)).round(),
         scale=sometimes(torch.exp2(0.2 * normal(1)), 1.0),
         turn=sometimes(math.pi * uniform(1), 0.0, one_of_two),
         stretch=sometimes(torch.exp2(0.2 * normal(1)), 1.0),
         second_turn=sometimes(math.pi * uniform(1), 0.0, one_of_two),
-        shift=of_picture(sometimes(normal(2) / 8, 0.0)),
+        shift=of_image(sometimes(normal(2) / 8, 0.0)),
     )
 
 
 def inverse_of(geometry: Geometry) -> Tensor:
-    """Where each point of the moved picture was before, as affine maps `[batch, 2, 3]`.
+    """Where each point of the moved image was before, as affine maps `[batch, 2, 3]`.
 
-    Points are (right, down) in pixels from the centre of the picture.
+    Points are (right, down) in pixels from the centre of the image.
     """
     scale = geometry.scale
     inner = _scaling(1 / scale, 1 / scale) @ _rotation(-geometry.turn)
@@ -221,9 +221,9 @@ def _rotation(angle: Tensor) -> Tensor:
 
 
 def warp(images: Tensor, inverse: Tensor) -> Tensor:
-    """Pictures whose point x shows what `images` show at `inverse` (x, 1), as `inverse_of` gives it.
+    """Images whose point x shows what `images` show at `inverse` (x, 1), as `inverse_of` gives it.
 
-    Bilinear between pixels; outside, the picture is reflected about the centres of its outermost pixels.
+    Bilinear between pixels; outside, the image is reflected about the centres of its outermost pixels.
     """
     height, width = images.shape[2:]
     points = inverse.to(images.dtype).view(-1, 6, 1, 1)
@@ -236,7 +236,7 @@ def warp(images: Tensor, inverse: Tensor) -> Tensor:
 
 
 def draw_colours(count: int, probability: Tensor) -> Colours:
-    """The changes of `count` pictures' colours, each made with `probability`, as in appendix B."""
+    """The changes of `count` images' colours, each made with `probability`, as in appendix B."""
     shape, device = (count, 1, 1, 1), probability.device
 
     def sometimes(values: Tensor, neutral: float) -> Tensor:
@@ -255,7 +255,7 @@ def recolour(images: Tensor, colours: Colours) -> Tensor:
     """`images` with their colours changed.
 
     Each change acts on the luma (the mean of a pixel's channels) or on the chroma (the rest) alone, or is the
-    same factor of both, so that all five come down to one factor for each. Grey pictures have no
+    same factor of both, so that all five come down to one factor for each. Grey images have no
     chroma; hue is a notion of three channels.
     """
     brightness, contrast, sign, hue, saturation = colours

@@ -169,17 +169,17 @@ def total_variation(images: Tensor) -> Tensor:
     return (across + down) / len(images)
 
 
-def joint_embedding_loss(pictures: Tensor, texts: Tensor, equal: Tensor) -> tuple[Tensor, Tensor]:
+def joint_embedding_loss(images: Tensor, texts: Tensor, equal: Tensor) -> tuple[Tensor, Tensor]:
     """The sum over i, j of max(0, 1 + s_ij - s_ii) + max(0, 1 + s_ij - s_jj), divided by batch^2.
 
-    s_ij is the inner product of picture i and text j, `pictures` and `texts` `[batch, n]` being embeddings of
+    s_ij is the inner product of image i and text j, `images` and `texts` `[batch, n]` being embeddings of
     pairs. Where `equal` bool `[batch, batch]` is true the two texts are the same: the term is left out, as is
-    i = j. Where all embeddings are equal the loss is 2 - 2 / batch. Also returns the share of pictures,
+    i = j. Where all embeddings are equal the loss is 2 - 2 / batch. Also returns the share of images,
     detached, whose own text fits them best. Reed et al. 2016, arXiv 1605.05396, equation 2, with the pairs of
     a batch as classes (`main_txt_coco.lua`).
     """
-    with torch.autocast(pictures.device.type, enabled=False):
-        scores = pictures.float() @ texts.float().T
+    with torch.autocast(images.device.type, enabled=False):
+        scores = images.float() @ texts.float().T
     right = scores.diagonal()
     margins = relu(1 + scores - right[:, None]) + relu(1 + scores - right)
     others = ~(equal | torch.eye(len(scores), dtype=torch.bool, device=scores.device))
@@ -188,19 +188,19 @@ def joint_embedding_loss(pictures: Tensor, texts: Tensor, equal: Tensor) -> tupl
 
 
 def contrastive_loss(
-    pictures: Tensor, texts: Tensor, equal: Tensor, same_class: Tensor, class_share: float
+    images: Tensor, texts: Tensor, equal: Tensor, same_class: Tensor, class_share: float
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy, in nats, of a picture's text among those of the batch, and of a text's picture.
+    """Cross-entropy, in nats, of an image's text among those of the batch, and of a text's image.
 
-    The logits are cosines of `pictures` and `texts` `[batch, n]`, embeddings of pairs, divided by 0.1. Of the
+    The logits are cosines of `images` and `texts` `[batch, n]`, embeddings of pairs, divided by 0.1. Of the
     target `class_share` goes to the other pairs of the class, those where `same_class` bool `[batch, batch]`
     is true, evenly, where there are any. Where `equal` bool `[batch, batch]` is true the two texts are the
-    same: the pair is left out, as in `joint_embedding_loss`. Also returns the share of pictures, detached,
+    same: the pair is left out, as in `joint_embedding_loss`. Also returns the share of images, detached,
     whose own text fits them best. Radford et al. 2021, arXiv 2103.00020; with classes as in Khosla et al.
     2020, arXiv 2004.11362.
     """
-    with torch.autocast(pictures.device.type, enabled=False):
-        logits = normalize(pictures.float(), dim=1) @ normalize(texts.float(), dim=1).T / TEMPERATURE
+    with torch.autocast(images.device.type, enabled=False):
+        logits = normalize(images.float(), dim=1) @ normalize(texts.float(), dim=1).T / TEMPERATURE
     own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
     logits = logits.masked_fill(equal & ~own, NEVER)
     others = (same_class & ~equal & ~own).float()

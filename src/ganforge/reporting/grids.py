@@ -1,4 +1,4 @@
-"""Tensors to pictures; PNG files that say how they were made."""
+"""Tensors to images; PNG files that say how they were made."""
 
 import base64
 import io
@@ -21,13 +21,13 @@ from ganforge.files.atomic import replace_file
 WHITE = (255, 255, 255)
 SAMPLE_COLOUR = "#d9480f"
 REFERENCE_COLOUR = "#868e96"
-FRAME_COLOUR = (240, 180, 0)  # the paper's figure 2 frames the training pictures in yellow
+FRAME_COLOUR = (240, 180, 0)  # the paper's figure 2 frames the training images in yellow
 
-SMALLEST_CELL = 48  # pixels: below this a picture cannot be judged on a screen
+SMALLEST_CELL = 48  # pixels: below this an image cannot be judged on a screen
 FRAME = 3  # pixels
 GAP = 2  # pixels
 TEXT_SIZE = 14  # pixels
-SMALLEST_TEXT_WIDTH = 240  # pixels: a caption above one small picture can be read
+SMALLEST_TEXT_WIDTH = 240  # pixels: a caption above one small image can be read
 MOST_SHOWN = 400  # characters of a caption, of which a row has room for fewer
 SCATTER_INCHES = 4.8
 SCATTER_DPI = 100
@@ -37,7 +37,7 @@ BROKEN_PNG = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def grid(images: Tensor, columns: int | None = None, gap: int = GAP, scale: int | None = None) -> Image.Image:
-    """The pictures in rows, left to right, with a white gap between cells.
+    """The images in rows, left to right, with a white gap between cells.
 
     `images` `[n, channels, height, width]` in [-1, 1], 1 or 3 channels; values outside are clamped and NaN is
     drawn mid-grey. `columns`: near-square by default. `scale`: integer nearest-neighbour factor; by default
@@ -60,10 +60,10 @@ def grid(images: Tensor, columns: int | None = None, gap: int = GAP, scale: int 
 def neighbours_grid(
     samples: Tensor, neighbours: Tensor, columns: int | None = None, scale: int | None = None
 ) -> Image.Image:
-    """Each sample with its nearest training picture to its right, framed: figure 2 of Goodfellow et al. 2014.
+    """Each sample with its nearest training image to its right, framed: figure 2 of Goodfellow et al. 2014.
 
     `samples`, `neighbours` `[n, channels, height, width]` in [-1, 1], of one shape; `columns` counts pairs.
-    The frame lies outside the pictures. Raises `UserError` where the shapes differ.
+    The frame lies outside the images. Raises `UserError` where the shapes differ.
     """
     if samples.shape != neighbours.shape:
         raise UserError(
@@ -84,8 +84,8 @@ def neighbours_grid(
         x, y = (index % across) * (pair_width + pair_gap), (index // across) * (pair_height + GAP)
         middle = x + width + 2 * FRAME
         pen.rectangle((middle, y, x + pair_width - 1, y + pair_height - 1), fill=FRAME_COLOUR)
-        canvas.paste(_picture(left[index]), (x + FRAME, y + FRAME))
-        canvas.paste(_picture(right[index]), (middle + FRAME, y + FRAME))
+        canvas.paste(_image(left[index]), (x + FRAME, y + FRAME))
+        canvas.paste(_image(right[index]), (middle + FRAME, y + FRAME))
     return canvas
 
 
@@ -105,7 +105,7 @@ def pairs_grid(sources: Tensor, outputs: Tensor, targets: Tensor | None = None) 
 
 
 def captioned_grid(images: Tensor, texts: Sequence[str]) -> Image.Image:
-    """A row of pictures for each of `texts`, the text above it, cut where the row (or 240 pixels) ends.
+    """A row of images for each of `texts`, the text above it, cut where the row (or 240 pixels) ends.
 
     `images` `[rows * n, channels, height, width]` in [-1, 1], row by row. Raises `UserError` as `grid`.
     """
@@ -129,7 +129,7 @@ def captioned_grid(images: Tensor, texts: Sequence[str]) -> Image.Image:
 def scatter(points: Tensor, reference: Tensor | None = None) -> Image.Image:
     """Generated `points` `[n, 2]` over real `reference` points `[m, 2]`, with equal axes, 480 x 480 pixels.
 
-    With a reference the frame depends on it alone, so that the pictures of one run can be compared; how many
+    With a reference the frame depends on it alone, so that the images of one run can be compared; how many
     points lie outside is written in the corner. Raises `UserError` for other shapes.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -170,7 +170,7 @@ def scatter(points: Tensor, reference: Tensor | None = None) -> Image.Image:
 def draw(
     images: Tensor, spec: DataSpec, reference: Tensor | None = None, columns: int | None = None
 ) -> Image.Image:
-    """The picture of a batch: a grid for pixels, a scatter for points.
+    """The image of a batch: a grid for pixels, a scatter for points.
 
     `images` `[n, channels, height, width]` as `spec` says; `reference`, of the same kind, lies behind points.
     `columns` of the grid: near-square by default.
@@ -198,8 +198,8 @@ def embed_png(path: Path, longest_side: int, caption: str) -> str:
     except BROKEN_PNG as error:
         raise UserError(f"{path} is not a readable PNG: {error}") from error
     text, data = escape(caption), base64.b64encode(content).decode("ascii")
-    picture = f'<img src="data:image/png;base64,{data}" alt="{text}" width="{width}" height="{height}">'
-    return f"<figure>{picture}<figcaption>{text}</figcaption></figure>"
+    element = f'<img src="data:image/png;base64,{data}" alt="{text}" width="{width}" height="{height}">'
+    return f"<figure>{element}<figcaption>{text}</figcaption></figure>"
 
 
 def save_png(image: Image.Image, path: Path, about: Mapping[str, str]) -> None:
@@ -228,7 +228,7 @@ def read_about(path: Path) -> dict[str, str]:
             texts = image.text if isinstance(image, PngImagePlugin.PngImageFile) else {}
             return {key: str(value) for key, value in texts.items()}
     except FileNotFoundError:
-        raise UserError(f"no such picture: {path}") from None
+        raise UserError(f"no such image: {path}") from None
     except BROKEN_PNG as error:
         raise UserError(f"{path} is not a readable PNG: {error}") from error
 
@@ -237,19 +237,19 @@ def _cells(images: Tensor, scale: int | None) -> NDArray[np.uint8]:
     """Pixels uint8 `[n, height, width, channels]`, scaled up."""
     if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
         raise UserError(
-            f"expected pictures [n, 1 or 3 channels, height, width], n >= 1, got shape {tuple(images.shape)}"
+            f"expected images [n, 1 or 3 channels, height, width], n >= 1, got shape {tuple(images.shape)}"
         )
     height, width = images.shape[2:]
     factor = math.ceil(SMALLEST_CELL / max(height, width)) if scale is None else scale
     if factor < 1:
         raise UserError(f"scale is an integer factor >= 1, got {scale}")
-    # A diverged network gives NaN: undefined as an integer, and the picture must still be drawn.
+    # A diverged network gives NaN: undefined as an integer, and the image must still be drawn.
     finite = torch.nan_to_num(images.detach().float(), nan=0.0, posinf=1.0, neginf=-1.0)
     pixels = to_uint8(finite).permute(0, 2, 3, 1).cpu().numpy()
     return pixels.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
-def _picture(cell: NDArray[np.uint8]) -> Image.Image:
+def _image(cell: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(cell[:, :, 0] if cell.shape[2] == 1 else cell)
 
 

@@ -28,8 +28,8 @@ MAKING = (
 )
 MOST_FRAMES = 12
 MOST_NOTES = 100
-NEIGHBOURS = "Each sample stands left; framed to its right, the training picture nearest to it."
-NEWEST_SIDE, FRAME_SIDE = 1600, 640  # pixels: larger pictures are shrunk for the page
+NEIGHBOURS = "Each sample stands left; framed to its right, the training image nearest to it."
+NEWEST_SIDE, FRAME_SIDE = 1600, 640  # pixels: larger images are shrunk for the page
 
 
 def write_report(run: Path) -> Path:
@@ -49,7 +49,7 @@ def write_report(run: Path) -> Path:
         _charts(log),
         _best(run),
         _film(run, log),
-        _section("Nearest training pictures", _picture(run / "neighbours.png", NEWEST_SIDE, NEIGHBOURS, log)),
+        _section("Nearest training images", _image(run / "neighbours.png", NEWEST_SIDE, NEIGHBOURS, log)),
         _scores(evaluation),
         _cost(log),
         _settings(config),
@@ -156,12 +156,12 @@ def _heading(run: Path, config: dict[str, Any], log: Log) -> str:
     return f'<header>\n<h1>{first}{name}</h1>\n<p class="quiet">{", ".join(facts)}.</p>\n</header>'
 
 
-def _picture(path: Path, longest_side: int, caption: str, log: Log) -> str:
-    """A figure that holds the picture; empty, with a remark, where there is none that can be read."""
+def _image(path: Path, longest_side: int, caption: str, log: Log) -> str:
+    """A figure that holds the image; empty, with a remark, where there is none that can be read."""
     try:
         return embed_png(path, longest_side, caption) if path.exists() else ""
     except UserError as error:
-        log.remarks.append(f"A picture was left out: {error}.")
+        log.remarks.append(f"An image was left out: {error}.")
         return ""
 
 
@@ -175,8 +175,8 @@ def _newest(run: Path, log: Log) -> str:
     figures = []
     if grids := _grids(run):
         step, path = grids[-1]
-        figures.append(_picture(path, NEWEST_SIDE, f"Samples at step {step:,}", log))
-    figures.append(_picture(run / "samples.png", NEWEST_SIDE, "Samples drawn after training", log))
+        figures.append(_image(path, NEWEST_SIDE, f"Samples at step {step:,}", log))
+    figures.append(_image(run / "samples.png", NEWEST_SIDE, "Samples drawn after training", log))
     body = "\n".join(filter(None, figures))
     return f'<section class="newest">\n{body}\n</section>' if body else ""
 
@@ -187,7 +187,7 @@ def _film(run: Path, log: Log) -> str:
         return ""
     count = min(len(grids), MOST_FRAMES)
     chosen = [grids[round(index * (len(grids) - 1) / (count - 1))] for index in range(count)]
-    frames = "\n".join(_picture(path, FRAME_SIDE, f"step {step:,}", log) for step, path in chosen)
+    frames = "\n".join(_image(path, FRAME_SIDE, f"step {step:,}", log) for step, path in chosen)
     caption = '<p class="quiet">The same latents, drawn as training went on.</p>'
     return _section("Samples over time", f'{caption}\n<div class="film">\n{frames}\n</div>')
 
@@ -308,7 +308,7 @@ def _cost(log: Log) -> str:
 
 
 def _settings(config: dict[str, Any]) -> str:
-    parts = [("System", "config"), ("Training", "train"), ("Data", "data"), ("Pictures", "spec")]
+    parts = [("System", "config"), ("Training", "train"), ("Data", "data"), ("Images", "spec")]
     cards = []
     for heading, key in parts:
         table = _pairs((_words(name), _value(value)) for name, value in _dict(config.get(key)).items())

@@ -33,7 +33,7 @@ def choose_device(asked: str) -> torch.device:
 def bf16_pays(device: torch.device) -> bool:
     """Whether bf16 is faster than fp32 on the device, as its own arithmetic shows.
 
-    The processor's flags do not tell: with AVX512-BF16 but no AMX, some Intel generations multiply bf16
+    The CPU's flags do not tell: with AVX512-BF16 but no AMX, some Intel generations multiply bf16
     matrices at half the speed of fp32 ones, others and AMD's at twice (`benchmarks/precision.json`).
     """
     if device.type == "cuda":
@@ -45,7 +45,7 @@ def bf16_pays(device: torch.device) -> bool:
 
 
 def _matmul_seconds(*dtypes: torch.dtype, size: int = 256, repeats: int = 100) -> list[float]:
-    """For each type the fastest of many short products, in turn: what the processor can do undisturbed.
+    """For each type the fastest of many short products, in turn: what the CPU can do undisturbed.
 
     A product takes less than a busy machine's time slice, so that some run whole; one
     thread, because two would wait for each other on a busy machine.

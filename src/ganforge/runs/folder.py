@@ -143,9 +143,9 @@ class Run:
         if file.exists():
             kept = [line for line in _lines(file) if line.get("step", 0) <= step]
             replace_file(file, "".join(json.dumps(line, allow_nan=True) + "\n" for line in kept).encode())
-        for picture in (self.path / "samples").glob("[0-9]*.png"):
-            if picture.stem.isdigit() and int(picture.stem) > step:
-                picture.unlink()
+        for image in (self.path / "samples").glob("[0-9]*.png"):
+            if image.stem.isdigit() and int(image.stem) > step:
+                image.unlink()
 
 
 @contextmanager

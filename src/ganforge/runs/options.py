@@ -51,7 +51,7 @@ class TrainOptions(BaseModel):
         description="Compile each network; auto: only where it was measured to pay, so far nowhere.",
     )
     checkpoint_every: PositiveInt = Field(500, description="Steps between checkpoints.")
-    sample_every: PositiveInt = Field(500, description="Steps between sample pictures.")
+    sample_every: PositiveInt = Field(500, description="Steps between sample images.")
     log_every: PositiveInt = Field(50, description="Steps between lines of metrics.jsonl.")
     keep: PositiveInt = Field(2, description="Newest checkpoints that are kept.")
     evaluate_every: NonNegativeInt = Field(

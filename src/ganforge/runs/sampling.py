@@ -122,7 +122,7 @@ def decode(system: LatentSystem, latents: Tensor, given: Batch | None = None) ->
 
 
 def conditions_like(system: System, reference: Split, count: int, seed: int) -> Batch | None:
-    """What `count` samples are asked for so that they compare with as many pictures of `reference`.
+    """What `count` samples are asked for so that they compare with as many images of `reference`.
 
     The labels of these (`repeated_rows`), shuffled by the seed, or their sources in order. None where the
     system takes neither.
@@ -138,9 +138,9 @@ def conditions_like(system: System, reference: Split, count: int, seed: int) -> 
 
 
 def captions_like(train: Split, count: int, seed: int) -> tuple[Batch, Tensor]:
-    """Captions of training pictures for `count` samples, drawn by the seed with replacement, and their rows.
+    """Captions of training images for `count` samples, drawn by the seed with replacement, and their rows.
 
-    `train` with embeddings; the conditions have the pictures' labels too.
+    `train` with embeddings; the conditions have the images' labels too.
     """
     generator = torch.Generator().manual_seed(seed % 2**64)
     draws = torch.rand(count, generator=generator, dtype=torch.float64)
@@ -150,7 +150,7 @@ def captions_like(train: Split, count: int, seed: int) -> tuple[Batch, Tensor]:
 
 
 def told(images: Split, rows: Tensor, draws: Tensor | None = None) -> Batch:
-    """The labels and embeddings of the pictures `rows` as conditions; see `Texts.put_into` for `draws`."""
+    """The labels and embeddings of the images `rows` as conditions; see `Texts.put_into` for `draws`."""
     assert images.texts is not None
     labels = None if images.labels is None else images.labels[rows]
     found = images.texts.put_into(Batch(torch.empty(len(rows), 0, 0, 0)), rows, draws)
@@ -158,9 +158,9 @@ def told(images: Split, rows: Tensor, draws: Tensor | None = None) -> Batch:
 
 
 def preview_conditions(system: System) -> Batch | None:
-    """Labels for a picture of `PREVIEW_COLUMNS` columns with a row for each class, or for the first sixteen.
+    """Labels for an image of `PREVIEW_COLUMNS` columns with a row for each class, or for the first sixteen.
 
-    None where the system takes no labels, and for points, which are drawn into one picture.
+    None where the system takes no labels, and for points, which are drawn into one image.
     """
     if "labels" not in system.conditions or system.data.values == "points":
         return None

@@ -123,7 +123,7 @@ class Trained:
     ) -> Iterator[Tensor]:
         """What is made of each of `parts`, sources `[n, ...]` in [-1, 1] of sizes that `tiling` allows.
 
-        One part at a time, in order, on the CPU. Raises UserError where the system translates no pictures.
+        One part at a time, in order, on the CPU. Raises UserError where the system translates no images.
         """
         random = sampling.SeededRandom(seed, self.system.device)
         with self.using(weights):
@@ -201,12 +201,12 @@ class Trained:
             raise UserError(f"{self.run.config.system} encodes no captions: use a run of text_encoder")
         return found.float().cpu()
 
-    def encode_pictures(self, images: Tensor, weights: Weights = "ema") -> Tensor:
+    def encode_images(self, images: Tensor, weights: Weights = "ema") -> Tensor:
         """Embeddings `[count, n]` of `images` that can be compared with those of captions."""
         with self.using(weights), torch.no_grad():
-            found = self.system.encode_pictures(images.to(self.system.device))
+            found = self.system.encode_images(images.to(self.system.device))
         if found is None:
-            raise UserError(f"{self.run.config.system} encodes no pictures: use a run of text_encoder")
+            raise UserError(f"{self.run.config.system} encodes no images: use a run of text_encoder")
         return found.float().cpu()
 
     def reconstruct(self, images: Tensor, weights: Weights = "ema") -> Tensor:

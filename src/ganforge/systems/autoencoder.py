@@ -1,4 +1,4 @@
-"""The autoencoder: pictures through a narrow code and back."""
+"""The autoencoder: images through a narrow code and back."""
 
 from typing import ClassVar, Literal, final
 
@@ -34,7 +34,7 @@ class AutoencoderConfig(SystemConfig):
         0, description="Half-life, in images, of averaged networks that are sampled and judged; 0: none."
     )
     network: Literal["mlp", "convolutional"] = Field(
-        "mlp", description="mlp: dense layers; convolutional: stride-2 convolutions, for square pictures."
+        "mlp", description="mlp: dense layers; convolutional: stride-2 convolutions, for square images."
     )
     hidden: tuple[PositiveInt, ...] = Field(
         (512, 256), description="Hidden units of the mlp's encoder; the decoder has them in reverse."
@@ -53,7 +53,7 @@ class AutoencoderConfig(SystemConfig):
 class Autoencoder(LatentSystem):
     """Hinton and Salakhutdinov 2006, "Reducing the Dimensionality of Data with Neural Networks".
 
-    Science 313, 504. It describes codes and not how pictures come about: there is no distribution of latents
+    Science 313, 504. It describes codes and not how images come about: there is no distribution of latents
     to draw from. Samples are decoded draws from a Gaussian that is fitted to the codes of the latest training
     batches, a hundred or so, with all covariances.
 
@@ -73,7 +73,7 @@ class Autoencoder(LatentSystem):
         self.data = data
         if data.values == "points":
             raise UserError(
-                "autoencoder compresses pictures, this data is 2-D points: use `ganforge train vae` for them"
+                "autoencoder compresses images, this data is 2-D points: use `ganforge train vae` for them"
             )
         self.encoder: DenseEncoder | ConvolutionalEncoder
         self.decoder: DenseDecoder | ConvolutionalDecoder

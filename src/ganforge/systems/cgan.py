@@ -73,7 +73,7 @@ class CGAN(LatentSystem):
     Differs from the paper: the generator minimises the non-saturating loss, and an average of it (EMA) is
     what is sampled; it trains for a fixed number of steps, where the paper stops by the log-likelihood of
     validation images. Where the paper is silent: the generator's dropout stays on in sampling, because it is
-    the noise that the generator listens to (without it a label gives one picture whatever the latents);
+    the noise that the generator listens to (without it a label gives one image whatever the latents);
     weights start as in He et al. 2015, the output bias at the mean training image, the momentum rises between
     epochs 1 and 250 (both as in the code of the GAN), and dropout is on hidden units, not on pixels.
     """

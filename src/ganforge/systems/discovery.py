@@ -51,7 +51,7 @@ def check_needs(system: type[System], name: str, data: DataSpec) -> None:
         if "embeddings" in missing and "captions" in data.offers:
             hint = "add --text-encoder RUN, a run of `ganforge train text_encoder`; "
         elif missing[0] in ("captions", "embeddings"):
-            hint = "a caption for each picture in a column `text` of metadata.jsonl, or in a .txt beside it; "
+            hint = "a caption for each image in a column `text` of metadata.jsonl, or in a .txt beside it; "
         raise UserError(
             f"{name} needs {' and '.join(missing)}; this data has {has}: {hint}see `ganforge data check`"
         )

@@ -32,7 +32,7 @@ class GANCLSConfig(MatchingConfig):
         0.5,
         ge=0,
         lt=1,
-        description="Share of pictures with the wrong caption in what the discriminator refuses (CLS); 0: "
+        description="Share of images with the wrong caption in what the discriminator refuses (CLS); 0: "
         "none, a conditional GAN on embeddings.",
     )
     interpolate: bool = Field(
@@ -46,9 +46,9 @@ class GANCLS(LatentSystem):
     """Reed et al. 2016, "Generative Adversarial Text to Image Synthesis", arXiv 1605.05396.
 
     Differs from the paper: the generator is updated with the fakes that the discriminator has just seen, and
-    those of interpolated captions; a mismatched pair is a picture with a wrong caption of the same batch, as
-    in algorithm 1 (the released code takes a wrong picture of another class); embeddings have length sqrt(n);
-    one caption of a picture counts unless --captions-per-picture says 4, as in the code; the discriminator's
+    those of interpolated captions; a mismatched pair is an image with a wrong caption of the same batch, as
+    in algorithm 1 (the released code takes a wrong image of another class); embeddings have length sqrt(n);
+    one caption of an image counts unless --captions-per-image says 4, as in the code; the discriminator's
     third convolution is rectified like the others, and where the text joins, each sample is normed, not the
     batch, for right and wrong captions come in batches of their own; convolutions before a batch norm have no
     bias, which the code sets to 0 at every step; an average of the generator (EMA) is what is sampled. Sizes
@@ -61,7 +61,7 @@ class GANCLS(LatentSystem):
 
     @classmethod
     def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """Mismatches by caption where classes are few; narrow networks on a processor."""
+        """Mismatches by caption where classes are few; narrow networks on a CPU."""
         return GANCLSConfig.suggest(data, device, ("width", "discriminator_width"))
 
     def __init__(self, config: GANCLSConfig, data: DataSpec) -> None:
@@ -139,7 +139,7 @@ class GANCLS(LatentSystem):
         update("discriminator", loss)
         self.view.adapt(real_logits)
 
-        # Generator: be taken for a real picture of the caption.
+        # Generator: be taken for a real image of the caption.
         with frozen(self.discriminator):
             fooling = generator_loss("non_saturating", self.discriminator(self.view(fakes), told))
             update("generator", fooling)

@@ -55,7 +55,7 @@ class LSGAN(LatentSystem):
     """Mao et al. 2016, "Least Squares Generative Adversarial Networks", arXiv 1611.04076.
 
     Differs from the paper: the networks are those of DCGAN, with which the paper compares the stability of
-    both losses, and so is the rate; its LSUN pictures of 112x112 come from a deeper generator at a rate of
+    both losses, and so is the rate; its LSUN images of 112x112 come from a deeper generator at a rate of
     1e-3. The loss is a mean over the batch (the code sums, which Adam does not notice). An average of the
     generator (EMA) is what is sampled.
     """

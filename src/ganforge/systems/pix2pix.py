@@ -1,4 +1,4 @@
-"""The picture-to-picture translation of Isola et al. 2016, pix2pix."""
+"""The image-to-image translation of Isola et al. 2016, pix2pix."""
 
 from typing import ClassVar, Literal, final
 
@@ -15,11 +15,11 @@ from ganforge.nn.networks.unet import UNet, depth_of
 from ganforge.nn.optimizers import adams
 from ganforge.system import Suggestions, System, SystemConfig, Tiling, Update, frozen, sources_of
 
-CHUNK = 16  # pictures that are translated at once: the maps of 256x256 take 20 MB each
+CHUNK = 16  # images that are translated at once: the maps of 256x256 take 20 MB each
 
 
 class Pix2PixConfig(SystemConfig):
-    """Defaults are those of section 6.2 of the paper, of facades: 200 epochs of 400 pictures."""
+    """Defaults are those of section 6.2 of the paper, of facades: 200 epochs of 400 images."""
 
     steps: PositiveInt = Field(80_000, description="Training steps; the default is 200 epochs of facades.")
     batch: PositiveInt = Field(1, description="Pairs per update; 1 to 10 in the paper.")
@@ -41,7 +41,7 @@ class Pix2PixConfig(SystemConfig):
     patch: Patch = Field("70", description="Side, in pixels, of the patches that the discriminator judges.")
     adversarial: bool = Field(True, description="Train against a discriminator; without: the L1 term alone.")
     conditional_discriminator: bool = Field(
-        True, description="Show the discriminator the source beside the picture; the paper's GAN is without."
+        True, description="Show the discriminator the source beside the image; the paper's GAN is without."
     )
     l1_weight: NonNegativeFloat = Field(
         100.0, description="Weight of the mean absolute difference to the target; 0: the cGAN alone."
@@ -60,11 +60,11 @@ class Pix2PixConfig(SystemConfig):
 class Pix2Pix(System):
     """Isola, Zhu, Zhou and Efros 2016, "Image-to-Image Translation with Conditional Adversarial Networks".
 
-    arXiv 1611.07004. The generator translates the source of a pair, the discriminator tells its pictures from
+    arXiv 1611.07004. The generator translates the source of a pair, the discriminator tells its images from
     the targets patch by patch, given the source; dropout, on when sampling too, is the only noise.
 
     Differs from the paper: instance norm with gain and bias takes the place of batch norm, which is the same
-    for a batch of one, and treats every picture alone in larger ones; the generator is updated against the
+    for a batch of one, and treats every image alone in larger ones; the generator is updated against the
     discriminator's new weights, where the released code reuses the logits from before; the discriminator's
     gradient is halved, as in the text, where that code halves the reported loss only. Jitter and mirroring
     are options of the data, off unless asked for. Other sizes than 256x256 have as many levels as they allow.
@@ -76,10 +76,10 @@ class Pix2Pix(System):
 
     @classmethod
     def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """A smaller patch for small pictures."""
+        """A smaller patch for small images."""
         if min(data.height, data.width) >= smallest_side("70") or data.values == "points":
             return {}
-        return {"patch": ("16", "70 pixels are far more than these pictures have")}
+        return {"patch": ("16", "70 pixels are far more than these images have")}
 
     def __init__(self, config: Pix2PixConfig, data: DataSpec) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class Pix2Pix(System):
 
     @property
     def tiling(self) -> Tiling:
-        """Blended, for the norms see the whole picture."""
+        """Blended, for the norms see the whole image."""
         return Tiling(multiple=2 ** len(self.generator.encoder))
 
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -164,18 +164,16 @@ class Pix2Pix(System):
 def _source_channels(data: DataSpec) -> int:
     """The channels of the sources; raises UserError where there are none."""
     if data.values == "points":
-        raise UserError(
-            "pix2pix translates pictures, this data is 2-D points: use --data emoji --pairs edges"
-        )
+        raise UserError("pix2pix translates images, this data is 2-D points: use --data emoji --pairs edges")
     if data.source_shape is None:
         raise UserError(
             "pix2pix needs sources, this data has none: add --pairs edges, or --sources FOLDER with one for "
-            "each picture"
+            "each image"
         )
     if data.source_shape[1:] != (data.height, data.width):
         shape = "x".join(map(str, data.source_shape))
         raise UserError(
-            f"pix2pix keeps the size, but sources are {shape} and pictures {data.width}x{data.height}: use "
+            f"pix2pix keeps the size, but sources are {shape} and images {data.width}x{data.height}: use "
             "--pairs blur, or `ganforge train srresnet`"
         )
     return data.source_shape[0]

@@ -16,9 +16,9 @@ from ganforge.system import Suggestions, System, Update
 from ganforge.systems.families.adversarial import labels_of, num_classes_of
 from ganforge.systems.families.autoregressive import (
     AutoregressiveConfig,
-    check_pictures,
-    complete_pictures,
-    make_pictures,
+    check_images,
+    complete_images,
+    make_images,
     measures,
     nats_of,
 )
@@ -54,7 +54,7 @@ class PixelCNN(System):
 
     With `network` original, the PixelCNN of "Pixel Recurrent Neural Networks", arXiv 1601.06759.
     Differs from the paper: Adam instead of RMSProp, at a rate that falls to 0; an average of the network
-    (EMA) is what is sampled and judged; kernels of 3x3 after the first, 7x7 on a processor, where its
+    (EMA) is what is sampled and judged; kernels of 3x3 after the first, 7x7 on a CPU, where its
     ImageNet model has 5x5; the last layer has no way to a next one; after the two layers of the head comes a
     third to the logits, which the paper does not count; black and white is a softmax of two levels, where the
     paper has a sigmoid, the same thing; labels begin unheard.
@@ -70,7 +70,7 @@ class PixelCNN(System):
 
     def __init__(self, config: PixelCNNConfig, data: DataSpec) -> None:
         super().__init__()
-        check_pictures("pixelcnn", data)
+        check_images("pixelcnn", data)
         self.config: PixelCNNConfig = config
         self.data = data
         sizes = {"width": config.width, "head_width": config.head_width}
@@ -105,7 +105,7 @@ class PixelCNN(System):
         labels = None
         if self.config.conditional:
             if given is None or given.labels is None:
-                raise UserError("a conditional pixelcnn judges pictures with their labels, none were given")
+                raise UserError("a conditional pixelcnn judges images with their labels, none were given")
             labels = given.labels
         return nats_of(self.network, images, self.config.levels, labels)
 
@@ -116,7 +116,7 @@ class PixelCNN(System):
         return {"nll_nats": nll.detach()}
 
     def measure(self, batch: Batch) -> dict[str, Tensor]:
-        """The negative log-likelihood: nats of a picture, bits of a sub-pixel."""
+        """The negative log-likelihood: nats of an image, bits of a sub-pixel."""
         return measures(self.nats(batch.images, batch), self.data)
 
     def class_nats(self, images: Tensor) -> Tensor | None:
@@ -131,7 +131,7 @@ class PixelCNN(System):
 
     @property
     def measure_protocol(self) -> dict[str, Any]:
-        """The levels: fewer of them are another set of pictures."""
+        """The levels: fewer of them are another set of images."""
         return {"levels": self.config.levels}
 
     def outlier_scores(self, batch: Batch) -> dict[str, Tensor]:
@@ -142,13 +142,13 @@ class PixelCNN(System):
         return {"likelihood": nats_of_any(of_classes)}
 
     def sample(self, count: int, given: Batch | None = None) -> Tensor:
-        """Pictures, of the labels that are given or of random ones."""
-        return make_pictures(self.network, count, self.data, self.config.levels, self._labels(given, count))
+        """Images, of the labels that are given or of random ones."""
+        return make_images(self.network, count, self.data, self.config.levels, self._labels(given, count))
 
     def complete(self, images: Tensor, rows: int, given: Batch | None = None) -> Tensor:
         """`images` with the first `rows` kept, at their nearest levels, and the others drawn given these."""
         labels = self._labels(given, len(images))
-        return complete_pictures(self.network, images, rows, self.data, self.config.levels, labels)
+        return complete_images(self.network, images, rows, self.data, self.config.levels, labels)
 
     def _labels(self, given: Batch | None, count: int) -> Tensor | None:
         return labels_of(given, count, self.data, self.device) if self.config.conditional else None
@@ -159,10 +159,10 @@ def _suggest(data: DataSpec, device: str) -> Suggestions:
     if device != "cpu":
         return found | {"head_width": (256, "a GPU; the paper has 1,024 for photographs")}
     found |= {
-        "width": (32, "a processor; the paper's 128 and more were for GPUs"),
-        "layers": (7, "a processor"),
+        "width": (32, "a CPU; the paper's 128 and more were for GPUs"),
+        "layers": (7, "a CPU"),
         "kernel_size": (7, "7 layers of 3x3 see too little"),
-        "steps": (10_000, "a processor: 160,000 images"),
+        "steps": (10_000, "a CPU: 160,000 images"),
         "learning_rate": (2e-3, "few steps"),
         "ema_half_life": (4_000.0, "a fortieth of the training"),
     }

@@ -13,16 +13,16 @@ from ganforge.nn.optimizers import adams, fall_linearly
 from ganforge.system import Suggestions, System, Update
 from ganforge.systems.families.autoregressive import (
     AutoregressiveConfig,
-    check_pictures,
-    complete_pictures,
-    make_pictures,
+    check_images,
+    complete_images,
+    make_images,
     measures,
     nats_of,
 )
 
 
 class PixelRNNConfig(AutoregressiveConfig):
-    """The best network of the paper on MNIST; `suggest` fits it to other data and to a processor."""
+    """The best network of the paper on MNIST; `suggest` fits it to other data and to a CPU."""
 
     steps: PositiveInt = Field(60_000, description="Training steps.")
     network: Literal["diagonal", "row"] = Field(
@@ -54,7 +54,7 @@ class PixelRNN(System):
 
     def __init__(self, config: PixelRNNConfig, data: DataSpec) -> None:
         super().__init__()
-        check_pictures("pixelrnn", data)
+        check_images("pixelrnn", data)
         self.config: PixelRNNConfig = config
         self.data = data
         block = DiagonalBiLSTM if config.network == "diagonal" else RowLSTM
@@ -87,12 +87,12 @@ class PixelRNN(System):
         return {"nll_nats": nll.detach()}
 
     def measure(self, batch: Batch) -> dict[str, Tensor]:
-        """The negative log-likelihood: nats of a picture, bits of a sub-pixel."""
+        """The negative log-likelihood: nats of an image, bits of a sub-pixel."""
         return measures(self.nats(batch.images), self.data)
 
     @property
     def measure_protocol(self) -> dict[str, Any]:
-        """The levels: fewer of them are another set of pictures."""
+        """The levels: fewer of them are another set of images."""
         return {"levels": self.config.levels}
 
     def outlier_scores(self, batch: Batch) -> dict[str, Tensor]:
@@ -100,12 +100,12 @@ class PixelRNN(System):
         return {"likelihood": self.nats(batch.images)}
 
     def sample(self, count: int, given: Batch | None = None) -> Tensor:
-        """Pictures, sub-pixel by sub-pixel."""
-        return make_pictures(self.network, count, self.data, self.config.levels)
+        """Images, sub-pixel by sub-pixel."""
+        return make_images(self.network, count, self.data, self.config.levels)
 
     def complete(self, images: Tensor, rows: int, given: Batch | None = None) -> Tensor:
         """`images` with the first `rows` kept, at their nearest levels, and the others drawn given these."""
-        return complete_pictures(self.network, images, rows, self.data, self.config.levels, None)
+        return complete_images(self.network, images, rows, self.data, self.config.levels, None)
 
 
 def _suggest(data: DataSpec, device: str) -> Suggestions:
@@ -115,9 +115,9 @@ def _suggest(data: DataSpec, device: str) -> Suggestions:
     if device == "cpu":
         steps = 30_000 if data.binary else 20_000
         found |= {
-            "width": (32, "a processor: one wide layer, the paper's other network for MNIST"),
-            "layers": (1, "a processor: each layer waits for every diagonal or row"),
-            "steps": (steps, f"a processor: {steps * 16 / 1e6:.2g} million images"),
+            "width": (32, "a CPU: one wide layer, the paper's other network for MNIST"),
+            "layers": (1, "a CPU: each layer waits for every diagonal or row"),
+            "steps": (steps, f"a CPU: {steps * 16 / 1e6:.2g} million images"),
             "ema_half_life": (steps * 16 / 40, "a fortieth of the training"),
         }
         if data.binary:

@@ -40,7 +40,7 @@ class R3GANConfig(AdversarialConfig):
     halvings: NonNegativeInt = Field(
         0,
         description="At how many of the largest sizes of the maps the width is halved, each time once more; "
-        "the paper has 3 for 256x256 pictures.",
+        "the paper has 3 for 256x256 images.",
     )
     group_size: PositiveInt = Field(
         16, description="Channels in a group of the 3x3 convolutions; must divide twice the width, if less."
@@ -93,7 +93,7 @@ class R3GAN(LatentSystem):
     @classmethod
     def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
         """Sizes, rates and penalties from what the data is, how much there is of it, and the device."""
-        return _for_points() if data.values == "points" else _for_pictures(data, device)
+        return _for_points() if data.values == "points" else _for_images(data, device)
 
     def __init__(self, config: R3GANConfig, data: DataSpec) -> None:
         super().__init__()
@@ -208,7 +208,7 @@ class R3GAN(LatentSystem):
 
 
 def _for_points() -> Suggestions:
-    why = "2-D points: minutes on a processor"
+    why = "2-D points: minutes on a CPU"
     precise = "points are far smaller than the plane they lie in: the end must be precise"
     return {
         "network": ("mlp", "2-D points have no neighbours to convolve"),
@@ -225,9 +225,9 @@ def _for_points() -> Suggestions:
     }
 
 
-def _for_pictures(data: DataSpec, device: str) -> Suggestions:
+def _for_images(data: DataSpec, device: str) -> Suggestions:
     cpu = device == "cpu"
-    where = "a processor" if cpu else "a GPU"
+    where = "a CPU" if cpu else "a GPU"
     size = max(data.height, data.width)
     batch, steps = (32, 8_000) if cpu else (256, 100_000)
     images = batch * steps
@@ -248,6 +248,6 @@ def _for_pictures(data: DataSpec, device: str) -> Suggestions:
         narrow = "narrow networks, few images: better after as many steps than the paper's rate"
         found |= {"learning_rate": (1e-3, narrow), "final_learning_rate": (1e-4, narrow)}
     if data.num_images < 10_000:
-        why = f"{data.num_images:,} pictures: fewer than 10,000 are soon known by heart"
+        why = f"{data.num_images:,} images: fewer than 10,000 are soon known by heart"
         found["augment"] = ("color,translation,cutout", why)
     return found

@@ -42,7 +42,7 @@ class SRGAN(System):
     """Ledig et al. 2016, "Photo-Realistic Single Image Super-Resolution Using a GAN", arXiv 1609.04802.
 
     SRResNet, as `--from` a run of srresnet, goes on under a content loss and a thousandth of the adversarial
-    loss of a discriminator that tells its crops from those of the pictures.
+    loss of a discriminator that tells its crops from those of the images.
 
     Differs from the paper: the content loss is the squared error of pixels (the paper's SRGAN-MSE) unless
     VGG-19 weights are given; without `--from` the generator starts from nothing; data, crops and first
@@ -108,17 +108,17 @@ class SRGAN(System):
         return torch.cat([self.discriminator(part) for part in crops.split(2 * CHUNK)])
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Update the discriminator, then the generator against it and towards the pictures."""
+        """Update the discriminator, then the generator against it and towards the images."""
         sources, targets = random_crops(batch, self.side, self.scale)
         fakes = enlarge(self.generator, sources)
 
-        # Discriminator: tell crops of pictures from enlarged ones.
+        # Discriminator: tell crops of images from enlarged ones.
         real_logits = self.discriminator(targets)
         fake_logits = self.discriminator(fakes.detach())
         discriminator_loss = discriminator_logistic(real_logits, fake_logits)
         update("discriminator", discriminator_loss)
 
-        # Generator: be near the picture, and be taken for one.
+        # Generator: be near the image, and be taken for one.
         with frozen(self.discriminator):
             content_loss = self.content(fakes, targets)
             adversarial_loss = generator_loss("non_saturating", self.discriminator(fakes))

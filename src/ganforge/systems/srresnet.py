@@ -35,10 +35,10 @@ class SRResNetConfig(SuperResolutionConfig):
 class SRResNet(System):
     """Ledig et al. 2016, "Photo-Realistic Single Image Super-Resolution Using a GAN", arXiv 1609.04802.
 
-    The generator alone, SRResNet: it enlarges the source of a pair 2 or 4 times, towards the picture itself,
+    The generator alone, SRResNet: it enlarges the source of a pair 2 or 4 times, towards the image itself,
     by the squared error of pixels or of VGG-19 features. `srgan` goes on from it.
 
-    Differs from the paper: it is trained on the pictures that are given, of one size, not on ImageNet;
+    Differs from the paper: it is trained on the images that are given, of one size, not on ImageNet;
     sources are shrunk before they are cropped, so that no crop has a border of its own; weights start as
     torch's do, of which the paper says nothing; each PReLU has one slope.
     """
@@ -77,7 +77,7 @@ class SRResNet(System):
         return enlarge_all(self.generator, sources)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Update the generator towards random crops of the pictures."""
+        """Update the generator towards random crops of the images."""
         sources, targets = random_crops(batch, self.side, self.scale)
         enlarged = enlarge(self.generator, sources)
         content_loss = self.content(enlarged, targets)

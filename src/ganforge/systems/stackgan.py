@@ -31,7 +31,7 @@ class StackGANConfig(MatchingConfig):
     """Defaults are those of the paper for birds."""
 
     stage: Literal["1", "2"] = Field(
-        "1", description="1: sketches; 2: pictures four times as large, with --from a run of stage 1."
+        "1", description="1: sketches; 2: images four times as large, with --from a run of stage 1."
     )
     width: PositiveInt = Field(
         64, description="Channels of stage 1 next to the image, doubled at each halving."
@@ -53,12 +53,12 @@ class StackGAN(LatentSystem):
     """Zhang et al. 2016, "StackGAN: Text to Photo-realistic Image Synthesis", arXiv 1612.03242.
 
     Two runs: stage 1 makes sketches, stage 2, at four times the size, learns to refine those of a run of
-    stage 1, which stays as it is. Both draw their condition around the embedding and judge whether picture
+    stage 1, which stays as it is. Both draw their condition around the embedding and judge whether image
     and caption match.
 
     Differs from the paper: the generator is updated with the fakes that the discriminator has just seen; mean
     and logarithm of the standard deviation are affine in the embedding (the released code rectifies them) and
-    the noise is not cut off; a mismatched pair is a picture with a wrong caption of the same batch; both
+    the noise is not cut off; a mismatched pair is an image with a wrong caption of the same batch; both
     discriminators are that of GAN-CLS, at 256x256 without the two convolutions that narrow its last maps;
     embeddings have length sqrt(n); an average of the generator (EMA) is what is sampled, of stage 1 also what
     stage 2 is given. Sizes other than 64x64 and 256x256 have fewer or more halvings.
@@ -73,9 +73,9 @@ class StackGAN(LatentSystem):
 
     @classmethod
     def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """Mismatches by caption where classes are few; narrow networks on a processor."""
+        """Mismatches by caption where classes are few; narrow networks on a CPU."""
         found = StackGANConfig.suggest(data, device, ("width", "refiner_width", "discriminator_width"))
-        return found | ({"blocks": (2, "a processor")} if "width" in found else {})
+        return found | ({"blocks": (2, "a CPU")} if "width" in found else {})
 
     @classmethod
     def check_start(cls, config: SystemConfig, data: DataSpec, start: ParentRun | None) -> None:
@@ -89,7 +89,7 @@ class StackGAN(LatentSystem):
         if start.data.height * ENLARGEMENT != data.height:
             fitting = start.data.height * ENLARGEMENT
             raise UserError(
-                f"--from: that run makes pictures of {start.data.height} pixels, of which stage 2 makes "
+                f"--from: that run makes images of {start.data.height} pixels, of which stage 2 makes "
                 f"{fitting}, not {data.height}: use --size {fitting}"
             )
 
@@ -101,9 +101,7 @@ class StackGAN(LatentSystem):
         embedding_size = embedding_size_of("stackgan", data)
         start, doublings = stages_for("stackgan", data, plain=False)
         if self.second and doublings < 3:
-            raise UserError(
-                f"--stage 2 makes pictures of 32 pixels or more, got {data.height}: use --size 64"
-            )
+            raise UserError(f"--stage 2 makes images of 32 pixels or more, got {data.height}: use --size 64")
         told = {"embedding_size": embedding_size, "text_size": config.text_size}
         self.view = DiscriminatorInput(config, data)
         self.sketch = SketchGenerator(
@@ -212,7 +210,7 @@ class StackGAN(LatentSystem):
         update(judge, loss)
         self.view.adapt(real_logits)
 
-        # Generator: be taken for a real picture of the caption, its conditions near N(0, 1).
+        # Generator: be taken for a real image of the caption, its conditions near N(0, 1).
         with frozen(discriminator):
             fooling = generator_loss("non_saturating", discriminator(self.view(fakes), texts))
             update(maker, fooling + config.divergence_weight * divergence)

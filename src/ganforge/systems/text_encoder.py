@@ -10,23 +10,23 @@ from ganforge.data.batch import Batch, DataSpec
 from ganforge.data.captions import SHORTEST, num_codes
 from ganforge.errors import UserError
 from ganforge.nn.losses import contrastive_loss, joint_embedding_loss
-from ganforge.nn.networks.text import CharacterEncoder, PictureEncoder
+from ganforge.nn.networks.text import CharacterEncoder, ImageEncoder
 from ganforge.system import Suggestions, System, SystemConfig, Update
 from ganforge.systems.families.resolutions import stages_for
 
-WELL_FED = 20_000  # training pictures from which on 1024 numbers in an embedding are worth their time
+WELL_FED = 20_000  # training images from which on 1024 numbers in an embedding are worth their time
 
 
 class TextEncoderConfig(SystemConfig):
     """Defaults are those of the training code that the authors released with arXiv 1605.05395."""
 
     steps: PositiveInt = Field(60_000, description="Training steps, each one update of both encoders.")
-    batch: PositiveInt = Field(40, ge=2, description="Pairs of a picture and a caption per update.")
+    batch: PositiveInt = Field(40, ge=2, description="Pairs of an image and a caption per update.")
     embedding_size: PositiveInt = Field(1024, description="Numbers in an embedding.")
     character_widths: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
         (384, 512, 256), description="Channels of the convolutions over characters; the last also recurrent."
     )
-    width: PositiveInt = Field(64, description="Channels of the first convolution over pictures.")
+    width: PositiveInt = Field(64, description="Channels of the first convolution over images.")
     loss: Literal["joint", "contrastive"] = Field(
         "joint",
         description="joint: the paper's, by margins; contrastive: cross-entropy of cosines, as in CLIP.",
@@ -35,7 +35,7 @@ class TextEncoderConfig(SystemConfig):
         0.0,
         ge=0,
         lt=1,
-        description="Share of the contrastive target that goes to the other pictures of a caption's class.",
+        description="Share of the contrastive target that goes to the other images of a caption's class.",
     )
     learning_rate: PositiveFloat = Field(4e-4, description="First rate of RMSProp.")
     learning_rate_decay: float = Field(
@@ -54,12 +54,12 @@ class TextEncoderConfig(SystemConfig):
 class TextEncoder(System):
     """Reed et al. 2016, "Generative Adversarial Text to Image Synthesis", arXiv 1605.05396, section 3.2.
 
-    A character CNN-RNN and a convolutional network of pictures, trained so that a caption is nearer to its
-    picture than to others and a picture nearer to its caption (deep structured joint embedding, equation 2;
-    Reed et al. 2016, arXiv 1605.05395). It makes no pictures: its embeddings are what others are given.
+    A character CNN-RNN and a convolutional network of images, trained so that a caption is nearer to its
+    image than to others and an image nearer to its caption (deep structured joint embedding, equation 2;
+    Reed et al. 2016, arXiv 1605.05395). It makes no images: its embeddings are what others are given.
 
-    Differs from the paper: the network of pictures is trained along from its first weights, where the paper
-    has features of a GoogLeNet trained on ImageNet; a class is a picture, one caption of each in a batch, and
+    Differs from the paper: the network of images is trained along from its first weights, where the paper
+    has features of a GoogLeNet trained on ImageNet; a class is an image, one caption of each in a batch, and
     pairs whose captions are equal are left out; a batch norm keeps embeddings of captions about 0; letters
     outside of the alphabet have codes too; `--loss contrastive` is not of the paper; the average of the
     weights (EMA) is what is used; first weights are torch's, not uniform in +-0.08.
@@ -67,7 +67,7 @@ class TextEncoder(System):
 
     Config = TextEncoderConfig
     needs = frozenset({"captions"})
-    averaged: ClassVar[tuple[str, ...]] = ("text", "pictures")
+    averaged: ClassVar[tuple[str, ...]] = ("text", "image")
     generates_images = False
 
     @classmethod
@@ -76,11 +76,11 @@ class TextEncoder(System):
         if data.num_images >= WELL_FED or data.values == "points":
             return {}
         return {
-            "embedding_size": (256, f"{data.num_images:,} pictures do not fill 1024 numbers"),
-            "batch": (64, "more pictures to tell a caption's own from"),
-            "width": (32, "few pictures"),
+            "embedding_size": (256, f"{data.num_images:,} images do not fill 1024 numbers"),
+            "batch": (64, "more images to tell a caption's own from"),
+            "width": (32, "few images"),
             "character_widths": ((192, 256, 128), "few captions"),
-            "steps": (6_000, "few pictures"),
+            "steps": (6_000, "few images"),
         }
 
     def __init__(self, config: TextEncoderConfig, data: DataSpec) -> None:
@@ -94,7 +94,7 @@ class TextEncoder(System):
         start, doublings = stages_for("text_encoder", data, plain=False)
         if data.caption_length < SHORTEST:
             raise UserError(
-                "text_encoder needs captions, this data has none: put a .txt beside each picture, or take "
+                "text_encoder needs captions, this data has none: put a .txt beside each image, or take "
                 "--data emoji"
             )
         self.text = CharacterEncoder(
@@ -102,7 +102,7 @@ class TextEncoder(System):
             embedding_size=config.embedding_size,
             widths=config.character_widths,
         )
-        self.pictures = PictureEncoder(
+        self.image = ImageEncoder(
             channels=data.channels,
             start=start,
             doublings=doublings,
@@ -121,28 +121,28 @@ class TextEncoder(System):
             group["lr"] = self.config.learning_rate * decay
 
     def sample(self, count: int, given: Batch | None = None) -> Tensor:
-        """Raises UserError: an encoder makes no pictures."""
+        """Raises UserError: an encoder makes no images."""
         raise UserError(
-            "text_encoder makes no pictures: train gan_cls with --text-encoder RUN, and sample that"
+            "text_encoder makes no images: train gan_cls with --text-encoder RUN, and sample that"
         )
 
     def encode_captions(self, captions: Tensor) -> Tensor:
-        """Embeddings `[batch, embedding_size]`; the inner product with a picture's says how they fit."""
+        """Embeddings `[batch, embedding_size]`; the inner product with an image's says how they fit."""
         return self.text(captions)
 
-    def encode_pictures(self, images: Tensor) -> Tensor:
+    def encode_images(self, images: Tensor) -> Tensor:
         """Embeddings `[batch, embedding_size]`."""
-        return self.pictures(images)
+        return self.image(images)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """One update of both encoders: each caption nearest to its picture, each picture to its caption."""
+        """One update of both encoders: each caption nearest to its image, each image to its caption."""
         assert batch.captions is not None
-        texts, pictures = self.text(batch.captions), self.pictures(batch.images)
+        texts, images = self.text(batch.captions), self.image(batch.images)
         equal = (batch.captions[:, None] == batch.captions).all(2)
         if self.config.loss == "contrastive":
             same = equal if batch.labels is None else batch.labels[:, None] == batch.labels
-            loss, share = contrastive_loss(pictures, texts, equal, same, self.config.class_share)
+            loss, share = contrastive_loss(images, texts, equal, same, self.config.class_share)
         else:
-            loss, share = joint_embedding_loss(pictures, texts, equal)
+            loss, share = joint_embedding_loss(images, texts, equal)
         update("encoders", loss)
         return {"embedding_loss": loss.detach(), "matched_share": share}

@@ -30,7 +30,7 @@ from ganforge.systems.families.resolutions import stages_for
 
 _STAGES = 8  # of the learning rate of Burda et al. 2015: 3^i epochs each, i = 0 ... 7
 _ACTIVE = 0.01
-# Values decoded at a time for the importance-weighted estimate: 1 MB, which a processor's cache holds.
+# Values decoded at a time for the importance-weighted estimate: 1 MB, which a CPU's cache holds.
 _DECODED_AT_A_TIME = 2**18
 _NLL_SAMPLES = 5_000
 _FEWER_NLL_SAMPLES = 500  # where 5,000 take half an hour or more for MNIST's test set
@@ -45,7 +45,7 @@ class VAEConfig(SystemConfig):
         0, description="Half-life, in images, of averaged networks that are sampled and judged; 0: none."
     )
     network: Literal["mlp", "convolutional"] = Field(
-        "mlp", description="mlp: dense layers; convolutional: stride-2 convolutions, for square pictures."
+        "mlp", description="mlp: dense layers; convolutional: stride-2 convolutions, for square images."
     )
     hidden: tuple[PositiveInt, ...] = Field(
         (200, 200), description="Hidden units of the mlp's encoder; the decoder has them in reverse."
@@ -107,15 +107,15 @@ class VAE(LatentSystem):
 
     @classmethod
     def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """The likelihood by what the values are; small networks for points; fewer steps on a processor."""
+        """The likelihood by what the values are; small networks for points; fewer steps on a CPU."""
         found: Suggestions = {"likelihood": _likelihood_for(data)}
         if data.values == "points":
-            why = "2-D points: a minute on a processor"
+            why = "2-D points: a minute on a CPU"
             found |= {"hidden": ((64, 64), why), "latent_size": (2, "the data has two dimensions")}
             found |= {"steps": (10_000, why), "learning_rate_decay": ("linear", "so few steps")}
         elif device == "cpu":
             few = "few steps: nine tenths of them would have rates below 2e-4"
-            found |= {"steps": (100_000, "a processor"), "learning_rate": (3e-3, few)}
+            found |= {"steps": (100_000, "a CPU"), "learning_rate": (3e-3, few)}
             found["learning_rate_decay"] = ("linear", few)
         return found
 

@@ -49,14 +49,12 @@ def data_of(run: Run) -> Dataset:
 def embedded(dataset: Dataset, place: str) -> Dataset:
     """`dataset` with its captions as embeddings, read where they were written, else made now."""
     if not dataset.spec.caption_alphabet:
-        raise UserError(
-            f"{printable(dataset.options.data)} has no captions, or not of every training picture"
-        )
+        raise UserError(f"{printable(dataset.options.data)} has no captions, or not of every training image")
     encoder = open_encoder(place)
     file = _file(encoder, dataset, place)
     found = _read(file) if file is not None else None
     parts = found if found is not None else make_embeddings(encoder, dataset)
-    splits, average = {}, dataset.options.captions_per_picture
+    splits, average = {}, dataset.options.captions_per_image
     for name, images in dataset.splits.items():
         count = torch.tensor([len(texts) for texts in kept_captions(name, images.caption_lists)])
         splits[name] = images.with_texts(Texts(parts[name].float(), count.cumsum(0) - count, count, average))
@@ -86,7 +84,7 @@ def write_embeddings(place: str, dataset: Dataset, out: Path | None = None) -> t
     """
     if not dataset.spec.caption_alphabet:
         raise UserError(
-            f"{printable(dataset.options.data)} has no captions to embed: expected one for each picture, in "
+            f"{printable(dataset.options.data)} has no captions to embed: expected one for each image, in "
             "a column `text` of metadata.jsonl, or in a .txt beside it"
         )
     encoder = open_encoder(place)

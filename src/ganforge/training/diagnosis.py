@@ -24,7 +24,7 @@ SURE_FAKE = 0.1
 # the start and hard games grow towards them slowly: hence also ten times what was usual before.
 EXPLODED_NORM, EXPLODED_SHARE = 100.0, 10.0
 # The mean distance of two samples, of that of two real images: 0.93 and more in healthy runs, 0.35 where all
-# samples are one noisy picture. Samples that still become more different, by 5 % a picture, are only young.
+# samples are one noisy image. Samples that still become more different, by 5 % an image, are only young.
 # Samples of one label are held against real images of one label.
 LOST_SHARE, GROWTH = 0.4, 1.05
 # A judge is sure of blots too, and before samples are as different as real images most of them are one class.
@@ -36,11 +36,11 @@ LEAST_EXPECTED = 4.0
 # blurred and mixed ones included. Blank samples too are near to something, hence only varied ones count.
 COPIED_SHARE = 0.5
 
-# A sign is said when it has lasted so many log lines and steps, or pictures; its end likewise.
-NUM_LINES, NUM_STEPS, NUM_PICTURES = 5, 100, 2
+# A sign is said when it has lasted so many log lines and steps, or images; its end likewise.
+NUM_LINES, NUM_STEPS, NUM_IMAGES = 5, 100, 2
 # The discriminator learns before the generator does: for some hundred steps every run looks ill. The paper's
 # GAN draws one grey cloud for 500 steps, and after 1,000 its digits are still of a few kinds.
-WARM_UP_STEPS, PICTURE_WARM_UP_STEPS = 300, 1_000
+WARM_UP_STEPS, IMAGE_WARM_UP_STEPS = 300, 1_000
 NUM_FIRST_LINES, NUM_USUAL_LINES = 5, 50
 
 _ADVICE = {
@@ -117,7 +117,7 @@ class Diagnosis:
             warm_up, lasting = WARM_UP_STEPS, (NUM_LINES, NUM_STEPS)
         else:
             finders = [self._variety, self._classes, self._copies]
-            warm_up, lasting = PICTURE_WARM_UP_STEPS, (NUM_PICTURES, 0)
+            warm_up, lasting = IMAGE_WARM_UP_STEPS, (NUM_IMAGES, 0)
         said = []
         for reading in chain.from_iterable(find(line) for find in finders):
             streak = self._streaks.setdefault(reading.signal, _Streak())
@@ -224,7 +224,7 @@ class Diagnosis:
         yield _Reading(
             "memorised",
             distance < COPIED_SHARE * real and _varied(line),
-            f"the samples are copies of training images: {distances}: use more pictures, --flip where a "
+            f"the samples are copies of training images: {distances}: use more images, --flip where a "
             "mirror image is as real, or fewer steps",
             f"the samples are no copies of training images any more: {distances}",
         )

@@ -1,4 +1,4 @@
-"""Training any system: the loop, exact resume, signals, pictures and costs."""
+"""Training any system: the loop, exact resume, signals, images and costs."""
 
 import time
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ from ganforge.training.divergence import (
 from ganforge.training.meter import Clock
 from ganforge.training.previews import Previews
 from ganforge.training.progress import Display
-from ganforge.training.resume import open_or_create, skipped_pictures
+from ganforge.training.resume import open_or_create, skipped_images
 from ganforge.training.signals import StopRequest, stop_signals
 from ganforge.training.state import Training, build_training, load_state, pack_state
 from ganforge.training.update import OptimizerUpdate
@@ -108,7 +108,7 @@ def train(
         if checkpoint is not None:
             load_state(training, checkpoint)
             move_on(run, training)
-        warnings += skipped_pictures(dataset)
+        warnings += skipped_images(dataset)
         for warning in warnings:
             _append(run, {"kind": "note", "step": training.step, "text": warning})
         with Display(
@@ -184,7 +184,7 @@ def _loop(run: Run, training: Training, dataset: Dataset, display: Display) -> N
     )
     training.system.train()
     if training.step == 0:
-        _picture(run, training, session)
+        _image(run, training, session)
     with stop_signals() as asked:
         while True:
             try:
@@ -218,7 +218,7 @@ def _advance_to_the_end(run: Run, training: Training, session: _Session, asked: 
             _log(run, training, session)
         with session.clock.paused():
             if training.step % options.sample_every == 0 or training.step == steps:
-                _picture(run, training, session)
+                _image(run, training, session)
             if options.evaluate_every and training.step % options.evaluate_every == 0:
                 _evaluate(run, training, session)
             if training.step % options.checkpoint_every == 0 or last:
@@ -260,7 +260,7 @@ def _tell(run: Run, session: _Session, line: dict[str, Any]) -> None:
         session.display.say(f"step {sign['step']}: {sign['text']}")
 
 
-def _picture(run: Run, training: Training, session: _Session) -> None:
+def _image(run: Run, training: Training, session: _Session) -> None:
     """Samples of the averaged weights from latents that are the same at every step; a row for each class.
 
     Of a system that needs sources: source, output and target of held-out pairs; of one that is told captions
@@ -300,7 +300,7 @@ def _evaluate(run: Run, training: Training, session: _Session) -> None:
 
 
 def reference_points(dataset: Dataset) -> Tensor | None:
-    """Real points to draw behind generated ones, or None for pictures."""
+    """Real points to draw behind generated ones, or None for images."""
     if dataset.spec.values == "pixels":
         return None
     split = dataset.splits["train"]

@@ -68,7 +68,7 @@ class Meter:
 
 
 class Clock:
-    """Seconds of training proper: pictures and checkpoints do not count into images/s."""
+    """Seconds of training proper: images and checkpoints do not count into images/s."""
 
     def __init__(self, images: int) -> None:
         self.begun = time.monotonic()

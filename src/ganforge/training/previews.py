@@ -1,4 +1,4 @@
-"""What the sample pictures of a training are measured against."""
+"""What the sample images of a training are measured against."""
 
 import math
 from typing import Any
@@ -19,7 +19,7 @@ NUM_JUDGED = 500
 NUM_PAIRS = 16
 # Of more images than these a search would see a part only, and miss the copies of the others.
 MOST_REFERENCES = 10_000
-# Copies are looked for among pictures of at most this side: a small copy is still a copy, and 64 samples
+# Copies are looked for among images of at most this side: a small copy is still a copy, and 64 samples
 # against 10,000 digits take 0.06 s instead of 0.25 s.
 LARGEST_SIDE = 16
 CHUNK = 1_000
@@ -29,7 +29,7 @@ class Previews:
     """Some real images of a run's data, chosen once, and what they say about samples.
 
     `pairs` are held-out pairs for a system that needs sources to make samples of, `captions` the embeddings
-    and labels of training pictures for one that is told captions, each for a row of samples; else None.
+    and labels of training images for one that is told captions, each for a row of samples; else None.
     """
 
     def __init__(self, dataset: Dataset, seed: int, system: System | None = None) -> None:
@@ -119,7 +119,7 @@ def _held_out_pairs(dataset: Dataset) -> Batch:
 
 
 def _captions(dataset: Dataset, seed: int) -> Batch:
-    """The first captions of `PREVIEW_COLUMNS` training pictures, each for a row of as many samples."""
+    """The first captions of `PREVIEW_COLUMNS` training images, each for a row of as many samples."""
     split = dataset.splits["train"]
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
     batch = batch_of(split, order[:PREVIEW_COLUMNS].repeat_interleave(PREVIEW_COLUMNS))

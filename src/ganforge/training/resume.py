@@ -52,10 +52,10 @@ def _settle_precision(config: RunConfig, begun: Run | None) -> RunConfig:
     return config.model_copy(update={"train": config.train.model_copy(update={"precision": precision})})
 
 
-def skipped_pictures(dataset: Dataset) -> list[str]:
-    """A warning of the pictures that cannot be read, where there are some."""
+def skipped_images(dataset: Dataset) -> list[str]:
+    """A warning of the images that cannot be read, where there are some."""
     if not dataset.skipped:
         return []
     shown = "; ".join(f"{printable(name)} ({why})" for name, why in dataset.skipped[:5])
     more = "; ..." if len(dataset.skipped) > 5 else ""
-    return [f"{len(dataset.skipped)} pictures cannot be read and are skipped: {shown}{more}"]
+    return [f"{len(dataset.skipped)} images cannot be read and are skipped: {shown}{more}"]

@@ -43,7 +43,7 @@ class Evaluation:
         options = run.config.train
         if options.evaluate_every and not find(run.config.system).generates_images:
             raise UserError(
-                f"--evaluate-every {options.evaluate_every}: {run.config.system} makes no pictures to judge: "
+                f"--evaluate-every {options.evaluate_every}: {run.config.system} makes no images to judge: "
                 "leave it out"
             )
         name, self._reference = held_out(dataset)
@@ -59,7 +59,7 @@ class Evaluation:
         self._allows_fid = self._network is not None and fewest >= needed
         if options.keep_best == "fid" and not self._allows_fid:
             raise UserError(
-                f"--keep-best fid: FID needs {needed} samples and as many held-out pictures, "
+                f"--keep-best fid: FID needs {needed} samples and as many held-out images, "
                 f"here {fewest} can be compared: give --keep-best kid"
             )
 

@@ -21,7 +21,7 @@ CIFAR_SIDE = 32
 
 @dataclass(frozen=True)
 class Arrays:
-    """Decoded pictures by split.
+    """Decoded images by split.
 
     `pixels` uint8 `[count, height, width, channels]`, `labels` int64 `[count]`.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 from ganforge.data.options import DataOptions
 from ganforge.data.sources import stacked_mnist, toys
 from ganforge.data.sources.arrays import Arrays, idx_images_name, read_cifar10, read_idx_set
-from ganforge.data.sources.image_folder import Entry, Listing, list_pictures
+from ganforge.data.sources.image_folder import Entry, Listing, list_images
 from ganforge.data.sources.stacked_mnist import Stacked, stack_digits
 from ganforge.data.sources.storage import Archive, Folder, Storage
 from ganforge.errors import UserError, printable, unknown_name
@@ -33,8 +33,8 @@ FASHION_CLASSES = (
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Encoded pictures, found but not yet decoded."""
+class ImageFiles:
+    """Encoded images, found but not yet decoded."""
 
     storage: Storage
     listing: Listing
@@ -49,7 +49,7 @@ class Points:
     name: str
 
 
-Origin = Pictures | Arrays | Points | Stacked
+Origin = ImageFiles | Arrays | Points | Stacked
 
 
 def available() -> dict[str, str]:
@@ -63,14 +63,14 @@ def available() -> dict[str, str]:
         "cifar10": "download, 170 MB: 60,000 photos, color 32x32, 10 classes",
         "celeba:FOLDER": "your copy of CelebA: 202,599 faces, cropped to 108 and resized to 64x64",
         "hf:OWNER/NAME": "an image data set on the Hugging Face hub (needs the extra hub-data)",
-        "FOLDER or FILE.zip": "your own pictures: sub-folders are classes, or a metadata.jsonl",
+        "FOLDER or FILE.zip": "your own images: sub-folders are classes, or a metadata.jsonl",
     }
 
 
 def locate(options: DataOptions) -> Origin:
     """What `options.data` means.
 
-    Raises `UserError` if it means nothing, cannot be fetched or holds no pictures.
+    Raises `UserError` if it means nothing, cannot be fetched or holds no images.
     """
     data = options.data
     if data in toys.TOYS:
@@ -92,7 +92,7 @@ def locate(options: DataOptions) -> Origin:
     if data.startswith("hf:"):
         from ganforge.data.sources.hub import list_hub_set
 
-        return Pictures(*list_hub_set(data.removeprefix("hf:"), options.label_column))
+        return ImageFiles(*list_hub_set(data.removeprefix("hf:"), options.label_column))
     if data.startswith("celeba:"):
         return _celeba(Path(data.removeprefix("celeba:")).expanduser(), options)
     if data in downloads:
@@ -106,7 +106,7 @@ def locate(options: DataOptions) -> Origin:
         raise UserError(
             f"the path {printable(data)!r} does not exist (looked in {printable(str(Path.cwd()))}): "
             "expected a folder "
-            "or a .zip of pictures; see `ganforge list data` for names"
+            "or a .zip of images; see `ganforge list data` for names"
         )
     names = [name for name in available() if not any(mark in name for mark in ": ")]
     raise unknown_name(
@@ -127,12 +127,12 @@ def _mnist() -> Arrays:
     return read_idx_set(names, lambda name: (folder / name).read_bytes(), "the built-in mnist")
 
 
-def _emoji(options: DataOptions) -> Pictures:
+def _emoji(options: DataOptions) -> ImageFiles:
     with importlib.resources.as_file(
         importlib.resources.files("ganforge.data.sources") / "builtin" / "emoji-64.zip"
     ) as path:
         storage = Archive(path)
-    return Pictures(storage, list_pictures(storage, "the built-in emoji", options.label_column))
+    return ImageFiles(storage, list_images(storage, "the built-in emoji", options.label_column))
 
 
 def _from_path(path: Path, options: DataOptions) -> Origin:
@@ -145,10 +145,10 @@ def _from_path(path: Path, options: DataOptions) -> Origin:
         if idx_images_name("train", names):
             return _idx_folder(path)
         folder = Folder(path)
-        return Pictures(folder, list_pictures(folder, shown, options.label_column))
+        return ImageFiles(folder, list_images(folder, shown, options.label_column))
     if not path.is_file():
         raise UserError(
-            f"{shown} is neither a folder nor a regular file: expected a folder or a .zip of pictures"
+            f"{shown} is neither a folder nor a regular file: expected a folder or a .zip of images"
         )
     if path.name.endswith((".tar.gz", ".tgz")) and "cifar-10" in path.name:
         return read_cifar10(path)
@@ -156,11 +156,11 @@ def _from_path(path: Path, options: DataOptions) -> Origin:
         return _idx_folder(path.parent)
     if path.suffix.lower() != ".zip":
         raise UserError(
-            f"{shown} is a single file: expected a folder of pictures, a .zip of pictures or IDX files; "
+            f"{shown} is a single file: expected a folder of images, a .zip of images or IDX files; "
             f"perhaps `--data {printable(str(path.parent))}`"
         )
     archive = Archive(path)
-    return Pictures(archive, list_pictures(archive, shown, options.label_column))
+    return ImageFiles(archive, list_images(archive, shown, options.label_column))
 
 
 def _idx_folder(path: Path, class_names: tuple[str, ...] = ()) -> Arrays:
@@ -168,7 +168,7 @@ def _idx_folder(path: Path, class_names: tuple[str, ...] = ()) -> Arrays:
     return read_idx_set(names, lambda name: (path / name).read_bytes(), printable(str(path)), class_names)
 
 
-def _celeba(path: Path, options: DataOptions) -> Pictures:
+def _celeba(path: Path, options: DataOptions) -> ImageFiles:
     shown = printable(str(path))
     if not (path / "img_align_celeba").is_dir():
         raise UserError(
@@ -178,7 +178,7 @@ def _celeba(path: Path, options: DataOptions) -> Pictures:
             "it there"
         )
     storage = Folder(path / "img_align_celeba")
-    listing = list_pictures(storage, f"{shown}/img_align_celeba", options.label_column)
+    listing = list_images(storage, f"{shown}/img_align_celeba", options.label_column)
     splits = {row[0]: row[1] for row in _table(path / "list_eval_partition.txt") if len(row) == 2}
     attributes = _celeba_attribute(path / "list_attr_celeba.txt", options.label_column)
     entries = tuple(
@@ -190,7 +190,7 @@ def _celeba(path: Path, options: DataOptions) -> Pictures:
         for entry in listing.entries
     )
     crop = CELEBA_CROP if options.fit == "crop" else None
-    return Pictures(storage, Listing(entries, ("no", "yes")), crop, CELEBA_SIZE)
+    return ImageFiles(storage, Listing(entries, ("no", "yes")), crop, CELEBA_SIZE)
 
 
 def _table(path: Path) -> list[list[str]]:

@@ -14,7 +14,7 @@ TEXT_COLUMNS = ("texts", "captions", "text", "caption")
 
 @final
 class HubRows(Storage):
-    """The encoded pictures of a `datasets.DatasetDict`, undecoded, named `split/number`."""
+    """The encoded images of a `datasets.DatasetDict`, undecoded, named `split/number`."""
 
     def __init__(self, tables: dict[str, Any], column: str):
         self._tables = tables
@@ -22,7 +22,7 @@ class HubRows(Storage):
         self.names = [f"{split}/{row}" for split, table in tables.items() for row in range(len(table))]
 
     def read(self, name: str) -> bytes:
-        """The picture's encoded bytes; raises `Unreadable` where the row has none."""
+        """The image's encoded bytes; raises `Unreadable` where the row has none."""
         split, row = name.rsplit("/", 1)
         value = self._tables[split][int(row)][self._column]
         found = value if isinstance(value, dict) else {}
@@ -30,12 +30,12 @@ class HubRows(Storage):
             return bytes(found["bytes"])
         if isinstance(
             found.get("path"), str
-        ):  # sets that are folders of pictures keep them as files in the cache
+        ):  # sets that are folders of images keep them as files in the cache
             return read_regular(Path(found["path"]))
-        raise Unreadable("the row holds no picture")
+        raise Unreadable("the row holds no image")
 
     def size(self, name: str) -> int:
-        """The picture's size in bytes, 0 where the row has none."""
+        """The image's size in bytes, 0 where the row has none."""
         try:
             return len(self.read(name))
         except Unreadable:
@@ -43,9 +43,9 @@ class HubRows(Storage):
 
 
 def list_hub_set(name: str, label_column: str) -> tuple[HubRows, Listing]:
-    """The pictures of the hub's data set `owner/name`, with labels and captions where it has such columns.
+    """The images of the hub's data set `owner/name`, with labels and captions where it has such columns.
 
-    Raises `UserError` if the library or the set is missing, or the set has no column of pictures.
+    Raises `UserError` if the library or the set is missing, or the set has no column of images.
     """
     try:
         import datasets
@@ -68,7 +68,7 @@ def list_hub_set(name: str, label_column: str) -> tuple[HubRows, Listing]:
     column = next((name for name in IMAGE_COLUMNS if name in features), None)
     if column is None:
         raise UserError(
-            f"hf:{name} has the columns {', '.join(features)}: expected one called image with pictures"
+            f"hf:{name} has the columns {', '.join(features)}: expected one called image with images"
         )
     tables = {
         SPLITS.get(split, split): table.cast_column(column, datasets.Image(decode=False))
@@ -87,7 +87,7 @@ def list_rows(tables: dict[str, Any], column: str, label_column: str) -> tuple[l
         texts = next((name for name in TEXT_COLUMNS if name in table.features), None)
         names = getattr(table.features[labels], "names", None) if labels else None
         class_order = class_order or tuple(names or ())
-        plain = table.remove_columns([column])  # so that listing does not read a single picture
+        plain = table.remove_columns([column])  # so that listing does not read a single image
         for row in range(len(table)):
             values = plain[row] if labels or texts else {}
             label = values.get(labels) if labels else None

@@ -1,4 +1,4 @@
-"""The ImageFolder convention: the pictures of a folder or zip, their splits, classes, captions, partners.
+"""The ImageFolder convention: the images of a folder or zip, their splits, classes, captions, partners.
 
 `metadata.jsonl` or `metadata.csv` (columns `file_name`, a label, `text`/`texts`/`caption`, `split`,
 `*_file_name`) decides if there is one; else sub-folders are classes, top-level folders train, validation
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganforge.data.decode import Unreadable
-from ganforge.data.sources.storage import Storage, is_hidden, is_picture_name, is_unsafe
+from ganforge.data.sources.storage import Storage, is_hidden, is_image_name, is_unsafe
 from ganforge.errors import UserError, printable
 
 METADATA = ("metadata.jsonl", "metadata.csv")
@@ -23,7 +23,7 @@ SPLITS = {"train": "train", "test": "test", "validation": "validation", "val": "
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A picture by file name, and what is said of it.
+    """An image by file name, and what is said of it.
 
     `partners` are its `*_file_name` columns, `source_file_name` first: the first is its source.
     """
@@ -37,10 +37,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listing:
-    """The pictures of a folder or archive, in order.
+    """The images of a folder or archive, in order.
 
     `class_order` is the content of `classes.json`, which `pack` writes; empty: classes are sorted by name.
-    `unlisted` counts pictures that lie there but that the metadata do not name.
+    `unlisted` counts images that lie there but that the metadata do not name.
     """
 
     entries: tuple[Entry, ...]
@@ -49,7 +49,7 @@ class Listing:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes in the order of their label numbers; none unless every picture has a label."""
+        """The classes in the order of their label numbers; none unless every image has a label."""
         names = {entry.label for entry in self.entries}
         if None in names or len(names) < 2:
             return ()
@@ -60,12 +60,12 @@ class Listing:
         return tuple(sorted(plain, key=lambda name: (0, int(name), "") if name.isdecimal() else (1, 0, name)))
 
 
-def list_pictures(storage: Storage, place: str, label_column: str) -> Listing:
+def list_images(storage: Storage, place: str, label_column: str) -> Listing:
     """What `storage` holds, by the ImageFolder convention; `place` names it in errors.
 
-    Raises `UserError` if there are no pictures or the metadata cannot be understood.
+    Raises `UserError` if there are no images or the metadata cannot be understood.
     """
-    pictures = [name for name in storage.names if is_picture_name(name)]
+    images = [name for name in storage.names if is_image_name(name)]
     tables = [name for name in storage.names if posixpath.basename(name) in METADATA and not is_hidden(name)]
     if not tables and "metadata.parquet" in storage.names:
         raise UserError(
@@ -74,15 +74,15 @@ def list_pictures(storage: Storage, place: str, label_column: str) -> Listing:
     entries = (
         _from_tables(storage, tables, place, label_column)
         if tables
-        else _from_folders(pictures, place, storage)
+        else _from_folders(images, place, storage)
     )
     if not entries:
         raise UserError(
-            f"{place} holds no pictures: expected PNG, JPEG, WebP, BMP or GIF files in it or in sub-folders; "
+            f"{place} holds no images: expected PNG, JPEG, WebP, BMP or GIF files in it or in sub-folders; "
             "see `ganforge list data` for data that needs no folder"
         )
     named = {entry.name for entry in entries} | {name for entry in entries for name in entry.partners}
-    unlisted = sum(name not in named for name in pictures)
+    unlisted = sum(name not in named for name in images)
     return Listing(tuple(entries), _class_order(storage), unlisted)
 
 
@@ -128,7 +128,7 @@ def _folder_splits(names: list[str], place: str) -> dict[str, str]:
         return {top: SPLITS[top] for top in tops}
     if "train" in tops:
         others = ", ".join(
-            printable(top) if top else "loose pictures" for top in sorted(tops - SPLITS.keys())[:3]
+            printable(top) if top else "loose images" for top in sorted(tops - SPLITS.keys())[:3]
         )
         raise UserError(
             f"{place} has a folder train beside {others}: cannot tell splits from classes; keep only train, "
@@ -147,7 +147,7 @@ def _from_tables(storage: Storage, tables: list[str], place: str, label_column: 
         for folder, table in sorted(chosen.items())
         for number, row in _rows(storage, table, place)
     ]
-    names = [_picture_name(folder, where, row) for folder, where, row in rows]
+    names = [_image_name(folder, where, row) for folder, where, row in rows]
     if not any(row.get("split") for _, _, row in rows):
         split_of = _folder_splits(names, place) if any(_top(name) == "train" for name in names) else {}
     else:
@@ -155,7 +155,7 @@ def _from_tables(storage: Storage, tables: list[str], place: str, label_column: 
     entries: dict[str, Entry] = {}
     for name, (folder, where, row) in zip(names, rows, strict=True):
         if name in entries:
-            raise UserError(f"{where}: file_name {printable(name)!r} came before: give each picture one row")
+            raise UserError(f"{where}: file_name {printable(name)!r} came before: give each image one row")
         split = str(row.get("split") or split_of.get(_top(name), "train")).lower()
         label = row.get(label_column)
         entries[name] = Entry(
@@ -184,16 +184,16 @@ def _rows(storage: Storage, table: str, place: str) -> Iterator[tuple[int, dict[
     except (Unreadable, ValueError, csv.Error, RecursionError) as error:
         reason = printable(" ".join(str(error).split()))[:150]
         raise UserError(
-            f"{place}: {table} cannot be read ({reason}): expected UTF-8 text with one row for each picture, "
+            f"{place}: {table} cannot be read ({reason}): expected UTF-8 text with one row for each image, "
             'such as {"file_name": "cat.png", "label": "cat"}'
         ) from error
 
 
-def _picture_name(folder: str, where: str, row: dict[str, Any]) -> str:
+def _image_name(folder: str, where: str, row: dict[str, Any]) -> str:
     for column in ("file_name", "target_file_name"):
         if row.get(column):
             return _checked_name(folder, where, row[column])
-    raise UserError(f"{where} has no file_name: expected the picture's name relative to the metadata file")
+    raise UserError(f"{where} has no file_name: expected the image's name relative to the metadata file")
 
 
 def _partners(folder: str, where: str, row: dict[str, Any]) -> Iterator[str]:

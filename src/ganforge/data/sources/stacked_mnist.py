@@ -1,4 +1,4 @@
-"""Stacked MNIST: three random digits as the colours of one picture, hence 1,000 modes that can be counted."""
+"""Stacked MNIST: three random digits as the colours of one image, hence 1,000 modes that can be counted."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ _SEED = 2017  # fixed, so that the name means the same stacks for everyone
 class Stacked:
     """The digits of each split, uint8 `[digits, height, width, 1]`, and which three make each stack.
 
-    `triples` int64 `[stacks, 3]`. The pictures are put together as they are read: 128,000 of them would take
+    `triples` int64 `[stacks, 3]`. The images are put together as they are read: 128,000 of them would take
     300 MB.
     """
 

@@ -1,4 +1,4 @@
-"""Where encoded pictures lie: a folder or a zip archive, read by name, one file at a time."""
+"""Where encoded images lie: a folder or a zip archive, read by name, one file at a time."""
 
 import os
 import stat
@@ -24,8 +24,8 @@ def is_hidden(name: str) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
 
 
-def is_picture_name(name: str) -> bool:
-    """Whether `name` ends like a picture and is not hidden."""
+def is_image_name(name: str) -> bool:
+    """Whether `name` ends like an image and is not hidden."""
     return name.lower().endswith(SUFFIXES) and not is_hidden(name)
 
 
@@ -86,7 +86,7 @@ class Folder(Storage):
                 continue
             for item in items:
                 name = f"{prefix}/{item.name}" if prefix else item.name
-                if not _is_folder(item) or is_picture_name(name):
+                if not _is_folder(item) or is_image_name(name):
                     names.append(name)
                 elif item.is_symlink():
                     linked.append(name)
@@ -121,7 +121,7 @@ class Archive(Storage):
         except Exception as error:  # like Pillow, zipfile can raise nearly anything on a hostile file
             raise UserError(
                 f"{printable(str(path))} cannot be read as a zip archive ({explain(error)}): "
-                "expected a folder or a .zip of pictures; pack it again, or give the unpacked folder"
+                "expected a folder or a .zip of images; pack it again, or give the unpacked folder"
             ) from error
         self.names = sorted(self._members)
 

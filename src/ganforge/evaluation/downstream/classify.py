@@ -17,14 +17,14 @@ def classify(
     reject: float = 5.0,
     weights: Weights = "ema",
 ) -> list[Score]:
-    """The error of the class under which a held-out picture is likeliest, with and without rejection.
+    """The error of the class under which a held-out image is likeliest, with and without rejection.
 
-    Rejected are pictures less likely than all but `reject` percent of as many training pictures, by
-    -log p(x) with equal classes. Also: the share of held-out pictures that is rejected, and that of `other`,
+    Rejected are images less likely than all but `reject` percent of as many training images, by
+    -log p(x) with equal classes. Also: the share of held-out images that is rejected, and that of `other`,
     whose classes do not matter. All in percent. Raises UserError where the system has no p(x given y).
     """
     if not 0 < reject < 100:
-        raise UserError(f"--reject {reject:g}: expected percent of the training pictures between 0 and 100")
+        raise UserError(f"--reject {reject:g}: expected percent of the training images between 0 and 100")
     weights = trained.resolve_weights(weights)
     name, images = held_out(own)
     found = trained.class_nats(batches(images, count), weights)
@@ -35,7 +35,7 @@ def classify(
             "`ganforge train pixelcnn --conditional`"
         )
     if images.labels is None:
-        raise UserError(f"the {name} pictures of {own.options.data} have no labels to compare with")
+        raise UserError(f"the {name} images of {own.options.data} have no labels to compare with")
     wrong = finite(found, "likelihoods").argmin(1) != images.labels[some_rows(images, count)]
     limit = nats_of_any(training).quantile(1 - reject / 100)
     kept = nats_of_any(found) <= limit
@@ -44,7 +44,7 @@ def classify(
         "weights": weights,
         "step": trained.step,
         "own": f"{own.options.data} {name}, {len(found)}",
-        "rejection": f"-log p(x) above {100 - reject:g} % of {len(training)} training pictures",
+        "rejection": f"-log p(x) above {100 - reject:g} % of {len(training)} training images",
     }
     scores = [_share(key, chosen, protocol) for key, chosen in values.items()]
     if other is not None:

@@ -1,4 +1,4 @@
-"""Features of pictures, with their labels, in one file for classifiers of any library."""
+"""Features of images, with their labels, in one file for classifiers of any library."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ def write_features(
 ) -> dict[str, tuple[int, ...]]:
     """Write SPLIT_features float32 `[count, n]` and, of labelled data, SPLIT_labels of every split to `out`.
 
-    `extract` gives features of images in [-1, 1]; of each split `limit` pictures are taken. Returns
+    `extract` gives features of images in [-1, 1]; of each split `limit` images are taken. Returns
     the shapes. Raises UserError where `out` is no .npz.
     """
     if out.suffix != ".npz":

@@ -1,4 +1,4 @@
-"""Features of real pictures, kept on disk: they are the larger part of judging the same data again."""
+"""Features of real images, kept on disk: they are the larger part of judging the same data again."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ FORM = 2
 
 
 class FeatureNetwork(Protocol):
-    """Turns pictures into features `[n, feature_size]`; `description` is printed beside every number of it.
+    """Turns images into features `[n, feature_size]`; `description` is printed beside every number of it.
 
     `identity` tells one network, weights included, from any other; where it is empty nothing is kept.
     """
@@ -35,7 +35,7 @@ class FeatureNetwork(Protocol):
 
 
 def real_features(network: FeatureNetwork, dataset: Dataset, split: str, count: int | None = None) -> Tensor:
-    """Features of `count` pictures of a split (`some_rows`), or of all: from the cache, else made and kept.
+    """Features of `count` images of a split (`some_rows`), or of all: from the cache, else made and kept.
 
     On the CPU. A file in the cache is found by the data's fingerprint and options, the split, the count and
     the network's identity; one that is damaged is made again; a cache that cannot be written is done without.

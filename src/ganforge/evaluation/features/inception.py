@@ -26,9 +26,9 @@ Resize = Literal["legacy", "clean"]
 
 @final
 class InceptionFeatures:
-    """The 2,048 "pool3" features of pictures of any size, grey ones repeated to three channels.
+    """The 2,048 "pool3" features of images of any size, grey ones repeated to three channels.
 
-    Pictures are rounded to 8 bit, brought to 299x299 and given as `(pixel - 128) / 128`. `resize` "legacy" is
+    Images are rounded to 8 bit, brought to 299x299 and given as `(pixel - 128) / 128`. `resize` "legacy" is
     the bilinear one of TensorFlow 1 that published FIDs used, without antialiasing; "clean" is Pillow's
     bicubic one (Parmar et al. 2022), clamped to [0, 255]. `network` has the released weights, whose hash is
     `digest`.
@@ -77,7 +77,7 @@ def resize_legacy(pixels: Tensor, side: int = SIDE) -> Tensor:
 
 
 def resize_clean(pixels: Tensor, side: int = SIDE) -> Tensor:
-    """`pixels` as Pillow's bicubic filter of float pictures has them at `side`, clamped to [0, 255]."""
+    """`pixels` as Pillow's bicubic filter of float images has them at `side`, clamped to [0, 255]."""
     resized = F.interpolate(pixels, (side, side), mode="bicubic", antialias=True, align_corners=False)
     return resized.clamp(0, 255)
 

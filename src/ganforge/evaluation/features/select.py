@@ -28,7 +28,7 @@ class OwnFeatures:
     """A callable of the user's as a feature network: images float `[n, c, h, w]` in [-1, 1] to `[n, d]`.
 
     A class is called once without arguments. Of a module the weights are part of its identity; features of
-    other callables are not kept in the cache. Pictures are rounded to 8 bit before.
+    other callables are not kept in the cache. Images are rounded to 8 bit before.
     """
 
     def __init__(self, name: str, shape: tuple[int, int, int]) -> None:
@@ -65,7 +65,7 @@ class OwnFeatures:
         if found.shape[1] != (self.feature_size or found.shape[1]):
             raise UserError(
                 f"--features {self._name} gives {found.shape[1]} features, and {self.feature_size} before: "
-                "expected as many of every picture"
+                "expected as many of every image"
             )
         return found.float()
 
@@ -86,7 +86,7 @@ def _imported(name: str) -> Callable[[Tensor], object]:
 
 
 def feature_network(name: str, dataset: Dataset, weights: Path | None = None) -> FeatureNetwork | None:
-    """The network called `name`, for pictures of `dataset`; None for "auto" where the data has no judge.
+    """The network called `name`, for images of `dataset`; None for "auto" where the data has no judge.
 
     "auto", "pixels", "random", "inception", "inception-clean" (with a file of `weights`, or downloaded), the
     name of a shipped judge, or `package.module:callable`. Raises UserError for another name.

@@ -16,7 +16,7 @@ STAGE_WIDTHS = (32, 64, 128)
 
 @final
 class PixelFeatures:
-    """Pixels themselves, of pictures averaged down to 16x16 at most: what needs no network at all.
+    """Pixels themselves, of images averaged down to 16x16 at most: what needs no network at all.
 
     They see colour, brightness and coarse layout, and hardly anything of shape.
     """
@@ -40,9 +40,9 @@ class PixelFeatures:
 
 @final
 class RandomConvolutions:
-    """Mean activations of three stages of random 3x3 convolutions: 224 features for any pictures.
+    """Mean activations of three stages of random 3x3 convolutions: 224 features for any images.
 
-    Weights are drawn from the seed 0 on the CPU, He-scaled, and never trained; each stage halves the picture
+    Weights are drawn from the seed 0 on the CPU, He-scaled, and never trained; each stage halves the image
     and gives the mean of each channel. They see textures and edges but know no objects. Random features tell
     distributions apart although they know nothing (Rahimi and Recht 2007), so a large distance is meaningful
     and a small one is not.

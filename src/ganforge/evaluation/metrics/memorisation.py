@@ -1,4 +1,4 @@
-"""Whether samples lie nearer to the training set than to pictures that training never saw."""
+"""Whether samples lie nearer to the training set than to images that training never saw."""
 
 from dataclasses import dataclass
 
@@ -22,10 +22,10 @@ def memorisation(fake: Tensor, training: Tensor, held_out: Tensor) -> Memorisati
     """Mean distance of fakes to their nearest training features, over that to the nearest held-out ones.
 
     `fake` `[m, d]`; `training` and `held_out` `[n, d]`, equally many, since among more references the nearest
-    is nearer. 1 means that training pictures are no nearer than others of their kind, 0 copies. The share
-    counts samples that are nearer to a training picture, ties half: 1/2 is even. The error is that of a ratio
+    is nearer. 1 means that training images are no nearer than others of their kind, 0 copies. The share
+    counts samples that are nearer to a training image, ties half: 1/2 is even. The error is that of a ratio
     of paired means, over samples alone. Raises `UserError` for unequal numbers or dimensions, NaN or infinite
-    features, fewer than 2 fakes, or where every fake is a copy of a held-out picture.
+    features, fewer than 2 fakes, or where every fake is a copy of a held-out image.
     """
     if len(training) != len(held_out):
         raise UserError(
@@ -40,7 +40,7 @@ def memorisation(fake: Tensor, training: Tensor, held_out: Tensor) -> Memorisati
     _, to_held_out = nearest(fake, [held_out])
     scale = to_held_out.mean()
     if scale == 0:
-        raise UserError("every sample is a copy of a held-out picture: nothing to compare distances with")
+        raise UserError("every sample is a copy of a held-out image: nothing to compare distances with")
     ratio = to_training.mean() / scale
     error = (to_training - ratio * to_held_out).std() / scale / len(fake) ** 0.5
     nearer = (torch.sign(to_held_out - to_training) + 1) / 2

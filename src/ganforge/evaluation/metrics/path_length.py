@@ -1,4 +1,4 @@
-"""Perceptual path length: how much pictures change along short paths between latents."""
+"""Perceptual path length: how much images change along short paths between latents."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def path_length(
 ) -> PathLength:
     """`E d(G(z_t), G(z_t+epsilon)) / epsilon^2` over paths between `starts` and `ends` `[n, ...]`.
 
-    `distance` gives `[n]` squared perceptual distances of the pictures of two sets of latents, float64. Each
+    `distance` gives `[n]` squared perceptual distances of the images of two sets of latents, float64. Each
     path has its own t, uniform in [0, 1) by the seed; both points are made in float64, for they differ by
     1e-4 of the path only. The lowest and the highest hundredth of distances are left out. Karras et al. 2019,
     section 4.1 and the authors' code. Raises UserError for unequal shapes, fewer than 2 paths, or distances

@@ -1,4 +1,4 @@
-"""Structural similarity of pictures, and how alike samples of one class are by it (MS-SSIM)."""
+"""Structural similarity of images, and how alike samples of one class are by it (MS-SSIM)."""
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ NUM_PAIRS = 100
 
 
 def num_scales(height: int, width: int) -> int:
-    """How many of the five scales a picture has room for: each halves it, and an 11-pixel window must fit."""
+    """How many of the five scales an image has room for: each halves it, and an 11-pixel window must fit."""
     scales, side = 0, min(height, width)
     while side >= WINDOW_SIZE and scales < len(SCALE_WEIGHTS):
         scales, side = scales + 1, side // 2
@@ -21,26 +21,26 @@ def num_scales(height: int, width: int) -> int:
 
 
 def ssim(left: Tensor, right: Tensor) -> Tensor:
-    """The structural similarity of each pair, `[n]`, of pictures `[n, channels, height, width]` in [0, 255].
+    """The structural similarity of each pair, `[n]`, of images `[n, channels, height, width]` in [0, 255].
 
     The mean of luminance times contrast-structure over channels and all places where the Gaussian window
-    (11x11, standard deviation 1.5) fits, with K1 = 0.01, K2 = 0.03, L = 255. 1 for equal pictures, at most 1.
-    In float64. Raises UserError for unequal shapes or pictures smaller than the window. Wang et al. 2004.
+    (11x11, standard deviation 1.5) fits, with K1 = 0.01, K2 = 0.03, L = 255. 1 for equal images, at most 1.
+    In float64. Raises UserError for unequal shapes or images smaller than the window. Wang et al. 2004.
     """
     luminance, contrast = _terms(left, right)
     return (luminance * contrast).flatten(1).mean(1)
 
 
 def ms_ssim(left: Tensor, right: Tensor) -> Tensor:
-    """The multi-scale structural similarity `[n]` of pictures `[n, channels, height, width]` in [0, 255].
+    """The multi-scale structural similarity `[n]` of images `[n, channels, height, width]` in [0, 255].
 
     `l_M^w_M prod_j cs_j^w_j`, each scale averaged 2x2 from the one before, with the weights of Wang et al.
-    2003. Five scales need a side of 176 pixels; smaller pictures get as many as fit, whose weights are
+    2003. Five scales need a side of 176 pixels; smaller images get as many as fit, whose weights are
     divided by their sum: `num_scales` says how many. A negative mean counts as 0. Raises UserError as `ssim`.
     """
     scales = num_scales(*left.shape[2:]) if left.dim() == 4 else 0
     if not scales:
-        raise UserError(f"pictures {list(left.shape)}: MS-SSIM needs sides of {WINDOW_SIZE} pixels or more")
+        raise UserError(f"images {list(left.shape)}: MS-SSIM needs sides of {WINDOW_SIZE} pixels or more")
     weights = torch.tensor(SCALE_WEIGHTS[:scales], dtype=torch.float64, device=left.device)
     weights = weights / weights.sum()
     result = torch.ones(left.shape[:2], dtype=torch.float64, device=left.device)
@@ -58,7 +58,7 @@ def _terms(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     """Luminance and contrast-structure at each place where the window fits, float64."""
     if left.dim() != 4 or left.shape != right.shape or min(left.shape[2:]) < WINDOW_SIZE:
         raise UserError(
-            f"pictures {list(left.shape)} and {list(right.shape)}: expected equal shapes [n, channels, "
+            f"images {list(left.shape)} and {list(right.shape)}: expected equal shapes [n, channels, "
             f"height, width] with sides of {WINDOW_SIZE} pixels or more"
         )
     left, right = left.double(), right.double()
@@ -93,7 +93,7 @@ def sample_pairs(count: int, labels: Tensor | None, num_pairs: int, seed: int = 
         groups = [(labels == number).nonzero()[:, 0] for number in labels.unique()]
     groups = [rows for rows in groups if len(rows) > 1]
     if not groups:
-        raise UserError(f"{count} pictures have no two of one class: draw more samples")
+        raise UserError(f"{count} images have no two of one class: draw more samples")
     pairs = []
     for index in range(num_pairs):
         rows = groups[index % len(groups)]

@@ -19,12 +19,12 @@ SUBCATEGORIES = {"emoji": "subcategory"}  # data set -> column of its metadata w
 
 
 def caption_conditions(dataset: Dataset, count: int, seed: int) -> tuple[Batch, Protocol]:
-    """Captions of training pictures for `count` samples, with their labels, drawn by the seed."""
+    """Captions of training images for `count` samples, with their labels, drawn by the seed."""
     train = dataset.splits["train"]
-    averaged = dataset.options.captions_per_picture
+    averaged = dataset.options.captions_per_image
     said = f"of {dataset.options.data} train, drawn by the seed"
     if averaged > 1:
-        said += f", means of up to {averaged} of a picture"
+        said += f", means of up to {averaged} of an image"
     return captions_like(train, count, seed)[0], {"captions": said}
 
 
@@ -48,10 +48,10 @@ def score_captions(
     scores += [mean_of_classes("category_agreement", found_classes, train.labels[rows], judge, protocol)]
     captioned = _captioned(reference)
     if reference is not train and reference.labels is not None and len(captioned):
-        pictures = torch.cat(list(stored_parts(reference)))
-        rule = {"data": f"{dataset.options.data} {name}, {len(reference)} real pictures"}
+        images = torch.cat(list(stored_parts(reference)))
+        rule = {"data": f"{dataset.options.data} {name}, {len(reference)} real images"}
         real = mean_of_classes(
-            "category_agreement_of_real", named(judge, pictures), reference.labels, judge, rule
+            "category_agreement_of_real", named(judge, images), reference.labels, judge, rule
         )
         given = told(reference, captioned)
         drawn = trained.draw(len(captioned), seed=protocol["seed"], weights=protocol["weights"], given=given)
@@ -68,13 +68,13 @@ def score_captions(
 
 
 def _captioned(images: Split) -> Tensor:
-    """The rows int64 of the pictures that have captions; held-out ones need none."""
+    """The rows int64 of the images that have captions; held-out ones need none."""
     captions = images.captions or ()
     return torch.tensor([row for row, texts in enumerate(captions) if texts], dtype=torch.int64)
 
 
 def _matching(trained: Trained, dataset: Dataset, protocol: Protocol) -> list[Score]:
-    """How often D prefers a real picture's own caption to another picture's, at random, that differs."""
+    """How often D prefers a real image's own caption to another image's, at random, that differs."""
     scores = []
     name, reference = held_out(dataset)
     for kind, split, images in (("", "train", dataset.splits["train"]), ("_of_new", name, reference)):
@@ -99,7 +99,7 @@ def _matching(trained: Trained, dataset: Dataset, protocol: Protocol) -> list[Sc
         if not len(torch.cat(above)):  # all captions are the same
             continue
         share = float(torch.cat(above).double().mean())
-        rule = protocol | {"pairs": f"{len(torch.cat(above))} pictures of {dataset.options.data} {split}"}
+        rule = protocol | {"pairs": f"{len(torch.cat(above))} images of {dataset.options.data} {split}"}
         scores.append(
             Score(name=f"matching_above_mismatched{kind}", value=100 * share, unit="%", protocol=rule)
         )
@@ -109,7 +109,7 @@ def _matching(trained: Trained, dataset: Dataset, protocol: Protocol) -> list[Sc
 def _subcategories(
     judge: ReferenceClassifier, samples: Tensor, rows: Tensor, dataset: Dataset, protocol: Protocol
 ) -> list[Score]:
-    """The same by finer classes, named by the nearest training picture in the judge's features."""
+    """The same by finer classes, named by the nearest training image in the judge's features."""
     options = dataset.options.model_copy(update={"label_column": SUBCATEGORIES[dataset.options.data]})
     finer = open_dataset(options)
     name, reference = held_out(finer)
@@ -117,15 +117,15 @@ def _subcategories(
     assert train.labels is not None
     assert reference.labels is not None
     known = torch.cat([judge.features(as_images(train.read(part))) for part in rows_of(train)])
-    rule = {"classifier": f"nearest training picture in the features of the {judge.name} judge"}
+    rule = {"classifier": f"nearest training image in the features of the {judge.name} judge"}
 
-    def named(pictures: Tensor) -> Tensor:
+    def named(images: Tensor) -> Tensor:
         assert train.labels is not None
-        features = torch.cat([judge.features(as_images(part)) for part in pictures.split(CHUNK)])
+        features = torch.cat([judge.features(as_images(part)) for part in images.split(CHUNK)])
         return train.labels[nearest(features, [known])[0]]
 
     real = named(torch.cat(list(stored_parts(reference))))
-    of_real = rule | {"data": f"{dataset.options.data} {name}, {len(reference)} real pictures"}
+    of_real = rule | {"data": f"{dataset.options.data} {name}, {len(reference)} real images"}
     return [
         mean_of_classes("subcategory_agreement", named(samples), train.labels[rows], None, protocol | rule),
         mean_of_classes("subcategory_agreement_of_real", real, reference.labels, None, of_real),

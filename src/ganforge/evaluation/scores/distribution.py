@@ -28,17 +28,17 @@ from ganforge.evaluation.metrics.two_sample import (
 from ganforge.evaluation.score import CHUNK, Protocol, Score
 
 SMALLEST_COUNT = 100
-"""Fewer samples or real pictures get no score of neighbourhoods, no test, and no distance within classes."""
+"""Fewer samples or real images get no score of neighbourhoods, no test, and no distance within classes."""
 NUM_SPLITS = 10
 NUM_CLASS_SUBSETS = 10
 
 
 @dataclass(frozen=True)
 class _Sides:
-    """Features `[n, d]` of samples, of held-out pictures, and of as many training pictures, with labels.
+    """Features `[n, d]` of samples, of held-out images, and of as many training images, with labels.
 
     `labels` and `real_labels` int64 `[n]` are there where the samples were asked for by class. `protocol` is
-    that of a score which compares all samples with all these held-out pictures.
+    that of a score which compares all samples with all these held-out images.
     """
 
     fake: Tensor
@@ -52,7 +52,7 @@ class _Sides:
 
     @property
     def train_name(self) -> str:
-        return f"{self.dataset.options.data} train, {len(self.train)} pictures"
+        return f"{self.dataset.options.data} train, {len(self.train)} images"
 
     @property
     def fewest_for_fid(self) -> int:
@@ -94,7 +94,7 @@ def score_distribution(
         | {
             "features": judge.description,
             "generated": len(fake),
-            "reference": f"{dataset.options.data} {reference_name}, {len(real)} pictures",
+            "reference": f"{dataset.options.data} {reference_name}, {len(real)} images",
         },
     )
     scores = [*_frechet(sides, judge), _kernel(sides)]
@@ -122,7 +122,7 @@ def _frechet(sides: _Sides, judge: FeatureNetwork) -> list[Score]:
             value=frechet_distance(real, train),
             protocol=without_labels
             | {"generated": f"{sides.train_name}, in place of samples", "weights": "none"},
-            note="the floor: two sets of real pictures",
+            note="the floor: two sets of real images",
         ),
     ]
     smallest = max(sides.fewest_for_fid, len(sides.fake) // 10)
@@ -142,7 +142,7 @@ def _frechet(sides: _Sides, judge: FeatureNetwork) -> list[Score]:
 
 
 def _frechet_to_training(sides: _Sides, judge: FeatureNetwork) -> list[Score]:
-    """FID against all training pictures, as most papers have it, where held-out ones are too few."""
+    """FID against all training images, as most papers have it, where held-out ones are too few."""
     train = sides.dataset.splits["train"]
     if min(len(sides.fake), len(train)) < sides.fewest_for_fid:
         return []
@@ -152,15 +152,15 @@ def _frechet_to_training(sides: _Sides, judge: FeatureNetwork) -> list[Score]:
             name="fid_to_training",
             value=frechet_distance(Moments.of(real), Moments.of(sides.fake)),
             protocol=sides.protocol
-            | {"reference": f"{sides.dataset.options.data} train, {len(real)} pictures"},
-            note="held-out pictures are too few; copies of the training pictures score 0",
+            | {"reference": f"{sides.dataset.options.data} train, {len(real)} images"},
+            note="held-out images are too few; copies of the training images score 0",
         )
     ]
 
 
 def _kernel(sides: _Sides) -> Score:
     kernel = kernel_distance(sides.real, sides.fake)
-    needed = f"no FID: it needs {sides.fewest_for_fid} samples and as many real pictures"
+    needed = f"no FID: it needs {sides.fewest_for_fid} samples and as many real images"
     return Score(
         name="kid",
         value=1_000 * kernel.mean,
@@ -191,7 +191,7 @@ def _within_classes(sides: _Sides) -> list[Score]:
     distance = frechet if is_frechet else kernel
     values = by_class(distance, sides.real, sides.real_labels, sides.fake, sides.labels)
     worst = max(range(classes), key=values.__getitem__)
-    rule: Protocol = {"classes": f"mean over {classes}, of {fewest} pictures or more"}
+    rule: Protocol = {"classes": f"mean over {classes}, of {fewest} images or more"}
     if not is_frechet:
         rule |= {"subsets": f"{NUM_CLASS_SUBSETS} of {fewest}"}
     return [
@@ -251,7 +251,7 @@ def _accuracy(name: str, test: TwoSampleTest, protocol: Protocol) -> Score:
 
 
 def _memorised(sides: _Sides) -> list[Score]:
-    """Distances to training pictures over those to held-out ones, where there are as many of both."""
+    """Distances to training images over those to held-out ones, where there are as many of both."""
     if not sides.has_held_out or len(sides.train) != len(sides.real):
         return []
     found = memorisation(sides.fake, sides.train, sides.real)
@@ -261,18 +261,18 @@ def _memorised(sides: _Sides) -> list[Score]:
             value=found.ratio,
             plus_minus=found.standard_error,
             protocol=sides.protocol | {"against": sides.train_name},
-            note=f"{100 * found.share_nearer_to_training:.4g} % of samples are nearer to a training picture",
+            note=f"{100 * found.share_nearer_to_training:.4g} % of samples are nearer to a training image",
         )
     ]
 
 
 def _classes_seen(judge: ReferenceClassifier, sides: _Sides, protocol: Protocol) -> Score:
-    """The Inception Score by the judge, and what the real pictures score."""
+    """The Inception Score by the judge, and what the real images score."""
     found = classifier_score(judge.logits(sides.fake), NUM_SPLITS)
     note = f"at most {len(judge.class_names)}"
     if len(sides.real) == len(sides.fake):
         note += (
-            f"; of the {len(sides.real)} real pictures {classifier_score(judge.logits(sides.real)).mean:.4g}"
+            f"; of the {len(sides.real)} real images {classifier_score(judge.logits(sides.real)).mean:.4g}"
         )
     return Score(
         name="classifier_score",

@@ -47,7 +47,7 @@ def score_similarity(
             value=value.mean().item(),
             plus_minus=value.std().item() / NUM_PAIRS**0.5,
             protocol=protocol | rule,
-            note=f"of real {name} pictures {real.item():.4g}; lower is more various",
+            note=f"of real {name} images {real.item():.4g}; lower is more various",
         )
     ]
 

@@ -33,9 +33,9 @@ def score_labels(
     ]
 
 
-def named(judge: ReferenceClassifier, pictures: Tensor) -> Tensor:
-    """The classes int64 `[n]` that the judge gives `pictures` uint8."""
-    return torch.cat([judge.classify(as_images(part)).argmax(1).cpu() for part in pictures.split(CHUNK)])
+def named(judge: ReferenceClassifier, images: Tensor) -> Tensor:
+    """The classes int64 `[n]` that the judge gives `images` uint8."""
+    return torch.cat([judge.classify(as_images(part)).argmax(1).cpu() for part in images.split(CHUNK)])
 
 
 def mean_of_classes(
@@ -46,7 +46,7 @@ def mean_of_classes(
     shares = asked.bincount(weights=(found == asked).double()) / counts
     share = float(shares[counts > 0].mean())
     said = {} if judge is None else {"classifier": judge.description}
-    rule = protocol | said | {"pictures": len(asked), "classes": int((counts > 0).sum())}
+    rule = protocol | said | {"images": len(asked), "classes": int((counts > 0).sum())}
     return Score(name=name, value=100 * share, unit="%", protocol=rule, note="mean over classes")
 
 
@@ -60,15 +60,15 @@ def score_translated_classes(
     name, reference = held_out(dataset)
     scores = [mean_of_classes("category_agreement", named(judge, samples), labels, judge, protocol)]
     if reference.labels is not None:
-        pictures = torch.cat(list(stored_parts(reference)))
-        rule = {"data": f"{dataset.options.data} {name}, {len(reference)} real pictures"}
-        real = named(judge, pictures)
+        images = torch.cat(list(stored_parts(reference)))
+        rule = {"data": f"{dataset.options.data} {name}, {len(reference)} real images"}
+        real = named(judge, images)
         scores.append(mean_of_classes("category_agreement_of_real", real, reference.labels, judge, rule))
     return scores
 
 
 def score_codes(trained: Trained, dataset: Dataset, weights: Weights, protocol: Protocol) -> list[Score]:
-    """How well the codes of a system that never saw labels tell the classes of held-out pictures apart."""
+    """How well the codes of a system that never saw labels tell the classes of held-out images apart."""
     name, reference = held_out(dataset)
     if reference.labels is None:
         return []
@@ -80,7 +80,7 @@ def score_codes(trained: Trained, dataset: Dataset, weights: Weights, protocol: 
         found.append(numbers)
     codes = torch.cat(found)
     sizes = int(codes.max()) + 1, len(dataset.spec.class_names)
-    rule = protocol | {"reference": f"{dataset.options.data} {name}, {len(reference)} labelled pictures"}
+    rule = protocol | {"reference": f"{dataset.options.data} {name}, {len(reference)} labelled images"}
     return [
         Score(
             name="code_error",

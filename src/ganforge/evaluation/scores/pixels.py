@@ -1,4 +1,4 @@
-"""Scores of pictures themselves: the Parzen log-likelihood, stacks of digits."""
+"""Scores of images themselves: the Parzen log-likelihood, stacks of digits."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ STACK_SAMPLES = 26_000
 
 
 def has_parzen(dataset: Dataset) -> bool:
-    """Whether there are pictures to choose a window by, and others to score, two of each at least."""
+    """Whether there are images to choose a window by, and others to score, two of each at least."""
     splits = dataset.splits
     return all(name in splits and len(splits[name]) > 1 for name in ("validation", "test"))
 
@@ -44,8 +44,8 @@ def score_parzen(samples: Tensor, dataset: Dataset, protocol: Protocol) -> Score
         protocol=protocol
         | {
             "generated": len(samples),
-            "reference": f"{dataset.options.data} test, {len(dataset.splits['test'])} pictures",
-            "sigma": f"{result.sigma:.4g} of 10 from 0.1 to 1, by 1,000 validation pictures",
+            "reference": f"{dataset.options.data} test, {len(dataset.splits['test'])} images",
+            "sigma": f"{result.sigma:.4g} of 10 from 0.1 to 1, by 1,000 validation images",
             "pixels": "[0, 1], samples not rounded",
         },
     )

@@ -1,4 +1,4 @@
-"""Scores of a text encoder: whether a caption finds its picture, and captions of its own class."""
+"""Scores of a text encoder: whether a caption finds its image, and captions of its own class."""
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ BEST = 10
 
 
 def score_retrieval(trained: Trained, dataset: Dataset, weights: Weights, protocol: Protocol) -> list[Score]:
-    """Recall at 10: of held-out captions among training pictures, of all captions among held-out pictures.
+    """Recall at 10: of held-out captions among training images, of all captions among held-out images.
 
     Each beside how many times that of guessing it is; of labelled data also the classes of neighbours.
     """
@@ -32,15 +32,15 @@ def score_retrieval(trained: Trained, dataset: Dataset, weights: Weights, protoc
         pairs = [(text, row) for row, texts in enumerate(reference.captions) for text in texts]
         texts, rows = [text for text, _ in pairs], torch.tensor([row for _, row in pairs])
         rule = protocol | {"split": name}
-        scores += _recall(trained, reference, texts, rows, "new_picture", dataset, weights, rule)
+        scores += _recall(trained, reference, texts, rows, "new_image", dataset, weights, rule)
     return scores + _neighbours(trained, dataset, weights, protocol)
 
 
 def _neighbours(trained: Trained, dataset: Dataset, weights: Weights, protocol: Protocol) -> list[Score]:
-    """How often the caption nearest to a picture's is of a picture of the same class.
+    """How often the caption nearest to an image's is of an image of the same class.
 
-    The captions are the first that training sees of each training picture; those that look for their
-    nearest are these, each among those that differ from it, and the first of each held-out picture.
+    The captions are the first that training sees of each training image; those that look for their
+    nearest are these, each among those that differ from it, and the first of each held-out image.
     """
     train = dataset.splits["train"]
     if train.labels is None or train.captions is None:
@@ -50,7 +50,7 @@ def _neighbours(trained: Trained, dataset: Dataset, weights: Weights, protocol: 
     numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
     known = normalize(_embedded(trained, texts, weights))
     scores = []
-    # A class of one picture has no neighbour to find.
+    # A class of one image has no neighbour to find.
     shared = train.labels.bincount()[train.labels] > 1
     if len(numbers) > 1 and bool(shared.any()):
         found = train.labels[nearest_others(known, torch.tensor([numbers[text] for text in texts]))]
@@ -96,14 +96,14 @@ def _recall(
     weights: Weights,
     protocol: Protocol,
 ) -> list[Score]:
-    pictures = torch.cat([trained.encode_pictures(as_images(part), weights) for part in stored_parts(images)])
-    best = (_embedded(trained, texts, weights) @ pictures.T).topk(min(BEST, len(pictures))).indices
+    embeddings = torch.cat([trained.encode_images(as_images(part), weights) for part in stored_parts(images)])
+    best = (_embedded(trained, texts, weights) @ embeddings.T).topk(min(BEST, len(embeddings))).indices
     share = float((best == rows[:, None]).any(1).double().mean())
-    chance = min(BEST, len(pictures)) / len(pictures)
+    chance = min(BEST, len(embeddings)) / len(embeddings)
     rule = protocol | {
         "captions": len(texts),
-        "pictures": f"{len(pictures)} of {dataset.options.data}",
-        "fit": "inner product of the embeddings of caption and picture",
+        "images": f"{len(embeddings)} of {dataset.options.data}",
+        "fit": "inner product of the embeddings of caption and image",
     }
     return [
         Score(name=f"{kind}_recall_at_10", value=100 * share, unit="%", protocol=rule),

@@ -1,4 +1,4 @@
-"""The pictures that are judged: drawn by one process, or shared out among those that torchrun has started."""
+"""The images that are judged: drawn by one process, or shared out among those that torchrun has started."""
 
 import time
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Drawn:
     seconds: float
 
 
-def draw_pictures(
+def draw_images(
     trained: Trained,
     dataset: Dataset,
     count: int,

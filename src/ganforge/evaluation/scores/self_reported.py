@@ -66,7 +66,7 @@ def _sample_batches(samples: Tensor, given: Batch | None) -> Iterator[Batch]:
 def score_measures(
     trained: Trained, dataset: Dataset, count: int, seed: int, weights: Weights, protocol: Protocol
 ) -> list[Score]:
-    """A score for each entry of `System.measure` on `count` held-out pictures or points."""
+    """A score for each entry of `System.measure` on `count` held-out images or points."""
     name, reference = held_out(dataset)
     values = trained.measure(batches(reference, count), seed, weights)
     rule = protocol | {"reference": f"{dataset.options.data} {name}, {min(count, len(reference))}"}

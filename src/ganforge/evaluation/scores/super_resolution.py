@@ -1,4 +1,4 @@
-"""Scores of enlarged pictures as papers have them, beside those of bicubic enlargement."""
+"""Scores of enlarged images as papers have them, beside those of bicubic enlargement."""
 
 import math
 from typing import NamedTuple
@@ -17,7 +17,7 @@ MOST_DECIBELS = 100.0
 
 
 class Fidelity(NamedTuple):
-    """Of each picture, float64 `[count]`: dB, SSIM, and the mean gradient over that of the original.
+    """Of each image, float64 `[count]`: dB, SSIM, and the mean gradient over that of the original.
 
     The latter is NaN where the original is of one colour.
     """
@@ -27,12 +27,12 @@ class Fidelity(NamedTuple):
     sharpness: Tensor
 
 
-def fidelity(pictures: Tensor, originals: Tensor, scale: int) -> Fidelity:
-    """How near `pictures` uint8 `[count, 1 or 3, height, width]` are to `originals`.
+def fidelity(images: Tensor, originals: Tensor, scale: int) -> Fidelity:
+    """How near `images` uint8 `[count, 1 or 3, height, width]` are to `originals`.
 
     On the luma, without `scale` pixels at each border (Ledig et al. 2016, section 3.1); at most 100 dB.
     """
-    made, real = (without_border(luma(pixels), scale) for pixels in (pictures, originals))
+    made, real = (without_border(luma(pixels), scale) for pixels in (images, originals))
     gradient = mean_gradient(real)
     sharpness = mean_gradient(made) / torch.where(gradient > 0, gradient, torch.nan)
     likeness = ssim(made[:, None], real[:, None])
@@ -40,7 +40,7 @@ def fidelity(pictures: Tensor, originals: Tensor, scale: int) -> Fidelity:
 
 
 def smallest_side(scale: int) -> int:
-    """The shortest side of pictures that have a whole window of SSIM within their borders."""
+    """The shortest side of images that have a whole window of SSIM within their borders."""
     return WINDOW_SIZE + 2 * scale
 
 
@@ -67,8 +67,8 @@ def score_super_resolution(samples: Tensor, dataset: Dataset, protocol: Protocol
     plane = "the grey levels" if samples.shape[1] == 1 else "Y of BT.601, 16 to 235"
     rule = protocol | {
         "generated": len(samples),
-        "reference": f"{dataset.options.data} {name}, the picture of each source; 8-bit pixels",
-        "on": f"{plane}, without {scale} pixels at each border; mean of pictures",
+        "reference": f"{dataset.options.data} {name}, the image of each source; 8-bit pixels",
+        "on": f"{plane}, without {scale} pixels at each border; mean of images",
         "scale": scale,
     }
     return [
@@ -80,14 +80,14 @@ def score_super_resolution(samples: Tensor, dataset: Dataset, protocol: Protocol
 
 def _scores(prefix: str, found: Fidelity, protocol: Protocol) -> list[Score]:
     if prefix:
-        protocol = protocol | {"weights": "none", "pictures": "enlarged by bicubic resampling"}
+        protocol = protocol | {"weights": "none", "images": "enlarged by bicubic resampling"}
     gaussian = {"window": "Gaussian 11x11, standard deviation 1.5; whole windows"}
     gradient = {"measured": "mean gradient over that of the original; 1 is as sharp"}
     scores = [
         Score(name=f"{prefix}psnr_y", value=float(found.psnr.mean()), unit="dB", protocol=protocol),
         Score(name=f"{prefix}ssim_y", value=float(found.ssim.mean()), protocol=protocol | gaussian),
     ]
-    sharpness = float(found.sharpness.nanmean())  # pictures of one colour do not count
+    sharpness = float(found.sharpness.nanmean())  # images of one colour do not count
     if not math.isnan(sharpness):
         scores.append(Score(name=f"{prefix}sharpness", value=sharpness, protocol=protocol | gradient))
     return scores

@@ -11,7 +11,7 @@ MOST_DECIBELS = 100.0
 
 
 def score_translation(samples: Tensor, dataset: Dataset, protocol: Protocol) -> list[Score]:
-    """Mean absolute difference and PSNR of `samples` uint8 to the held-out pictures, which take turns."""
+    """Mean absolute difference and PSNR of `samples` uint8 to the held-out images, which take turns."""
     name, reference = held_out(dataset)
     sums = torch.zeros(2, dtype=torch.float64)
     turns = repeated_rows(reference, len(samples)).split(CHUNK)
@@ -31,6 +31,6 @@ def score_translation(samples: Tensor, dataset: Dataset, protocol: Protocol) -> 
             name="psnr",
             value=decibels,
             unit="dB",
-            protocol=rule | {"mean": f"of pictures, each over all channels, at most {MOST_DECIBELS:.0f} dB"},
+            protocol=rule | {"mean": f"of images, each over all channels, at most {MOST_DECIBELS:.0f} dB"},
         ),
     ]

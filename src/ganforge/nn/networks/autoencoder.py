@@ -1,4 +1,4 @@
-"""Encoders and decoders: dense ones, and convolutional ones for square pictures."""
+"""Encoders and decoders: dense ones, and convolutional ones for square images."""
 
 import math
 from collections.abc import Sequence

@@ -228,5 +228,5 @@ class GatedPixelCNN(nn.Module):
         return self.head(torch.cat(sent, dim=1))
 
     def start(self, count: int, width: int, labels: Tensor | None = None) -> PixelCache:
-        """What is kept while `count` pictures of that width are made pixel by pixel."""
+        """What is kept while `count` images of that width are made pixel by pixel."""
         return GatedCache(self, count, width, labels)

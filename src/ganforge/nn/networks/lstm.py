@@ -56,7 +56,7 @@ class _DiagonalScan(Function):
         states, cells, squashed = (
             gates.new_empty(directions, height, columns, batch, features // 4) for _ in range(3)
         )
-        # State and cell of each row at the diagonal at hand; row 0 is what lies above the picture.
+        # State and cell of each row at the diagonal at hand; row 0 is what lies above the image.
         hidden = gates.new_zeros(directions, height + 1, batch, features // 4)
         cell = torch.zeros_like(hidden)
         for index, rows, above in _diagonals(height, columns):

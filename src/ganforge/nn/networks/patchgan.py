@@ -1,4 +1,4 @@
-"""The discriminators of Isola et al. 2016, which judge every patch of a picture on its own (PatchGAN)."""
+"""The discriminators of Isola et al. 2016, which judge every patch of an image on its own (PatchGAN)."""
 
 from itertools import pairwise
 from typing import Literal
@@ -18,7 +18,7 @@ def smallest_side(patch: Patch) -> int:
 
 
 class PatchDiscriminator(nn.Module):
-    """Pictures to logits `[batch, height, width]`, one for each patch of `patch` x `patch` pixels.
+    """Images to logits `[batch, height, width]`, one for each patch of `patch` x `patch` pixels.
 
     `patch` 70: convolutions of kernel 4, three of stride 2 and two of stride 1, of `width`, 2, 4 and 8 times
     as many channels and 1, so 30x30 logits of 256x256 pixels; 16 and 286: one and five of stride 2. Patches
@@ -45,6 +45,6 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers)
         initialise_normal(self)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Logits of patches."""
-        return self.layers(pictures).squeeze(1)
+        return self.layers(images).squeeze(1)

@@ -1,4 +1,4 @@
-"""Making pictures sub-pixel by sub-pixel at the cost of a pixel each: what is kept of the pixels before.
+"""Making images sub-pixel by sub-pixel at the cost of a pixel each: what is kept of the pixels before.
 
 A cache makes the rows of all maps from the left to the right. What the rows above contribute to a row is
 computed once, for the whole row; a pixel then costs a few small matrix products in each layer, written into
@@ -15,7 +15,7 @@ from ganforge.nn.layers import MaskedConv2d, colour_spans
 
 
 class PixelCache(Protocol):
-    """Pictures in the making."""
+    """Images in the making."""
 
     pixels: "Row"
 

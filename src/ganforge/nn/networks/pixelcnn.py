@@ -67,7 +67,7 @@ class MaskedStack(nn.Module):
         return self.head(relu(maps))
 
     def start(self, count: int, width: int, labels: Tensor | None = None) -> PixelCache:
-        """What is kept while `count` pictures of that width are made pixel by pixel."""
+        """What is kept while `count` images of that width are made pixel by pixel."""
         return StackCache(self, count, width)
 
 

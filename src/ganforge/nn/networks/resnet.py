@@ -1,4 +1,4 @@
-"""The residual pair for small pictures of Gulrajani et al. 2017, in the form of Miyato et al. 2018."""
+"""The residual pair for small images of Gulrajani et al. 2017, in the form of Miyato et al. 2018."""
 
 import math
 from typing import Literal
@@ -132,7 +132,7 @@ class ResNetDiscriminator(nn.Module):
     """Images to logits `[batch]`: blocks that halve the maps, two plain blocks, ReLU, pooling, dense.
 
     All maps have `width` channels; no batch norm, so each image is judged on its own. Maps are halved to 8x8
-    or 7x7 (32x32 pictures twice, as in the paper, 28x28 twice, 64x64 three times), but once at least.
+    or 7x7 (32x32 images twice, as in the paper, 28x28 twice, 64x64 three times), but once at least.
     With `num_classes` the last layer is a projection. `spectral` normalises every weight. Miyato et al. 2018,
     table 4, and the released code, which pools by "sum"; Gulrajani et al. 2017 pool by "mean".
     """

@@ -12,7 +12,7 @@ DENSE_UNITS = 1024
 
 
 class SRResNet(nn.Module):
-    """Small pictures in [0, 1] to pictures `scale` times as high and wide, about in [-1, 1], not bounded.
+    """Small images in [0, 1] to images `scale` times as high and wide, about in [-1, 1], not bounded.
 
     Convolution of kernel 9 and PReLU; `num_blocks` residual blocks; convolution and batch norm, to which the
     first maps are added; for each doubling a convolution to four times the channels, pixel shuffle (Shi et
@@ -41,9 +41,9 @@ class SRResNet(nn.Module):
         of_doublings = sum(0.5**level for level in range(len(self.doublings)))
         return math.ceil(4 + 2 * self.num_blocks + 1 + of_doublings + 4 / self.scale)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Large pictures."""
-        first = self.first(pictures)
+    def forward(self, images: Tensor) -> Tensor:
+        """Large images."""
+        first = self.first(images)
         maps = first
         for block in self.blocks:
             maps = block(maps)
@@ -69,7 +69,7 @@ class _ResidualBlock(nn.Module):
 
 
 class SRDiscriminator(nn.Module):
-    """Pictures of `side` x `side` to logits `[batch]`: eight convolutions of kernel 3, two dense layers.
+    """Images of `side` x `side` to logits `[batch]`: eight convolutions of kernel 3, two dense layers.
 
     `width`, 2, 4 and 8 times as many channels, each twice, the second of each with stride 2; leaky ReLU 0.2;
     batch norm except after the first; 1,024 dense units for `width` 64, as many times `width` for others.
@@ -91,7 +91,7 @@ class SRDiscriminator(nn.Module):
         self.head = nn.Linear(units, 1)
         initialise_normal(self)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Logits."""
-        maps = self.layers(pictures).flatten(1)
+        maps = self.layers(images).flatten(1)
         return self.head(self.activation(self.dense(maps))).squeeze(1)

@@ -1,4 +1,4 @@
-"""The encoders of captions and pictures of Reed et al. 2016, character CNN-RNN and convolutions."""
+"""The encoders of captions and images of Reed et al. 2016, character CNN-RNN and convolutions."""
 
 from itertools import pairwise
 
@@ -49,7 +49,7 @@ class CharacterEncoder(nn.Module):
         return self.norm(self.output(total / inputs.shape[1]).float())
 
 
-class PictureEncoder(nn.Module):
+class ImageEncoder(nn.Module):
     """Images to embeddings `[batch, embedding_size]`: stride-2 convolutions down to `start`, a dense layer.
 
     `width` counts the channels of the first, doubled at every halving; batch norm everywhere but the input,

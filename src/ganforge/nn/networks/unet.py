@@ -20,13 +20,13 @@ def depth_of(height: int, width: int) -> int:
 
 
 class UNet(nn.Module):
-    """Pictures to pictures in [-1, 1] of the same height and width, multiples of 2 to the power of `depth`.
+    """Images to images in [-1, 1] of the same height and width, multiples of 2 to the power of `depth`.
 
     `depth` convolutions that halve (kernel 4, leaky ReLU 0.2 before each) and as many transposed ones that
     double (ReLU before each); `width` channels after the first, doubled at each up to eightfold. With `skips`
     each decoder block is also given the encoder's maps of its size, as they are before their activation.
 
-    Instance norm with gain and bias, of each picture's own statistics in training and in evaluation alike, is
+    Instance norm with gain and bias, of each image's own statistics in training and in evaluation alike, is
     what batch norm does to a batch of one; none after the first convolution, at the bottleneck, where 1x1
     maps would become 0, and at the output. No convolution has a bias. Dropout of 0.5 after the norm of the
     first three decoder blocks is the generator's only noise: always on, in evaluation too.
@@ -50,9 +50,9 @@ class UNet(nn.Module):
         self.decoder_norms = nn.ModuleList(_norm(after) for after in inner)
         initialise_normal(self)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Pictures in [-1, 1]."""
-        maps, kept = pictures, []
+    def forward(self, images: Tensor) -> Tensor:
+        """Images in [-1, 1]."""
+        maps, kept = images, []
         for level, convolution in enumerate(self.encoder):
             maps = convolution(leaky_relu(maps, 0.2) if level else maps)
             if 0 < level < len(self.encoder) - 1:

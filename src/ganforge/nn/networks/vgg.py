@@ -1,4 +1,4 @@
-"""The convolutions of VGG-19 (Simonyan and Zisserman 2014, arXiv 1409.1556), as a ruler for pictures."""
+"""The convolutions of VGG-19 (Simonyan and Zisserman 2014, arXiv 1409.1556), as a ruler for images."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for val
 
 
 class VGGFeatures(nn.Module):
-    """Pictures in [-1, 1], grey ones too, to the maps of VGG-19 after the activation of one convolution.
+    """Images in [-1, 1], grey ones too, to the maps of VGG-19 after the activation of one convolution.
 
     `layer` "54": the fourth convolution before the fifth pooling, 512 maps of 1/16 of the size; "22": the
     second before the second, 128 maps of half the size. Weights have the names of torchvision's `vgg19`:
@@ -39,7 +39,7 @@ class VGGFeatures(nn.Module):
         self.register_buffer("std", torch.tensor(STD).reshape(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Maps."""
-        unit = (pictures.expand(-1, 3, -1, -1) + 1) / 2
+        unit = (images.expand(-1, 3, -1, -1) + 1) / 2
         return self.features((unit - self.mean) / self.std)

@@ -93,7 +93,7 @@ class DiscriminatorInput(nn.Module):
     def __init__(self, config: AdversarialConfig, data: DataSpec) -> None:
         super().__init__()
         if config.augment != "none" and data.values == "points":
-            raise UserError(f"--augment {config.augment} needs pictures, this data is 2-D points: use none")
+            raise UserError(f"--augment {config.augment} needs images, this data is 2-D points: use none")
         self.config = config
         self.adaptive = AdaptiveAugmentation(config.augment_target) if config.augment == "ada" else None
         self.pack = config.pack
@@ -142,9 +142,9 @@ class DiscriminatorInput(nn.Module):
 
 
 def num_classes_of(name: str, data: DataSpec) -> int:
-    """The number of classes of labelled pictures; raises UserError where `data` is anything else."""
+    """The number of classes of labelled images; raises UserError where `data` is anything else."""
     if data.values == "points":
-        raise UserError(f"{name} makes pictures, this data is 2-D points: use `ganforge train gan` for them")
+        raise UserError(f"{name} makes images, this data is 2-D points: use `ganforge train gan` for them")
     if not data.class_names:
         raise UserError(
             f"{name} needs labels, this data has none: use --data FOLDER with a sub-folder for each class, "

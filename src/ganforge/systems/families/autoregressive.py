@@ -1,4 +1,4 @@
-"""What every autoregressive system shares: levels, their likelihood, pictures made pixel by pixel."""
+"""What every autoregressive system shares: levels, their likelihood, images made pixel by pixel."""
 
 import math
 from typing import Literal, Protocol
@@ -13,7 +13,7 @@ from ganforge.nn.losses import categorical_nats
 from ganforge.nn.networks.pixel_cache import PixelCache
 from ganforge.system import SystemConfig
 
-SUB_PIXELS_AT_ONCE = 2**17  # that are judged: 42 pictures of 32x32 in colours, 130 MB of logits
+SUB_PIXELS_AT_ONCE = 2**17  # that are judged: 42 images of 32x32 in colours, 130 MB of logits
 
 
 class AutoregressiveConfig(SystemConfig):
@@ -45,19 +45,19 @@ class AutoregressiveConfig(SystemConfig):
 
 
 class PixelNetwork(Protocol):
-    """A network that gives logits, whole pictures at once or pixel by pixel."""
+    """A network that gives logits, whole images at once or pixel by pixel."""
 
     def __call__(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Logits `[batch, levels, channels, height, width]`."""
 
     def start(self, count: int, width: int, labels: Tensor | None = None) -> PixelCache:
-        """What is kept while `count` pictures of that width are made."""
+        """What is kept while `count` images of that width are made."""
 
 
-def check_pictures(name: str, data: DataSpec) -> None:
+def check_images(name: str, data: DataSpec) -> None:
     """Raise UserError where `data` is 2-D points."""
     if data.values == "points":
-        raise UserError(f"{name} models pictures, this data is 2-D points: use `ganforge train gan` for them")
+        raise UserError(f"{name} models images, this data is 2-D points: use `ganforge train gan` for them")
 
 
 def to_levels(images: Tensor, levels: int) -> Tensor:
@@ -73,7 +73,7 @@ def from_levels(values: Tensor, levels: int) -> Tensor:
 def nats_of(network: PixelNetwork, images: Tensor, levels: int, labels: Tensor | None) -> Tensor:
     """-log p in nats, `[batch]`, of `images` in [-1, 1] at so many levels.
 
-    Without gradients a few pictures at a time: 32x32 in colours at 256 levels has 3 MB of logits each.
+    Without gradients a few images at a time: 32x32 in colours at 256 levels has 3 MB of logits each.
     """
 
     def nats(images: Tensor, labels: Tensor | None) -> Tensor:
@@ -88,13 +88,13 @@ def nats_of(network: PixelNetwork, images: Tensor, levels: int, labels: Tensor |
 
 
 def measures(nats: Tensor, data: DataSpec) -> dict[str, Tensor]:
-    """`nll_nats` of a picture and `nll_bits_per_dim` of its sub-pixels, of `nats` `[batch]`."""
+    """`nll_nats` of an image and `nll_bits_per_dim` of its sub-pixels, of `nats` `[batch]`."""
     mean = nats.mean()
     return {"nll_nats": mean, "nll_bits_per_dim": mean / (math.prod(data.shape) * math.log(2))}
 
 
 @torch.no_grad()
-def make_pictures(
+def make_images(
     network: PixelNetwork,
     count: int,
     data: DataSpec,
@@ -103,7 +103,7 @@ def make_pictures(
     images: Tensor | None = None,
     rows: int = 0,
 ) -> Tensor:
-    """`count` pictures in [-1, 1], each sub-pixel drawn from its distribution given those before it.
+    """`count` images in [-1, 1], each sub-pixel drawn from its distribution given those before it.
 
     The first `rows` are those of `images` `[count, channels, height, width]`, at their nearest levels. A
     draw is the largest of logits plus Gumbel noise. In float32, autocast or not.
@@ -132,16 +132,16 @@ def make_pictures(
     return found
 
 
-def complete_pictures(
+def complete_images(
     network: PixelNetwork, images: Tensor, rows: int, data: DataSpec, levels: int, labels: Tensor | None
 ) -> Tensor:
     """`images` with all rows but the first `rows` drawn anew.
 
-    Raises UserError for rows that the pictures do not have, and for pictures of another shape.
+    Raises UserError for rows that the images do not have, and for images of another shape.
     """
     if images.shape[1:] != data.shape:
         shape, own = ("x".join(map(str, sizes)) for sizes in (images.shape[1:], data.shape))
-        raise UserError(f"cannot complete pictures of {shape}: expected {own}, as in the training")
+        raise UserError(f"cannot complete images of {shape}: expected {own}, as in the training")
     if not 0 <= rows <= data.height:
-        raise UserError(f"cannot keep {rows} rows of pictures of {data.height}: expected 0 to {data.height}")
-    return make_pictures(network, len(images), data, levels, labels, images, rows)
+        raise UserError(f"cannot keep {rows} rows of images of {data.height}: expected 0 to {data.height}")
+    return make_images(network, len(images), data, levels, labels, images, rows)

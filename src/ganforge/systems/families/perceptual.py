@@ -19,7 +19,7 @@ VGG_RESCALING = 1 / 12.75  # of the features: Ledig et al. 2016, section 3.2; of
 
 
 class Content:
-    """How far enlarged pictures are from the originals: one mean of squares over all values.
+    """How far enlarged images are from the originals: one mean of squares over all values.
 
     Of pixels, or of VGG features divided by 12.75. The weights are read when they are first needed, for a
     trained run is used without them. Raises UserError where the file is not what the config says.
@@ -30,7 +30,7 @@ class Content:
         self._features: VGGFeatures | None = None
 
     def __call__(self, fakes: Tensor, targets: Tensor) -> Tensor:
-        """The loss, 0-dim, of pictures in [-1, 1]."""
+        """The loss, 0-dim, of images in [-1, 1]."""
         if self._config.content == "mse":
             return mse_loss(fakes.float(), targets.float())
         if self._features is None:

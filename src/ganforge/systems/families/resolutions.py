@@ -6,17 +6,17 @@ from ganforge.nn.networks.dcgan import stages_of
 
 
 def stages_for(name: str, data: DataSpec, *, plain: bool = True) -> tuple[int, int]:
-    """Side of the smallest maps and number of doublings, as `stages_of` gives them, of square pictures.
+    """Side of the smallest maps and number of doublings, as `stages_of` gives them, of square images.
 
     Raises UserError where `data` is anything else, which names --network mlp where a system has it (`plain`).
     """
     if data.values == "points":
         instead = "--network mlp" if plain else "`ganforge train gan` for them"
-        raise UserError(f"{name} has convolutions and needs pictures, this data is 2-D points: use {instead}")
+        raise UserError(f"{name} has convolutions and needs images, this data is 2-D points: use {instead}")
     stages = stages_of(data.height) if data.height == data.width else None
     if stages is None:
         raise UserError(
-            f"{name} needs square pictures of 8, 16, 32, 64, ... or 14, 28, 56, ... pixels, this data "
+            f"{name} needs square images of 8, 16, 32, 64, ... or 14, 28, 56, ... pixels, this data "
             f"has {data.width}x{data.height}: use --size 64 (or another of these)"
             + (", or --network mlp" if plain else "")
         )

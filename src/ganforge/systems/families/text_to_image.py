@@ -20,13 +20,13 @@ class MatchingConfig(AdversarialConfig):
     """Options of text-to-image systems; defaults are those of the papers and their code for birds."""
 
     steps: PositiveInt = Field(80_000, description="Training steps; 600 epochs of 8,800 birds.")
-    batch: PositiveInt = Field(64, ge=2, description="Pictures with their captions per update.")
+    batch: PositiveInt = Field(64, ge=2, description="Images with their captions per update.")
     discriminator_width: PositiveInt = Field(64, description="Channels of the discriminator's first maps.")
     latent_size: PositiveInt = Field(100, description="Numbers in one latent, standard Gaussian.")
     text_size: PositiveInt = Field(128, description="Numbers that each network makes of an embedding.")
     mismatch: Literal["class", "caption"] = Field(
         "class",
-        description="Whose caption is wrong: class, a picture's of another class; caption, any other.",
+        description="Whose caption is wrong: class, an image's of another class; caption, any other.",
     )
     learning_rate: PositiveFloat = Field(2e-4, description="First rate of Adam for both networks.")
     halving_epochs: PositiveInt = Field(
@@ -42,12 +42,12 @@ class MatchingConfig(AdversarialConfig):
 
     @classmethod
     def suggest(cls, data: DataSpec, device: str, widths: Sequence[str]) -> Suggestions:
-        """Mismatches by caption where classes are few; the fields `widths` narrow on a processor."""
+        """Mismatches by caption where classes are few; the fields `widths` narrow on a CPU."""
         found: Suggestions = {}
         if len(data.class_names) < FEW_CLASSES:
             found["mismatch"] = ("caption", "classes are few, and captions tell more than a class")
         if device == "cpu" and data.values == "pixels":
-            found |= dict.fromkeys(widths, (32, "a processor"))
+            found |= dict.fromkeys(widths, (32, "a CPU"))
         return found
 
     def halve(self, optimizers: dict[str, torch.optim.Optimizer], epoch: float) -> None:
@@ -98,7 +98,7 @@ def embeddings_of(given: Batch | None, count: int, name: str) -> Tensor:
 def embedding_size_of(name: str, data: DataSpec) -> int:
     """The numbers of a caption's embedding; raises UserError where `data` has none, or is of points."""
     if data.values == "points":
-        raise UserError(f"{name} makes pictures, this data is 2-D points: use --data emoji")
+        raise UserError(f"{name} makes images, this data is 2-D points: use --data emoji")
     if not data.embedding_size:
         raise UserError(
             f"{name} needs embeddings of captions: add --text-encoder RUN, of `ganforge train text_encoder`"

@@ -33,10 +33,10 @@ class Dense(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Stages of two 3x3 convolutions and a halving of the picture, then one dense layer: the features.
+    """Stages of two 3x3 convolutions and a halving of the image, then one dense layer: the features.
 
     Images float `[n, channels, size, size]` in [-1, 1]. The number of channels starts at `width` and
-    doubles with each stage up to `4 * width`; stages follow until the picture is at most 4 pixels wide
+    doubles with each stage up to `4 * width`; stages follow until the image is at most 4 pixels wide
     (28 -> 14 -> 7 -> 3). `folded` builds the network without batch normalisation, as `fold` returns it:
     then nothing but the image itself can influence an image's features.
     """

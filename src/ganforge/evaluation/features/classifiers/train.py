@@ -46,7 +46,7 @@ def augment(
 
     angle = uniform(math.radians(rotation_degrees))
     zoom = 1 + uniform(scale)
-    # grid_sample counts half the picture as 1, so a pixel is 2 / height.
+    # grid_sample counts half the image as 1, so a pixel is 2 / height.
     across, down = uniform(shift_pixels * 2 / height), uniform(shift_pixels * 2 / height)
     cosine, sine = angle.cos() * zoom, angle.sin() * zoom
     maps = torch.stack([cosine, -sine, across, sine, cosine, down], dim=1).view(-1, 2, 3)
@@ -178,7 +178,7 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m ganforge.evaluation.features.classifiers.train", description=__doc__
     )
     parser.add_argument("--data", default="mnist", help="a labelled data set of square images")
-    parser.add_argument("--size", type=int, help="side of the pictures; left out: their own")
+    parser.add_argument("--size", type=int, help="side of the images; left out: their own")
     parser.add_argument("--out", default="mnist.safetensors", help="file for the weights")
     parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--batch-size", type=int, default=250, help="images per step")

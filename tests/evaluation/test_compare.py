@@ -1,0 +1,179 @@
+"""Comparing judged runs: like numbers side by side, unlike ones never."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from command import draw_images, run
+
+import ganforge
+from ganforge.data.batch import DataSpec
+from ganforge.data.options import DataOptions
+from ganforge.errors import UserError
+from ganforge.evaluation.compare import cell_of, lines_of, read_evaluated, shared_note, write_csv, write_html
+from ganforge.generation.sample import write_samples
+from ganforge.reporting.grids import embed_png, grid, save_png
+from ganforge.runs.folder import Run, RunConfig
+from ganforge.runs.options import TrainOptions
+
+PROTOCOL = {"weights": "ema", "seed": 0, "generated": 100}
+
+Make = Callable[..., Path]
+
+
+def score(name: str, value: float, **changes: Any) -> dict[str, Any]:
+    protocol = PROTOCOL | {"step": 500} | changes.pop("protocol", {})
+    return {"name": name, "value": value, "protocol": protocol} | changes
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """A run folder with stored scores and one sample grid, which nothing has trained."""
+
+    def judged(
+        name: str, scores: list[dict[str, Any]] | None, fingerprint: str = "a" * 64, binarise: str = "none"
+    ) -> Path:
+        config = RunConfig(
+            ganforge="0",
+            system="dcgan",
+            data=DataOptions.model_validate({"data": "mnist", "binarise": binarise}),
+            train=TrainOptions(),
+            config={"steps": 500},
+            spec=DataSpec(channels=1, height=4, width=4, num_images=9),
+            fingerprint=fingerprint,
+        )
+        path = Run.create(tmp_path / name, config).path
+        if scores is not None:
+            (path / "evaluation.json").write_text(json.dumps(scores), encoding="utf-8")
+        save_png(grid(torch.zeros(4, 1, 4, 4)), path / "samples" / "000500.png", {"seed": "3"})
+        return path
+
+    return judged
+
+
+def test_like_numbers_share_a_line_whatever_the_step(make: Make) -> None:
+    first = make("one", [score("fid", 3.5), score("kid", 1.25, unit="x 10^-3", plus_minus=0.5)])
+    second = make("two", [score("fid", 2.5, protocol={"step": 900})])
+    runs = read_evaluated([first, second])
+    assert [(compared.name, compared.step) for compared in runs] == [("one", "500"), ("two", "900")]
+    fid, kid = lines_of(runs)
+    assert [cell_of(fid.scores.get(place)) for place in (0, 1)] == ["3.5", "2.5"]
+    assert [cell_of(kid.scores.get(place)) for place in (0, 1)] == ["1.25 ± 0.5", "-"]
+    assert (fid.differs, kid.differs, kid.unit) == ("", "", "x 10^-3")
+    assert "seed: 0; generated: 100" in shared_note([fid, kid])
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"generated": 50}, {"weights": "raw"}, {"labels": "even"}])
+def test_unlike_protocols_are_never_in_one_line(make: Make, change: dict[str, Any]) -> None:
+    paths = [
+        make("one", [score("fid", 3.5)]),
+        make("two", [score("fid", 2.5, protocol=change)]),
+        make("three", [score("fid", 1.5)]),
+    ]
+    first, second = lines_of(read_evaluated(paths))
+    assert (sorted(first.scores), sorted(second.scores)) == ([0, 2], [1])
+    ((name, value),) = change.items()
+    assert second.differs == f"{name}: {value}"
+    assert first.differs == f"{name}: {PROTOCOL.get(name, 'none')}"
+
+
+def test_other_data_and_other_units_are_unlike_too(make: Make) -> None:
+    first = make("one", [score("nats", 3.5)])
+    lines = lines_of(read_evaluated([first, make("two", [score("nats", 3.5)], fingerprint="b" * 64)]))
+    assert [sorted(line.scores) for line in lines] == [[0], [1]]
+    assert "fingerprint bbbb" in lines[1].differs
+    lines = lines_of(read_evaluated([first, make("black", [score("nats", 3.5)], binarise="static")]))
+    assert "mnist, binarise static, fingerprint aaaa" in lines[1].differs
+    lines = lines_of(read_evaluated([first, make("three", [score("nats", 3.5, unit="bits")])]))
+    assert [sorted(line.scores) for line in lines] == [[0], [1]]
+
+
+def test_the_window_that_parzen_found_is_no_protocol(make: Make) -> None:
+    paths = [make(name, [score("parzen", 200, protocol={"sigma": name})]) for name in ("one", "two")]
+    assert len(lines_of(read_evaluated(paths))) == 1
+
+
+def test_csv_has_all_digits_and_the_whole_protocol(make: Make, tmp_path: Path) -> None:
+    paths = [make("one", [score("fid", 1 / 3, plus_minus=1 / 7)]), make("two", [score("kid", 2)])]
+    runs = read_evaluated(paths)
+    write_csv(tmp_path / "new" / "table.csv", runs, lines_of(runs))
+    with open(tmp_path / "new" / "table.csv", newline="", encoding="utf-8") as file:
+        fid, kid = csv.DictReader(file)
+    assert (float(fid["one"]), float(fid["one plus_minus"])) == (1 / 3, 1 / 7)
+    assert (fid["two"], kid["one"], kid["two"], kid["two plus_minus"]) == ("", "", "2.0", "")
+    assert PROTOCOL.items() <= json.loads(fid["protocol"]).items()
+
+
+def test_html_shows_samples_side_by_side_and_loads_nothing(make: Make, tmp_path: Path) -> None:
+    paths = [make("<one>", [score("fid", 3.5)]), make("two", [score("fid", 2.5, protocol={"seed": 1})])]
+    runs = read_evaluated(paths)
+    write_html(tmp_path / "page.html", runs, lines_of(runs))
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count('src="data:image/png;base64,') == page.count("<img") == 2
+    assert "two: step 500, seed 3" in page
+    assert "&lt;one&gt;" in page
+    assert "<one>" not in page
+    assert "<small>seed: 1</small>" in page
+    assert "http://" not in page
+    assert "https://" not in page
+    for path in paths:
+        (path / "samples" / "000500.png").write_bytes(b"broken")
+    write_html(tmp_path / "page.html", runs, lines_of(runs))
+    assert "<img" not in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_html_draws_samples_of_one_seed_whatever_the_runs_had(tmp_path: Path) -> None:
+    draw_images(tmp_path / "data", count=24, side=8)
+    small = {"latent_size": 4, "generator_hidden": (8,), "discriminator_hidden": (8,), "batch": 4, "steps": 1}
+    for name, seed in (("one", 1), ("two", 2)):
+        options = {**small, "seed": seed, "quiet": True, "device": "cpu"}
+        ganforge.train("gan", str(tmp_path / "data"), run=tmp_path / name, **options)
+        (tmp_path / name / "evaluation.json").write_text(json.dumps([score("fid", 3.5)]))
+    runs = read_evaluated([tmp_path / "one", tmp_path / "two"])
+    write_html(tmp_path / "page.html", runs, lines_of(runs), seed=7)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "one: step 1, seed 7" in page
+    assert "two: step 1, seed 7" in page
+    write_samples(ganforge.load(tmp_path / "two"), tmp_path / "grid.png", seed=7)
+    assert embed_png(tmp_path / "grid.png", 640, "").partition('alt="')[0] in page
+
+
+def test_runs_of_one_name_keep_their_folders(make: Make) -> None:
+    scores = [score("fid", 3.5)]
+    paths = [make("a/same", scores), make("b/same", scores)]
+    assert [compared.name for compared in read_evaluated(paths)] == [str(path) for path in paths]
+
+
+def test_user_mistakes_are_named(make: Make, tmp_path: Path) -> None:
+    good, unjudged = make("good", [score("fid", 3.5)]), make("unjudged", None)
+    torn = make("torn", [score("fid", 3.5)])
+    (torn / "evaluation.json").write_text('[{"name": "fid"', encoding="utf-8")
+    with pytest.raises(UserError, match="1 named: compare needs two or more"):
+        read_evaluated([good])
+    with pytest.raises(UserError, match="good is named twice"):
+        read_evaluated([good, good / ".." / "good"])
+    with pytest.raises(UserError, match="has not been judged: first `ganforge evaluate"):
+        read_evaluated([good, unjudged])
+    with pytest.raises(UserError, match="cannot be read: write it anew with `ganforge evaluate"):
+        read_evaluated([good, torn])
+    with pytest.raises(UserError, match="not a run folder"):
+        read_evaluated([good, tmp_path])
+
+
+def test_the_command(make: Make, tmp_path: Path) -> None:
+    make("one", [score("fid", 3.5)])
+    make("two", [score("fid", 2.5, protocol={"seed": 1})])
+    done = run("compare", "one", "two", "--csv", "t.csv", "--html", "t.html", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "seed: 1" in done.stdout
+    assert "stored in t.csv" in done.stdout
+    assert (tmp_path / "t.csv").is_file()
+    assert (tmp_path / "t.html").is_file()
+    refused = run("compare", "one", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: 1 named: compare needs two or more run folders")
+    assert refused.stderr.count("\n") == 1

@@ -1,0 +1,161 @@
+"""What systems make of single images: grids of them, and numbers that say how unlike the data they are."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+import ganforge
+from ganforge.cli.main import main
+from ganforge.data.batch import Batch, as_images, to_float, to_uint8
+from ganforge.generation.figures import draw_use
+from ganforge.nn.likelihoods import gaussian_kl
+from ganforge.runs.data import open_like
+from ganforge.runs.trained import load
+from ganforge.systems.vae import VAE
+
+
+@pytest.fixture(scope="module")
+def rivals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A step of systems that encode, or go pixel by pixel."""
+    folder = tmp_path_factory.mktemp("rivals")
+    few = {"steps": 1, "batch": 4, "quiet": True, "device": "cpu"}
+    ganforge.train("vae", "mnist", run=folder / "vae", latent_size=2, hidden=(8,), **few)
+    ganforge.train("autoencoder", "mnist", run=folder / "autoencoder", hidden=(8,), **few)
+    pixel = {"run": folder / "pixelcnn", "binarise": "static", "width": 4, "layers": 1}
+    ganforge.train("pixelcnn", "mnist", **pixel, **few)
+    ganforge.train("dcgan", "mnist", run=folder / "dcgan", width=4, **few)
+    return {name: folder / name for name in ("vae", "autoencoder", "pixelcnn", "dcgan")}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "cells"),
+    [
+        ("vae", "reconstructions", (3, 2)),
+        ("vae", "manifold", (3, 3)),
+        ("autoencoder", "reconstructions", (3, 2)),
+        ("pixelcnn", "completions", (3, 6)),
+    ],
+)
+def test_drawn(name: str, kind: str, cells: tuple[int, int], rivals: dict[str, Path], tmp_path: Path) -> None:
+    for out in ("a.png", "b.png"):
+        words = [str(rivals[name]), kind, "--count", "3", "--seed", "2", "--out", str(tmp_path / out)]
+        assert main(["draw", *words]) == 0
+    with Image.open(tmp_path / "a.png") as one, Image.open(tmp_path / "b.png") as same:
+        assert one.tobytes() == same.tobytes()
+        assert (one.width // 56, one.height // 56) == cells
+        assert f"draw {rivals[name]} {kind}" in one.info["command"]
+
+
+def cell(drawn: Image.Image, row: int, column: int, gap: int = 2) -> Tensor:
+    """One 28x28 image of a grid at twice the size, uint8."""
+    top, left = row * (56 + gap), column * (56 + gap)
+    return torch.from_numpy(np.array(drawn)[top : top + 56 : 2, left : left + 56 : 2])
+
+
+def test_a_map_has_the_first_latent_across_and_the_second_upwards(rivals: dict[str, Path]) -> None:
+    trained = load(rivals["vae"])
+    drawn = draw_use(trained, open_like(trained.run.config, None), "manifold", 3)
+    edge = 2.3263  # above which lies a hundredth of a standard Gaussian
+    corners = {(0, 0): (-edge, edge), (0, 2): (edge, edge), (2, 0): (-edge, -edge), (2, 2): (edge, -edge)}
+    wanted = to_uint8(trained.decode(torch.tensor(list(corners.values()))))[:, 0].double()
+    found = torch.stack([cell(drawn, *place, gap=0) for place in corners]).double()
+    distances = torch.cdist(found.flatten(1), wanted.flatten(1))
+    assert distances.diagonal().max() < 1
+    assert (distances + 100 * torch.eye(4)).min() > 5
+
+
+def test_grids_have_the_images_above_what_is_made_of_them(rivals: dict[str, Path]) -> None:
+    vae, pixelcnn = load(rivals["vae"]), load(rivals["pixelcnn"])
+    drawn = draw_use(vae, open_like(vae.run.config, None), "reconstructions", 2)
+    shown = torch.stack([cell(drawn, 0, column) for column in range(2)])[:, None]
+    assert (shown == 255).float().mean() < 0.5  # digits
+    again = to_uint8(vae.reconstruct(to_float(shown)))[:, 0].int()
+    assert int((torch.stack([cell(drawn, 1, column) for column in range(2)]) - again).abs().max()) <= 1
+
+    drawn = draw_use(pixelcnn, open_like(pixelcnn.run.config, None), "completions", 1, rows=20)
+    lines = [cell(drawn, row, 0) for row in range(6)]
+    assert all(torch.equal(line[:20], lines[0][:20]) for line in lines)
+    assert not lines[1][20:].any()
+    assert len({line[20:].numpy().tobytes() for line in lines[2:]}) == 4
+
+
+def test_completions_keep_what_was_given(rivals: dict[str, Path]) -> None:
+    trained = load(rivals["pixelcnn"])
+    test = open_like(trained.run.config, None).splits["test"]
+    batch = Batch(as_images(test.read(torch.arange(2))))
+    one, other = (trained.complete(batch, 20, seed) for seed in (0, 1))
+    assert torch.equal(one[:, :, :20], batch.images[:, :, :20])
+    assert torch.equal(one, trained.complete(batch, 20, 0))
+    assert not torch.equal(one, other)
+
+
+def test_what_is_less_like_the_data_scores_higher(rivals: dict[str, Path]) -> None:
+    """Each number is the loss that it is named after, not its opposite."""
+    digits = Batch(
+        as_images(open_like(load(rivals["vae"]).run.config, None).splits["test"].read(torch.arange(4)))
+    )
+    vae, autoencoder, pixelcnn, dcgan = (
+        load(rivals[name]).system.eval() for name in ("vae", "autoencoder", "pixelcnn", "dcgan")
+    )
+    assert isinstance(vae, VAE)
+    with torch.no_grad():
+        torch.manual_seed(0)
+        scores = vae.outlier_scores(digits)
+        mean, log_variance = vae.encoder(digits.images)
+        torch.manual_seed(0)
+        measured = vae.measure(digits)
+        assert float(scores["elbo"].mean()) == pytest.approx(-float(measured["elbo_nats"]), rel=1e-5)
+        kl = gaussian_kl(mean, log_variance)
+        torch.testing.assert_close(scores["elbo"] - scores["reconstruction"], kl, rtol=1e-4, atol=1e-3)
+
+        (errors,) = autoencoder.outlier_scores(digits).values()
+        squares = (autoencoder.reconstruct(digits.images) - digits.images).square().flatten(1)
+        assert torch.equal(errors.argsort(), squares.sum(1).argsort())
+
+        black_and_white = Batch(digits.images.sign())
+        measured = pixelcnn.measure(black_and_white)
+        (nats,) = pixelcnn.outlier_scores(black_and_white).values()
+        assert float(nats.mean()) == pytest.approx(float(measured["nll_nats"]), rel=1e-5)
+        assert float(nats.mean()) > 0
+
+        (doubts,) = dcgan.outlier_scores(digits).values()
+        logits = dcgan.discriminate(digits.images)
+        assert logits is not None
+        assert torch.equal(doubts, -logits)
+
+
+def test_rivals_judge_single_images(rivals: dict[str, Path], capfd: pytest.CaptureFixture[str]) -> None:
+    expected = {
+        "vae": {"auroc_of_elbo", "auroc_of_reconstruction"},
+        "autoencoder": {"auroc_of_reconstruction"},
+        "pixelcnn": {"auroc_of_likelihood"},
+    }
+    for name, scores in expected.items():
+        assert main(["outliers", str(rivals[name]), "--data", "emoji", "--count", "20", "--json"]) == 0
+        assert {score["name"] for score in json.loads(capfd.readouterr().out)} == scores
+    out = rivals["vae"] / "f.npz"
+    assert main(["features", str(rivals["vae"]), "--count", "20", "--out", str(out)]) == 0
+    assert "20 images, 2 features" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "said"),
+    [
+        ("vae", ["completions"], "completes nothing"),
+        ("pixelcnn", ["reconstructions"], "has no encoder"),
+        ("pixelcnn", ["completions", "--rows", "28"], "expected 1 to 27"),
+        ("autoencoder", ["manifold"], "train one with --latent-size 2"),
+        ("vae", ["manifold", "--count", "0"], "expected 1 or more"),
+    ],
+)
+def test_what_cannot_be_drawn(
+    name: str, words: list[str], said: str, rivals: dict[str, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["draw", str(rivals[name]), *words, "--out", str(rivals[name] / "x.png")]) == 2
+    assert said in capfd.readouterr().err
+    assert not (rivals[name] / "x.png").exists()

@@ -3,7 +3,7 @@
     python benchmarks/demo.py --out benchmarks/demo.json
 
 It makes `runs/demo` where it is run, which must not be there yet. That run remakes the picture of the README:
-    ganforge sample runs/demo --count 96 --seed 7 --out docs/pictures/demo.png
+    ganforge sample runs/demo --count 96 --seed 7 --out docs/images/demo.png
 """
 
 import argparse

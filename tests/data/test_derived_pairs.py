@@ -109,7 +109,7 @@ def test_pairs_of_a_lazy_split_are_those_of_one_in_memory():
 def test_built_in_digits_can_be_binary_with_sources(monkeypatch):
     digits = np.arange(5 * 64, dtype=np.uint8).reshape(5, 8, 8, 1)
     arrays = Arrays({"train": digits}, {}, ())
-    monkeypatch.setattr("ganforge.data.dataset.locate", lambda options: arrays)
+    monkeypatch.setattr("ganforge.data.open.locate", lambda options: arrays)
     dataset = open_dataset(DataOptions(data="mnist", pairs="blur", binarise="static"))
     assert dataset.splits["train"].pixels.unique().tolist() == [0, 255]
     assert dataset.splits["train"].sources.unique().numel() > 2

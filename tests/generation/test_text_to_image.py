@@ -8,9 +8,9 @@ from typing import Any, final
 import numpy as np
 import pytest
 import torch
+from captioned import draw_captioned
 from command import draw_images, run
 from PIL import Image
-from test_text_encoder import draw_captioned
 from torch import Tensor, nn
 
 import ganforge

@@ -488,7 +488,7 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 import torch
-from ganforge.checkpoint import load_newest, save_checkpoint
+from ganforge.runs.checkpoint import load_newest, save_checkpoint
 from ganforge.errors import UserError
 
 folder, limit, number = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

@@ -188,7 +188,7 @@ def test_instance_noise_falls() -> None:
     optimizers = system.build_optimizers()
     for seen, left in ((0, 0.4), (25, 0.3), (100, 0.0), (1_000, 0.0)):
         system.schedule(optimizers, seen)
-        assert float(system.view.noise) == pytest.approx(left)
+        assert float(system.augment.noise) == pytest.approx(left)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from captioned import draw_captioned
 from command import files_of, run
 from PIL import Image
-from test_text_encoder import draw_captioned
 from torch import nn
 
 import ganforge

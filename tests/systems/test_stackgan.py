@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from captioned import QUICK, draw_captioned
 from command import run
-from test_text_encoder import QUICK, draw_captioned
 from torch import Tensor
 
 import ganforge

@@ -16,6 +16,7 @@ from ganforge.data.bicubic import resize
 from ganforge.errors import UserError
 from ganforge.nn.networks.vgg import VGGFeatures
 from ganforge.runs.sampling import draw
+from ganforge.systems.families.perceptual import with_weights
 from ganforge.systems.families.super_resolution import centre, random_crops
 from ganforge.systems.srgan import SRGAN
 from ganforge.systems.srresnet import SRResNet
@@ -28,7 +29,7 @@ SMALL = {"width": 6, "num_blocks": 1, "crop_size": 12, "batch": 4}
 def build(kind: type, **fields: object) -> SRResNet | SRGAN:
     torch.manual_seed(0)
     more = {"discriminator_width": 8} if kind is SRGAN else {}
-    return kind(kind.Config(**(SMALL | more | fields)), SPEC).train()
+    return kind(with_weights(kind.Config(**(SMALL | more | fields))), SPEC).train()
 
 
 def pairs(count: int, seed: int = 0) -> Batch:
@@ -162,7 +163,15 @@ def test_features_come_from_the_file_that_was_named(tmp_path: Path) -> None:
 )
 def test_features_without_weights_are_refused(fields: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        SRResNet.Config(**fields)
+        with_weights(SRResNet.Config(**fields))
+
+
+def test_a_config_reads_no_file_and_fetches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("fetch", "cache_folder"):
+        monkeypatch.setattr(f"ganforge.systems.families.perceptual.{name}", None)
+    config = SRResNet.Config(content="vgg22", vgg_weights="no/such")
+    assert config.vgg_sha256 is None
+    assert SRResNet.Config(content="vgg22").vgg_weights is None
 
 
 def test_published_features_are_fetched_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,13 +186,13 @@ def test_published_features_are_fetched_and_read(tmp_path: Path, monkeypatch: py
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
 
-    monkeypatch.setattr("ganforge.systems.families.super_resolution.fetch", fetch)
-    monkeypatch.setattr("ganforge.systems.families.super_resolution.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("ganforge.systems.families.perceptual.fetch", fetch)
+    monkeypatch.setattr("ganforge.systems.families.perceptual.cache_folder", lambda: tmp_path / "cache")
     with pytest.raises(ValueError, match="came damaged: expected a SHA-256 from dcbb9e9d on"):
         build(SRResNet, content="vgg22")
     assert not list(tmp_path.glob("cache/vgg/*"))
     found = hashlib.sha256(data).hexdigest()
-    monkeypatch.setattr("ganforge.systems.families.super_resolution.VGG_SHA256", found[:8])
+    monkeypatch.setattr("ganforge.systems.families.perceptual.VGG_SHA256", found[:8])
     system = build(SRResNet, content="vgg22", vgg_sha256=None)
     assert asked[-1] == "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
     assert system.config.vgg_sha256 == found

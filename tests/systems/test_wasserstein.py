@@ -101,7 +101,7 @@ def test_rmsprop_has_no_momentum() -> None:
 def test_each_critic_update_has_fresh_images(build: Callable[..., WGAN | WGANGP]) -> None:
     system = build(critic_steps=3)
     shown: list[Tensor] = []
-    system.view.register_forward_pre_hook(lambda _, args: shown.append(args[0].detach()))
+    system.augment.register_forward_pre_hook(lambda _, args: shown.append(args[0].detach()))
     names: list[str] = []
 
     def record(name: str, loss: Tensor, watch: Tensor | None = None) -> None:

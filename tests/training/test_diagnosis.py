@@ -45,7 +45,7 @@ def train(system: str, data: Path | str, folder: Path, **options: Any) -> list[L
     often = {"log_every": 20, "sample_every": 500, "checkpoint_every": 10_000}
     fields = {"precision": "fp32", "quiet": True} | often | options
     ganforge.train(system, str(data), run=folder, **fields)
-    return metrics_of(folder, "health")
+    return metrics_of(folder, "diagnosis")
 
 
 def signals(lines: list[Line]) -> list[str]:
@@ -239,7 +239,7 @@ def test_classes_are_missed_only_where_that_can_be_told(
             "classes": {"cat": 0, "dog": 64},
             "expected_classes": {"cat": expected, "dog": 64 - expected},
         }
-        judged = {"judge_confidence": confidence, "real_judge_confidence": 0.99}
+        judged = {"classifier_confidence": confidence, "real_classifier_confidence": 0.99}
         return samples_line(step, distance, **judged, **classes)
 
     steps = range(IMAGE_WARM_UP_STEPS, 5000, 500)
@@ -344,7 +344,7 @@ def test_real_digits_are_of_all_classes_and_the_judge_is_sure() -> None:
     dataset = open_dataset(DataOptions(data="mnist"))
     test = dataset.splits["test"]
     found = Previews(dataset, 0).measure(test.read(torch.arange(2000)).float() / 127.5 - 1)
-    assert found["judge_confidence"] > 0.98
+    assert found["classifier_confidence"] > 0.98
     for name, count in found["classes"].items():
         # Of 500 digits about 50 are of a class: three standard deviations are 0.4 of it.
         assert count == pytest.approx(found["expected_classes"][name], rel=0.4), name
@@ -370,13 +370,16 @@ def test_measuring_draws_no_random_numbers(data: str, images: Path, monkeypatch:
 
 def test_the_report_lists_signs_as_text_and_draws_samples_beside_real_images(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    hostile = {"kind": "health", "step": 60, "signal": "modes_lost", "text": "<b>alike</b>"}
+    hostile = {"kind": "diagnosis", "step": 60, "signal": "modes_lost", "text": "<b>alike</b>"}
     norms = {"generator_gradient_norm": 1.0, "critic_gradient_norm": 2.0, "critic_skipped_updates": 0}
     lines: list[Line] = [{"kind": "train", "step": 50, **norms}, samples_line(50, 3.0), hostile]
-    lines.append({"kind": "health", "step": 90, "signal": "modes_lost", "text": "different again"})
+    lines.append({"kind": "diagnosis", "step": 90, "signal": "modes_lost", "text": "different again"})
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     html = write_report(tmp_path).read_text("utf-8")
-    assert "<h2>Health</h2>\n<ul><li>step 60: &lt;b&gt;alike&lt;/b&gt;</li><li>step 90: different" in html
+    assert (
+        "<h2>Training diagnosis</h2>\n<ul><li>step 60: &lt;b&gt;alike&lt;/b&gt;</li><li>step 90: different"
+        in html
+    )
     assert "<h2>Notes</h2>" not in html
     charts = dict(re.findall(r'<figure><b>(.*?)</b><div class="legend">(.*?)</div>', html))
     assert sorted(charts) == ["gradient norms", "sample distance", "skipped updates"]

@@ -81,7 +81,7 @@ def test_the_error_tells_the_first_step_metric_and_weights(images: Path, tmp_pat
     )
     with pytest.raises(UserError, match=expected):
         train(images, tmp_path / "r", bad_from=12)
-    (sign,) = metrics_of(tmp_path / "r", "health")
+    (sign,) = metrics_of(tmp_path / "r", "diagnosis")
     assert (sign["signal"], sign["step"]) == ("nan", 14)
     assert "it began at step 12, not finite now: generator.weight" in sign["text"]
     assert sign["text"] in (tmp_path / "r/report.html").read_text("utf-8")
@@ -114,14 +114,14 @@ def test_skipped_updates_leave_no_trace_but_a_count(images: Path, tmp_path: Path
     counts = {line["step"]: line["generator_skipped_updates"] for line in metrics_of(folder)}
     assert counts == {7: 0, 14: 0, 21: 3, 28: 0, 35: 0, 40: 0}
     assert all(math.isfinite(line["generator_loss"]) for line in metrics_of(folder))
-    (sign,) = metrics_of(folder, "health")
+    (sign,) = metrics_of(folder, "diagnosis")
     assert (sign["signal"], sign["step"]) == ("generator_updates_skipped", 21)
     assert sign["text"].startswith("3 updates of the generator with NaN or infinity were skipped")
 
 
 def test_the_end_of_the_skipping_is_told_too(images: Path, tmp_path: Path) -> None:
     folder = train(images, tmp_path / "r", on_nan="skip", bad_from=16, bad_until=19, steps=400, log_every=20)
-    begun, gone = metrics_of(folder, "health")
+    begun, gone = metrics_of(folder, "diagnosis")
     assert begun["step"] == 20
     assert gone["text"] == "no more updates of the generator are skipped: 3 were in all"
 
@@ -174,7 +174,7 @@ def test_not_quite_as_many_do_not(images: Path, tmp_path: Path) -> None:
 
 
 def rollbacks_of(folder: Path) -> list[int]:
-    return [line["step"] for line in metrics_of(folder, "health") if line["signal"] == "rollback"]
+    return [line["step"] for line in metrics_of(folder, "diagnosis") if line["signal"] == "rollback"]
 
 
 def by_chance(data: Path, folder: Path, **options: Any) -> Path:
@@ -199,7 +199,7 @@ def test_a_rollback_draws_other_numbers_and_goes_on_to_the_end(images: Path, tmp
     assert [line["step"] for line in metrics_of(folder)] == [7, 14, 21, 28, 35, 40]
     assert steps_of(folder) == [30, 40]
     assert_finite(folder)
-    (text,) = {line["text"] for line in metrics_of(folder, "health")[:1]}
+    (text,) = {line["text"] for line in metrics_of(folder, "diagnosis")[:1]}
     assert re.match(
         r"generator_loss became nan by step 20: it began at step 15, .*: back at step 10, for the 1\. of",
         text,
@@ -225,7 +225,7 @@ def test_a_rollback_is_the_same_every_time_and_survives_a_crash(
     assert steps_of(tmp_path / "r") == [10]
     folder = by_chance(images, tmp_path / "r", seed=seed)
     assert files_of(folder / "checkpoints") == files_of(whole / "checkpoints")
-    assert metrics_of(folder, "health") == metrics_of(whole, "health")
+    assert metrics_of(folder, "diagnosis") == metrics_of(whole, "diagnosis")
     assert metrics_of(folder) == metrics_of(whole)
 
 

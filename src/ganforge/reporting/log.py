@@ -12,6 +12,10 @@ from ganforge.reporting.charts import Points
 BOOKKEEPING = frozenset({"kind", "step", "images", "seconds", "images_per_second", "seconds_per_step",
                          "peak_memory_bytes", "session"})  # fmt: skip
 
+RENAMED = {"judge_confidence": "classifier_confidence",
+           "real_judge_confidence": "real_classifier_confidence"}  # fmt: skip
+"""Keys of 0.1."""
+
 
 @dataclass
 class Log:
@@ -36,9 +40,16 @@ class Log:
         return next((value for value in values if value is not None), None)
 
     @property
-    def health(self) -> list[dict[str, Any]]:
+    def diagnosis(self) -> list[dict[str, Any]]:
         """The lines that say in words what goes wrong, or no longer does."""
-        return [line for line in self.others if line.get("kind") == "health"]
+        return [line for line in self.others if line.get("kind") == "diagnosis"]
+
+
+def current_line(line: dict[str, Any]) -> dict[str, Any]:
+    """A line of the log by the names of this version."""
+    if line.get("kind") == "health":
+        line = line | {"kind": "diagnosis"}
+    return {RENAMED.get(name, name): value for name, value in line.items()}
 
 
 def read_log(path: Path) -> Log:
@@ -56,6 +67,7 @@ def read_log(path: Path) -> Log:
         if not isinstance(line, dict):
             unreadable += 1
             continue
+        line = current_line(line)
         step = line["step"] = int(number_of(line.get("step")) or 0)
         kind = line.get("kind")
         if kind in ("start", "train", "end"):

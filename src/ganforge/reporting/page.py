@@ -194,8 +194,8 @@ def _film(run: Path, log: Log) -> str:
 
 def _health(log: Log) -> str:
     """What went wrong, in words, in the order of steps."""
-    notes = [f"step {line['step']:,}: {escape(str(line.get('text')))}" for line in log.health]
-    return _section("Diagnosis", _listed(notes))
+    notes = [f"step {line['step']:,}: {escape(str(line.get('text')))}" for line in log.diagnosis]
+    return _section("Training diagnosis", _listed(notes))
 
 
 def _charts(log: Log) -> str:
@@ -338,7 +338,7 @@ def _how_it_was_made(config: dict[str, Any], log: Log) -> str:
     body = f"<p>{text}</p>"
     if fingerprint := config.get("fingerprint"):
         body += f'<p class="quiet">Fingerprint <code>{escape(str(fingerprint))}</code></p>'
-    others = [line for line in log.others if not measures(line) and line.get("kind") != "health"]
+    others = [line for line in log.others if not measures(line) and line.get("kind") != "diagnosis"]
     notes = [f"step {line['step']:,}: {_note(line)}" for line in others]
     notes += [escape(remark) for remark in log.remarks]
     return _section("Notes", _listed(notes)) + _section("How it was made", body)

@@ -4,6 +4,7 @@ import torch
 from pydantic import ValidationError
 
 from ganforge.errors import UserError
+from ganforge.runs.compatibility import without_unknown
 from ganforge.runs.folder import RunConfig
 from ganforge.system import System
 from ganforge.systems.discovery import find
@@ -16,7 +17,8 @@ def build_system(config: RunConfig) -> System:
     """
     kind = find(config.system)
     try:
-        options = kind.Config.model_validate(config.config)
+        where = f"config.json of this run, of ganforge {config.ganforge}"
+        options = kind.Config.model_validate(without_unknown(kind.Config, config.config, where))
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(

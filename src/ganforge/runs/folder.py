@@ -22,6 +22,8 @@ from ganforge.data.batch import DataSpec
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.files.atomic import TEMPORARY, replace_file
+from ganforge.reporting.log import current_line
+from ganforge.runs.compatibility import current_data_options, without_unknown
 from ganforge.runs.options import FREE_TO_CHANGE, TrainOptions
 from ganforge.runs.pretrained import PRETRAINED, packaged
 
@@ -83,8 +85,10 @@ class Run:
         if not file.is_file():
             raise UserError(f"{path} is not a run folder (no config.json): see `ganforge list runs`")
         try:
-            run = cls(path, RunConfig.model_validate_json(file.read_bytes()))
-        except ValidationError as error:
+            run = cls(path, RunConfig.model_validate(_current(file)))
+        except ValueError as error:
+            if not isinstance(error, ValidationError):
+                raise UserError(f"{file} cannot be read: JSON: {error}") from error
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
             raise UserError(f"{file} cannot be read: {place or 'JSON'}: {first['msg']}") from error
@@ -175,6 +179,22 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def _current(file: Path) -> Any:
+    """What `config.json` holds, by the names and fields of this version."""
+    try:
+        values = json.loads(file.read_bytes())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(values, dict):
+        return values
+    values = without_unknown(RunConfig, values, str(file))
+    if isinstance(values.get("data"), dict):
+        values["data"] = without_unknown(DataOptions, current_data_options(values["data"]), str(file))
+    if isinstance(values.get("train"), dict):
+        values["train"] = without_unknown(TrainOptions, values["train"], str(file))
+    return values
+
+
 def _lines(file: Path) -> list[dict[str, Any]]:
     lines = []
     for text in file.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -183,7 +203,7 @@ def _lines(file: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
         if isinstance(line, dict):
-            lines.append(line)
+            lines.append(current_line(line))
     return lines
 
 

@@ -16,6 +16,7 @@ from ganforge.errors import UserError, printable
 from ganforge.runs import sampling
 from ganforge.runs.build import build_system
 from ganforge.runs.checkpoint import Checkpoint, load_newest, save_checkpoint
+from ganforge.runs.compatibility import current_tensors
 from ganforge.runs.device import choose_device, lay_out
 from ganforge.runs.ema import Average
 from ganforge.runs.folder import Run
@@ -65,8 +66,9 @@ class Trained:
         for name in checkpoint.state.get(LEFT_OUT, ()):
             setattr(self.system, name, RemovedNetwork())
         try:
-            self.system.load_state_dict(checkpoint.tensors["system"])
-            self._average.load(checkpoint.tensors["average"])
+            own = self.system.state_dict()
+            self.system.load_state_dict(current_tensors(checkpoint.tensors["system"], own))
+            self._average.load(current_tensors(checkpoint.tensors["average"], own))
         except (KeyError, RuntimeError) as error:
             first = str(error).splitlines()[0]
             raise UserError(

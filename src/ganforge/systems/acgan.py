@@ -74,7 +74,7 @@ class ACGAN(LatentSystem):
         self.data = data
         self.num_classes = num_classes_of("acgan", data)
         start, doublings = stages_for("acgan", data, plain=False)
-        self.view = DiscriminatorInput(config, data)
+        self.augment = DiscriminatorInput(config, data)
         self.generator = ACGANGenerator(
             latent_size=config.latent_size,
             num_classes=self.num_classes,
@@ -98,7 +98,7 @@ class ACGAN(LatentSystem):
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Let the instance noise fall."""
-        self.view.schedule(images_seen)
+        self.augment.schedule(images_seen)
 
     def draw_latents(self, count: int) -> Tensor:
         """Latents `[count, latent_size]`, standard Gaussian."""
@@ -125,17 +125,17 @@ class ACGAN(LatentSystem):
 
         # Discriminator: tell real from generated and name the class of both, in separate passes because of
         # its batch norm.
-        real_logits, real_classes = self.discriminator(self.view(batch.images))
-        fake_logits, fake_classes = self.discriminator(self.view(fakes.detach()))
+        real_logits, real_classes = self.discriminator(self.augment(batch.images))
+        fake_logits, fake_classes = self.discriminator(self.augment(fakes.detach()))
         discriminator_loss = discriminator_logistic(real_logits, fake_logits, **self.config.target_options)
         real_class_loss = cross_entropy(real_classes.float(), labels)
         fake_class_loss = cross_entropy(fake_classes.float(), labels)
         update("discriminator", discriminator_loss + real_class_loss + fake_class_loss)
-        self.view.adapt(real_logits)
+        self.augment.adapt(real_logits)
 
         # Generator: be taken for real, and for the class.
         with frozen(self.discriminator):
-            logits, classes = self.discriminator(self.view(fakes))
+            logits, classes = self.discriminator(self.augment(fakes))
             loss = generator_loss("non_saturating", logits)
             update("generator", loss + cross_entropy(classes.float(), labels))
         metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
@@ -145,4 +145,4 @@ class ACGAN(LatentSystem):
             "real_class_accuracy": (real_classes.argmax(1) == labels).float().mean(),
             "fake_class_accuracy": (fake_classes.argmax(1) == labels).float().mean(),
         }
-        return metrics | self.view.metrics()
+        return metrics | self.augment.metrics()

@@ -87,7 +87,7 @@ class CGAN(LatentSystem):
         self.config: CGANConfig = config
         self.data = data
         self.num_classes = num_classes_of("cgan", data)
-        self.view = DiscriminatorInput(config, data)
+        self.augment = DiscriminatorInput(config, data)
         self.generator = ConditionalGenerator(
             latent_size=config.latent_size,
             num_classes=self.num_classes,
@@ -122,7 +122,7 @@ class CGAN(LatentSystem):
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Decay the rates at every step and raise the momentum linearly from epoch 1 on."""
-        self.view.schedule(images_seen)
+        self.augment.schedule(images_seen)
         config = self.config
         schedule_sgd(
             optimizers,
@@ -165,13 +165,13 @@ class CGAN(LatentSystem):
         fakes = self.generator(self.draw_latents(len(classes)), classes)
         leaf = fakes.detach().requires_grad_()
         # One pass for both: nothing in this discriminator looks across samples.
-        images = self.view(torch.cat([batch.images, leaf]))
+        images = self.augment(torch.cat([batch.images, leaf]))
         real_logits, fake_logits = self.discriminator(images, classes.repeat(2, 1)).chunk(2)
 
         # Discriminator: tell real from generated, given the label.
         discriminator_loss = 0.5 * discriminator_logistic(real_logits, fake_logits)
         fake_gradient = update("discriminator", discriminator_loss, watch=leaf)
-        self.view.adapt(real_logits)
+        self.augment.adapt(real_logits)
         assert fake_gradient is not None
 
         # Generator: be taken for real. Its own loss is not halved: hence the 2.
@@ -179,4 +179,4 @@ class CGAN(LatentSystem):
         update("generator", (fakes * (scale.view(-1, 1, 1, 1) * fake_gradient)).sum())
         loss = generator_loss("non_saturating", fake_logits)
         metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
-        return metrics | self.view.metrics()
+        return metrics | self.augment.metrics()

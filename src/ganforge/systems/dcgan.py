@@ -65,7 +65,7 @@ class DCGAN(LatentSystem):
         super().__init__()
         self.config: DCGANConfig = config
         self.data = data
-        self.view = DiscriminatorInput(config, data)
+        self.augment = DiscriminatorInput(config, data)
         self.generator: nn.Module
         self.discriminator: nn.Module
         if config.network == "mlp":
@@ -77,7 +77,7 @@ class DCGAN(LatentSystem):
                 bounded=data.values == "pixels",
             )
             self.discriminator = PlainDiscriminator(
-                shape=self.view.shape, hidden=hidden, activation="leaky_relu"
+                shape=self.augment.shape, hidden=hidden, activation="leaky_relu"
             )
             return
         start, doublings = stages_for("dcgan", data)
@@ -90,7 +90,7 @@ class DCGAN(LatentSystem):
             kernel_size=config.kernel_size,
         )
         self.discriminator = DCGANDiscriminator(
-            channels=self.view.shape[0],
+            channels=self.augment.shape[0],
             start=start,
             doublings=doublings,
             width=config.width,
@@ -113,7 +113,7 @@ class DCGAN(LatentSystem):
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Let the instance noise fall."""
-        self.view.schedule(images_seen)
+        self.augment.schedule(images_seen)
 
     def draw_latents(self, count: int) -> Tensor:
         """Latents `[count, latent_size]`."""
@@ -128,7 +128,7 @@ class DCGAN(LatentSystem):
 
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:
         """Logits."""
-        return self.view.logits(self.discriminator, images)
+        return self.augment.logits(self.discriminator, images)
 
     def features(self, images: Tensor) -> Tensor | None:
         """Pooled maps of the discriminator; None of plain layers, and of one that sees packs."""
@@ -141,15 +141,15 @@ class DCGAN(LatentSystem):
         fakes = self.generator(self.draw_latents(len(batch.images)))
 
         # Discriminator: tell real from generated, in separate passes because of its batch norm.
-        real_logits = self.discriminator(self.view(batch.images))
-        fake_logits = self.discriminator(self.view(fakes.detach()))
+        real_logits = self.discriminator(self.augment(batch.images))
+        fake_logits = self.discriminator(self.augment(fakes.detach()))
         discriminator_loss = discriminator_logistic(real_logits, fake_logits, **self.config.target_options)
         update("discriminator", discriminator_loss)
-        self.view.adapt(real_logits)
+        self.augment.adapt(real_logits)
 
         # Generator: be taken for real.
         with frozen(self.discriminator):
-            loss = generator_loss("non_saturating", self.discriminator(self.view(fakes)))
+            loss = generator_loss("non_saturating", self.discriminator(self.augment(fakes)))
             update("generator", loss)
         metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
-        return metrics | self.view.metrics()
+        return metrics | self.augment.metrics()

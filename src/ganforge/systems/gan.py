@@ -146,7 +146,7 @@ class GAN(LatentSystem):
         super().__init__()
         self.config: GANConfig = config
         self.data = data
-        self.view = DiscriminatorInput(config, data)
+        self.augment = DiscriminatorInput(config, data)
         self.generator: nn.Module
         self.discriminator: nn.Module
         if config.network == "maxout":
@@ -156,7 +156,7 @@ class GAN(LatentSystem):
                 latent_size=config.latent_size, hidden=config.generator_hidden, shape=data.shape
             )
             self.discriminator = MaxoutDiscriminator(
-                shape=self.view.shape,
+                shape=self.augment.shape,
                 units=config.discriminator_hidden,
                 pieces=config.maxout_pieces,
                 input_keep=config.input_keep,
@@ -172,7 +172,7 @@ class GAN(LatentSystem):
                 init_std=config.init_std,
             )
             self.discriminator = PlainDiscriminator(
-                shape=self.view.shape,
+                shape=self.augment.shape,
                 hidden=config.discriminator_hidden,
                 activation=config.activation,
                 init_std=config.init_std,
@@ -205,7 +205,7 @@ class GAN(LatentSystem):
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Decay the rates at every step and raise the momentum linearly from epoch 1 on."""
-        self.view.schedule(images_seen)
+        self.augment.schedule(images_seen)
         config = self.config
         schedule_sgd(
             optimizers,
@@ -237,7 +237,7 @@ class GAN(LatentSystem):
 
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:
         """Logits."""
-        return self.view.logits(self.discriminator, images)
+        return self.augment.logits(self.discriminator, images)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """One update of both networks, by the released code or by Algorithm 1."""
@@ -250,19 +250,19 @@ class GAN(LatentSystem):
         fakes = self.generator(self.draw_latents(len(batch.images)))
         leaf = fakes.detach().requires_grad_()
         # One pass for both: nothing in these discriminators looks across samples.
-        real_logits, fake_logits = self.discriminator(self.view(torch.cat([batch.images, leaf]))).chunk(2)
+        real_logits, fake_logits = self.discriminator(self.augment(torch.cat([batch.images, leaf]))).chunk(2)
         # The released code halves the discriminator's loss, not the generator's: hence the 2 below.
         discriminator_loss = 0.5 * discriminator_logistic(
             real_logits, fake_logits, smoothing=self.config.label_smoothing
         )
         fake_gradient = update("discriminator", discriminator_loss, watch=leaf)
-        self.view.adapt(real_logits)
+        self.augment.adapt(real_logits)
         assert fake_gradient is not None
         scale = 2 * one_stage_scale(self.config.loss, fake_logits).repeat_interleave(self.config.pack)
         update("generator", (fakes * (scale.view(-1, 1, 1, 1) * fake_gradient)).sum())
         loss = generator_loss(self.config.loss, fake_logits)
         metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
-        return metrics | self.view.metrics()
+        return metrics | self.augment.metrics()
 
     def _alternating_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Algorithm 1: k discriminator updates on fresh data and noise, then one of the generator."""
@@ -270,17 +270,17 @@ class GAN(LatentSystem):
         for k in range(self.config.discriminator_steps):
             with torch.no_grad():
                 fakes = self.generator(self.draw_latents(size))
-            real_logits = self.discriminator(self.view(batch[k * size : (k + 1) * size].images))
-            fake_logits = self.discriminator(self.view(fakes))
+            real_logits = self.discriminator(self.augment(batch[k * size : (k + 1) * size].images))
+            fake_logits = self.discriminator(self.augment(fakes))
             discriminator_loss = 0.5 * discriminator_logistic(
                 real_logits, fake_logits, **self.config.target_options
             )
             update("discriminator", discriminator_loss)
-            self.view.adapt(real_logits)
+            self.augment.adapt(real_logits)
         with frozen(self.discriminator):
             loss = generator_loss(
-                self.config.loss, self.discriminator(self.view(self.generator(self.draw_latents(size))))
+                self.config.loss, self.discriminator(self.augment(self.generator(self.draw_latents(size))))
             )
             update("generator", loss)
         metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
-        return metrics | self.view.metrics()
+        return metrics | self.augment.metrics()

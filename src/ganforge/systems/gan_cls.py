@@ -70,7 +70,7 @@ class GANCLS(LatentSystem):
         self.data = data
         embedding_size = embedding_size_of("gan_cls", data)
         start, doublings = stages_for("gan_cls", data, plain=False)
-        self.view = DiscriminatorInput(config, data)
+        self.augment = DiscriminatorInput(config, data)
         self.generator = TextGenerator(
             latent_size=config.latent_size,
             embedding_size=embedding_size,
@@ -97,7 +97,7 @@ class GANCLS(LatentSystem):
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Halve the rates and let the instance noise fall."""
-        self.view.schedule(images_seen)
+        self.augment.schedule(images_seen)
         self.config.halve(optimizers, images_seen / self.data.num_images)
 
     def draw_latents(self, count: int) -> Tensor:
@@ -131,18 +131,18 @@ class GANCLS(LatentSystem):
 
         # Discriminator: real with the right caption against real with a wrong one, and generated.
         wrong_texts, counts = mismatched(texts, batch.labels if config.mismatch == "class" else None)
-        maps = self.discriminator.look(self.view(batch.images))
+        maps = self.discriminator.look(self.augment(batch.images))
         real_logits = self.discriminator.judge(maps, texts)
         wrong_logits = self.discriminator.judge(maps, wrong_texts)
-        fake_logits = self.discriminator(self.view(fakes[: len(texts)].detach()), texts)
+        fake_logits = self.discriminator(self.augment(fakes[: len(texts)].detach()), texts)
         loss = matching_loss(real_logits, wrong_logits, counts, fake_logits, config.mismatch_weight)
         update("discriminator", loss)
-        self.view.adapt(real_logits)
+        self.augment.adapt(real_logits)
 
         # Generator: be taken for a real image of the caption.
         with frozen(self.discriminator):
-            fooling = generator_loss("non_saturating", self.discriminator(self.view(fakes), told))
+            fooling = generator_loss("non_saturating", self.discriminator(self.augment(fakes), told))
             update("generator", fooling)
         metrics = adversarial_metrics(loss, fooling, real_logits, fake_logits)
         wrong = torch.sigmoid(wrong_logits.detach().float()).mean()
-        return metrics | self.view.metrics() | {"mismatched_probability": wrong}
+        return metrics | self.augment.metrics() | {"mismatched_probability": wrong}

@@ -97,7 +97,7 @@ class InfoGAN(LatentSystem):
         super().__init__()
         self.config: InfoGANConfig = config
         self.data = data
-        self.view = DiscriminatorInput(config, data)
+        self.augment = DiscriminatorInput(config, data)
         start, doublings = stages_for("infogan", data, plain=False)
         self.num_continuous = config.uniform_codes + config.gaussian_codes
         num_categories = sum(config.categorical_codes)
@@ -135,7 +135,7 @@ class InfoGAN(LatentSystem):
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Let the instance noise fall."""
-        self.view.schedule(images_seen)
+        self.augment.schedule(images_seen)
 
     def draw_latents(self, count: int) -> Tensor:
         """Latents `[count, noise and codes]`, 74 numbers with the defaults."""
@@ -245,16 +245,16 @@ class InfoGAN(LatentSystem):
 
         # Discriminator: tell real from generated, in separate passes because of its batch norm. Recogniser:
         # read the codes of the generated.
-        real_logits, _ = self.discriminator(self.view(batch.images))
-        fake_logits, features = self.discriminator(self.view(fakes.detach()))
+        real_logits, _ = self.discriminator(self.augment(batch.images))
+        fake_logits, features = self.discriminator(self.augment(fakes.detach()))
         discriminator_loss = discriminator_logistic(real_logits, fake_logits, **self.config.target_options)
         information = self._information(features, latents)
         update("discriminator", discriminator_loss - self._reward(information))
-        self.view.adapt(real_logits)
+        self.augment.adapt(real_logits)
 
         # Generator: be taken for real, and let the codes be read.
         with frozen(self.discriminator, self.recogniser):
-            logits, features = self.discriminator(self.view(fakes))
+            logits, features = self.discriminator(self.augment(fakes))
             loss = generator_loss("non_saturating", logits)
             if self.config.information_bonus:
                 update("generator", loss - self._reward(self._information(features, latents)))
@@ -262,7 +262,7 @@ class InfoGAN(LatentSystem):
                 update("generator", loss)
         metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
         metrics |= {name: value.detach() for name, value in information.items()}
-        return metrics | self.view.metrics()
+        return metrics | self.augment.metrics()
 
 
 def categorical_information(logits: Tensor, one_hots: Tensor, sizes: Sequence[int]) -> Tensor:

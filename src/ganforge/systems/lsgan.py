@@ -81,7 +81,7 @@ class LSGAN(LatentSystem):
         super().__init__()
         self.config: LSGANConfig = config
         self.data = data
-        self.view = DiscriminatorInput(config, data)
+        self.augment = DiscriminatorInput(config, data)
         self.generator: nn.Module
         self.discriminator: nn.Module
         if config.network == "mlp":
@@ -93,7 +93,7 @@ class LSGAN(LatentSystem):
                 bounded=data.values == "pixels",
             )
             self.discriminator = PlainDiscriminator(
-                shape=self.view.shape, hidden=hidden, activation="leaky_relu"
+                shape=self.augment.shape, hidden=hidden, activation="leaky_relu"
             )
             return
         start, doublings = stages_for("lsgan", data)
@@ -106,7 +106,7 @@ class LSGAN(LatentSystem):
             kernel_size=5,
         )
         self.discriminator = DCGANDiscriminator(
-            channels=self.view.shape[0],
+            channels=self.augment.shape[0],
             start=start,
             doublings=doublings,
             width=config.width,
@@ -120,7 +120,7 @@ class LSGAN(LatentSystem):
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Let the instance noise fall."""
-        self.view.schedule(images_seen)
+        self.augment.schedule(images_seen)
 
     def draw_latents(self, count: int) -> Tensor:
         """Latents `[count, latent_size]`."""
@@ -135,7 +135,7 @@ class LSGAN(LatentSystem):
 
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:
         """Logits of being real: the best output is a + (b - a) p_data / (p_data + p_g) (section 3)."""
-        outputs = self.view.logits(self.discriminator, images).float()
+        outputs = self.augment.logits(self.discriminator, images).float()
         fake_target, real_target = self.config.fake_target, self.config.real_target
         return torch.logit((outputs - fake_target) / (real_target - fake_target), eps=1e-6)
 
@@ -151,22 +151,22 @@ class LSGAN(LatentSystem):
         fakes = self.generator(self.draw_latents(len(batch.images)))
 
         # Discriminator: say b of real and a of generated, in separate passes because of its batch norm.
-        real_logits = self.discriminator(self.view(batch.images))
-        fake_logits = self.discriminator(self.view(fakes.detach()))
+        real_logits = self.discriminator(self.augment(batch.images))
+        fake_logits = self.discriminator(self.augment(fakes.detach()))
         discriminator_loss = discriminator_least_squares(
             real_logits, fake_logits, config.fake_target, config.real_target
         )
         update("discriminator", discriminator_loss)
         # Undecided is halfway between both targets.
-        self.view.adapt(real_logits - (config.fake_target + config.real_target) / 2)
+        self.augment.adapt(real_logits - (config.fake_target + config.real_target) / 2)
 
         # Generator: be called c.
         with frozen(self.discriminator):
-            loss = generator_least_squares(self.discriminator(self.view(fakes)), config.generator_target)
+            loss = generator_least_squares(self.discriminator(self.augment(fakes)), config.generator_target)
             update("generator", loss)
         return {
             "discriminator_loss": discriminator_loss.detach(),
             "generator_loss": loss.detach(),
             "real_logit": real_logits.detach().float().mean(),
             "fake_logit": fake_logits.detach().float().mean(),
-        } | self.view.metrics()
+        } | self.augment.metrics()

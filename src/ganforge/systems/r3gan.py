@@ -99,7 +99,7 @@ class R3GAN(LatentSystem):
         super().__init__()
         self.config: R3GANConfig = config
         self.data = data
-        self.view = DiscriminatorInput(config, data)
+        self.augment = DiscriminatorInput(config, data)
         self.register_buffer("gamma", torch.tensor(config.gamma))
         self.generator: nn.Module
         self.discriminator: nn.Module
@@ -108,7 +108,7 @@ class R3GAN(LatentSystem):
             hidden = (config.width,) * 3
             self.generator = PlainGenerator(latent_size=config.latent_size, hidden=hidden, shape=data.shape)
             self.discriminator = PlainDiscriminator(
-                shape=self.view.shape, hidden=hidden, activation="leaky_relu", output_bias=False
+                shape=self.augment.shape, hidden=hidden, activation="leaky_relu", output_bias=False
             )
             return
         start, doublings = stages_for("r3gan", data)
@@ -120,7 +120,7 @@ class R3GAN(LatentSystem):
             )
         sizes |= {"group_size": config.group_size, "blocks": config.blocks, "halvings": config.halvings}
         self.generator = R3GANGenerator(latent_size=config.latent_size, channels=data.channels, **sizes)
-        self.discriminator = R3GANDiscriminator(channels=self.view.shape[0], **sizes)
+        self.discriminator = R3GANDiscriminator(channels=self.augment.shape[0], **sizes)
 
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam without momentum for each network."""
@@ -129,7 +129,7 @@ class R3GAN(LatentSystem):
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Take rate, gamma and beta 2 from their first to their final values along half a cosine."""
-        self.view.schedule(images_seen)
+        self.augment.schedule(images_seen)
         config = self.config
         burn_in = config.burn_in_images or config.steps * config.batch
         left = 0.5 * (1 + math.cos(math.pi * min(1.0, images_seen / burn_in)))
@@ -169,10 +169,10 @@ class R3GAN(LatentSystem):
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
         """Logits; None where labels are needed and not given."""
         if not self.config.conditional:
-            return self.view.logits(self.discriminator, images)
+            return self.augment.logits(self.discriminator, images)
         if given is None or given.labels is None:
             return None
-        return self.view.logits(partial(self.discriminator, labels=given.labels), images)
+        return self.augment.logits(partial(self.discriminator, labels=given.labels), images)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator with both penalties, then the generator with fresh fakes."""
@@ -184,19 +184,19 @@ class R3GAN(LatentSystem):
 
         # Discriminator: one pass of each serves the loss and its penalty, which need float32 and no compiler.
         with torch.autocast(reals.device.type, enabled=False):
-            real_logits = self.discriminator.forward(self.view(reals), *labels)
-            fake_logits = self.discriminator.forward(self.view(fakes), *labels)
+            real_logits = self.discriminator.forward(self.augment(reals), *labels)
+            fake_logits = self.discriminator.forward(self.augment(fakes), *labels)
             r1, r2 = zero_centred_penalty(real_logits, reals), zero_centred_penalty(fake_logits, fakes)
             discriminator_loss = discriminator_relativistic(real_logits, fake_logits)
             update("discriminator", discriminator_loss + self.gamma / 2 * (r1 + r2))
-        self.view.adapt(real_logits - fake_logits)  # only differences of these logits mean anything
+        self.augment.adapt(real_logits - fake_logits)  # only differences of these logits mean anything
 
         # Generator: look more real than the real image that each fake is paired with.
         with frozen(self.discriminator):
             fakes = self.generator(self.draw_latents(len(reals)), *labels)
             loss = generator_relativistic(
-                self.discriminator(self.view(batch.images), *labels),
-                self.discriminator(self.view(fakes), *labels),
+                self.discriminator(self.augment(batch.images), *labels),
+                self.discriminator(self.augment(fakes), *labels),
             )
             update("generator", loss)
         return {
@@ -204,7 +204,7 @@ class R3GAN(LatentSystem):
             "generator_loss": loss.detach(),
             "real_penalty": r1.detach(),
             "fake_penalty": r2.detach(),
-        } | self.view.metrics()
+        } | self.augment.metrics()
 
 
 def _for_points() -> Suggestions:

@@ -90,12 +90,12 @@ class SNGAN(LatentSystem):
         super().__init__()
         self.config: SNGANConfig = config
         self.data = data
-        self.view = DiscriminatorInput(config, data)
+        self.augment = DiscriminatorInput(config, data)
         start, doublings = stages_for("sngan", data, plain=False)
         num_classes = num_classes_of("sngan --conditional", data) if config.conditional else 0
         sizes = {"start": start, "doublings": doublings, "num_classes": num_classes}
         latent_size, spectral = config.latent_size, config.spectral
-        channels, shown = data.channels, self.view.shape[0]
+        channels, shown = data.channels, self.augment.shape[0]
         self.generator: nn.Module
         self.discriminator: nn.Module
         if config.network == "resnet":
@@ -124,7 +124,7 @@ class SNGAN(LatentSystem):
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Let the instance noise fall, and the rates linearly to 0."""
-        self.view.schedule(images_seen)
+        self.augment.schedule(images_seen)
         if self.config.learning_rate_decay == "linear":
             all_images = self.config.steps * self.images_per_step()
             fall_linearly(optimizers, self.config.learning_rate, images_seen, all_images)
@@ -156,10 +156,10 @@ class SNGAN(LatentSystem):
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
         """Logits; None where the labels are needed and not given."""
         if not self.config.conditional:
-            return self.view.logits(self.discriminator, images)
+            return self.augment.logits(self.discriminator, images)
         if given is None or given.labels is None:
             return None
-        return self.view.logits(partial(self.discriminator, labels=given.labels), images)
+        return self.augment.logits(partial(self.discriminator, labels=given.labels), images)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the generator, then the discriminator on fresh images and fakes, as the released code."""
@@ -173,7 +173,7 @@ class SNGAN(LatentSystem):
             labels = batch.labels[torch.randint(len(batch.labels), (count,), device=self.device)]
         with frozen(self.discriminator):
             fakes = self.generator(self.draw_latents(count), labels)
-            fake_logits = self.discriminator(self.view(fakes), labels)
+            fake_logits = self.discriminator(self.augment(fakes), labels)
             loss = (
                 generator_wasserstein(fake_logits) if hinge else generator_loss("non_saturating", fake_logits)
             )
@@ -185,16 +185,16 @@ class SNGAN(LatentSystem):
             labels = real.labels if config.conditional else None
             with torch.no_grad():
                 fakes = self.generator(self.draw_latents(size), labels)
-            real_logits = self.discriminator(self.view(real.images), labels)
-            fake_logits = self.discriminator(self.view(fakes), labels)
+            real_logits = self.discriminator(self.augment(real.images), labels)
+            fake_logits = self.discriminator(self.augment(fakes), labels)
             discriminator_loss = (discriminator_hinge if hinge else discriminator_logistic)(
                 real_logits, fake_logits
             )
             update("discriminator", discriminator_loss)
-            self.view.adapt(real_logits)
+            self.augment.adapt(real_logits)
         return {
             "discriminator_loss": discriminator_loss.detach(),
             "generator_loss": loss.detach(),
             "real_logit": real_logits.detach().float().mean(),
             "fake_logit": fake_logits.detach().float().mean(),
-        } | self.view.metrics()
+        } | self.augment.metrics()

@@ -103,7 +103,7 @@ class StackGAN(LatentSystem):
         if self.second and doublings < 3:
             raise UserError(f"--stage 2 makes images of 32 pixels or more, got {data.height}: use --size 64")
         told = {"embedding_size": embedding_size, "text_size": config.text_size}
-        self.view = DiscriminatorInput(config, data)
+        self.augment = DiscriminatorInput(config, data)
         self.sketch = SketchGenerator(
             latent_size=config.latent_size,
             augment=config.augment_conditioning,
@@ -148,7 +148,7 @@ class StackGAN(LatentSystem):
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Halve the rates and let the instance noise fall."""
-        self.view.schedule(images_seen)
+        self.augment.schedule(images_seen)
         self.config.halve(optimizers, images_seen / self.data.num_images)
 
     def draw_latents(self, count: int) -> Tensor:
@@ -202,22 +202,22 @@ class StackGAN(LatentSystem):
 
         # Discriminator: real with the right caption against real with a wrong one, and generated.
         wrong_texts, counts = mismatched(texts, batch.labels if config.mismatch == "class" else None)
-        maps = discriminator.look(self.view(batch.images))
+        maps = discriminator.look(self.augment(batch.images))
         real_logits = discriminator.judge(maps, texts)
         wrong_logits = discriminator.judge(maps, wrong_texts)
-        fake_logits = discriminator(self.view(fakes.detach()), texts)
+        fake_logits = discriminator(self.augment(fakes.detach()), texts)
         loss = matching_loss(real_logits, wrong_logits, counts, fake_logits, 0.5)
         update(judge, loss)
-        self.view.adapt(real_logits)
+        self.augment.adapt(real_logits)
 
         # Generator: be taken for a real image of the caption, its conditions near N(0, 1).
         with frozen(discriminator):
-            fooling = generator_loss("non_saturating", discriminator(self.view(fakes), texts))
+            fooling = generator_loss("non_saturating", discriminator(self.augment(fakes), texts))
             update(maker, fooling + config.divergence_weight * divergence)
         metrics = adversarial_metrics(loss, fooling, real_logits, fake_logits)
         wrong = torch.sigmoid(wrong_logits.detach().float()).mean()
         return metrics | {
             "mismatched_probability": wrong,
             "divergence_nats": divergence.detach(),
-            **self.view.metrics(),
+            **self.augment.metrics(),
         }

@@ -67,7 +67,7 @@ class WGAN(LatentSystem):
         super().__init__()
         self.config: WGANConfig = config
         self.data = data
-        self.view = DiscriminatorInput(config, data)
+        self.augment = DiscriminatorInput(config, data)
         self.generator: nn.Module
         self.critic: nn.Module
         if config.network == "mlp":
@@ -78,7 +78,7 @@ class WGAN(LatentSystem):
                 shape=data.shape,
                 bounded=data.values == "pixels",
             )
-            self.critic = PlainDiscriminator(shape=self.view.shape, hidden=hidden, output_bias=False)
+            self.critic = PlainDiscriminator(shape=self.augment.shape, hidden=hidden, output_bias=False)
             initialise_plain(self.generator)
             initialise_plain(self.critic)
         else:
@@ -92,7 +92,7 @@ class WGAN(LatentSystem):
                 kernel_size=4,
             )
             self.critic = DCGANDiscriminator(
-                channels=self.view.shape[0],
+                channels=self.augment.shape[0],
                 start=start,
                 doublings=doublings,
                 width=config.width,
@@ -118,7 +118,7 @@ class WGAN(LatentSystem):
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Let the instance noise fall."""
-        self.view.schedule(images_seen)
+        self.augment.schedule(images_seen)
 
     def images_per_step(self) -> int:
         """A batch for each of the critic's updates."""
@@ -146,18 +146,18 @@ class WGAN(LatentSystem):
         for k in range(self.config.critic_steps):
             with torch.no_grad():
                 fakes = self.generator(self.draw_latents(size))
-            real_values = self.critic(self.view(batch.images[k * size : (k + 1) * size]))
-            fake_values = self.critic(self.view(fakes))
+            real_values = self.critic(self.augment(batch.images[k * size : (k + 1) * size]))
+            fake_values = self.critic(self.augment(fakes))
             critic_loss = critic_wasserstein(real_values, fake_values)
             update("critic", critic_loss)
-            self.view.adapt(real_values - fake_values)  # a critic's values have no zero of their own
+            self.augment.adapt(real_values - fake_values)  # a critic's values have no zero of their own
 
         # Generator: shorten it.
         with frozen(self.critic):
-            loss = generator_wasserstein(self.critic(self.view(self.generator(self.draw_latents(size)))))
+            loss = generator_wasserstein(self.critic(self.augment(self.generator(self.draw_latents(size)))))
             update("generator", loss)
         return {
             "critic_loss": critic_loss.detach(),
             "generator_loss": loss.detach(),
             "wasserstein_estimate": -critic_loss.detach(),
-        } | self.view.metrics()
+        } | self.augment.metrics()

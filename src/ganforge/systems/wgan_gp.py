@@ -95,7 +95,7 @@ class WGANGP(LatentSystem):
         super().__init__()
         self.config: WGANGPConfig = config
         self.data = data
-        self.view = DiscriminatorInput(config, data)
+        self.augment = DiscriminatorInput(config, data)
         width = config.width or WIDTHS[config.network]
         self.generator: nn.Module
         self.critic: nn.Module
@@ -107,13 +107,13 @@ class WGANGP(LatentSystem):
                 shape=data.shape,
                 bounded=data.values == "pixels",
             )
-            self.critic = PlainDiscriminator(shape=self.view.shape, hidden=hidden, output_bias=False)
+            self.critic = PlainDiscriminator(shape=self.augment.shape, hidden=hidden, output_bias=False)
             initialise_plain(self.generator)
             initialise_plain(self.critic)
             return
         start, doublings = stages_for("wgan_gp", data)
         sizes = {"start": start, "doublings": doublings, "width": width}
-        latent_size, channels, shown = config.latent_size, data.channels, self.view.shape[0]
+        latent_size, channels, shown = config.latent_size, data.channels, self.augment.shape[0]
         if config.network == "resnet":
             self.generator = ResNetGenerator(latent_size=latent_size, channels=channels, **sizes)
             self.critic = ResNetDiscriminator(channels=shown, spectral=False, pooling="mean", **sizes)
@@ -128,7 +128,7 @@ class WGANGP(LatentSystem):
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Let the instance noise fall and, where that is asked for, the rates."""
-        self.view.schedule(images_seen)
+        self.augment.schedule(images_seen)
         if self.config.learning_rate_decay == "linear":
             all_images = self.config.steps * self.images_per_step()
             fall_linearly(optimizers, self.config.learning_rate, images_seen, all_images)
@@ -155,22 +155,22 @@ class WGANGP(LatentSystem):
         for k in range(config.critic_steps):
             with torch.no_grad():
                 fakes = self.generator(self.draw_latents(size))
-            shown = self.view(torch.cat([batch.images[k * size : (k + 1) * size], fakes]))
+            shown = self.augment(torch.cat([batch.images[k * size : (k + 1) * size], fakes]))
             real_values, fake_values = self.critic(shown).chunk(2)
             distance = -critic_wasserstein(real_values, fake_values)
             penalty = gradient_penalty(self.critic.forward, *shown.chunk(2))
             critic_loss = config.penalty_weight * penalty - distance
             update("critic", critic_loss)
-            self.view.adapt(real_values - fake_values)  # a critic's values have no zero of their own
+            self.augment.adapt(real_values - fake_values)  # a critic's values have no zero of their own
 
         # Generator: shorten it.
         with frozen(self.critic):
             fakes = self.generator(self.draw_latents(config.generator_batch_factor * size))
-            loss = generator_wasserstein(self.critic(self.view(fakes)))
+            loss = generator_wasserstein(self.critic(self.augment(fakes)))
             update("generator", loss)
         return {
             "critic_loss": critic_loss.detach(),
             "generator_loss": loss.detach(),
             "wasserstein_estimate": distance.detach(),
             "gradient_penalty": penalty.detach(),
-        } | self.view.metrics()
+        } | self.augment.metrics()

@@ -110,7 +110,7 @@ class Diagnosis:
         return health
 
     def look(self, line: dict[str, Any]) -> list[dict[str, Any]]:
-        """The "health" lines that follow from the next "train" or "samples" line."""
+        """The "diagnosis" lines that follow from the next "train" or "samples" line."""
         step = line["step"]
         if line["kind"] == "train":
             finders = [self._saturation, self._vanishing, self._explosion, self._skipping]
@@ -126,7 +126,7 @@ class Diagnosis:
                 continue
             if streak.turns(step, reading.wrong, *((1, 0) if at_once else lasting)):
                 text = reading.begun if reading.wrong else reading.gone
-                said.append({"kind": "health", "step": step, "signal": reading.signal, "text": text})
+                said.append({"kind": "diagnosis", "step": step, "signal": reading.signal, "text": text})
         return said
 
     def _saturation(self, line: dict[str, Any]) -> Iterator[_Reading]:
@@ -208,7 +208,7 @@ class Diagnosis:
             "classes_missing",
             bool(missing)
             and _varied(line)
-            and line["judge_confidence"] > SURE_SHARE * line["real_judge_confidence"],
+            and line["classifier_confidence"] > SURE_SHARE * line["real_classifier_confidence"],
             f"no sample of {sum(line['classes'].values())} is of the classes {', '.join(missing)}: "
             + self._advice(_AGAINST_COLLAPSE),
             "every class that should be is among the samples again",

@@ -100,7 +100,7 @@ def roll_back(run: Run, training: "Training", error: Diverged) -> str:
     load_state(training, checkpoint)
     run.rewind(step)
     text = f"{error.what}: back at step {step}, for the {done + 1}. of at most {MOST_ROLLBACKS} times"
-    run.append({"kind": "health", "step": step, "signal": "rollback", "text": text})
+    run.append({"kind": "diagnosis", "step": step, "signal": "rollback", "text": text})
     move_on(run, training)
     return text
 
@@ -114,4 +114,4 @@ def move_on(run: Run, training: "Training") -> None:
 
 
 def _rollbacks(run: Run) -> list[dict[str, int]]:
-    return [line for line in run.metrics("health") if line.get("signal") == "rollback"]
+    return [line for line in run.metrics("diagnosis") if line.get("signal") == "rollback"]

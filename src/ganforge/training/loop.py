@@ -192,7 +192,9 @@ def _loop(run: Run, training: Training, dataset: Dataset, display: Display) -> N
                 return
             except Diverged as error:
                 _append(run, {"kind": "note", "step": training.step, "text": error.what})
-                _append(run, {"kind": "health", "step": training.step, "signal": "nan", "text": str(error)})
+                _append(
+                    run, {"kind": "diagnosis", "step": training.step, "signal": "nan", "text": str(error)}
+                )
                 if policy != "rollback":
                     raise
                 with _writing(run.path):

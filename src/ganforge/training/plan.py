@@ -16,6 +16,7 @@ from ganforge.runs.folder import Run, RunConfig
 from ganforge.runs.options import TrainOptions
 from ganforge.system import ParentRun, System, SystemConfig
 from ganforge.systems.discovery import check_needs, find
+from ganforge.systems.families.perceptual import PerceptualConfig, with_weights
 from ganforge.text.embeddings import with_texts
 from ganforge.text.encoders import FOLDER, open_encoder
 from ganforge.training.warm_start import open_start
@@ -102,6 +103,8 @@ def make_plan(
     system_config: SystemConfig = validated(
         kind.Config, {**default_fields(system, dataset.spec, device, path, start_from), **fields}
     )
+    if isinstance(system_config, PerceptualConfig):
+        system_config = with_weights(system_config)
     if not begun:
         earlier = None if start_from is None else open_start(start_from).config
         start = None if earlier is None else ParentRun(earlier.system, earlier.spec)

@@ -59,10 +59,10 @@ class Previews:
 
         `sample_distance` is the mean L2 distance of all pairs of samples, `class_distance` that of those
         pairs for which the same one of the `labels` was asked; `neighbour_distance` the median of
-        the samples' L2 distances to their nearest training images, all made small; `judge_confidence` is the
-        judge's mean probability for its choices; each beside what it is of real images. `classes` counts
-        these choices, `expected_classes` what they would be of as many real images, or the `labels` int64
-        `[n]` that were asked for. Of pairs only `sample_distance` is measured, the real one that of the
+        the samples' L2 distances to their nearest training images, all made small; `classifier_confidence` is
+        the reference classifier's mean probability for its predictions; each next to that of real images.
+        `classes` counts these predictions, `expected_classes` those of as many real images, or the requested
+        `labels` int64 `[n]`. Of pairs only `sample_distance` is measured, the real one that of the
         targets, and `sample_l1`, the mean absolute difference to them.
         """
         if not images.isfinite().all():
@@ -78,8 +78,8 @@ class Previews:
             found["neighbour_distance"] = _median_to_nearest(_small(images), self._train)
             found["real_neighbour_distance"] = self._real_neighbour_distance
         if self._judge is not None:
-            counts, found["judge_confidence"] = _judged(self._judge, images)
-            found["real_judge_confidence"] = self._real_confidence
+            counts, found["classifier_confidence"] = _judged(self._judge, images)
+            found["real_classifier_confidence"] = self._real_confidence
             expected = [round(len(images) * share, 2) for share in self._real_shares.tolist()]
             if labels is not None:
                 expected = labels.bincount(minlength=len(expected)).tolist()

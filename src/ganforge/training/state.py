@@ -12,6 +12,7 @@ from ganforge.data.dataset import Dataset
 from ganforge.errors import UserError
 from ganforge.runs.build import build_system
 from ganforge.runs.checkpoint import Checkpoint
+from ganforge.runs.compatibility import current_tensors
 from ganforge.runs.device import autocast, choose_device, choose_precision, compile_networks, lay_out
 from ganforge.runs.ema import Average
 from ganforge.runs.folder import RunConfig
@@ -112,8 +113,9 @@ def load_state(training: "Training", checkpoint: Checkpoint) -> None:
     """Put `training` where `checkpoint` was taken; raises UserError where they do not fit."""
     tensors, state = checkpoint.tensors, checkpoint.state
     try:
-        training.system.load_state_dict(tensors["system"])
-        training.average.load(tensors["average"])
+        own = training.system.state_dict()
+        training.system.load_state_dict(current_tensors(tensors["system"], own))
+        training.average.load(current_tensors(tensors["average"], own))
         for name, optimizer in training.optimizers.items():
             _load_optimizer(optimizer, name, tensors["optimizers"], state["param_groups"][name])
         training.meter.load(state["meter"], training.device)

@@ -237,9 +237,9 @@ def test_contract_with_augmentation(name: str, data: str, augment: str, tmp_path
 
 
 def ada_of(system: System) -> Any:
-    assert isinstance(system.view, DiscriminatorInput)
-    assert system.view.adaptive is not None
-    return system.view.adaptive
+    assert isinstance(system.augment, DiscriminatorInput)
+    assert system.augment.adaptive is not None
+    return system.augment.adaptive
 
 
 @each_adversarial
@@ -358,7 +358,7 @@ class Pair(System):
 
     def __init__(self, count: int = 3) -> None:
         super().__init__()
-        self.view = view_of()
+        self.augment = view_of()
         self.generator, self.discriminator = nn.Linear(count, 1), nn.Linear(count, 2)
 
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:

@@ -1,27 +1,20 @@
 """What the systems of super-resolution share: their options, crops, content losses, and enlarging."""
 
-import hashlib
-from pathlib import Path
-from typing import Any, Literal
-
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.nn.networks.srresnet import SRResNet
-from ganforge.system import SystemConfig
-from ganforge.systems.families.perceptual import fetch_vgg
+from ganforge.systems.families.perceptual import PerceptualConfig
 
 SCALES = (2, 4)
 CHUNK = 8  # images that are enlarged at once: maps of 64 channels and 256x256 pixels take 17 MB each
-VGG_URL, VGG_FILE = "https://download.pytorch.org/models/", "vgg19-dcbb9e9d.pth"
-VGG_SHA256 = "dcbb9e9d"  # how it begins: torchvision names its files so
 SMALLEST_FOR_VGG54 = 16  # pixels
 
 
-class SuperResolutionConfig(SystemConfig):
+class SuperResolutionConfig(PerceptualConfig):
     """Options of systems that enlarge images; defaults are those of section 3.2 of Ledig et al. 2016."""
 
     batch: PositiveInt = Field(16, description="Crops per update, each of another image.")
@@ -35,49 +28,9 @@ class SuperResolutionConfig(SystemConfig):
     )
     num_blocks: PositiveInt = Field(16, description="Residual blocks of the generator.")
     width: PositiveInt = Field(64, description="Channels of the generator's maps.")
-    content: Literal["mse", "vgg22", "vgg54"] = Field(
-        "mse",
-        description="How far from the original: mse of the pixels, or of VGG-19's features 2,2 or 5,4.",
-    )
-    vgg_weights: str | None = Field(
-        None,
-        description="A .pth or .safetensors file with the weights of torchvision's vgg19, under its names; "
-        "left out: fetched once.",
-    )
-    vgg_sha256: str | None = Field(
-        None, description="SHA-256, in hex, of that file; left out: what it is when the run begins."
-    )
     learning_rate: PositiveFloat = Field(1e-4, description="Adam's first rate.")
     beta1: float = Field(0.9, ge=0, lt=1, description="Adam's momentum.")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _seal(cls, values: Any) -> Any:
-        """Note which file the features are of: with another one, the run would be another."""
-        if not isinstance(values, dict):
-            return values
-        if values.get("content", "mse") != "mse" and not values.get("vgg_weights"):
-            values = values | {"vgg_weights": str(fetch_vgg())}
-        if values.get("vgg_sha256"):
-            return values | {"vgg_sha256": str(values["vgg_sha256"]).lower()}
-        if values.get("vgg_weights"):
-            file = Path(values["vgg_weights"]).expanduser()
-            if file.is_file():
-                values = values | {"vgg_sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-        return values
-
-    def model_post_init(self, _: object) -> None:
-        """Refuse features without weights, and weights without a use."""
-        if self.content != "mse" and not self.vgg_sha256:
-            raise ValueError(
-                f"--content {self.content} needs --vgg-weights FILE.safetensors, a file that is there; "
-                "--content mse needs none"
-            )
-        if self.content == "mse" and self.vgg_weights:
-            raise ValueError(
-                "--vgg-weights is for --content vgg22 or vgg54: add one of them, or leave it out"
-            )
 
 
 def scale_of(name: str, data: DataSpec) -> int:

@@ -2,28 +2,31 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check format install clean
+.PHONY: demo test check lint format install hooks clean
 
 demo: .venv/installed  ## train a DCGAN on MNIST for a few minutes and judge it
 	$(BIN)/ganforge demo
 
-test: .venv/installed-dev  ## all tests but the soaks, and the checks
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
+test: lint  ## the checks, and all tests but the soaks
 	$(BIN)/pytest -n 2 -m "not soak"
 
-check: .venv/installed-dev  ## format, lint, types and the fast tests
+check: lint  ## the checks and the fast tests
+	$(BIN)/pytest -n 2 -m "not slow and not soak"
+
+lint: .venv/installed-dev  ## format, lint, spelling and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 -m "not slow and not soak"
 
 format: .venv/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 install: .venv/installed-dev
+
+hooks: .venv/installed-dev  ## run the checks before each commit, and the fast tests before each push
+	$(BIN)/pre-commit install
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ganforge needs Python 3.11 or newer: make PYTHON=python3.11 ...")'

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check lint format install hooks clean
+.PHONY: demo test check lint coverage format install hooks clean
 
 demo: .venv/installed  ## train a DCGAN on MNIST for a few minutes and judge it
 	$(BIN)/ganforge demo
@@ -18,6 +18,9 @@ lint: .venv/installed-dev  ## format, lint, spelling and types
 	$(BIN)/ruff check .
 	$(BIN)/codespell
 	$(BIN)/mypy
+
+coverage: lint  ## `make test` traced: the lines that no test reaches; fails below the floor in pyproject.toml
+	$(BIN)/pytest -n 2 -m "not soak" --cov --cov-report=term-missing:skip-covered
 
 format: .venv/installed-dev
 	$(BIN)/ruff format .
@@ -39,4 +42,4 @@ hooks: .venv/installed-dev  ## run the checks before each commit, and the fast t
 	touch $@
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .coverage

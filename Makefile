@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check lint coverage format install hooks clean
+.PHONY: demo test check lint coverage docs format install hooks clean
 
 demo: .venv/installed  ## train a DCGAN on MNIST for a few minutes and judge it
 	$(BIN)/ganforge demo
@@ -21,6 +21,10 @@ lint: .venv/installed-dev  ## format, lint, spelling and types
 
 coverage: lint  ## `make test` traced: the lines that no test reaches; fails below the floor in pyproject.toml
 	$(BIN)/pytest -n 2 -m "not soak" --cov --cov-report=term-missing:skip-covered
+
+docs: .venv/installed-docs  ## the documentation as a site, in site/; warnings are errors
+	$(BIN)/python tools/stage_docs.py build/docs
+	$(BIN)/zensical build --clean --strict
 
 format: .venv/installed-dev
 	$(BIN)/ruff format .
@@ -41,5 +45,9 @@ hooks: .venv/installed-dev  ## run the checks before each commit, and the fast t
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	touch $@
+
 clean:
-	rm -rf .venv .coverage
+	rm -rf .venv build site .cache .coverage

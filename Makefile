@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check lint coverage docs format install hooks clean
+.PHONY: demo test check lint coverage docs dist wheel-check format install hooks clean
 
 demo: .venv/installed  ## train a DCGAN on MNIST for a few minutes and judge it
 	$(BIN)/ganforge demo
@@ -25,6 +25,13 @@ coverage: lint  ## `make test` traced: the lines that no test reaches; fails bel
 docs: .venv/installed-docs  ## the documentation as a site, in site/; warnings are errors
 	$(BIN)/python tools/stage_docs.py build/docs
 	$(BIN)/zensical build --clean --strict
+
+dist: .venv/installed-dev  ## the source archive, and the wheel made from it, in dist/
+	rm -rf dist
+	PIP_CONSTRAINT="$(CURDIR)/constraints.txt" $(BIN)/python -m build --outdir dist
+
+wheel-check: dist  ## install the wheel alone, outside of here, and train the demo's first 50 steps
+	tools/check_wheel.sh $(PYTHON)
 
 format: .venv/installed-dev
 	$(BIN)/ruff format .
@@ -50,4 +57,4 @@ hooks: .venv/installed-dev  ## run the checks before each commit, and the fast t
 	touch $@
 
 clean:
-	rm -rf .venv build site .cache .coverage
+	rm -rf .venv build dist site .cache .coverage

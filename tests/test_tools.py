@@ -1,12 +1,14 @@
-"""The documentation as a site: every link has its file."""
+"""The documentation as a site: every link has its file; and what the check of the wheel trains."""
 
 import re
 import runpy
+import shlex
 from pathlib import Path
 
 import pytest
 
 import ganforge
+from ganforge.cli import DEMO
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOL = runpy.run_path(str(ROOT / "tools" / "stage_docs.py"))
@@ -89,3 +91,10 @@ def test_the_api_page_has_every_public_name() -> None:
     page = (ROOT / "docs" / "api.md").read_text("utf-8")
     shown = {name.rpartition(".")[2] for name in re.findall(r"^::: (\S+)$", page, re.MULTILINE)}
     assert set(ganforge.__all__) - {"__version__"} <= shown
+
+
+def test_the_wheel_is_checked_with_the_options_of_the_demo() -> None:
+    script = (ROOT / "tools" / "check_wheel.sh").read_text("utf-8")
+    *options, steps, _ = DEMO
+    assert steps == "--steps"
+    assert f"\nganforge train {shlex.join(options)} --steps 50\n" in script

@@ -98,3 +98,8 @@ def test_the_wheel_is_checked_with_the_options_of_the_demo() -> None:
     *options, steps, _ = DEMO
     assert steps == "--steps"
     assert f"\nganforge train {shlex.join(options)} --steps 50\n" in script
+
+
+def test_the_citation_has_the_version_of_the_package() -> None:
+    lines = (ROOT / "CITATION.cff").read_text("utf-8").splitlines()
+    assert f"version: {ganforge.__version__}" in lines

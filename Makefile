@@ -2,28 +2,45 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check format install clean
+.PHONY: demo test check lint coverage docs dist wheel-check format install hooks clean
 
 demo: .venv/installed  ## train a DCGAN on MNIST for a few minutes and judge it
 	$(BIN)/ganforge demo
 
-test: .venv/installed-dev  ## all tests but the soaks, and the checks
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
+test: lint  ## the checks, and all tests but the soaks
 	$(BIN)/pytest -n 2 -m "not soak"
 
-check: .venv/installed-dev  ## format, lint, types and the fast tests
+check: lint  ## the checks and the fast tests
+	$(BIN)/pytest -n 2 -m "not slow and not soak"
+
+lint: .venv/installed-dev  ## format, lint, spelling and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 -m "not slow and not soak"
+
+coverage: lint  ## `make test` traced: the lines that no test reaches; fails below the floor in pyproject.toml
+	$(BIN)/pytest -n 2 -m "not soak" --cov --cov-report=term-missing:skip-covered
+
+docs: .venv/installed-docs  ## the documentation as a site, in site/; warnings are errors
+	$(BIN)/python tools/stage_docs.py build/docs
+	$(BIN)/zensical build --clean --strict
+
+dist: .venv/installed-dev  ## the source archive, and the wheel made from it, in dist/
+	rm -rf dist
+	PIP_CONSTRAINT="$(CURDIR)/constraints.txt" $(BIN)/python -m build --outdir dist
+
+wheel-check: dist  ## install the wheel alone, outside of here, and train the demo's first 50 steps
+	tools/check_wheel.sh $(PYTHON)
 
 format: .venv/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 install: .venv/installed-dev
+
+hooks: .venv/installed-dev  ## run the checks before each commit, and the fast tests before each push
+	$(BIN)/pre-commit install
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ganforge needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -35,5 +52,9 @@ install: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	touch $@
+
 clean:
-	rm -rf .venv
+	rm -rf .venv build dist site .cache .coverage

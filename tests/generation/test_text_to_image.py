@@ -176,7 +176,7 @@ def test_an_encoder_of_another_run_or_alphabet(place: Path, monkeypatch: pytest.
         def encode(self, texts: list[str]) -> Tensor:
             return torch.zeros(len(texts), 6)
 
-    monkeypatch.setattr("ganforge.text.encoders.open_encoder", lambda _: Other())
+    monkeypatch.setattr("ganforge.text.embeddings.open_encoder", lambda _: Other())
     with pytest.raises(UserError, match="makes 6 numbers of a text, this run was trained on 8: put its own"):
         describe(trained, ["a red dot"])
 

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge.data.batch import Batch, to_uint8
+from ganforge.data.batch import to_uint8
 from ganforge.errors import UserError, printable
 from ganforge.generation.output import own_images, refuse_form, save_npz, write_folder
 from ganforge.reporting import grids
-from ganforge.runs.sampling import MOST_PREVIEW_ROWS, PREVIEW_COLUMNS, preview_conditions
+from ganforge.runs.conditions import PREVIEW_COLUMNS, class_conditions, preview_conditions
 from ganforge.runs.trained import Label, Trained, Weights
 
 DEFAULT_COUNT = 64
@@ -138,7 +138,11 @@ def _plan(
         if count is not None:
             raise UserError("--count does not go with a range of --code, which gives a grid of its own size")
         return _traverse(trained, seed, weights, labels, codes, ranges)
-    given, columns = _conditions(trained, count, labels, in_rows)
+    given, columns = None, None
+    if in_rows and labels is None and count is None:
+        given, columns = preview_conditions(trained.system), PREVIEW_COLUMNS
+    if given is None:
+        given, columns = class_conditions(trained, labels, count, DEFAULT_COUNT)
     if count is None:
         count = DEFAULT_COUNT if given is None else len(given.images)
     parts: Iterable[Tensor]
@@ -150,24 +154,6 @@ def _plan(
     else:
         parts = trained.draw(count, seed=seed, weights=weights, given=given)
     return Drawing(count, parts, columns, None if given is None else given.labels)
-
-
-def _conditions(
-    trained: Trained, count: int | None, labels: list[Label] | None, in_rows: bool
-) -> tuple[Batch | None, int | None]:
-    """The labels of the samples, if the system takes some, and the columns of a grid that sorts them."""
-    if labels is None and count is None and in_rows:
-        rows = preview_conditions(trained.system)
-        if rows is not None:
-            return rows, PREVIEW_COLUMNS
-    if labels is None:
-        if "labels" not in trained.system.conditions:
-            return None, None
-        count = DEFAULT_COUNT if count is None else count
-        labels = list(range(min(count, len(trained.run.config.spec.class_names))))
-    given = trained.conditions(labels, count)
-    sorts = len(labels) < len(given.images) and len(labels) <= MOST_PREVIEW_ROWS
-    return given, len(labels) if sorts else None
 
 
 def _traverse(
@@ -183,7 +169,7 @@ def _traverse(
         raise UserError(f"--code: {len(ranges)} ranges were given, expected one or two (down and across)")
     columns = TRAVERSAL_COLUMNS
     num_noises, rows = (TRAVERSAL_ROWS, TRAVERSAL_ROWS) if len(ranges) == 1 else (1, TRAVERSAL_COLUMNS)
-    given, _ = _conditions(trained, num_noises, labels, in_rows=False)
+    given, _ = class_conditions(trained, labels, num_noises, DEFAULT_COUNT)
     repeats = rows * columns // num_noises
     latents = trained.draw_latents(num_noises, seed).repeat_interleave(repeats, dim=0)
     if given is not None and given.labels is not None:

@@ -13,8 +13,6 @@ from PIL import Image
 from torch import Tensor
 
 from ganforge.data.batch import conditions, to_uint8
-from ganforge.data.captions import kept_captions
-from ganforge.data.open import open_dataset
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
 from ganforge.generation.output import own_images, save_npz, write_folder
@@ -23,7 +21,6 @@ from ganforge.runs.trained import Trained, Weights
 from ganforge.text.embeddings import describe
 
 DEFAULT_COUNT = 8
-TEXTS_OF_DATA = 8
 MOST_TEXTS = 10_000
 FRAME_MILLISECONDS = 80
 MOVING = {".gif": "GIF", ".webp": "WEBP"}
@@ -43,26 +40,7 @@ def read_texts(path: Path) -> list[str]:
     return texts
 
 
-def texts_of_data(trained: Trained, seed: int) -> list[str]:
-    """The first captions of `TEXTS_OF_DATA` training images of a run, which the seed draws.
-
-    Raises UserError, which names --text, where its data cannot be opened or has no captions any more.
-    """
-    hint = 'add --text "a red apple"'
-    try:
-        dataset = open_dataset(trained.run.config.data)
-    except UserError as error:
-        raise UserError(
-            f"no text was given, and the data with captions cannot be opened ({error}): {hint}"
-        ) from error
-    if not dataset.spec.caption_alphabet:
-        raise UserError(f"no text was given, and {dataset.options.data} has no captions now: {hint}")
-    captions = kept_captions("train", dataset.splits["train"].caption_lists)
-    order = torch.randperm(len(captions), generator=torch.Generator().manual_seed(seed % 2**64))
-    return [captions[row][0] for row in order[:TEXTS_OF_DATA].tolist()]
-
-
-def write_told(
+def write_text_samples(
     trained: Trained,
     out: Path,
     texts: Sequence[str],

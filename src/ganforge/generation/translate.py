@@ -8,15 +8,12 @@ import numpy as np
 from torch import Tensor
 
 from ganforge.data.batch import Batch, conditions, to_float, to_uint8
-from ganforge.data.dataset import batch_of, held_out, some_rows
-from ganforge.data.open import open_dataset
 from ganforge.data.pairs import read_sources
 from ganforge.errors import UserError, printable
 from ganforge.generation.output import own_images, refuse_form, save_npz, write_folder
 from ganforge.reporting import grids
+from ganforge.runs.conditions import held_out_pairs
 from ganforge.runs.trained import Trained, Weights
-
-DEFAULT_COUNT = 16
 
 
 def write_translations(
@@ -40,7 +37,11 @@ def write_translations(
     refuse_form(out)
     if count is not None and count < 1:
         raise UserError(f"--count {count}: expected 1 or more")
-    given, names, skipped = _own(trained, count) if sources is None else _others(trained, sources, count)
+    skipped: dict[str, str] = {}
+    if sources is None:
+        given, names = held_out_pairs(trained.run, count)
+    else:
+        given, names, skipped = _read(trained, sources, count)
     assert given.sources is not None
     about = {"command": command, "run": trained.run.path.name, "system": trained.run.config.system,
              "step": str(trained.step), "seed": str(seed),
@@ -65,33 +66,13 @@ def write_translations(
     return f"{out}: {len(outputs)} translations ({columns})", skipped
 
 
-def _own(trained: Trained, count: int | None) -> tuple[Batch, list[str], dict[str, str]]:
-    """Held-out pairs of the run's own data, their names, and nothing skipped."""
-    config = trained.run.config
-    try:
-        dataset = open_dataset(config.data)
-    except UserError as error:
-        raise UserError(
-            f"the data of {trained.run.path} cannot be opened ({error}): give other sources with --sources"
-        ) from error
-    if dataset.spec.source_shape != config.spec.source_shape or dataset.spec.shape != config.spec.shape:
-        raise UserError(
-            f"{config.data.data} has changed since {trained.run.path} was trained: give --sources FOLDER"
-        )
-    name, split = held_out(dataset)
-    if count is not None and count > len(split):
-        raise UserError(f"--count {count}: {config.data.data} {name} has {len(split)} pairs")
-    rows = some_rows(split, DEFAULT_COUNT if count is None else count)
-    return batch_of(split, rows), [split.name(row) for row in rows.tolist()], {}
-
-
-def _others(trained: Trained, place: str, count: int | None) -> tuple[Batch, list[str], dict[str, str]]:
+def _read(trained: Trained, place: str, count: int | None) -> tuple[Batch, list[str], dict[str, str]]:
     config = trained.run.config
     assert config.spec.source_shape is not None
-    found, names, skipped = read_sources(
+    pixels, names, skipped = read_sources(
         place, config.spec.source_shape, config.data, count, takes_grey=config.spec.enlarges
     )
-    return conditions(sources=to_float(found)), names, skipped
+    return conditions(sources=to_float(pixels)), names, skipped
 
 
 def _write_arrays(

@@ -350,6 +350,6 @@ def test_what_is_not_ours_is_neither_overwritten_nor_removed(
     else:
         target.write_bytes(b"mine")
     before = files_of(folder)
-    with pytest.raises(UserError, match="no sample of ours"):
+    with pytest.raises(UserError, match="not a sample"):
         write_samples(coded, folder, count=2)
     assert files_of(folder) == before

@@ -31,13 +31,13 @@ TURNS = {
 }
 
 
-class Unreadable(Exception):  # noqa: N818 - an outcome that is collected and counted, not a fault of the program
-    """The reason, in words, why a file gives no image."""
+class Unreadable(Exception):  # noqa: N818 - an outcome to collect and count, not a fault of the program
+    """The reason why a file cannot be decoded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an image says about itself: its upright size, Pillow's `mode`, and what that means."""
+    """The header of an image: its upright size, Pillow's `mode`, and whether it is grey or transparent."""
 
     width: int
     height: int
@@ -48,7 +48,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The shape (channels, height, width) that images get, after an optional square centre crop."""
+    """The shape (channels, height, width) of decoded images, after an optional square centre crop."""
 
     shape: tuple[int, int, int]
     centre_crop: int | None = None
@@ -56,10 +56,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """An image with all that its file says of it: uint8, or uint16 where the file has 16 bits.
+    """An image at full depth: uint8, or uint16 where the file has 16 bits.
 
     `colours` `[1 or 3, height, width]`, upright; `alpha` `[height, width]`, of the same type, or None.
-    `profile` is the ICC profile that says what the colours mean, if the file has one.
+    `profile` is the file's ICC colour profile, if any.
     """
 
     colours: NDArray[Any]
@@ -68,7 +68,7 @@ class Whole:
 
 
 def explain(error: Exception) -> str:
-    """Why an image could not be read, from what Pillow raised, in one line."""
+    """One line that says why an image could not be read, from an error of Pillow."""
     if isinstance(error, Unreadable):
         return str(error)
     if isinstance(error, Image.DecompressionBombError):
@@ -78,7 +78,7 @@ def explain(error: Exception) -> str:
 
 
 def read_header(data: bytes) -> Header:
-    """What the encoded image `data` says about itself, without decoding its pixels.
+    """The header of the encoded image `data`; its pixels are not decoded.
 
     Raises `Unreadable` if it is not an image in one of `FORMATS`.
     """
@@ -174,9 +174,9 @@ def _decode_exactly(data: bytes) -> Whole:
 
 
 def _decode_16_bits(data: bytes, raw_mode: str) -> Whole:
-    """A PNG of 16 bits a channel, of which Pillow keeps the higher 8: read again for the lower ones."""
+    """A PNG of 16 bits a channel: Pillow keeps the higher 8, so it is decoded twice."""
     with _open(data) as image:
-        clear = image.info.get("transparency")  # the one colour that is not to be seen, if any
+        clear = image.info.get("transparency")  # the transparent colour, if any
         if raw_mode == "I;16B":
             grey = np.asarray(_upright(image)).astype(np.uint16)
             return Whole(grey[None], None if clear is None else _all_but(grey[None], (clear,)))
@@ -225,7 +225,7 @@ def flatten(image: Image.Image, channels: int, background: str) -> Image.Image:
 
 
 def fit(image: Image.Image, width: int, height: int, options: DataOptions) -> Image.Image:
-    """`image` (L or RGB) at exactly `width` x `height`, by the way that `options.fit` names."""
+    """`image` (L or RGB) at exactly `width` x `height`, as `options.fit` says."""
     own_width, own_height = image.size
     if (own_width, own_height) == (width, height):
         return image
@@ -277,7 +277,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
     try:
         value = image.getexif().get(EXIF_ORIENTATION, 1)
-    except Exception:  # damaged EXIF says nothing about the pixels: the image stays as it is stored
+    except Exception:  # damaged EXIF: the image stays as stored
         return 1
     return value if isinstance(value, int) and value in TURNS else 1
 

@@ -19,7 +19,7 @@ from ganforge.data.batch import to_uint8
 from ganforge.data.dataset import held_out
 from ganforge.evaluation.features.classifiers import classifier_of
 from ganforge.evaluation.scores.labels import named
-from ganforge.runs.sampling import captions_like
+from ganforge.runs.conditions import captions_like
 from ganforge.text.embeddings import data_of
 
 

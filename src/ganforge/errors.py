@@ -1,11 +1,11 @@
-"""What a user can get wrong: errors that name what came, what was expected and what to type next."""
+"""Errors of the user: what is wrong, what was expected, what to type."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake that its message lets the user repair; the command line prints one line and exits with 2."""
+    """A mistake that the user can correct; the command line prints one line and exits with 2."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], hint: str) -> UserError:
@@ -17,5 +17,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str], hint: str) -> UserE
 
 
 def printable(name: str) -> str:
-    """`name` in one line of plain characters, also where it holds line breaks or bytes that are no UTF-8."""
+    """`name` in one line of printable characters, whatever line breaks or undecodable bytes it holds."""
     return name if name.isprintable() else ascii(name)[1:-1]

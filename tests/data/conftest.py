@@ -29,7 +29,7 @@ def fill(tmp_path: Path) -> Callable[[dict[str, bytes | str | int]], Path]:
 
 @pytest.fixture
 def zipped(tmp_path: Path) -> Callable[[Path], Path]:
-    """Packs a folder's files into a zip beside it."""
+    """Packs a folder's files into a zip next to it."""
 
     def write(folder: Path) -> Path:
         path = tmp_path / "images.zip"

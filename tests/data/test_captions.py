@@ -112,7 +112,7 @@ def test_batches_of_emoji_have_captions_of_their_images():
     assert decoded(first, spec.caption_alphabet) == plain(kept[0][0])
 
 
-def test_a_text_beside_a_image_is_its_captions(fill, zipped):
+def test_a_text_next_to_an_image_is_its_captions(fill, zipped):
     root = fill({"cat/a.png": 1, "cat/a.txt": "a cat\n\n the pet \n", "dog/b.png": 2, "dog/b.txt": "a dog"})
     for place in (root, zipped(root)):
         dataset = open_dataset(DataOptions(data=str(place)))

@@ -173,11 +173,11 @@ def test_odd_halves_are_no_pairs(fill):
     [
         ({"data": "ring", "pairs": "edges"}, "--pairs is for images"),
         ({"data": "ring", "jitter": 2}, "--jitter is for images"),
-        ({"data": "mnist", "pairs": "side-by-side"}, "--pairs side-by-side is for files of images"),
-        ({"data": "mnist", "sources": "x"}, "--sources x is for files of images"),
+        ({"data": "mnist", "pairs": "side-by-side"}, "--pairs side-by-side is for image files"),
+        ({"data": "mnist", "sources": "x"}, "--sources x is for image files"),
         ({"sources": "no/such"}, "--sources no/such does not exist"),
         ({"sources": ".", "pairs": "edges"}, "leave one out"),
-        ({"pairs": "downscale:3"}, "8x8 pixels do not divide by 3"),
+        ({"pairs": "downscale:3"}, "8x8 pixels are not divisible by 3"),
     ],
 )
 def test_mistakes_are_one_line(fill, settings, message):
@@ -195,7 +195,7 @@ def test_unknown_pairs_are_refused(pairs):
 
 def test_sources_of_other_names_are_refused(fill):
     path = fill({"targets/a.png": 1, "inputs/b.png": 2})
-    with pytest.raises(UserError, match="has no image named like"):
+    with pytest.raises(UserError, match="has no file with a name of"):
         opened(path / "targets", sources=str(path / "inputs"))
 
 
@@ -246,16 +246,16 @@ def test_two_sources_of_a_image_are_one_too_many(fill):
 def test_check_names_lone_files_and_what_training_refuses(fill):
     root = fill({f"targets/{n}.png": n for n in range(9)} | {f"sources/{n}.png": n for n in range(10)})
     report = check(DataOptions(data=str(root / "targets"), sources=str(root / "sources")))
-    assert "1 sources are of no image: 9.png" in report.warnings
+    assert "1 sources have no image: 9.png" in report.warnings
     wide = {f"wide/{n}.png": encode(noise(n, 8, 16)) for n in range(9)} | {"wide/lone.png": 9}
     fill(wide)
     report = check(DataOptions(data=str(root / "wide"), pairs="side-by-side"))
     assert any(
-        text.startswith("1 files have not the shape of most") and "lone.png" in text
+        text.startswith("1 files have an unusual aspect ratio") and "lone.png" in text
         for text in report.warnings
     )
     for settings, message in (
-        ({"pairs": "downscale:3"}, "do not divide by 3"),
+        ({"pairs": "downscale:3"}, "not divisible by 3"),
         ({"pairs": "downscale:2", "jitter": 2}, "--jitter 2 does not go with"),
     ):
         options = DataOptions(data=str(root / "targets"), **settings)

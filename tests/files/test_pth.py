@@ -41,7 +41,7 @@ def test_refuses_anything_but_tensors(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save(what, "w.pth", _use_new_zipfile_serialization=zipped)
-    with pytest.raises(UserError, match="no file of tensors"):
+    with pytest.raises(UserError, match="not a file of tensors"):
         read_tensors(Path("w.pth"))
     assert not Path("executed").exists()
 

@@ -183,9 +183,9 @@ def test_mistakes_are_one_line(
     run, other = str(enlarging.run.path), str(translating.run.path)
     mistakes = {
         "no/such does not exist": [run, "no/such", "--out", tmp_path / "o"],
-        "name a folder": [run, tmp_path / "in", "--out", tmp_path / "o.png"],
+        "choose a folder": [run, tmp_path / "in", "--out", tmp_path / "o.png"],
         "ending in .png": [run, tmp_path / "in", "--out", tmp_path / "o.jpg"],
-        "is no result of ours": [run, tmp_path / "in", "--out", tmp_path / "foreign"],
+        "is not a result of": [run, tmp_path / "in", "--out", tmp_path / "foreign"],
         "lies where the images are": [run, tmp_path / "in", "--out", tmp_path / "in"],
         "in/made/000.png lies where the images are": [run, tmp_path / "in", "--out", tmp_path / "in/made"],
         "grey.png lies where the images are": [run, grey, "--out", grey],
@@ -209,7 +209,7 @@ def test_only_systems_of_images_apply(
     ganforge.train("gan", "ring", run=tmp_path / "gan", batch=4, **SMALL)
     words = ["apply", str(tmp_path / "gan"), str(folder / "data"), "--out", str(tmp_path / "o")]
     assert main(words) == 2
-    assert "gan makes nothing of images: use a run of pix2pix" in capsys.readouterr().err
+    assert "gan translates no images: use a run of pix2pix" in capsys.readouterr().err
 
 
 def test_psnr_of_a_folder(enlarging: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,8 @@ from ganforge.data.batch import to_uint8
 from ganforge.errors import UserError
 from ganforge.generation.sample import parse_code, parse_labels, write_samples
 from ganforge.reporting import grids
-from ganforge.runs.sampling import CHUNK, MOST_PREVIEW_ROWS, preview_conditions
+from ganforge.runs.conditions import MOST_PREVIEW_ROWS, preview_conditions
+from ganforge.runs.sampling import CHUNK
 from ganforge.runs.trained import Trained
 
 CLASSES = ("1", "2", "10", "cat", "dog")  # "1" is number 0, and "10" is no number of a class
@@ -349,6 +350,6 @@ def test_what_is_not_ours_is_neither_overwritten_nor_removed(
     else:
         target.write_bytes(b"mine")
     before = files_of(folder)
-    with pytest.raises(UserError, match="no sample of ours"):
+    with pytest.raises(UserError, match="not a sample"):
         write_samples(coded, folder, count=2)
     assert files_of(folder) == before

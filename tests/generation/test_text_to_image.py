@@ -1,4 +1,4 @@
-"""What is done with runs that are told sentences: style transfer, the page of the best and worst captions."""
+"""Uses of text-to-image runs: style transfer, the page of the best and worst captions."""
 
 import importlib
 import json
@@ -98,7 +98,7 @@ def test_the_command_trains_once_and_draws_rows(
     words = ("restyle", "gan", "wide.png", "grey.png", "--text", "a red dot", "--text", "\u7ea2 \U0001f600")
     done = run(*words, "--steps", 3, "--out", "rows.png", cwd=place)
     assert done.returncode == 0, done.stderr
-    assert "4 images; S finds" in done.stdout
+    assert "4 images; S explains" in done.stdout
     kept = place / "gan" / "style" / "000002-ema.safetensors"
     first = kept.read_bytes()
     monkeypatch.chdir(place)
@@ -127,8 +127,8 @@ def test_the_command_trains_once_and_draws_rows(
         (("gan", "none.png", "--text", "a"), "none.png cannot be read (missing)"),
         (("gan", "wide.png", "--text", "a", "--steps", 0), "--steps 0: expected 1 or more"),
         (("gan", "wide.png", "--text", "a", "--out", "a.jpg"), "expected a name ending in .png"),
-        (("gan", "wide.png", "--text", "a", "--out", "shapes"), "which is no sample of ours"),
-        (("encoder", "wide.png", "--text", "a"), "text_encoder is told no sentences: use a run of gan_cls"),
+        (("gan", "wide.png", "--text", "a", "--out", "shapes"), "which is not a sample"),
+        (("encoder", "wide.png", "--text", "a"), "text_encoder uses no captions: use a run of gan_cls"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -176,7 +176,7 @@ def test_an_encoder_of_another_run_or_alphabet(place: Path, monkeypatch: pytest.
         def encode(self, texts: list[str]) -> Tensor:
             return torch.zeros(len(texts), 6)
 
-    monkeypatch.setattr("ganforge.text.encoders.open_encoder", lambda _: Other())
+    monkeypatch.setattr("ganforge.text.embeddings.open_encoder", lambda _: Other())
     with pytest.raises(UserError, match="makes 6 numbers of a text, this run was trained on 8: put its own"):
         describe(trained, ["a red dot"])
 

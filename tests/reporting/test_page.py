@@ -47,7 +47,7 @@ SCORES = [
      "protocol": {"features": "mnist judge", "weights": "ema"}},
 ]  # fmt: skip
 HEADINGS = ["Training", "Other measurements", "Samples over time", "Nearest training images", "Scores",
-            "Cost", "Settings", "Commands", "Notes", "How it was made"]  # fmt: skip
+            "Cost", "Settings", "Commands", "Notes", "About this page"]  # fmt: skip
 
 
 class Page(HTMLParser):
@@ -192,7 +192,7 @@ def test_a_whole_run_is_shown_in_order_in_time_and_twice_the_same(full: Path) ->
     assert html.count('class="mark"') == 3  # the resume, in the three charts
 
 
-def test_the_newest_grid_comes_first_and_the_film_spans_the_run(full: Path) -> None:
+def test_the_newest_grid_comes_first_and_the_frames_span_the_run(full: Path) -> None:
     html, page = read(write_report(full))
     assert page.images[0].tobytes() == Image.open(full / f"samples/{29 * 3400:06d}.png").tobytes()
     steps = [
@@ -272,7 +272,7 @@ def test_any_metric_finds_its_chart(tmp_path: Path) -> None:
         write_report(write_run(tmp_path / "run", CONFIG, [line, other, {"kind": "odd", "step": 9}]))
     )
     titles = re.findall(r"<figure><b>(.*?)</b>", html)
-    assert titles == ["Losses", "The discriminator&#x27;s belief", "bits per dim", "validation accuracy"]
+    assert titles == ["Losses", "Discriminator probabilities", "bits per dim", "validation accuracy"]
     assert html.count("<polyline") == 6
     assert "validation psnr" in page.text
     assert "step 9: odd" in page.text
@@ -321,7 +321,7 @@ def test_broken_parts_are_left_out_and_told(tmp_path: Path) -> None:
     (run / "neighbours.png").write_bytes(b"")
     (run / "evaluation.json").write_text("[{")
     _, page = read(write_report(run))
-    assert len(page.images) == 1  # in the film
+    assert len(page.images) == 1  # among the frames
     for words in (
         "000200.png is not a readable PNG",
         "neighbours.png is not",

@@ -369,4 +369,6 @@ def program() -> int:
     Threads inherit that from the one that starts them, so it comes first; a library must leave it alone.
     """
     torch.set_flush_denormal(True)
+    # Pillow warns of an image's damaged extras (EXIF, animation), which do not matter here.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     return main()

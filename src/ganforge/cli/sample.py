@@ -13,8 +13,9 @@ from ganforge.cli.arguments import parse
 from ganforge.cli.uses import CHECKPOINT, EXIT_BAD_DATA
 from ganforge.errors import UserError, printable
 from ganforge.generation.sample import parse_labels, write_samples
-from ganforge.generation.text_to_image import read_texts, texts_of_data, write_told
+from ganforge.generation.text_to_image import read_texts, write_text_samples
 from ganforge.generation.translate import write_translations
+from ganforge.runs.conditions import training_captions
 from ganforge.runs.trained import Weights, Which, load
 
 
@@ -85,11 +86,11 @@ def run_sample(arguments: Sequence[str]) -> int:
         return EXIT_BAD_DATA if skipped else 0
     texts = [*given.text, *([] if given.text_file is None else read_texts(given.text_file))]
     if not texts and given.interpolate is None and "embeddings" in trained.system.needs:
-        texts = texts_of_data(trained, given.seed)
+        texts = training_captions(trained.run, given.seed)
     if texts or given.interpolate is not None:
         if labels is not None or given.code or given.sources is not None:
             raise UserError("--text does not go with --labels, --code or --sources: leave these out")
-        print(write_told(trained, given.out, texts, *choice, command, given.interpolate))
+        print(write_text_samples(trained, given.out, texts, *choice, command, given.interpolate))
         return 0
     if given.sources is not None:
         raise UserError(f"{trained.run.config.system} takes no sources: leave --sources out")

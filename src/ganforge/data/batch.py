@@ -1,4 +1,4 @@
-"""What a system is given: `Batch`, the tensors of one step, and `DataSpec`, the shape of the data."""
+"""`Batch`, the tensors of one step, and `DataSpec`, the shape of the data."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -15,7 +15,7 @@ class Batch:
     `images` float `[batch, channels, height, width]`: pixels in [-1, 1], or unbounded values for 2-D
     points (then `[batch, 2, 1, 1]`). `labels` int `[batch]`; `captions` int `[batch, length]`, character
     codes; `sources` float `[batch, ...]`, the input image of an image-to-image system; `embeddings`
-    float `[batch, size]`, captions as a text encoder gives them.
+    float `[batch, size]`, captions as encoded by a text encoder.
     """
 
     images: Tensor
@@ -57,22 +57,22 @@ class Batch:
 def conditions(
     labels: Tensor | None = None, sources: Tensor | None = None, embeddings: Tensor | None = None
 ) -> Batch:
-    """A batch of conditions alone, for sampling, with images of no pixels.
+    """A batch of conditions alone, for sampling; its images have no pixels.
 
     `labels` int64 `[count]`; `sources` `[count, channels, height, width]` in [-1, 1]; `embeddings`
     `[count, size]`; one of them at least.
     """
-    given = next(part for part in (labels, sources, embeddings) if part is not None)
-    return Batch(torch.empty(len(given), 0, 0, 0), labels, sources=sources, embeddings=embeddings)
+    count = next(len(part) for part in (labels, sources, embeddings) if part is not None)
+    return Batch(torch.empty(count, 0, 0, 0), labels, sources=sources, embeddings=embeddings)
 
 
 class DataSpec(BaseModel):
-    """The interface that a data set declares and that networks are built for; saved in the run.
+    """The shape and kind of the data that networks are built for; saved in the run.
 
     `values` says what one element is: "pixels" lie in [-1, 1]; "points" are 2-D coordinates, unbounded,
     with the shape `2x1x1`. `binary` pixels are -1 or 1. `num_images` counts the training split.
-    `caption_alphabet` and `caption_length` say how captions become codes; `embedding_size` counts the numbers
-    that a text encoder made of each caption. `source_shape` is that of the input image (channels, height,
+    `caption_alphabet` and `caption_length` say how captions become codes; `embedding_size` is the size
+    of caption embeddings. `source_shape` is that of the input image (channels, height,
     width) that each image has, if any.
     """
 
@@ -97,12 +97,12 @@ class DataSpec(BaseModel):
 
     @property
     def enlarges(self) -> bool:
-        """Whether sources are of another size than the images, so that these are to be made larger."""
+        """Whether sources differ in size from the images: super-resolution."""
         return self.source_shape is not None and self.source_shape[1:] != (self.height, self.width)
 
     @property
     def offers(self) -> frozenset[str]:
-        """Which optional parts of a `Batch` this data can fill."""
+        """The optional parts of a `Batch` that these data provide."""
         parts = {
             "labels": self.class_names,
             "captions": self.caption_alphabet,
@@ -123,5 +123,5 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def as_images(stored: Tensor) -> Tensor:
-    """What a `Batch` holds of what a data set stores: floats of uint8 pixels, points as they are."""
+    """Stored elements as in a `Batch`: uint8 pixels become floats, points stay as they are."""
     return to_float(stored) if stored.dtype == torch.uint8 else stored

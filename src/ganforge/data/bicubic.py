@@ -10,8 +10,8 @@ from torch import Tensor
 def resize(images: Tensor, height: int, width: int) -> Tensor:
     """`images` float `[count, channels, own height, own width]` at `height` x `width`, in its precision.
 
-    Keys' cubic with a = -1/2; where a side becomes shorter the kernel is as many times wider, so that nothing
-    finer than the new pixels is left (antialiasing); at the border the image goes on as its mirror image.
+    Keys' cubic with a = -1/2; where a side becomes shorter the kernel is as many times wider (antialiasing);
+    at the border the image is reflected.
     Nothing is rounded or clamped: a cubic overshoots. Columns first where the width shrinks the more, as
     `imresize` does.
     """
@@ -22,7 +22,7 @@ def resize(images: Tensor, height: int, width: int) -> Tensor:
 
 
 def _along(images: Tensor, dim: int, length: int) -> Tensor:
-    """As sums of chosen rows or columns, so that large images need no large matrix."""
+    """Weighted sums of rows or columns: large images need no large matrix."""
     if images.shape[dim] == length:
         return images
     places, weights = _taps(images.shape[dim], length)
@@ -37,7 +37,7 @@ def _along(images: Tensor, dim: int, length: int) -> Tensor:
 
 @functools.lru_cache(maxsize=32)
 def _taps(own: int, length: int) -> tuple[Tensor, Tensor]:
-    """Which of the `own` pixels each new one is a mean of, int64 `[taps, length]`, and their weights."""
+    """The `own` pixels that each new one is a mean of, int64 `[taps, length]`, and their weights."""
     scale = length / own
     shrunk = min(scale, 1.0)
     centres = (torch.arange(length, dtype=torch.float64) + 0.5) / scale - 0.5

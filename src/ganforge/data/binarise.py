@@ -13,17 +13,17 @@ _CHUNK = 4096
 
 
 def binarise(pixels: Tensor, random: np.random.Generator) -> Tensor:
-    """`pixels` uint8 as 0 and 255, 255 with the probability of byte / 255 (Salakhutdinov and Murray 2008)."""
+    """`pixels` uint8 as 0 or 255, 255 with the probability byte / 255 (Salakhutdinov and Murray 2008)."""
     drawn = torch.from_numpy(random.random(tuple(pixels.shape), dtype=np.float32))
     return (drawn * 255 < pixels).to(torch.uint8) * 255
 
 
 def binarised_once(images: Split, data: str) -> Split:
-    """The split `images` with every image drawn once, by a seed that is the SHA-256 of its own pixels.
+    """The split `images` binarised once, with the SHA-256 of its pixels as the seed.
 
-    So the binary set is a function of the images alone: the same for every run, seed and machine. It is not
-    the one of Larochelle and Murray (2011), whose draws are no function of anything but their file. Raises
-    UserError where the images are read from disk one by one, or have colours.
+    So the binary set is a function of the images alone: the same for every run, seed and machine. It differs
+    from that of Larochelle and Murray (2011), whose draws exist only as a file. Raises UserError where the
+    images do not fit into memory, or have colours.
     """
     if images.shape[0] != 1:
         raise UserError(f"--binarise is for grey images, {data} has colours: add --channels grey")

@@ -1,4 +1,4 @@
-"""Captions: texts as character codes, captions held out of training, and what a split holds of them."""
+"""Captions: texts as character codes, captions held out of training, and the captions of a split."""
 
 import unicodedata
 import zlib
@@ -16,24 +16,24 @@ from ganforge.data.batch import Batch
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+=<>()[]{} "
 MOST_CHARACTERS = 2_000  # of captions that are not English, the most frequent ones
 NUM_FALLBACKS = 32  # codes that all other characters share, each character always the same one
-LONGEST, SHORTEST = 201, 60  # characters: the paper's, and what its layers need for two steps at the end
+LONGEST, SHORTEST = 201, 60  # characters: the paper's, and the least its layers need for two recurrent steps
 HELD_OUT = 10  # of the training images with two captions or more, every tenth keeps one back
 
 
 def num_codes(alphabet: str) -> int:
-    """How many codes there are: 0 for nothing, the alphabet's characters, those shared by all others."""
+    """The number of codes: 0 for padding, the alphabet's characters, those shared by all others."""
     return 1 + len(alphabet) + NUM_FALLBACKS
 
 
 def plain(text: str) -> str:
-    """`text` in small letters, in Unicode's compatibility form, with single spaces."""
+    """`text` in lower case, in Unicode's compatibility form, with single spaces."""
     return " ".join(unicodedata.normalize("NFKC", text).lower().split())
 
 
 def spec_of_captions(captions: Sequence[Sequence[str]] | None) -> tuple[str, int]:
-    """The alphabet and length of codes for these captions, for each image some; "" and 0 if one has none.
+    """The alphabet and code length for the captions of each image; "" and 0 if an image has none.
 
-    The paper's alphabet comes first, then what else occurs, the most frequent first.
+    The paper's alphabet comes first, then other characters, the most frequent first.
     """
     if not captions or not all(captions):
         return "", 0
@@ -48,7 +48,7 @@ def spec_of_captions(captions: Sequence[Sequence[str]] | None) -> tuple[str, int
 
 
 def encode(texts: Sequence[str], alphabet: str, length: int) -> Tensor:
-    """The codes int16 `[n, length]` of `texts`; what is longer is cut, what is shorter ends in zeros.
+    """The codes int16 `[n, length]` of `texts`, cut or padded with zeros.
 
     A character that is not in the alphabet gets the code of its base letter (e for an accented e), or one of
     the codes that all others share.
@@ -56,8 +56,8 @@ def encode(texts: Sequence[str], alphabet: str, length: int) -> Tensor:
     index = {character: code for code, character in enumerate(alphabet, start=1)}
     codes = torch.zeros(len(texts), length, dtype=torch.int16)
     for row, text in enumerate(texts):
-        found = [_code(character, index) for character in plain(text)[:length]]
-        codes[row, : len(found)] = torch.tensor(found, dtype=torch.int16)
+        numbers = [_code(character, index) for character in plain(text)[:length]]
+        codes[row, : len(numbers)] = torch.tensor(numbers, dtype=torch.int16)
     return codes
 
 
@@ -71,9 +71,9 @@ def _code(character: str, index: dict[str, int]) -> int:
 
 
 def kept_captions(split: str, captions: Sequence[list[str]]) -> list[list[str]]:
-    """For each image of a split the captions that training may see, of other splits than train all.
+    """For each image of the training split the captions used in training; of other splits all.
 
-    An image without one, which only those splits have, gets an empty one.
+    An image without a caption, which only other splits have, gets an empty one.
     """
     held = dict(held_out_captions(captions)) if split == "train" else {}
     kept = [
@@ -84,25 +84,25 @@ def kept_captions(split: str, captions: Sequence[list[str]]) -> list[list[str]]:
 
 
 def held_out_captions(captions: Sequence[list[str]]) -> list[tuple[int, int]]:
-    """Which captions of training images no training sees: (image, number of its caption).
+    """Captions of training images that are held out of training: (image, number of its caption).
 
     One of every tenth image with two captions or more; a function of the captions alone.
     """
-    found = []
+    held = []
     for row, texts in enumerate(captions):
         draw = zlib.crc32("\n".join(texts).encode("utf-8", "surrogatepass"))
         if len(texts) > 1 and draw % HELD_OUT == 0:
-            found.append((row, draw // HELD_OUT % len(texts)))
-    return found
+            held.append((row, draw // HELD_OUT % len(texts)))
+    return held
 
 
 @final
 @dataclass(frozen=True)
 class Texts:
-    """The captions of a split in numbers, those of one image after those of another.
+    """The captions of a split as codes or embeddings, grouped by image.
 
-    `values` `[captions, ...]`: codes int16, or embeddings float32. `first` and `count` int64 `[images]` say
-    which rows are an image's. A batch gets the mean of `average` of them, or of as many as there are.
+    `values` `[captions, ...]`: codes int16, or embeddings float32. `first` and `count` int64 `[images]` are
+    the rows of each image. A batch gets the mean of `average` of them, or of as many as there are.
     """
 
     values: Tensor
@@ -112,14 +112,15 @@ class Texts:
 
     @classmethod
     def of(cls, parts: Sequence[Tensor], average: int = 1) -> "Texts":
-        """Those whose rows for each image are `parts`, none of them empty."""
+        """The texts whose rows for each image are `parts`, none of them empty."""
         count = torch.tensor([len(part) for part in parts])
         return cls(torch.cat(list(parts)), count.cumsum(0) - count, count, average)
 
     def put_into(self, batch: Batch, indices: Tensor, draws: Tensor | None = None) -> Batch:
         """`batch` of the images `indices` int64 `[n]` with a caption of each.
 
-        `draws` in [0, 1) `[n]` choose it; left out, it is the first. Several are this one and the next ones.
+        `draws` in [0, 1) `[n]` choose the caption; left out, it is the first. An average takes the next ones
+        too.
         """
         first, count = self.first[indices], self.count[indices]
         start = torch.zeros_like(count) if draws is None else (draws * count).long()

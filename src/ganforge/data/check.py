@@ -1,4 +1,4 @@
-"""`check`: what is in a data set, and what is wrong with it, before any time is spent on training."""
+"""`check`: inspect a data set, and find its faults before training."""
 
 import hashlib
 from collections import Counter
@@ -30,11 +30,11 @@ from ganforge.errors import UserError, printable
 FEW_IMAGES = 1000
 STRONG_IMBALANCE = 10.0
 ASPECT_TOLERANCE = 0.25  # of the usual shape of files with two images
-SHOWN = 10  # how many of a list `lines` prints; `to_json` has them all
+SHOWN = 10  # items of a list in `lines`; `to_json` has all
 
 
 class Report(BaseModel):
-    """What `check` found; `problems` would make training fail, `warnings` may spoil its result.
+    """The result of `check`; `problems` make training fail, `warnings` may spoil its result.
 
     `counts` is readable images by split; `sizes` ("64x48": width x height) and `modes` (Pillow's names)
     count images, the most common first; `classes` counts the training split, `imbalance` is its largest
@@ -111,9 +111,9 @@ class _Finding:
 
 
 def check(options: DataOptions) -> Report:
-    """Look at every image of the data that `options` describe.
+    """Inspect every image of the data that `options` describe.
 
-    Raises `UserError` only if there are no such data at all; whatever is wrong inside them is in the report.
+    Raises `UserError` only if there are no such data; all faults inside them are in the report.
     """
     shown = printable(options.data)
     try:
@@ -140,7 +140,7 @@ def _is_there(options: DataOptions) -> bool:
 
 
 def _check_stacked(shown: str, origin: Stacked, options: DataOptions) -> Report:
-    """Counts and sizes: that two of random stacks are equal would not be a mistake."""
+    """Counts and sizes; equal random stacks are not a fault."""
     counts = {split: len(triples) for split, triples in origin.triples.items()}
     height, width = origin.digits["train"].shape[1:3]
     total = sum(counts.values())
@@ -157,7 +157,7 @@ def _check_arrays(shown: str, origin: Arrays, options: DataOptions) -> Report:
     height, width, depth = origin.pixels["train"].shape[1:]
     channels = {"auto": depth, "grey": 1, "color": 3}[options.channels]
     shape = (channels, options.size or height, options.size or width)
-    found = [
+    digests = [
         (f"{split}/{row}", split, hashlib.sha256(image.data).digest())
         for split, pixels in origin.pixels.items()
         for row, image in enumerate(pixels)
@@ -166,7 +166,7 @@ def _check_arrays(shown: str, origin: Arrays, options: DataOptions) -> Report:
     if origin.class_names:
         numbers = np.bincount(origin.labels["train"], minlength=len(origin.class_names))
         classes = {name: int(count) for name, count in zip(origin.class_names, numbers, strict=True)}
-    duplicates, across = _group_duplicates(found)
+    duplicates, across = _group_duplicates(digests)
     return Report(
         data=shown,
         shape=shape,
@@ -188,20 +188,16 @@ def _check_images(shown: str, origin: ImageFiles, options: DataOptions) -> Repor
         partners = find_partners(entries, origin.storage, options)
     except UserError as error:
         return Report(data=shown, problems=[str(error)])
-    findings = list(in_threads(partial(_examine, origin.storage, partners), entries))
-    unreadable = {
-        printable(entry.name): found
-        for entry, found in zip(entries, findings, strict=True)
-        if isinstance(found, str)
-    }
-    good = [
-        (entry, found) for entry, found in zip(entries, findings, strict=True) if isinstance(found, _Finding)
-    ]
-    headers = [found.header for _, found in good]
+    findings = list(
+        zip(entries, in_threads(partial(_examine, origin.storage, partners), entries), strict=True)
+    )
+    unreadable = {printable(entry.name): reason for entry, reason in findings if isinstance(reason, str)}
+    good = [(entry, finding) for entry, finding in findings if isinstance(finding, _Finding)]
+    headers = [finding.header for _, finding in good]
     counts = dict(Counter(entry.split for entry, _ in good))
     classes = _class_counts(origin, [entry for entry, _ in good])
     duplicates, across = _group_duplicates(
-        (printable(entry.name), entry.split, found.digest) for entry, found in good
+        (printable(entry.name), entry.split, finding.digest) for entry, finding in good
     )
     shape = choose_shape(headers, options, origin.default_size) if headers else None
     missing = [
@@ -265,7 +261,7 @@ def _source_shape(
 
 
 def _unfit(shape: tuple[int, int, int] | None, options: DataOptions) -> list[str]:
-    """What training would refuse of sources that are made from images of `shape`."""
+    """Why training would reject sources derived from images of `shape`."""
     if shape is None or not is_derived(options.pairs):
         return []
     try:
@@ -278,18 +274,18 @@ def _unfit(shape: tuple[int, int, int] | None, options: DataOptions) -> list[str
 def _lone_files(
     partners: Partners | None, good: list[tuple[Entry, _Finding]], options: DataOptions
 ) -> list[str]:
-    """Sources of no image, and files that are not two images side by side as the others are."""
+    """Sources without an image, and files that are not two images side by side."""
     if partners is None or (options.sources is None and partners.half is None):
         return []
     if options.sources is not None:
         used = set(partners.names.values())
         lone = [name for name in partners.storage.names if is_image_name(name) and name not in used]
-        what = "sources are of no image"
+        what = "sources have no image"
     else:
-        aspects = {entry.name: found.header.width / found.header.height for entry, found in good}
+        aspects = {entry.name: finding.header.width / finding.header.height for entry, finding in good}
         usual = median(aspects.values()) if aspects else 1.0
         lone = [name for name, aspect in aspects.items() if abs(aspect / usual - 1) > ASPECT_TOLERANCE]
-        what = "files have not the shape of most: are they two images side by side?"
+        what = "files have an unusual aspect ratio: are they two images side by side?"
     return [f"{len(lone)} {what}: {_shorten(map(printable, lone))}"] if lone else []
 
 
@@ -309,10 +305,10 @@ def _imbalance(classes: dict[str, int]) -> float | None:
     return max(present) / min(present) if present else None
 
 
-def _group_duplicates(found: Iterable[tuple[str, str, bytes]]) -> tuple[list[list[str]], int]:
+def _group_duplicates(digests: Iterable[tuple[str, str, bytes]]) -> tuple[list[list[str]], int]:
     """Groups of names with the same digest, and how many of the groups lie in more than one split."""
     groups: dict[bytes, list[tuple[str, str]]] = {}
-    for name, split, digest in found:
+    for name, split, digest in digests:
         groups.setdefault(digest, []).append((name, split))
     several = [group for group in groups.values() if len(group) > 1]
     across = sum(len({split for _, split in group}) > 1 for group in several)
@@ -376,13 +372,13 @@ def _image_warnings(
     if partners_missing:
         warnings.append(f"{partners_missing} partner images are missing")
     in_color = options.channels == "auto" and shape is not None and shape[0] == 3
-    if in_color and all(found.colorless or found.header.grey for _, found in good):
+    if in_color and all(finding.colorless or finding.header.grey for _, finding in good):
         warnings.append("every image is grey though stored in color: `--channels grey` is faster")
-    num_sizes = len({(found.header.width, found.header.height) for _, found in good})
+    num_sizes = len({(finding.header.width, finding.header.height) for _, finding in good})
     if shape is not None and options.size is None and num_sizes > 1:
         warnings.append(f"the sizes differ: all become {shape[2]}x{shape[1]}; choose with --size and --fit")
     if shape is not None:
-        small = sum(min(found.header.width, found.header.height) < shape[1] for _, found in good)
+        small = sum(min(finding.header.width, finding.header.height) < shape[1] for _, finding in good)
         if small:
             warnings.append(f"{small} images are smaller than {shape[2]}x{shape[1]} and will be enlarged")
     return warnings

@@ -1,13 +1,13 @@
 """One encoded image in, one uint8 array out; every way a file can be bad ends in `Unreadable`."""
 
 import io
-import warnings
+import struct
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, PngImagePlugin
 
 from ganforge.data.options import DataOptions
 from ganforge.errors import printable
@@ -16,6 +16,8 @@ from ganforge.errors import printable
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif")
 MAX_PIXELS = 89_478_485  # Pillow's own threshold: a quarter of a GiB at three bytes a pixel
+NOT_AN_IMAGE = "not a PNG, JPEG, WebP, BMP or GIF image, or its beginning is damaged"
+TOO_LARGE = f"claims more than {MAX_PIXELS // 1_000_000} million pixels"
 
 EXIF_ORIENTATION = 0x0112
 TURNS = {
@@ -28,20 +30,14 @@ TURNS = {
     8: (Image.Transpose.ROTATE_90,),
 }
 
-# Set once for the process, because `warnings.catch_warnings` is not safe in the threads that decode: a bomb
-# is an error, and a remark about an image's damaged extras (EXIF, animation) is of no use between training's
-# lines.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-warnings.simplefilter("error", Image.DecompressionBombWarning)
 
-
-class Unreadable(Exception):  # noqa: N818 - an outcome that is collected and counted, not a fault of the program
-    """The reason, in words, why a file gives no image."""
+class Unreadable(Exception):  # noqa: N818 - an outcome to collect and count, not a fault of the program
+    """The reason why a file cannot be decoded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an image says about itself: its upright size, Pillow's `mode`, and what that means."""
+    """The header of an image: its upright size, Pillow's `mode`, and whether it is grey or transparent."""
 
     width: int
     height: int
@@ -52,7 +48,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The shape (channels, height, width) that images get, after an optional square centre crop."""
+    """The shape (channels, height, width) of decoded images, after an optional square centre crop."""
 
     shape: tuple[int, int, int]
     centre_crop: int | None = None
@@ -60,10 +56,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """An image with all that its file says of it: uint8, or uint16 where the file has 16 bits.
+    """An image at full depth: uint8, or uint16 where the file has 16 bits.
 
     `colours` `[1 or 3, height, width]`, upright; `alpha` `[height, width]`, of the same type, or None.
-    `profile` is the ICC profile that says what the colours mean, if the file has one.
+    `profile` is the file's ICC colour profile, if any.
     """
 
     colours: NDArray[Any]
@@ -72,19 +68,17 @@ class Whole:
 
 
 def explain(error: Exception) -> str:
-    """Why an image could not be read, from what Pillow raised, in one line."""
+    """One line that says why an image could not be read, from an error of Pillow."""
     if isinstance(error, Unreadable):
         return str(error)
-    if isinstance(error, UnidentifiedImageError):
-        return "not a PNG, JPEG, WebP, BMP or GIF image, or its beginning is damaged"
-    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
-        return f"claims more than {MAX_PIXELS // 1_000_000} million pixels"
+    if isinstance(error, Image.DecompressionBombError):
+        return TOO_LARGE
     message = printable(" ".join(str(error).split()))[:150]
     return message or type(error).__name__
 
 
 def read_header(data: bytes) -> Header:
-    """What the encoded image `data` says about itself, without decoding its pixels.
+    """The header of the encoded image `data`; its pixels are not decoded.
 
     Raises `Unreadable` if it is not an image in one of `FORMATS`.
     """
@@ -180,9 +174,9 @@ def _decode_exactly(data: bytes) -> Whole:
 
 
 def _decode_16_bits(data: bytes, raw_mode: str) -> Whole:
-    """A PNG of 16 bits a channel, of which Pillow keeps the higher 8: read again for the lower ones."""
+    """A PNG of 16 bits a channel: Pillow keeps the higher 8, so it is decoded twice."""
     with _open(data) as image:
-        clear = image.info.get("transparency")  # the one colour that is not to be seen, if any
+        clear = image.info.get("transparency")  # the transparent colour, if any
         if raw_mode == "I;16B":
             grey = np.asarray(_upright(image)).astype(np.uint16)
             return Whole(grey[None], None if clear is None else _all_but(grey[None], (clear,)))
@@ -231,7 +225,7 @@ def flatten(image: Image.Image, channels: int, background: str) -> Image.Image:
 
 
 def fit(image: Image.Image, width: int, height: int, options: DataOptions) -> Image.Image:
-    """`image` (L or RGB) at exactly `width` x `height`, by the way that `options.fit` names."""
+    """`image` (L or RGB) at exactly `width` x `height`, as `options.fit` says."""
     own_width, own_height = image.size
     if (own_width, own_height) == (width, height):
         return image
@@ -256,12 +250,24 @@ def to_array(image: Image.Image) -> NDArray[np.uint8]:
     return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes) -> ImageFile.ImageFile:
+    """The encoded image, by Pillow's reader of its format.
+
+    `Image.open` would only warn of sizes up to twice the limit; the warning filters are the host program's.
+    """
     if not data:
         raise Unreadable("empty file")
-    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    Image.init()
+    readers = (Image.OPEN[name] for name in FORMATS)
+    reader = next((read for read, accepts in readers if accepts is not None and accepts(data[:16])), None)
+    try:
+        if reader is None:
+            raise SyntaxError("unknown signature")
+        image = reader(io.BytesIO(data), "")
+    except (SyntaxError, IndexError, TypeError, struct.error) as error:  # as `Image.open` has it
+        raise Unreadable(NOT_AN_IMAGE) from error
     if image.width * image.height > MAX_PIXELS:
-        raise Unreadable(f"claims {image.width}x{image.height} pixels")
+        raise Unreadable(TOO_LARGE)
     return image
 
 
@@ -271,7 +277,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
     try:
         value = image.getexif().get(EXIF_ORIENTATION, 1)
-    except Exception:  # damaged EXIF says nothing about the pixels: the image stays as it is stored
+    except Exception:  # damaged EXIF: the image stays as stored
         return 1
     return value if isinstance(value, int) and value in TURNS else 1
 

@@ -1,4 +1,4 @@
-"""Input images made from their targets: edges, grey, blurred, with a hole, shrunk.
+"""Source images derived from their targets: edges, grey, blurred, with a hole, shrunk.
 
 Everything maps uint8 `[count, channels, height, width]` to uint8, all but `downscale` of the same height and
 width, and treats each image on its own.
@@ -20,7 +20,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, what Pillow's grey is
 HOLE = 128  # mid-grey, which as a value in [-1, 1] is 0
 SMOOTH = (0.25, 0.5, 0.25)
 SLOPE = (-0.5, 0.0, 0.5)
-_CHUNK = 32  # images, so that all that is made of them on the way stays in the cache
+_CHUNK = 32  # images, so that intermediate results stay in the CPU's cache
 
 
 def parse_pairs(pairs: str) -> tuple[str, int]:
@@ -30,12 +30,12 @@ def parse_pairs(pairs: str) -> tuple[str, int]:
 
 
 def is_derived(pairs: str) -> bool:
-    """Whether these pairs are made from the targets alone."""
+    """Whether the sources of these pairs are derived from the targets."""
     return parse_pairs(pairs)[0] in ("edges", "grey", "blur", "mask", "downscale")
 
 
 def derived_shape(pairs: str, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Channels, height and width of the inputs of targets of this `shape`."""
+    """Channels, height and width of the sources of targets of this `shape`."""
     name, factor = parse_pairs(pairs)
     channels, height, width = shape
     if name == "downscale":
@@ -44,19 +44,21 @@ def derived_shape(pairs: str, shape: tuple[int, int, int]) -> tuple[int, int, in
 
 
 def check_derivation(pairs: str, jitter: int, height: int, width: int) -> None:
-    """Raise UserError where sources cannot be made as `pairs` says of images of this size."""
+    """Raise UserError where `pairs` cannot be derived from images of this size."""
     _, factor = parse_pairs(pairs)
     if factor and (height % factor or width % factor):
-        raise UserError(f"--pairs {pairs}: {width}x{height} pixels do not divide by {factor}: choose another")
+        raise UserError(
+            f"--pairs {pairs}: {width}x{height} pixels are not divisible by {factor}: choose another"
+        )
     if factor and jitter:
         raise UserError(f"--jitter {jitter} does not go with --pairs {pairs}: leave it out")
 
 
 def derivation(pairs: str, height: int, width: int, jitter: int = 0) -> Callable[[Tensor], Tensor]:
-    """The function of targets that `pairs` names; raises UserError as `check_derivation`."""
+    """The function from targets to the sources of `pairs`; raises UserError as `check_derivation`."""
     check_derivation(pairs, jitter, height, width)
     name, factor = parse_pairs(pairs)
-    made: dict[str, Callable[[Tensor], Tensor]] = {
+    functions: dict[str, Callable[[Tensor], Tensor]] = {
         "edges": edges,
         "grey": grey,
         "blur": blur,
@@ -65,7 +67,7 @@ def derivation(pairs: str, height: int, width: int, jitter: int = 0) -> Callable
     }
 
     def derive(pixels: Tensor) -> Tensor:
-        return torch.cat([made[name](part) for part in pixels.split(_CHUNK)])
+        return torch.cat([functions[name](part) for part in pixels.split(_CHUNK)])
 
     return derive
 
@@ -82,7 +84,7 @@ def edges(pixels: Tensor) -> Tensor:
     """Black lines, one pixel wide, on white where the brightness or a colour jumps: `[count, 1, ...]`.
 
     A binomial smoothing over 3x3, Sobel's gradient of each channel, of which the longest counts, thinned to
-    its maxima along its own direction, rounded to 45 degrees, and cut off below `EDGE_THRESHOLD`: Canny's
+    its maxima along its own direction, rounded to 45 degrees, and thresholded at `EDGE_THRESHOLD`: Canny's
     detector (1986) without its second threshold.
     """
     light = _along(_along(pixels.float() / 255, SMOOTH, 3), SMOOTH, 2)
@@ -94,7 +96,7 @@ def edges(pixels: Tensor) -> Tensor:
     height, width = length.shape[2:]
 
     def peak(step_down: int, step_across: int) -> Tensor:
-        """Whether the gradient is longest here of three in a row; of two alike the first is."""
+        """Whether the gradient is the longest of three in a row; of two equal ones the first."""
         rows, columns = 1 + step_down, 1 + step_across
         after = around[:, :, rows : rows + height, columns : columns + width]
         rows, columns = 1 - step_down, 1 - step_across
@@ -109,7 +111,7 @@ def edges(pixels: Tensor) -> Tensor:
 
 
 def _longest(across: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the gradients of all channels the longest, `[count, 1, height, width]`; of two alike the first."""
+    """The longest gradient of all channels, `[count, 1, height, width]`; of two equal ones the first."""
     best_across, best_down = across[:, :1], down[:, :1]
     for channel in range(1, across.shape[1]):
         one, other = across[:, channel, None], down[:, channel, None]
@@ -148,7 +150,7 @@ def mask(pixels: Tensor) -> Tensor:
 def _along(images: Tensor, weights: Sequence[float], dim: int) -> Tensor:
     """Every row (`dim` 3) or column (2) correlated with `weights`, the border repeated.
 
-    As sums of shifted images: many times as fast on a CPU as a convolution of one channel.
+    A sum of shifted images is many times faster on a CPU than a convolution of one channel.
     """
     reach, length = len(weights) // 2, images.shape[dim]
     wide = pad(images, (reach, reach, 0, 0) if dim == 3 else (0, 0, reach, reach), mode="replicate")

@@ -1,4 +1,4 @@
-"""Images in files: one shape for all, decoded at once where they fit into memory, else as they are read."""
+"""Image files brought to one shape: decoded at once where they fit into memory, else when read."""
 
 import math
 from collections import Counter
@@ -31,7 +31,7 @@ Decode = Callable[[str], NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Decoded:
-    """The splits of files of images, and what was skipped; no `fingerprint` where all is in memory."""
+    """The splits of image files, and the skipped files; no `fingerprint` where all are in memory."""
 
     splits: Mapping[str, Split]
     class_names: tuple[str, ...]
@@ -40,7 +40,7 @@ class Decoded:
 
 
 def open_encoded(origin: ImageFiles, options: DataOptions) -> Decoded:
-    """The splits of `origin`, the sources that are files of their own with them.
+    """The splits of `origin`, with their sources where these are files.
 
     Raises UserError where more than 5 % cannot be read.
     """
@@ -50,9 +50,9 @@ def open_encoded(origin: ImageFiles, options: DataOptions) -> Decoded:
     skipped = {e.name: head for e, head in zip(entries, headers, strict=True) if isinstance(head, str)}
     refuse_unreadable(skipped, len(entries), options)
     readable = [entry for entry in entries if entry.name not in skipped]
-    found = [head for head in headers if isinstance(head, PairHeader)]
-    shape = choose_shape([head.image for head in found], options, origin.default_size)
-    source_channels = choose_source_channels(found)
+    good = [head for head in headers if isinstance(head, PairHeader)]
+    shape = choose_shape([head.image for head in good], options, origin.default_size)
+    source_channels = choose_source_channels(good)
     target = Target(shape, origin.centre_crop)
     decode_name = partial(decode_pair, storage, partners, target, source_channels, options)
 
@@ -87,7 +87,7 @@ def open_encoded(origin: ImageFiles, options: DataOptions) -> Decoded:
 def _fingerprint_of_files(
     entries: list[Entry], origin: ImageFiles, partners: Partners | None, shape: Shape
 ) -> str:
-    """With pairs, each file of a source follows the image's."""
+    """The hash of the files of images, and of the files of their sources."""
     class_names = origin.listing.class_names
     own = hash_names(entries, origin.storage, shape, class_names)
     if partners is None:
@@ -133,9 +133,9 @@ def _decode_all(
 
 
 def _ordered_splits(entries: tuple[Entry, ...]) -> list[str]:
-    found = {entry.split for entry in entries}
+    splits = {entry.split for entry in entries}
     usual = ("train", "validation", "test")
-    return [split for split in usual if split in found] + sorted(found.difference(usual))
+    return [split for split in usual if split in splits] + sorted(splits.difference(usual))
 
 
 def choose_shape(headers: list[Header], options: DataOptions, default_size: int | None) -> Shape:
@@ -164,12 +164,12 @@ def choose_source_channels(headers: list[PairHeader]) -> int:
 
 
 def refuse_unreadable(skipped: Mapping[str, str], total: int, options: DataOptions) -> None:
-    """Raise `UserError` if more images are unreadable than `options` allow."""
+    """Raise UserError if more images are unreadable than `options` allow."""
     allowed = MAX_UNREADABLE * total if options.unreadable == "skip" else 0
     if len(skipped) <= allowed:
         return
     first = "; ".join(f"{printable(name)} ({reason})" for name, reason in list(skipped.items())[:3])
     raise UserError(
         f"{len(skipped)} of {total} images cannot be read: {first}; expected at most {int(allowed)}; type "
-        f"`ganforge data check {printable(options.data)}` for the whole list, then mend or remove them"
+        f"`ganforge data check {printable(options.data)}` for the whole list, then repair or remove them"
     )

@@ -11,7 +11,7 @@ NUM_LOOKED_AT = 64
 def has_few_colours(pixels: Tensor) -> bool:
     """Whether `pixels` uint8 `[count, channels, height, width]` have 32 colours in all, or fewer.
 
-    Such are drawings and label maps: mixed at the borders of regions, their colours would mean other classes.
+    Drawings and label maps do: mixed at the borders of regions, their colours would mean other classes.
     """
     colours = pixels.to(torch.int64).flatten(2).movedim(1, 2).flatten(0, 1)
     return len(colours.unique(dim=0)) <= FEW_COLOURS

@@ -17,8 +17,7 @@ from ganforge.data.jitter import NUM_LOOKED_AT, crop_enlarged, has_few_colours
 from ganforge.data.split import Split
 from ganforge.errors import UserError
 
-# Which random numbers a generator is for; in the highest word of Philox's counter, so that they never
-# overlap.
+# The purpose of a generator, in the highest word of Philox's counter, so that streams never overlap.
 _ORDER, _FLIPS, _NOISE, _BINARY, _CROPS, _TEXTS = range(6)
 
 
@@ -33,14 +32,14 @@ def _random(seed: int, number: int, purpose: int) -> np.random.Generator:
 class Loader:
     """Batches of `batch_size` without end: permutation after permutation of the split, one for each epoch.
 
-    With `balance_classes` an epoch has as many images as the split and as many of each class as of any
-    other: images of rare classes come again, those of frequent ones take turns from epoch to epoch.
-    Every batch is a function of `seed` and its position alone, so a run resumes exactly, whatever was read
-    before and however many threads decode. Batches run across the ends of epochs. `flip` mirrors each image
-    with probability 1/2; `jitter` enlarges it by so many pixels and crops it back at random; its source is
-    treated alike. `dequantise` spreads each grey level over its bin (WGAN-GP): 2 (byte + U(0, 1)) / 256 - 1;
-    `binarise` makes each pixel black or white, white with the probability of its brightness. Of the captions
-    that an image has one is drawn.
+    With `balance_classes` an epoch has as many images as the split and as many of each class as of any other:
+    images of rare classes are repeated, those of frequent classes take turns from epoch to epoch. Every batch
+    is a function of `seed` and its position alone, so a run resumes exactly, whatever was read before and
+    with any number of threads. Batches run across the ends of epochs. `flip` mirrors each image with
+    probability 1/2; `jitter` enlarges it by so many pixels and crops it back at random; its source is treated
+    the same. `dequantise` spreads each grey level over its bin (WGAN-GP): 2 (byte + U(0, 1)) / 256 - 1;
+    `binarise` makes each pixel black or white, white with the probability of its brightness. One of an
+    image's captions is drawn.
 
     Raises `ValueError` for a batch size or seed below their range and for classes to balance where there are
     none, `UserError` for pixel options with points.
@@ -106,7 +105,7 @@ class Loader:
         return random.permutation(np.concatenate(drawn))
 
     def _draw(self, position: int) -> tuple[Tensor, Tensor, Tensor]:
-        """What `_draw_epoch` has for each image of the batch at `position`."""
+        """The draws of `_draw_epoch` for each image of the batch at `position`."""
         count, missing = len(self.images), self.batch_size
         parts = []
         while missing:
@@ -118,7 +117,7 @@ class Loader:
         return order, flips, corners
 
     def indices_at(self, position: int) -> Tensor:
-        """Which images the batch at `position` holds, int64 `[batch]`."""
+        """The indices of the images in the batch at `position`, int64 `[batch]`."""
         return self._draw(position)[0]
 
     def batch_at(self, position: int) -> Batch:
@@ -158,12 +157,12 @@ class Loader:
         return torch.from_numpy(random).add_(stored).mul_(2 / 256).sub_(1)
 
     def iterate(self, position: int) -> Iterator[Batch]:
-        """The batches from `position` on; of a set on disk, one is decoded ahead in the background."""
+        """The batches from `position`; on disk, the next one is decoded in the background."""
         if self.images.pixels is not None:
             while True:
                 yield self.batch_at(position)
                 position += self.batch_size
-        with ThreadPoolExecutor(1, thread_name_prefix="stream") as ahead:
+        with ThreadPoolExecutor(1, thread_name_prefix="loader") as ahead:
             upcoming = ahead.submit(self.batch_at, position)
             while True:
                 batch = upcoming.result()
@@ -173,6 +172,6 @@ class Loader:
 
 
 def _mirror(pixels: Tensor, rows: Tensor) -> None:
-    """Mirror these rows of `pixels`, bytes, in place: numpy does it about three times as fast as torch."""
+    """Mirror these rows of `pixels` uint8 in place: numpy is about three times as fast as torch here."""
     array, chosen = pixels.numpy(), rows.numpy()
     array[chosen] = array[chosen, :, :, ::-1]

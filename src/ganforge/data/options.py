@@ -1,4 +1,4 @@
-"""`DataOptions`: which data to use and how each image is brought to the one shape that networks need."""
+"""`DataOptions`: which data a run uses, and how images are brought to one shape."""
 
 import re
 from typing import Literal
@@ -9,7 +9,7 @@ _PAIRS = re.compile(r"auto|none|side-by-side(:right)?|edges|grey|blur|mask|downs
 
 
 class DataOptions(BaseModel):
-    """Everything that decides which pixels a run sees; saved in the run."""
+    """All options that affect the pixels of a run; saved in the run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,19 +31,19 @@ class DataOptions(BaseModel):
     )
     background: Literal["white", "black"] = Field(
         "white",
-        description="What transparent images are laid on and `--fit pad` adds; black suits digits.",
+        description="The colour behind transparent images and of `--fit pad`'s margins; black suits digits.",
     )
     label_column: str = Field(
         "label", description="The column of the metadata file, or the CelebA attribute, that holds the class."
     )
     pairs: str = Field(
         "auto",
-        description="The input image of each image: auto, a *_file_name column of the metadata if every "
-        "image has one; none; side-by-side, the left half of each file (side-by-side:right, the right "
-        "one); or made from the image: edges, grey, blur, mask, or downscale:4, a quarter the size.",
+        description="The source of each image: auto, a *_file_name column of the metadata if every image has "
+        "one; none; side-by-side, the left half of each file (side-by-side:right, the right one); or "
+        "derived from the image: edges, grey, blur, mask, or downscale:4, a quarter of the size.",
     )
     sources: str | None = Field(
-        None, description="A folder or .zip with the input image of each image, under the same name."
+        None, description="A folder or .zip with the source of each image, under the same name."
     )
     unreadable: Literal["skip", "stop"] = Field(
         "skip",
@@ -51,29 +51,29 @@ class DataOptions(BaseModel):
     )
     balance_classes: bool = Field(
         False,
-        description="Show training images of every class equally often: those of rare classes again and "
-        "again, of frequent ones only some in each epoch.",
+        description="Use training images of every class equally often: those of rare classes are "
+        "repeated, those of frequent classes take turns.",
     )
-    flip: bool = Field(False, description="Mirror images left to right at random, drawn anew in each epoch.")
+    flip: bool = Field(False, description="Mirror images left to right at random, redrawn in each epoch.")
     jitter: NonNegativeInt = Field(
         0,
-        description="Enlarge training images by this many pixels and crop them back at random, drawn anew "
-        "in each epoch; pix2pix has 30 for 256.",
+        description="Enlarge training images by this many pixels and crop them back at random, redrawn "
+        "in each epoch; pix2pix uses 30 for 256.",
     )
     binarise: Literal["none", "static", "dynamic"] = Field(
         "none",
         description="Make grey pixels black or white, white with the probability of their brightness: "
-        "static, drawn once; dynamic, drawn anew each time a training image is shown.",
+        "static, drawn once; dynamic, redrawn each time a training image is used.",
     )
     text_encoder: str | None = Field(
         None,
-        description="What turns captions into embeddings for gan_cls and stackgan: a run of text_encoder, "
+        description="The text encoder of captions for gan_cls and stackgan: a run of text_encoder, "
         "sentence:MODEL, or pretrained:NAME.",
     )
     captions_per_image: PositiveInt = Field(
         1,
-        description="Captions of an image whose embeddings are averaged, drawn anew each time it is shown; "
-        "the papers' 4.",
+        description="Captions of an image whose embeddings are averaged, redrawn each time it is used; the "
+        "papers use 4.",
     )
     dequantise: bool = Field(
         False, description="Add uniform noise of one grey level, so that pixels are continuous (WGAN-GP)."

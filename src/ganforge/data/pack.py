@@ -16,6 +16,7 @@ from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.split import Split, in_threads
 from ganforge.errors import UserError, printable
+from ganforge.files.atomic import sync_folder
 
 CHUNK = 256
 
@@ -29,20 +30,18 @@ def pack(options: DataOptions, out: Path, size: int | None = None) -> int:
     """
     shown = printable(str(out))
     if os.path.lexists(out):
-        raise UserError(
-            f"{shown} exists already, and pack overwrites nothing: give another name or remove it"
-        )
+        raise UserError(f"{shown} exists already: choose another name or remove it")
     if not out.parent.is_dir():
         raise UserError(
             f"the folder of {shown} does not exist: type `mkdir -p {printable(str(out.parent))}` first"
         )
     if out.suffix.lower() != ".zip":
-        raise UserError(f"{shown} would not be found as an archive: expected a name that ends in .zip")
+        raise UserError(f"{shown} is not an archive's name: expected a name ending in .zip")
     dataset = open_dataset(options if size is None else options.model_copy(update={"size": size}))
     if options.pairs.startswith("downscale"):
-        raise UserError(f"--pairs {options.pairs} is made whenever data are opened: pack them without it")
+        raise UserError(f"--pairs {options.pairs} is derived whenever data are opened: leave it out")
     if dataset.spec.values != "pixels":
-        raise UserError(f"{options.data} holds 2-D points, and pack writes images: use its name as it is")
+        raise UserError(f"{options.data} holds 2-D points, and pack writes images: use --data with its name")
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         with open(partial, "xb") as file:
@@ -57,7 +56,7 @@ def pack(options: DataOptions, out: Path, size: int | None = None) -> int:
         ) from error
     finally:
         partial.unlink(missing_ok=True)
-    _sync_folder(out.parent)
+    sync_folder(out.parent)
     return sum(len(images) for images in dataset.splits.values())
 
 
@@ -103,14 +102,3 @@ def _to_png(image: Tensor) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels.contiguous().numpy()).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name itself survive a power cut; Windows cannot open folders, and does not need it."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

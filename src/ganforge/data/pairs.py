@@ -1,4 +1,4 @@
-"""Where the source of each image lies: a metadata column, a second folder, the other half of its file."""
+"""The source of each image: a metadata column, a second folder, the other half of its file."""
 
 import posixpath
 from collections.abc import Mapping
@@ -33,20 +33,20 @@ class Partners:
 
 @dataclass(frozen=True, slots=True)
 class PairHeader:
-    """What the files of an image and of its source say; no source where there are no pairs."""
+    """The headers of an image and of its source; no source where there are no pairs."""
 
     image: Header
     source: Header | None = None
 
 
 def find_partners(entries: tuple[Entry, ...], storage: Storage, options: DataOptions) -> Partners | None:
-    """The partners that `options` ask for, or None without any; pairs made from the images need none.
+    """The partners that `options` name, or None; derived pairs need none.
 
-    Raises UserError where --sources holds none, or goes with another way to make pairs.
+    Raises UserError where --sources holds none, or --pairs names another kind of source.
     """
     if options.sources is not None:
         if options.pairs != "auto":
-            raise UserError(f"--sources and --pairs {options.pairs} both say what sources are: leave one out")
+            raise UserError(f"--sources and --pairs {options.pairs} exclude each other: leave one out")
         return _in_folder(entries, options)
     name, _, side = options.pairs.partition(":")
     if name == "side-by-side":
@@ -55,24 +55,24 @@ def find_partners(entries: tuple[Entry, ...], storage: Storage, options: DataOpt
         )
     named = {entry.name: entry.partners[0] for entry in entries if entry.partners}
     if options.pairs == "none" or is_derived(options.pairs) or len(named) < len(entries):
-        return None  # as with labels: images without one make a set without any
+        return None  # as with labels: all images have one, or the set has none
     return Partners(storage, named)
 
 
 def refuse_files_of_pairs(options: DataOptions) -> None:
-    """Raise UserError where `options` ask for files of sources, of data that are no files of images."""
-    asked = f"--sources {printable(options.sources)}" if options.sources is not None else ""
+    """Raise UserError where `options` name files of sources, but the data are not image files."""
+    option = f"--sources {printable(options.sources)}" if options.sources is not None else ""
     if options.pairs.startswith("side-by-side"):
-        asked = f"--pairs {options.pairs}"
-    if asked:
+        option = f"--pairs {options.pairs}"
+    if option:
         raise UserError(
-            f"{asked} is for files of images, which {printable(options.data)} is not: use --pairs edges, "
+            f"{option} is for image files, which {printable(options.data)} is not: use --pairs edges, "
             "grey, blur, mask or downscale:2"
         )
 
 
 def _in_folder(entries: tuple[Entry, ...], options: DataOptions) -> Partners:
-    """Partners in --sources: of the same name in the same sub-folder, or of one with another ending."""
+    """Partners in --sources: files of the same relative name, or with another ending."""
     path = Path(options.sources or "").expanduser()
     shown = printable(str(path))
     if not options.sources or not path.exists():
@@ -85,17 +85,17 @@ def _in_folder(entries: tuple[Entry, ...], options: DataOptions) -> Partners:
     exact = set(storage.names)
     names = {}
     for entry in entries:
-        found = [entry.name] if entry.name in exact else plain.get(posixpath.splitext(entry.name)[0], [])
-        if len(found) > 1:
+        matches = [entry.name] if entry.name in exact else plain.get(posixpath.splitext(entry.name)[0], [])
+        if len(matches) > 1:
             raise UserError(
-                f"--sources {shown} has {' and '.join(map(printable, sorted(found)[:2]))} for "
+                f"--sources {shown} has {' and '.join(map(printable, sorted(matches)[:2]))} for "
                 f"{printable(entry.name)}: expected one of them"
             )
-        if found:
-            names[entry.name] = found[0]
+        if matches:
+            names[entry.name] = matches[0]
     if not names:
         raise UserError(
-            f"--sources {shown} has no image named like one of {printable(options.data)}, such as "
+            f"--sources {shown} has no file with a name of {printable(options.data)}, such as "
             f"{printable(entries[0].name)}: expected the same names in both"
         )
     return Partners(storage, names)
@@ -129,7 +129,7 @@ def read_sources(
     single = path.is_file() and is_image_name(path.name)
     storage = None if single else open_storage(path, shown)
     names = [path.name] if storage is None else [name for name in storage.names if is_image_name(name)]
-    found, kept, skipped = list[Tensor](), list[str](), dict[str, str]()
+    pixels, kept, skipped = list[Tensor](), list[str](), dict[str, str]()
     for name in names:
         if len(kept) == count:
             break
@@ -137,26 +137,26 @@ def read_sources(
             data = read_regular(path) if storage is None else storage.read(name)
             if shape[0] == 3 and not takes_grey and read_header(data).grey:
                 raise Unreadable("grey, but this run translates colour images: save it in colour")
-            found.append(torch.from_numpy(np.array(decode(data, Target(shape), options))))
+            pixels.append(torch.from_numpy(np.array(decode(data, Target(shape), options))))
             kept.append(name)
         except Unreadable as error:
             skipped[name] = str(error)
     if not kept:
         first = "".join(f": {printable(name)} ({why})" for name, why in list(skipped.items())[:1])
         raise UserError(
-            f"{shown} holds no image that this run can take{first}: expected PNG, JPEG, WebP, BMP or GIF"
+            f"{shown} holds no image that this run can use{first}: expected PNG, JPEG, WebP, BMP or GIF"
         )
-    return torch.stack(found), kept, skipped
+    return torch.stack(pixels), kept, skipped
 
 
 def read_pair_header(storage: Storage, partners: Partners | None, entry: Entry) -> PairHeader:
-    """What an image and its source say about themselves; raises `Unreadable` where they are no pair."""
+    """The headers of an image and its source; raises `Unreadable` where they are not a pair."""
     header = read_header(storage.read(entry.name))
     if partners is None:
         return PairHeader(header)
     if partners.half is not None:
         if header.width % 2:
-            raise Unreadable(f"{header.width} pixels wide: two images side by side are of equal width")
+            raise Unreadable(f"{header.width} pixels wide: two images side by side must have equal width")
         half = replace(header, width=header.width // 2)
         return PairHeader(half, half)
     data = read_partner(partners, entry.name)

@@ -22,12 +22,12 @@ Result = TypeVar("Result")
 
 
 def num_threads() -> int:
-    """How many threads decode: Pillow releases the interpreter's lock, and more than eight help little."""
+    """The number of decoding threads: Pillow releases the GIL, and more than eight help little."""
     return min(8, os.cpu_count() or 1)
 
 
 def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """`work` of each item, in order; a thousand at a time, so that a million do not all queue at once."""
+    """`work` of each item, in order; a thousand at a time, so that the queue stays short."""
     with ThreadPoolExecutor(num_threads()) as pool:
         for start in range(0, len(items), 1024):
             yield from pool.map(work, items[start : start + 1024])
@@ -40,7 +40,7 @@ class Split:
     `labels` int64 `[count]`; `captions`, for each image the texts that describe it, raw. `pixels` is the
     whole split as one tensor if it lives in memory, else None. `source_shape` is that of the input image
     that each image has, if any; all of them are `sources`, uint8, where they live in memory. `texts` are
-    the captions in numbers, once a system has asked for them.
+    the captions as codes or embeddings, for a system that uses them.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Split:
         return self._count
 
     def name(self, index: int) -> str:
-        """The file name of the image `index`, or its number where there are no files."""
+        """The file name of image `index`, or its number where there are no files."""
         return self._names[index] if self._names is not None else f"#{index}"
 
     def read(self, indices: Tensor) -> Tensor:
@@ -96,13 +96,13 @@ class Split:
         return self.captions or [[]] * len(self)
 
     def with_texts(self, texts: Texts) -> "Split":
-        """The same split with its captions in numbers."""
+        """The same split with its captions as codes or embeddings."""
         other = copy.copy(self)
         other.texts = texts
         return other
 
     def with_derived(self, derive: Callable[[Tensor], Tensor], source_shape: tuple[int, int, int]) -> "Split":
-        """The same split with sources of `source_shape` that `derive` makes from the images."""
+        """The same split with sources of `source_shape` that `derive` computes from the images."""
         names = self._names
         if self.pixels is not None:
             return in_memory(self.pixels, self.labels, self.captions, names, derive(self.pixels))
@@ -182,10 +182,10 @@ def lazy(
 
 @final
 class _LazyReader:
-    """Decodes in threads. An image that turns out unreadable is replaced by the next one of the same class.
+    """Decodes in threads. An unreadable image is replaced by the next one of the same class.
 
-    So what index `i` gives depends on the files alone, not on what was read before: a resumed run sees the
-    same.
+    So the image at an index depends on the files alone, not on what was read before: a resumed run sees the
+    same images.
     """
 
     def __init__(
@@ -205,9 +205,7 @@ class _LazyReader:
         self._pool: ThreadPoolExecutor | None = None
 
     def read(self, indices: Tensor) -> Tensor:
-        if (
-            self._pool is None
-        ):  # started on first use, so that a data set can be opened before a process forks
+        if self._pool is None:  # started on first use: a data set can be opened before a process forks
             self._pool = ThreadPoolExecutor(num_threads(), thread_name_prefix="decode")
         images = torch.empty((len(indices), *self.shape), dtype=torch.uint8)
         for row, image in enumerate(self._pool.map(self._read_one, indices.tolist())):
@@ -231,7 +229,7 @@ class _LazyReader:
         self.unreadable[name] = reason
         message = f"{printable(name)} cannot be read ({reason})"
         if self.stop_at_unreadable:
-            raise UserError(f"{message}: mend or remove it, or use `--unreadable skip`")
+            raise UserError(f"{message}: repair or remove it, or use `--unreadable skip`")
         if len(self.unreadable) > max(1, MAX_UNREADABLE * len(self.names)):
             raise UserError(
                 f"{len(self.unreadable)} of {len(self.names)} images cannot be read, the last: {message}; "

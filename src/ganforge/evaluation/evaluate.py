@@ -36,8 +36,8 @@ from ganforge.evaluation.scores.translation import score_translation
 from ganforge.files.atomic import replace_file
 from ganforge.reporting import grids
 from ganforge.reporting.page import write_report
+from ganforge.runs.conditions import conditions_like
 from ganforge.runs.folder import Run
-from ganforge.runs.sampling import conditions_like
 from ganforge.runs.trained import Trained, Weights, Which, load
 from ganforge.text.embeddings import data_of
 

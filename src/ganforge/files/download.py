@@ -1,4 +1,4 @@
-"""Sets that are fetched by name, once, into a cache folder; each file is checked against a known hash."""
+"""Downloads into a cache folder, each file checked against a known hash."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ CIFAR10_HASH = "md5:c32a1d4ab5d03f1284b67883e8d87530"
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: the environment's GANFORGE_CACHE, or the user's cache folder."""
+    """The folder of downloads: the environment's GANFORGE_CACHE, or the user's cache folder."""
     chosen = os.environ.get("GANFORGE_CACHE")
     if chosen:
         return Path(chosen)
@@ -28,7 +28,7 @@ def cache_folder() -> Path:
 
 
 def fashion_mnist() -> Path:
-    """The folder with Fashion-MNIST's four IDX files, fetched if need be."""
+    """The folder with Fashion-MNIST's four IDX files, downloaded once."""
     folder = cache_folder() / "fashion-mnist"
     for name, digest in FASHION_SHA256.items():
         fetch("fashion-mnist", FASHION_URL, name, f"sha256:{digest}", folder, f"--data {folder}")
@@ -36,16 +36,16 @@ def fashion_mnist() -> Path:
 
 
 def cifar10() -> Path:
-    """The archive `cifar-10-binary.tar.gz`, fetched if need be."""
+    """The archive `cifar-10-binary.tar.gz`, downloaded once."""
     folder = cache_folder() / "cifar10"
     fetch("cifar10", CIFAR10_URL, CIFAR10_FILE, CIFAR10_HASH, folder, f"--data {folder / CIFAR10_FILE}")
     return folder / CIFAR10_FILE
 
 
 def fetch(what: str, url: str, name: str, known_hash: str | None, folder: Path, usage: str) -> None:
-    """Put the file `name` of `url` into `folder`, unless it is there; `what` and `usage` are for messages.
+    """Download the file `name` of `url` into `folder`, unless it exists; `what` and `usage` are for messages.
 
-    Raises UserError where pooch or the network is missing, or the file's hash is another.
+    Raises UserError without pooch or network, and for a file with another hash.
     """
     try:
         import pooch

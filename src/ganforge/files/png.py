@@ -1,4 +1,4 @@
-"""PNG files written band by band, of 8 or 16 bits a channel: images larger than the memory should hold."""
+"""Write PNG files band by band, with 8 or 16 bits a channel: images need not fit into memory."""
 
 import os
 import struct
@@ -29,7 +29,7 @@ def write_png(
 ) -> None:
     """Write `bands` `[rows, width, 1 to 4 channels]`, uint8 or uint16, one below the other, to `path`.
 
-    `about` becomes text chunks, sorted; the ICC `profile` is kept where it is one of as many colours. The
+    `about` becomes text chunks, sorted; the ICC `profile` is kept where it has as many colours. The
     file appears complete or not at all.
     """
     temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
@@ -46,8 +46,8 @@ def write_png(
 
 
 def read_text(path: Path) -> dict[str, str]:
-    """The text chunks that `write_png` puts before the pixels, which are not read; none of other files."""
-    found: dict[str, str] = {}
+    """The text chunks that `write_png` puts before the pixels; none for other files."""
+    texts: dict[str, str] = {}
     try:
         with open(path, "rb") as file:
             if file.read(len(SIGNATURE)) != SIGNATURE:
@@ -58,12 +58,12 @@ def read_text(path: Path) -> dict[str, str]:
                     break
                 if kind == b"iTXt":
                     key, _, text = file.read(length).partition(b"\0\0\0\0\0")
-                    found[key.decode("utf-8", "replace")] = text.decode("utf-8", "replace")
+                    texts[key.decode("utf-8", "replace")] = text.decode("utf-8", "replace")
                     length = 0
                 file.seek(length + 4, os.SEEK_CUR)
     except OSError:
         return {}
-    return found
+    return texts
 
 
 def _write(

@@ -1,7 +1,7 @@
-"""Tensors of a file that `torch.save` wrote, read without unpickling: nothing in the file is ever executed.
+"""Read tensors that `torch.save` wrote, without unpickling: nothing in the file is ever executed.
 
-Such a file holds a small program for a stack machine and raw numbers. Here the program is only looked at:
-dictionaries, tuples, numbers, texts and tensors are known, and anything else that it asks for is refused.
+Such a file holds a small program for a stack machine and raw numbers. Here the program is only parsed:
+dictionaries, tuples, numbers, texts and tensors are known, and any other operation is rejected.
 """
 
 import io
@@ -47,21 +47,20 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
-        found = _of_zip(content) if content[:2] == b"PK" else _of_old_form(content)
+        return _of_zip(content) if content[:2] == b"PK" else _of_old_form(content)
     except (ValueError, KeyError, IndexError, TypeError, EOFError, struct.error, RuntimeError) as error:
         what = str(error) or type(error).__name__
         raise UserError(
-            f"{path} is no file of tensors that torch.save wrote, or is damaged: {what}"
+            f"{path} is damaged, or not a file of tensors written by torch.save: {what}"
         ) from error
     except zipfile.BadZipFile as error:
         raise UserError(f"{path} is damaged: {error}") from error
-    return found
 
 
 def _of_zip(content: bytes) -> dict[str, Tensor]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         (program,) = (name for name in archive.namelist() if name.endswith("data.pkl"))
-        references = _look_at(io.BytesIO(archive.read(program)))
+        references = _references(io.BytesIO(archive.read(program)))
         folder = program.removesuffix("data.pkl")
         keys = {reference.storage[2] for reference in references.values()}
         storages = {key: archive.read(f"{folder}data/{key}") for key in keys}
@@ -72,7 +71,7 @@ def _of_old_form(content: bytes) -> dict[str, Tensor]:
     file = io.BytesIO(content)
     for _ in range(3):  # a magic number, a version, facts of the machine
         _run(file)
-    references = _look_at(file)
+    references = _references(file)
     keys, storages = _run(file), {}
     lengths = {r.storage[2]: r.storage[4] * _dtype(r).itemsize for r in references.values()}
     for key in keys:
@@ -97,15 +96,15 @@ def _tensor(reference: Reference, storages: dict[str, bytes]) -> Tensor:
     return flat.as_strided(reference.shape, reference.strides, reference.offset).clone()
 
 
-def _look_at(file: io.BytesIO) -> dict[str, Reference]:
-    found = _run(file)
-    if not isinstance(found, dict) or not all(isinstance(value, Reference) for value in found.values()):
+def _references(file: io.BytesIO) -> dict[str, Reference]:
+    tensors = _run(file)
+    if not isinstance(tensors, dict) or not all(isinstance(v, Reference) for v in tensors.values()):
         raise ValueError("expected a dictionary of tensors")
-    return found
+    return tensors
 
 
 def _run(file: io.BytesIO) -> Any:
-    """What the next program in `file` describes."""
+    """The result of the next program in `file`."""
     stack: list[Any] = []
     memo: dict[Any, Any] = {}
 
@@ -138,12 +137,12 @@ def _run(file: io.BytesIO) -> Any:
             stack[-count:] = [tuple(stack[-count:])]
         else:
             _change(name, stack, until_mark)
-    (found,) = stack
-    return found
+    (result,) = stack
+    return result
 
 
 def _change(name: str, stack: list[Any], until_mark: Any) -> None:
-    """The operations that change what is below on the stack."""
+    """The operations that change earlier items of the stack."""
     if name == "SETITEMS":
         items = until_mark()
         stack[-1].update(zip(items[::2], items[1::2], strict=True))
@@ -167,6 +166,6 @@ def _change(name: str, stack: list[Any], until_mark: Any) -> None:
         elif function == REBUILD:
             stack.append(Reference(*arguments[:4]))
         else:
-            raise ValueError(f"it asks for {function}, which is no tensor")
+            raise ValueError(f"it calls {function}, which is not a tensor")
     else:
-        raise ValueError(f"it holds {name}, which no tensors need")
+        raise ValueError(f"it holds the operation {name}, which tensors do not need")

@@ -1,1 +1,1 @@
-"""What a run makes: samples, translations, figures."""
+"""What a run generates: samples, translations, figures."""

@@ -1,4 +1,4 @@
-"""What a run makes of any images, files to files: at their own size and depth, with their transparency."""
+"""Translate or enlarge image files of any size, keeping their bit depth and transparency."""
 
 import os
 import posixpath
@@ -21,6 +21,7 @@ from ganforge.data.pairs import open_storage
 from ganforge.data.sources.storage import is_image_name, is_unsafe, read_regular
 from ganforge.errors import UserError, printable
 from ganforge.files.png import read_text, write_png
+from ganforge.generation.output import provenance
 from ganforge.generation.tiles import Translate, bands
 from ganforge.runs.trained import Trained, Weights, load
 from ganforge.system import Tiling
@@ -30,7 +31,7 @@ DEFAULT_TILE = 160
 
 @dataclass(frozen=True)
 class Applied:
-    """The files that were written, and the images that were skipped: name -> reason."""
+    """The files written, and the images skipped: name -> reason."""
 
     written: tuple[Path, ...]
     skipped: dict[str, str]
@@ -38,7 +39,7 @@ class Applied:
 
 @dataclass(frozen=True)
 class _Job:
-    """An image by name, what reads it, and the file to write."""
+    """An image, the function that reads it, and the file to write."""
 
     name: str
     read: Callable[[], bytes]
@@ -56,22 +57,19 @@ def apply(
     command: str = "",
     say: Callable[[str], None] = lambda text: None,
 ) -> Applied:
-    """Write what `run`, of pix2pix, srresnet or srgan, makes of `images`: an image, a folder or a .zip.
+    """Translate or enlarge `images`, an image, a folder or a .zip, with a run of pix2pix, srresnet or srgan.
 
-    `out` is a name ending in .png for one image, else a folder, in which names are those of the images
-    with the ending .png. A result has the image's bits a channel and its alpha, and is upright. Images
-    larger than `tile` pixels a side go in tiles. Those that cannot be read are skipped. Earlier results are
-    replaced, each at once when it is complete; raises UserError where other files are in the way, and where
-    nothing could be read.
+    `out` ends in .png for one image; else it is a folder, whose files have the names of the images with the
+    ending .png. A result is upright and has the bit depth and alpha of its image. Images larger than `tile`
+    pixels a side are processed in tiles; those that cannot be read are skipped. Earlier results are replaced
+    atomically. Raises UserError where other files are in the way, and where nothing could be read.
     """
     trained = run if isinstance(run, Trained) else load(run)
     tiling = tiling_of(trained)
     jobs = _jobs(str(images), Path(out))
     _refuse_own_place(Path(images).expanduser(), jobs)
     _refuse_foreign(jobs)
-    about = {"command": command, "run": trained.run.path.name, "system": trained.run.config.system,
-             "step": str(trained.step), "seed": str(seed),
-             "weights": trained.resolve_weights(weights)}  # fmt: skip
+    about = provenance(trained, weights, command, seed)
     written, skipped = list[Path](), dict[str, str]()
     for job in jobs:
         say(printable(job.name))
@@ -91,32 +89,32 @@ def apply(
 
 
 def tiling_of(trained: Trained) -> Tiling:
-    """How images go through the system of a run; raises UserError where it takes none."""
+    """How the system of a run processes images of any size; raises UserError where it does not."""
     tiling = trained.system.tiling
     if tiling is None:
         raise UserError(
-            f"{trained.run.config.system} makes nothing of images: use a run of pix2pix, srresnet or srgan"
+            f"{trained.run.config.system} translates no images: use a run of pix2pix, srresnet or srgan"
         )
     return tiling
 
 
 def translator(trained: Trained, channels: int, seed: int, weights: Weights) -> Translate:
-    """The run's translation of parts of an image with 1 or 3 `channels`.
+    """The run's translation of tiles of an image with 1 or 3 `channels`.
 
-    A grey image that is enlarged by a run of colour ones goes as a colour one and comes back grey; a colour
-    image becomes grey for a run of grey sources. Raises `Unreadable` for a grey image of which a
-    translation of colours is asked for.
+    A run that enlarges colour images enlarges a grey one as colour and returns it grey; a colour image
+    becomes grey for a run of grey sources. Raises `Unreadable` for a grey image where the run translates
+    colour images.
     """
     spec = trained.run.config.spec
     assert spec.source_shape is not None
-    wanted = spec.source_shape[0]
-    if channels < wanted and not spec.enlarges:
+    expected = spec.source_shape[0]
+    if channels < expected and not spec.enlarges:
         raise Unreadable("grey, but this run translates colour images: save it in colour")
 
     def translate(parts: Iterator[Tensor]) -> Iterator[Tensor]:
-        fitting = (_grey(p) if wanted == 1 else p.expand(-1, wanted, -1, -1) for p in parts)
-        for made in trained.translate(fitting, seed=seed, weights=weights):
-            yield _grey(made) if channels < wanted else made
+        fitting = (_grey(p) if expected == 1 else p.expand(-1, expected, -1, -1) for p in parts)
+        for output in trained.translate(fitting, seed=seed, weights=weights):
+            yield _grey(output) if channels < expected else output
 
     return translate
 
@@ -145,7 +143,7 @@ def _write(
     about: dict[str, str],
 ) -> None:
     colours, alpha, scale = image.colours, image.alpha, tiling.scale
-    if alpha is not None:  # what is not to be seen has any colour: that of the background, as in training
+    if alpha is not None:  # invisible pixels can have any colour: they get the background, as in training
         paper = ImageColor.getrgb(background)[: len(colours)]
         unit = np.iinfo(colours.dtype).max // 255
         colours = np.where(alpha == 0, np.array(paper, colours.dtype)[:, None, None] * unit, colours)
@@ -179,11 +177,11 @@ def _jobs(images: str, out: Path) -> list[_Job]:
         return [_Job(path.name, lambda: read_regular(path), target)]
     storage = open_storage(path, shown)
     if not folder:
-        raise UserError(f"--out {printable(str(out))} is one image, {shown} may hold many: name a folder")
+        raise UserError(f"--out {printable(str(out))} is one image, {shown} may hold many: choose a folder")
     names = [name for name in storage.names if is_image_name(name) and not is_unsafe(name)]
     stems = Counter(posixpath.splitext(name)[0] for name in names)
     alone = {name: posixpath.splitext(name)[0] for name in names if stems[posixpath.splitext(name)[0]] == 1}
-    if set(alone.values()) & (set(names) - alone.keys()):  # a.jpg and a.png beside a.jpg.png
+    if set(alone.values()) & (set(names) - alone.keys()):  # a.jpg and a.png next to a.jpg.png
         alone = {}
     if not names:
         raise UserError(f"{shown} holds no image: expected PNG, JPEG, WebP, BMP or GIF")
@@ -195,20 +193,22 @@ def _jobs(images: str, out: Path) -> list[_Job]:
 
 
 def _refuse_own_place(images: Path, jobs: list[_Job]) -> None:
-    """Raise UserError where results would lie among the images, and be taken for some the next time."""
+    """Raise UserError where results would lie among the images, and be read as images the next time."""
     place = images.resolve()
     for job in jobs:
         target = job.out.resolve()
         if target == place or (images.is_dir() and place in target.parents):
-            raise UserError(f"--out {printable(str(job.out))} lies where the images are: name another place")
+            raise UserError(
+                f"--out {printable(str(job.out))} lies where the images are: choose another place"
+            )
 
 
 def _refuse_foreign(jobs: list[_Job]) -> None:
-    """Raise UserError where a file that is to be written is there and is no earlier result."""
+    """Raise UserError where writing would replace a file that is not an earlier result."""
     for job in jobs:
         if not os.path.lexists(job.out):
             continue
         if not read_text(job.out).keys() >= {"run", "source"}:
             raise UserError(
-                f"--out: {printable(str(job.out))} is there and is no result of ours: name another place"
+                f"--out: {printable(str(job.out))} is not a result of `ganforge apply`: choose another place"
             )

@@ -1,4 +1,4 @@
-"""Images of what a system does with images: reconstructions, completions, a map of its latents."""
+"""Figures of a run: reconstructions, completions, a map of its latents."""
 
 from typing import Literal
 
@@ -28,10 +28,10 @@ def draw_use(
 ) -> Image.Image:
     """A grid of `count` columns.
 
-    reconstructions: held-out images, and below each what the system makes of it. completions: held-out
-    images, their first `rows` rows (left out: half), and four ways to go on. manifold: what two standard
-    Gaussian latents decode to, on a grid of equal probability (Kingma and Welling 2013, figure 4). Raises
-    UserError where the system cannot do it.
+    reconstructions: held-out images, and below each its reconstruction. completions: held-out images, their
+    first `rows` rows (left out: half), and four completions of these. manifold: decoded pairs of standard
+    Gaussian latents on a grid of equal probability (Kingma and Welling 2013, figure 4). Raises UserError
+    where the system has no such figure.
     """
     if kind == "manifold":
         return grids.grid(_manifold(trained, count, weights), count, gap=0)

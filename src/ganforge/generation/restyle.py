@@ -1,4 +1,4 @@
-"""An image's style with what a sentence says, by an encoder of latents: Reed et al. 2016, section 4.4."""
+"""Prompts in the style of an image, by an encoder of latents: Reed et al. 2016, section 4.4."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,9 +14,10 @@ from ganforge.data.decode import Target, Unreadable, decode
 from ganforge.data.sources.storage import read_regular
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
-from ganforge.generation.output import own_images, write_folder
+from ganforge.generation.output import open_output, provenance
+from ganforge.generation.text_to_image import MOST_STORED
 from ganforge.nn.networks.text import ImageEncoder
-from ganforge.nn.optimizers import fall_linearly
+from ganforge.nn.optimizers import decay_linearly
 from ganforge.reporting import grids
 from ganforge.runs import sampling
 from ganforge.runs.trained import Trained, Weights
@@ -27,14 +28,14 @@ from ganforge.text.embeddings import data_of, describe
 FOLDER = "style"
 DEFAULT_STEPS = 2_000
 BATCH, WIDTH, RATE = 64, 64, 1e-3
-NUM_JUDGED = 1_024
+NUM_EVALUATED = 1_024
 STEPS_BETWEEN_LINES = 50
-_STEPS, _SHARE = "steps", "share"  # kept beside the weights
+_STEPS, _SHARE = "steps", "share"  # kept with the weights
 
 
 def restyle(
     trained: Trained,
-    places: Sequence[Path],
+    files: Sequence[Path],
     texts: Sequence[str],
     out: Path,
     steps: int | None = None,
@@ -42,48 +43,39 @@ def restyle(
     command: str = "",
     say: Callable[[str], None] = lambda text: None,
 ) -> str:
-    """Draw `texts` in the style of each of the images in the files `places`: G(S(x), h).
+    """Sample each of the prompts `texts` in the style of each of the images in `files`: G(S(x), h).
 
-    S is trained once for a checkpoint, `steps` long, and kept in the run folder; another number of steps
-    trains it anew. `out` ending in .png gets the images and below them a row for each text; any other is a
-    folder of one PNG each. Returns what was written, in words. Raises UserError where the run is told no
-    sentences, a text is empty, an image cannot be read, or `out` cannot be written.
+    S is trained once for a checkpoint, for `steps`, and kept in the run folder; another number of steps
+    trains it again. `out` ending in .png gets the images and below them a row for each prompt; any other is a
+    folder of one PNG each. Returns a line for the user. Raises UserError where the run is not conditioned on
+    captions, a prompt is empty, an image cannot be read, or `out` cannot be written.
     """
-    name = trained.run.config.system
     system = trained.system
     if "embeddings" not in system.needs or not isinstance(system, LatentSystem):
-        raise UserError(f"{name} is told no sentences: use a run of gan_cls or stackgan")
+        raise UserError(f"{trained.run.config.system} uses no captions: use a run of gan_cls or stackgan")
     if steps is not None and steps < 1:
         raise UserError(f"--steps {steps}: expected 1 or more")
-    form, weights = out.suffix.lower(), trained.resolve_weights(weights)
-    if form not in ("", ".png"):
-        raise UserError(f"--out {out}: expected a name ending in .png, or a folder")
-    told = describe(trained, texts).embeddings
-    assert told is not None
-    styles = to_float(torch.stack([_read(place, trained) for place in places]))
-    count = len(styles)
-    about = {"command": command, "run": trained.run.path.name, "system": name, "step": str(trained.step),
-             "weights": weights}  # fmt: skip
-    try:
-        surplus = [] if form else own_images(out)
-        network, share = style_encoder(trained, steps, weights, say)
+    embeddings = describe(trained, texts).embeddings
+    assert embeddings is not None
+    styles = to_float(torch.stack([_read(file, trained) for file in files]))
+    about = provenance(trained, weights, command)
+    with open_output(out, ".png") as output:
+        network, share = style_encoder(trained, steps, trained.resolve_weights(weights), say)
         with torch.no_grad():
             latents = network(styles.to(system.device)).cpu()
-        given = conditions(embeddings=told.repeat_interleave(count, 0))
-        images = trained.decode(latents.repeat(len(texts), 1), given, weights)
-        if form:
+        batch = conditions(embeddings=embeddings.repeat_interleave(len(styles), 0))
+        images = trained.decode(latents.repeat(len(texts), 1), batch, weights)
+        if output.form:
             grid = grids.captioned_grid(torch.cat([styles, images]), ["style", *texts])
-            grids.save_png(grid, out, about)
+            output.write_image(grid, about)
         else:
-            abouts = [
-                {"source": printable(place.name), "text": printable(text)[:1000]}
+            each = [
+                {"source": printable(file.name), "text": printable(text)[:MOST_STORED]}
                 for text in texts
-                for place in places
+                for file in files
             ]
-            write_folder([images], out, about, abouts, surplus)
-    except OSError as error:
-        raise UserError(f"--out {out}: {error.strerror or error}") from error
-    return f"{out}: {len(images)} images; S finds {100 * share:.3g} % of the latents' variance"
+            output.write_folder([images], about, each)
+    return f"{out}: {len(images)} images; S explains {100 * share:.3g} % of the latents' variance"
 
 
 def style_encoder(
@@ -92,9 +84,9 @@ def style_encoder(
     weights: Weights = "ema",
     say: Callable[[str], None] = lambda text: None,
 ) -> tuple[ImageEncoder, float]:
-    """S for the checkpoint of `trained`, and its R^2, as the run folder keeps them; else trained, and kept.
+    """S for the checkpoint of `trained`, and its R^2, from the run folder; else trained, and kept there.
 
-    Raises UserError where it has to be trained and the captions of the run's data cannot be read.
+    Raises UserError where it must be trained and the captions of the run's data cannot be read.
     """
     system = trained.system
     assert isinstance(system, LatentSystem)
@@ -122,7 +114,7 @@ def style_encoder(
         for old in path.parent.glob("*.safetensors"):
             if not old.name.startswith(f"{trained.step:06d}-"):
                 old.unlink()
-    except OSError:  # a run that cannot be written to: S is here all the same
+    except OSError:  # a run that cannot be written to: S is usable all the same
         pass
     return network, share
 
@@ -134,17 +126,17 @@ def train_style(
     say: Callable[[str], None] = lambda text: None,
     seed: int = 0,
 ) -> tuple[ImageEncoder, float]:
-    """S, which finds the latents z that `system` made an image of, and how much of their variance it finds.
+    """S, which predicts the latents of an image that `system` generated, and its R^2 on fresh samples.
 
-    It minimises E ||z - S(G(z, h))||^2 over latents and rows h of `embeddings` `[n, size]`; G stays as it is.
-    The second is R^2 on fresh draws: 0 for what guesses the mean 0, at most 1. Reed et al. 2016, section 4.4;
-    network, Adam and its rate, which falls linearly to 0, are ours.
+    It minimises E ||z - S(G(z, h))||^2 over latents and rows h of `embeddings` `[n, size]`; G is fixed. R^2
+    is 0 for predicting the mean 0, and at most 1. Reed et al. 2016, section 4.4; the network, Adam and its
+    linear learning-rate decay to 0 are ours.
     """
     with sampling.SeededRandom(seed, system.device).stretch():
         network = _untrained(system)
         optimizer = torch.optim.Adam(network.parameters(), RATE)
         for step in range(steps):
-            fall_linearly({"style": optimizer}, RATE, step, steps)
+            decay_linearly({"style": optimizer}, RATE, step, steps)
             latents, images = _draw(system, embeddings)
             loss = (latents - network(images)).square().sum(1).mean()
             optimizer.zero_grad()
@@ -152,24 +144,24 @@ def train_style(
             optimizer.step()
             if step % STEPS_BETWEEN_LINES == 0:
                 error = float(loss.detach()) / latents.shape[1]
-                say(f"step {step:,} of {steps:,}, {100 * error:.3g} % of the latents' variance missed")
+                say(f"step {step:,} of {steps:,}, {100 * error:.3g} % of the latents' variance unexplained")
         network.eval()
-        missed, there = 0.0, 0.0
-        for _ in range(NUM_JUDGED // BATCH):
+        unexplained, total = 0.0, 0.0
+        for _ in range(NUM_EVALUATED // BATCH):
             latents, images = _draw(system, embeddings)
             with torch.no_grad():
-                missed += float((latents - network(images)).square().sum())
-            there += float(latents.square().sum())
-    return network, 1 - missed / there
+                unexplained += float((latents - network(images)).square().sum())
+            total += float(latents.square().sum())
+    return network, 1 - unexplained / total
 
 
 def _draw(system: LatentSystem, embeddings: Tensor) -> tuple[Tensor, Tensor]:
-    """Latents `[BATCH, n]` and what the generator makes of them with captions at random."""
+    """Latents `[BATCH, n]` and samples of them with random captions."""
     rows = torch.randint(len(embeddings), (BATCH,))
-    given = conditions(embeddings=embeddings[rows].to(system.device))
+    batch = conditions(embeddings=embeddings[rows].to(system.device))
     with sampling.evaluation_mode(system):
         latents = system.draw_latents(BATCH)
-        return latents, system.decode(latents, given).float()
+        return latents, system.decode(latents, batch).float()
 
 
 def _untrained(system: LatentSystem) -> ImageEncoder:
@@ -182,7 +174,7 @@ def _untrained(system: LatentSystem) -> ImageEncoder:
 
 
 def _kept(path: Path, system: LatentSystem, steps: int | None) -> tuple[ImageEncoder, float] | None:
-    """What is kept in `path`, unless it is damaged, of another version, or not of the `steps` asked for."""
+    """S and its R^2 as stored in `path`, unless damaged, of another version, or of other `steps`."""
     try:
         tensors = safetensors.torch.load(path.read_bytes())
         done, share = int(tensors.pop(_STEPS)), float(tensors.pop(_SHARE))
@@ -194,12 +186,12 @@ def _kept(path: Path, system: LatentSystem, steps: int | None) -> tuple[ImageEnc
     return (network.eval(), share) if steps in (None, done) else None
 
 
-def _read(place: Path, trained: Trained) -> Tensor:
-    """The image in the file `place` as the run's images are, uint8."""
+def _read(file: Path, trained: Trained) -> Tensor:
+    """The image in `file` in the shape of the run's images, uint8."""
     try:
         shape = trained.run.config.spec.shape
-        return torch.from_numpy(np.array(decode(read_regular(place), Target(shape), trained.run.config.data)))
+        return torch.from_numpy(np.array(decode(read_regular(file), Target(shape), trained.run.config.data)))
     except Unreadable as error:
         raise UserError(
-            f"{printable(str(place))} cannot be read ({error}): expected PNG, JPEG, WebP, BMP or GIF"
+            f"{printable(str(file))} cannot be read ({error}): expected PNG, JPEG, WebP, BMP or GIF"
         ) from error

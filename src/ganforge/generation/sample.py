@@ -1,21 +1,18 @@
-"""Writing samples of a run to files: of the classes that are asked for, along codes, as one grid or many."""
+"""Samples of a run, of chosen classes or along codes, written as a grid, an array or one file each."""
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge.data.batch import Batch, to_uint8
 from ganforge.errors import UserError, printable
-from ganforge.generation.output import own_images, refuse_form, save_npz, write_folder
+from ganforge.generation.output import open_output, provenance, to_arrays
 from ganforge.reporting import grids
-from ganforge.runs.sampling import MOST_PREVIEW_ROWS, PREVIEW_COLUMNS, preview_conditions
+from ganforge.runs.conditions import PREVIEW_COLUMNS, class_conditions, preview_conditions
 from ganforge.runs.trained import Label, Trained, Weights
 
 DEFAULT_COUNT = 64
@@ -35,9 +32,8 @@ class Code:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Samples that are about to be drawn, how they lie in a grid, and their labels int64 `[count]`."""
+    """Samples, drawn as `parts` are read, the columns of their grid, and their labels int64 `[count]`."""
 
-    count: int
     parts: Iterable[Tensor]
     columns: int | None
     labels: Tensor | None
@@ -62,44 +58,42 @@ def write_samples(
     `labels` take turns; left out, all classes do, and a .png without `count` has a row for each class.
     `codes` are texts "0=4" or "1=-1..1": one range becomes rows of `TRAVERSAL_COLUMNS` samples of the same
     noise; of two the first goes down and the second across.
-    Raises UserError where `out` cannot be written, or the system lacks what is asked for.
+    Raises UserError where `out` cannot be written, or the system has no such label or code.
     """
     spec = trained.run.config.spec
-    about = {"command": command, "run": trained.run.path.name, "system": trained.run.config.system,
-             "step": str(trained.step), "seed": str(seed),
-             "weights": trained.resolve_weights(weights)}  # fmt: skip
-    form = refuse_form(out)
-    if not form and spec.values == "points":
-        raise UserError(f"--out {out}: 2-D points are written to a .png or an .npz")
     parsed = [parse_code(text) for text in codes]
-    given = None if labels is None else list(labels)
-    try:
-        surplus = [] if form else own_images(out)
-        drawing = _plan(trained, count, seed, weights, given, parsed, in_rows=form == ".png")
-        names = _names_of(drawing.labels, spec.class_names)
-        if not form:
-            write_folder(drawing.parts, out, about, [{"label": name} for name in names], surplus)
-            return f"{out}: {drawing.count} images"
+    about = provenance(trained, weights, command, seed)
+    with open_output(out, ".png", ".npz") as output:
+        points = spec.values == "points"
+        if points and not output.form:
+            raise UserError(f"--out {out}: 2-D points are written to a .png or an .npz")
+        chosen = None if labels is None else list(labels)
+        drawing = _draw(trained, count, seed, weights, chosen, parsed, in_rows=output.form == ".png")
+        numbers = [] if drawing.labels is None else drawing.labels.tolist()
+        names = [spec.class_names[number] for number in numbers]
+        if not output.form:
+            return output.write_folder(drawing.parts, about, [{"label": name} for name in names])
         images = torch.cat(list(drawing.parts))
-        out.parent.mkdir(parents=True, exist_ok=True)
         if names:
             about["labels"] = ", ".join(names)
-        if form == ".png":
-            grids.save_png(grids.draw(images, spec, columns=drawing.columns), out, about)
+        if output.form == ".png":
+            output.write_image(grids.draw(images, spec, columns=drawing.columns), about)
         else:
-            _write_arrays(images, drawing.labels, spec.values == "points", out, about)
-        return f"{out}: {drawing.count} samples"
-    except OSError as error:
-        raise UserError(f"--out {out}: {error.strerror or error}") from error
+            output.write_arrays(
+                about,
+                images=images.flatten(1).numpy() if points else to_arrays(images),
+                labels=None if drawing.labels is None else drawing.labels.numpy(),
+            )
+    return f"{out}: {len(images)} samples"
 
 
 def parse_code(text: str) -> Code:
     """The code in "0=4" or "1=-1..1"; raises UserError for another form."""
-    found = CODE.fullmatch(text.replace(" ", ""))
+    match = CODE.fullmatch(text.replace(" ", ""))
     try:
-        if found is None:
+        if match is None:
             raise ValueError
-        low, high = float(found[2]), None if found[3] is None else float(found[3])
+        low, high = float(match[2]), None if match[3] is None else float(match[3])
         if not np.isfinite([low, low if high is None else high]).all():
             raise ValueError
     except ValueError:
@@ -107,7 +101,7 @@ def parse_code(text: str) -> Code:
             f"--code {printable(text)[:80]}: expected NUMBER=VALUE or NUMBER=FROM..TO, "
             "such as --code 0=4 or --code 1=-1..1"
         ) from None
-    return Code(int(found[1]), low, high)
+    return Code(int(match[1]), low, high)
 
 
 def parse_labels(text: str) -> list[Label]:
@@ -120,7 +114,7 @@ def parse_labels(text: str) -> list[Label]:
     return labels
 
 
-def _plan(
+def _draw(
     trained: Trained,
     count: int | None,
     seed: int,
@@ -133,41 +127,29 @@ def _plan(
         raise UserError(f"--count {count}: expected 1 or more")
     ranges = [code for code in codes if code.high is not None]
     if len({code.index for code in codes}) < len(codes):
-        raise UserError("--code: every code may be given once, such as --code 0=4 --code 1=-1..1")
+        raise UserError("--code: expected each code once, such as --code 0=4 --code 1=-1..1")
     if ranges:
         if count is not None:
-            raise UserError("--count does not go with a range of --code, which gives a grid of its own size")
+            raise UserError(
+                "--count does not go with a range of --code, whose grid has a fixed size: leave it out"
+            )
         return _traverse(trained, seed, weights, labels, codes, ranges)
-    given, columns = _conditions(trained, count, labels, in_rows)
+    batch, columns = None, None
+    if in_rows and labels is None and count is None:
+        batch, columns = preview_conditions(trained.system), PREVIEW_COLUMNS
+    if batch is None:
+        batch, columns = class_conditions(trained, labels, count, DEFAULT_COUNT)
     if count is None:
-        count = DEFAULT_COUNT if given is None else len(given.images)
+        count = DEFAULT_COUNT if batch is None else len(batch.images)
     parts: Iterable[Tensor]
     if codes:
         latents = trained.draw_latents(count, seed)
         for code in codes:
             latents = trained.set_code(latents, code.index, code.low)
-        parts = [trained.decode(latents, given, weights)]
+        parts = [trained.decode(latents, batch, weights)]
     else:
-        parts = trained.draw(count, seed=seed, weights=weights, given=given)
-    return Drawing(count, parts, columns, None if given is None else given.labels)
-
-
-def _conditions(
-    trained: Trained, count: int | None, labels: list[Label] | None, in_rows: bool
-) -> tuple[Batch | None, int | None]:
-    """The labels of the samples, if the system takes some, and the columns of a grid that sorts them."""
-    if labels is None and count is None and in_rows:
-        rows = preview_conditions(trained.system)
-        if rows is not None:
-            return rows, PREVIEW_COLUMNS
-    if labels is None:
-        if "labels" not in trained.system.conditions:
-            return None, None
-        count = DEFAULT_COUNT if count is None else count
-        labels = list(range(min(count, len(trained.run.config.spec.class_names))))
-    given = trained.conditions(labels, count)
-    sorts = len(labels) < len(given.images) and len(labels) <= MOST_PREVIEW_ROWS
-    return given, len(labels) if sorts else None
+        parts = trained.draw(count, seed=seed, weights=weights, given=batch)
+    return Drawing(parts, columns, None if batch is None else batch.labels)
 
 
 def _traverse(
@@ -180,14 +162,14 @@ def _traverse(
 ) -> Drawing:
     """Rows of samples along the last range; rows differ in the other range, else in their noise and label."""
     if len(ranges) > 2:
-        raise UserError(f"--code: {len(ranges)} ranges were given, expected one or two (down and across)")
+        raise UserError(f"--code: {len(ranges)} ranges: expected one or two (down and across)")
     columns = TRAVERSAL_COLUMNS
     num_noises, rows = (TRAVERSAL_ROWS, TRAVERSAL_ROWS) if len(ranges) == 1 else (1, TRAVERSAL_COLUMNS)
-    given, _ = _conditions(trained, num_noises, labels, in_rows=False)
+    batch, _ = class_conditions(trained, labels, num_noises, DEFAULT_COUNT)
     repeats = rows * columns // num_noises
     latents = trained.draw_latents(num_noises, seed).repeat_interleave(repeats, dim=0)
-    if given is not None and given.labels is not None:
-        given = trained.conditions(given.labels.repeat_interleave(repeats).tolist())
+    if batch is not None and batch.labels is not None:
+        batch = trained.conditions(batch.labels.repeat_interleave(repeats).tolist())
     for code in codes:
         if code.high is None:
             latents = trained.set_code(latents, code.index, code.low)
@@ -195,22 +177,10 @@ def _traverse(
             latents = trained.set_code(latents, code.index, _steps(code, columns).repeat(rows))
         else:
             latents = trained.set_code(latents, code.index, _steps(code, rows).repeat_interleave(columns))
-    images = trained.decode(latents, given, weights)
-    return Drawing(len(images), [images], columns, None if given is None else given.labels)
+    images = trained.decode(latents, batch, weights)
+    return Drawing([images], columns, None if batch is None else batch.labels)
 
 
 def _steps(code: Code, count: int) -> Tensor:
     assert code.high is not None
     return torch.linspace(code.low, code.high, count)
-
-
-def _names_of(labels: Tensor | None, class_names: Sequence[str]) -> list[str]:
-    return [] if labels is None else [class_names[number] for number in labels.tolist()]
-
-
-def _write_arrays(images: Tensor, labels: Tensor | None, points: bool, out: Path, about: object) -> None:
-    array = images.flatten(1) if points else to_uint8(images).permute(0, 2, 3, 1)
-    arrays: dict[str, Any] = {"images": array.numpy(), "about": np.array(json.dumps(about))}
-    if labels is not None:
-        arrays["labels"] = labels.numpy()
-    save_npz(arrays, out)

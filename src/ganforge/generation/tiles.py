@@ -1,4 +1,4 @@
-"""Images of any size through a generator: padded, in overlapping tiles, in bounded memory."""
+"""Process images of any size with a generator: padded, in overlapping tiles, in bounded memory."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from ganforge.system import Tiling
 Translate = Callable[[Iterator[Tensor]], Iterator[Tensor]]
 SMALLEST_TILE = 16
 BLENDED_SHARE = 0.25
-"""Of a tile's side: how far two neighbours overlap that have to be blended."""
+"""The overlap of two blended neighbours, as a share of a tile's side."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def bands(translate: Translate, tiling: Tiling, image: NDArray[Any], tile: int) 
     Each band is float `[channels, rows, width * scale]` in [-1, 1]. `tile` is the side of the tiles, in
     pixels of the image, without what is added around them. Where `tiling.reach` is known every pixel is
     what the whole image would give it; else neighbouring tiles are blended over a quarter of their side or
-    more, and are at least two multiples large. An image goes on as its mirror image to the next multiple;
-    one no larger than a tile goes whole. Raises UserError for a `tile` below 16, and for NaN.
+    more, and are at least two multiples large. An image is padded with its mirror image to the next multiple;
+    one no larger than a tile is processed whole. Raises UserError for a `tile` below 16, and for NaN.
     """
     if tile < SMALLEST_TILE:
         raise UserError(f"--tile {tile}: expected {SMALLEST_TILE} or more")
@@ -73,13 +73,13 @@ def bands(translate: Translate, tiling: Tiling, image: NDArray[Any], tile: int) 
                 part = np.pad(part, ((0, 0), (0, missing[0]), (0, missing[1])), "reflect")
                 yield torch.from_numpy(part.astype(np.float32) * (2 / largest) - 1)[None]
 
-    made = translate(tiles())
+    outputs = translate(tiles())
     buffer: Tensor | None = None
     for row, start in enumerate(rows.starts):
         for column, left in enumerate(columns.starts):
-            result = next(made)[0]
+            result = next(outputs)[0]
             if not result.isfinite().all():
-                raise UserError("this run makes NaN or infinity of images: it diverged in training")
+                raise UserError("this run outputs NaN or infinity: it diverged in training")
             if buffer is None:
                 width = max(columns.length, columns.starts[-1] + columns.size) * scale
                 buffer = torch.zeros(result.shape[0], rows.size * scale, width)

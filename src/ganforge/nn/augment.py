@@ -1,9 +1,9 @@
-"""Augmentation of what a discriminator is shown: DiffAugment, and the pipeline of ADA with its controller.
+"""Augmentation of discriminator inputs: DiffAugment, and the pipeline of ADA with its controller.
 
 Both are drawn anew for every sample, and both are linear in the pixels (affine in the colours) once drawn, so
 that gradients of any order go through them to the generator or to a penalty. Images are
 `[batch, channels, height, width]` in [-1, 1], in which 0 is grey; results may leave that range, as in the
-released codes. They are computed in float32 also of images in less. Nothing is read back from the device.
+released codes. Lower precisions are computed in float32. Nothing is read back from the device.
 """
 
 import math
@@ -140,7 +140,7 @@ class AdaptiveAugmentation(nn.Module):
         self.register_buffer("calls", torch.tensor(0))
 
     def forward(self, images: Tensor) -> Tensor:
-        """`images` moved and recoloured, each as it was drawn for it."""
+        """`images` augmented, each by a draw of its own."""
         images = _at_least_float32(images)
         count, _, height, width = images.shape
         with torch.autocast(images.device.type, enabled=False):
@@ -150,10 +150,10 @@ class AdaptiveAugmentation(nn.Module):
 
     @torch.no_grad()
     def adapt(self, real_logits: Tensor, num_images: int) -> None:
-        """Take in a minibatch of `num_images`; every fourth time move p towards its target.
+        """Update with a minibatch of `num_images`; every fourth call moves p towards its target.
 
-        p moves by the share of 500,000 that the images since then are. A logit that is not a number has the
-        sign 0, so that p outlives an update that is skipped for it.
+        p moves by the number of images since then, over 500,000. A logit that is NaN has the sign 0, so that
+        p survives an update that is skipped for it.
         """
         self.sign_sum += real_logits.float().sign().mean()
         self.calls.add_(1).remainder_(self.INTERVAL)
@@ -269,5 +269,5 @@ def recolour(images: Tensor, colours: Colours) -> Tensor:
 
 
 def _at_least_float32(images: Tensor) -> Tensor:
-    """`images`, in float32 where they were in less."""
+    """`images`, in float32 where their precision is lower."""
     return images.to(torch.promote_types(images.dtype, torch.float32))

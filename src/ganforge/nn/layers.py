@@ -71,7 +71,7 @@ class ProjectionHead(nn.Module):
             logits = self.dense(features).squeeze(1)
             if self.embedding is None:
                 return logits
-            assert labels is not None, "a conditional discriminator judges images with their labels"
+            assert labels is not None, "a conditional discriminator needs labels"
             return logits + (self.embedding(labels) * features).sum(1)
 
 

@@ -1,7 +1,7 @@
-"""Losses to minimise: adversarial ones on logits, and the likelihood of levels.
+"""Losses to minimise: adversarial losses on logits, matching losses on embeddings, and likelihoods of levels.
 
-`real_logits` and `fake_logits` are raw discriminator outputs `[batch]`. Everything is computed in float32.
-At equilibrium `discriminator_logistic` is log 4 = 1.386 and `generator_non_saturating` is log 2 = 0.693.
+`real_logits` and `fake_logits` are raw discriminator outputs `[batch]`. Everything is computed in float32. At
+equilibrium `discriminator_logistic` is log 4 = 1.386 and the non-saturating `generator_loss` log 2 = 0.693.
 """
 
 import math
@@ -17,8 +17,8 @@ AdversarialLoss = Literal["non_saturating", "minimax"]
 # exp(40) times the discriminator's slope there, 4e-18, is 1 in float32, and leaves room for small weights.
 LOWEST_LOGIT = -40.0
 
-TEMPERATURE = 0.1  # of cosines, which are at most 1 apart from 0: a right text can be 22,026 times as likely
-NEVER = -1e4  # a logit of no probability, finite, for its target of 0 times an infinity would be NaN
+TEMPERATURE = 0.1  # of cosines: a matching text can be exp(10) = 22,026 times as likely as an orthogonal one
+NEVER = -1e4  # a logit of probability 0; finite, because 0 times infinity would be NaN
 
 
 def discriminator_logistic(
@@ -87,7 +87,7 @@ def generator_least_squares(fake_logits: Tensor, target: float = 1.0) -> Tensor:
 
 
 def discriminator_relativistic(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """E softplus(s_fake - s_real) over pairs: log 2 = 0.693 where they are alike.
+    """E softplus(s_fake - s_real) over pairs: log 2 = 0.693 where the two are equal.
 
     Jolicoeur-Martineau 2018, arXiv 1807.00734; on pairs as in Huang et al. 2024, arXiv 2501.05441.
     """
@@ -103,8 +103,8 @@ def gradient_penalty(discriminator: Callable[[Tensor], Tensor], reals: Tensor, f
     """E (|gradient of D at x|_2 - 1)^2 between pairs: x = real + u (fake - real), u ~ U(0, 1) for each pair.
 
     `reals` and `fakes` `[batch, ...]` are what `discriminator` sees; the norm is over all values of a sample.
-    Computed in float32, outside of autocast, whose double backward overflows; `discriminator` must judge each
-    sample on its own (no batch norm) and, as it is differentiated twice, must not be compiled. Gulrajani
+    Computed in float32, outside of autocast, whose double backward overflows; `discriminator` must score each
+    sample independently (no batch norm) and, as it is differentiated twice, must not be compiled. Gulrajani
     et al. 2017, arXiv 1704.00028, equation 3; the caller multiplies by lambda.
     """
     with torch.autocast(reals.device.type, enabled=False):
@@ -116,11 +116,11 @@ def gradient_penalty(discriminator: Callable[[Tensor], Tensor], reals: Tensor, f
 
 
 def zero_centred_penalty(logits: Tensor, images: Tensor) -> Tensor:
-    """E |gradient of D at x|_2^2 over `images` that require gradients and that gave `logits`: R1 or R2.
+    """E |gradient of D at x|_2^2 over `images`, which require gradients and have `logits`: R1 or R2.
 
     Squared and summed over all values of a sample, mean over the batch; the caller multiplies by gamma / 2.
-    Wants logits that were computed in float32, outside of autocast, by a network that is not compiled and in
-    which no sample sees another. Mescheder et al. 2018, arXiv 1801.04406, equations 9 and 10.
+    Expects logits that were computed in float32, outside of autocast, by a network that is not compiled and
+    in which no sample sees another. Mescheder et al. 2018, arXiv 1801.04406, equations 9 and 10.
     """
     with torch.autocast(images.device.type, enabled=False):
         return _image_gradients(logits, images).square().sum(1).mean()
@@ -149,7 +149,7 @@ def one_stage_scale(loss: AdversarialLoss, fake_logits: Tensor) -> Tensor:
 def adversarial_metrics(
     discriminator_loss: Tensor, generator_loss: Tensor, real_logits: Tensor, fake_logits: Tensor
 ) -> dict[str, Tensor]:
-    """What a GAN reports of a step: both losses in nats, mean D(x) and mean D(G(z)); detached, 0-dim."""
+    """Metrics of an adversarial step: both losses in nats, mean D(x) and mean D(G(z)); detached, 0-dim."""
     return {
         "discriminator_loss": discriminator_loss.detach(),
         "generator_loss": generator_loss.detach(),
@@ -226,5 +226,5 @@ def categorical_nats(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def nats_of_any(class_nats: Tensor) -> Tensor:
-    """-log p(x), `[batch]`, of -log p(x given y) `[batch, num_classes]`, each class as likely as another."""
+    """-log p(x), `[batch]`, from -log p(x given y) `[batch, num_classes]`, with equally likely classes."""
     return math.log(class_nats.shape[1]) - (-class_nats).logsumexp(1)

@@ -8,7 +8,7 @@ from html import escape
 CHART_WIDTH, CHART_HEIGHT = 480, 240
 MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 46, 20, 10, 26
 NUM_COLOURS = 8
-MOST_POINTS = 1000  # of one curve: more cannot be seen and makes a page heavy
+MOST_POINTS = 1000  # of one curve: more are invisible and make a page heavy
 SMOOTH_FROM = 100  # points: shorter curves are drawn as logged
 
 Points = list[tuple[int, float]]
@@ -24,8 +24,9 @@ def curves_svg(
     """An inline SVG of curves over steps, and how many points lie beyond its axis.
 
     `curves`: name -> `(step, value)`, at least one, in order of steps, finite. `fixed`: the value axis, else
-    chosen so that outliers do not flatten the rest. `rule`: a dashed level. `marks`: dotted uprights. Colours
-    come from the page's style sheet (classes `s0` to `s7`), so that they follow light and dark.
+    chosen so that outliers do not flatten the rest. `rule`: a dashed horizontal line. `marks`: dotted
+    vertical lines. Colours come from the page's style sheet (classes `s0` to `s7`), so that they follow light
+    and dark.
     """
     low, high = fixed or _range([value for points in curves.values() for _, value in points])
     steps = [step for points in curves.values() for step, _ in points]
@@ -64,7 +65,7 @@ def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
 
 
 def _range(values: list[float]) -> tuple[float, float]:
-    """The axis: all values, but one per cent of outliers may not flatten the rest of a curve."""
+    """The axis: all values, except that one per cent of outliers must not flatten the curve."""
     ordered = sorted(values)
     tail = len(ordered) // 100
     near, far = ordered[tail], ordered[-1 - tail]
@@ -105,7 +106,7 @@ def _smooth(points: Points) -> Points | None:
 
 
 def _thin(points: Points) -> Points:
-    """At most 1000 points: of each stretch its lowest and its highest, so that spikes stay."""
+    """At most 1000 points: the lowest and highest of each stretch, so that spikes stay."""
     if len(points) <= MOST_POINTS:
         return points
     edges = [len(points) * index // (MOST_POINTS // 2) for index in range(MOST_POINTS // 2 + 1)]

@@ -1,4 +1,4 @@
-"""Tensors to images; PNG files that say how they were made."""
+"""Grids and scatter plots of tensors; PNG files with their provenance."""
 
 import base64
 import io
@@ -23,11 +23,11 @@ SAMPLE_COLOUR = "#d9480f"
 REFERENCE_COLOUR = "#868e96"
 FRAME_COLOUR = (240, 180, 0)  # the paper's figure 2 frames the training images in yellow
 
-SMALLEST_CELL = 48  # pixels: below this an image cannot be judged on a screen
+SMALLEST_CELL = 48  # pixels: smaller cells are enlarged
 FRAME = 3  # pixels
 GAP = 2  # pixels
 TEXT_SIZE = 14  # pixels
-SMALLEST_TEXT_WIDTH = 240  # pixels: a caption above one small image can be read
+SMALLEST_TEXT_WIDTH = 240  # pixels: room for a caption above one small image
 MOST_SHOWN = 400  # characters of a caption, of which a row has room for fewer
 SCATTER_INCHES = 4.8
 SCATTER_DPI = 100
@@ -90,10 +90,10 @@ def neighbours_grid(
 
 
 def pairs_grid(sources: Tensor, outputs: Tensor, targets: Tensor | None = None) -> Image.Image:
-    """Of each pair the source, what was made of it and its target side by side, several pairs in a row.
+    """The source, output and target of each pair side by side, several pairs in a row.
 
-    All `[n, 1 or 3 channels, height, width]` in [-1, 1]; sources of another size are shown in that of the
-    outputs, their pixels as squares; `targets` can be left out. Raises `UserError` for other shapes.
+    All `[n, 1 or 3 channels, height, width]` in [-1, 1]; sources of another size are enlarged to that of
+    the outputs, their pixels as squares; `targets` can be left out. Raises `UserError` for other shapes.
     """
     if sources.shape[2:] != outputs.shape[2:]:
         sources = interpolate(sources, outputs.shape[2:], mode="nearest-exact")
@@ -129,8 +129,8 @@ def captioned_grid(images: Tensor, texts: Sequence[str]) -> Image.Image:
 def scatter(points: Tensor, reference: Tensor | None = None) -> Image.Image:
     """Generated `points` `[n, 2]` over real `reference` points `[m, 2]`, with equal axes, 480 x 480 pixels.
 
-    With a reference the frame depends on it alone, so that the images of one run can be compared; how many
-    points lie outside is written in the corner. Raises `UserError` for other shapes.
+    With a reference the frame depends on it alone, so that the plots of a run can be compared; the number of
+    points outside is written in the corner. Raises `UserError` for other shapes.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -170,10 +170,10 @@ def scatter(points: Tensor, reference: Tensor | None = None) -> Image.Image:
 def draw(
     images: Tensor, spec: DataSpec, reference: Tensor | None = None, columns: int | None = None
 ) -> Image.Image:
-    """The image of a batch: a grid for pixels, a scatter for points.
+    """A batch as an image: a grid of pixels, a scatter plot of points.
 
-    `images` `[n, channels, height, width]` as `spec` says; `reference`, of the same kind, lies behind points.
-    `columns` of the grid: near-square by default.
+    `images` `[n, channels, height, width]` of the data `spec`; `reference` is plotted behind points. The grid
+    is near-square without `columns`.
     """
     if spec.values == "pixels":
         return grid(images, columns)
@@ -243,7 +243,7 @@ def _cells(images: Tensor, scale: int | None) -> NDArray[np.uint8]:
     factor = math.ceil(SMALLEST_CELL / max(height, width)) if scale is None else scale
     if factor < 1:
         raise UserError(f"scale is an integer factor >= 1, got {scale}")
-    # A diverged network gives NaN: undefined as an integer, and the image must still be drawn.
+    # A diverged network outputs NaN, which is undefined as an integer; the image must still be drawn.
     finite = torch.nan_to_num(images.detach().float(), nan=0.0, posinf=1.0, neginf=-1.0)
     pixels = to_uint8(finite).permute(0, 2, 3, 1).cpu().numpy()
     return pixels.repeat(factor, axis=1).repeat(factor, axis=2)

@@ -1,4 +1,4 @@
-"""What `metrics.jsonl` says, for the report: lines in order, curves, and remarks of what cannot be read."""
+"""The log `metrics.jsonl` for the report: lines in order, curves, and remarks on unreadable lines."""
 
 import itertools
 import json
@@ -19,7 +19,7 @@ RENAMED = {"judge_confidence": "classifier_confidence",
 
 @dataclass
 class Log:
-    """What `metrics.jsonl` says, in the order of steps: a stretch that a resumed run did again is dropped."""
+    """The lines of `metrics.jsonl` in the order of steps; steps that a resumed run repeated are dropped."""
 
     starts: list[dict[str, Any]] = field(default_factory=list)
     lines: list[dict[str, Any]] = field(default_factory=list)  # "train" and "end"
@@ -41,7 +41,7 @@ class Log:
 
     @property
     def diagnosis(self) -> list[dict[str, Any]]:
-        """The lines that say in words what goes wrong, or no longer does."""
+        """The lines of the training diagnosis."""
         return [line for line in self.others if line.get("kind") == "diagnosis"]
 
 
@@ -53,7 +53,7 @@ def current_line(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_log(path: Path) -> Log:
-    """The log in the file `path`; one that is torn, or is not there, gives what can be read of it."""
+    """The readable lines of the log in `path`; none where there is no file."""
     log, unreadable = Log(), 0
     content = path.read_bytes() if path.exists() else b""
     lines = content.splitlines()
@@ -61,7 +61,7 @@ def read_log(path: Path) -> Log:
         try:
             line = json.loads(text)
         except ValueError:
-            # A crash leaves half a last line; that is expected and is not worth a remark.
+            # A crash leaves half a last line, which is expected and needs no remark.
             unreadable += number < len(lines) or content.endswith(b"\n")
             continue
         if not isinstance(line, dict):
@@ -82,8 +82,8 @@ def read_log(path: Path) -> Log:
 
 
 def series_of(log: Log) -> dict[str, Points]:
-    """Every curve by its metric's name; of a step that was logged twice the later value counts."""
-    found: dict[str, dict[int, float]] = {}
+    """Every curve by its metric's name; of a step logged twice the later value counts."""
+    series: dict[str, dict[int, float]] = {}
     broken: dict[str, int] = {}
     for line in itertools.chain(log.lines, filter(measures, log.others)):
         prefix = "" if line.get("kind") in ("train", "end", "samples") else f"{line.get('kind')}_"
@@ -91,11 +91,11 @@ def series_of(log: Log) -> dict[str, Points]:
             if key in BOOKKEEPING:
                 continue
             if (number := number_of(value)) is not None:
-                found.setdefault(prefix + key, {})[line["step"]] = number
+                series.setdefault(prefix + key, {})[line["step"]] = number
             elif isinstance(value, float):
                 broken.setdefault(prefix + key, line["step"])
     log.remarks += [f"{key} was not a finite number from step {step:,}." for key, step in broken.items()]
-    return {key: sorted(points.items()) for key, points in found.items()}
+    return {key: sorted(points.items()) for key, points in series.items()}
 
 
 def measures(line: dict[str, Any]) -> bool:

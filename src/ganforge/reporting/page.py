@@ -1,4 +1,4 @@
-"""A run folder to one page: `report.html`, self-contained, written from the folder alone."""
+"""The report page of a run: `report.html`, self-contained, written from the run folder alone."""
 
 import json
 import re
@@ -18,17 +18,17 @@ from ganforge.reporting.log import Log, measures, number_of, read_log, series_of
 
 SERIES_NAMES = {"real_probability": "D(real)", "fake_probability": "D(fake)"}
 
-BELIEFS = (
-    "D(real) and D(fake): the mean probability of being real that the discriminator gives real and generated "
-    "samples. At 1/2 it cannot tell them apart."
+PROBABILITIES = (
+    "D(real) and D(fake): the discriminator's mean probability of real for real and generated samples. "
+    "At 1/2 it cannot distinguish them."
 )
-MAKING = (
+ABOUT_PAGE = (
     "This page was written from the run folder alone and loads nothing from elsewhere. In long charts the "
-    "thin line is as logged, the thick one a moving average; a dotted upright line marks a resume."
+    "thin line is the logged values, the thick line a moving average; a dotted vertical line marks a resume."
 )
 MOST_FRAMES = 12
 MOST_NOTES = 100
-NEIGHBOURS = "Each sample stands left; framed to its right, the training image nearest to it."
+NEIGHBOURS = "Each sample with its nearest training image, framed, to its right."
 NEWEST_SIDE, FRAME_SIDE = 1600, 640  # pixels: larger images are shrunk for the page
 
 
@@ -45,16 +45,16 @@ def write_report(run: Path) -> Path:
     sections = [
         _heading(run, config, log),
         _newest(run, log),
-        _health(log),
+        _diagnosis(log),
         _charts(log),
         _best(run),
-        _film(run, log),
+        _progress(run, log),
         _section("Nearest training images", _image(run / "neighbours.png", NEWEST_SIDE, NEIGHBOURS, log)),
         _scores(evaluation),
         _cost(log),
         _settings(config),
         _commands(run, log),
-        _how_it_was_made(config, log),
+        _origin(config, log),
     ]
     template = Template(resources.files("ganforge.reporting").joinpath("template.html").read_text("utf-8"))
     page = template.substitute(title=escape(_title(run, config)), body="\n".join(filter(None, sections)))
@@ -140,14 +140,14 @@ def _title(run: Path, config: dict[str, Any]) -> str:
 def _heading(run: Path, config: dict[str, Any], log: Log) -> str:
     first, *rest = (escape(part) for part in _title(run, config).split(" · "))
     # Steps are a field of the system's own configuration.
-    asked = number_of((_dict(config.get("train")) | _dict(config.get("config"))).get("steps"))
+    steps = number_of((_dict(config.get("train")) | _dict(config.get("config"))).get("steps"))
     done = log.newest("step") or 0
-    if asked and done >= asked:
+    if steps and done >= steps:
         state = f"Finished: {done:,.0f} steps"
     else:
         stopped = "Stopped" if log.lines and log.lines[-1]["kind"] == "end" else "Stopped or still running"
-        state = f"{stopped}: {done:,.0f}" + (f" of {asked:,.0f} steps" if asked else " steps")
-    facts = [state if log.lines else "Not started" + (f": 0 of {asked:,.0f} steps" if asked else "")]
+        state = f"{stopped}: {done:,.0f}" + (f" of {steps:,.0f} steps" if steps else " steps")
+    facts = [state if log.lines else "Not started" + (f": 0 of {steps:,.0f} steps" if steps else "")]
     if (images := log.newest("images")) is not None:
         facts.append(f"{images:,.0f} images")
     if (seconds := log.seconds) is not None:
@@ -157,7 +157,7 @@ def _heading(run: Path, config: dict[str, Any], log: Log) -> str:
 
 
 def _image(path: Path, longest_side: int, caption: str, log: Log) -> str:
-    """A figure that holds the image; empty, with a remark, where there is none that can be read."""
+    """A figure of the image; empty where there is none, with a remark where it cannot be read."""
     try:
         return embed_png(path, longest_side, caption) if path.exists() else ""
     except UserError as error:
@@ -176,24 +176,24 @@ def _newest(run: Path, log: Log) -> str:
     if grids := _grids(run):
         step, path = grids[-1]
         figures.append(_image(path, NEWEST_SIDE, f"Samples at step {step:,}", log))
-    figures.append(_image(run / "samples.png", NEWEST_SIDE, "Samples drawn after training", log))
+    figures.append(_image(run / "samples.png", NEWEST_SIDE, "Samples after training", log))
     body = "\n".join(filter(None, figures))
     return f'<section class="newest">\n{body}\n</section>' if body else ""
 
 
-def _film(run: Path, log: Log) -> str:
+def _progress(run: Path, log: Log) -> str:
     grids = _grids(run)
     if len(grids) < 2:
         return ""
     count = min(len(grids), MOST_FRAMES)
     chosen = [grids[round(index * (len(grids) - 1) / (count - 1))] for index in range(count)]
     frames = "\n".join(_image(path, FRAME_SIDE, f"step {step:,}", log) for step, path in chosen)
-    caption = '<p class="quiet">The same latents, drawn as training went on.</p>'
-    return _section("Samples over time", f'{caption}\n<div class="film">\n{frames}\n</div>')
+    caption = '<p class="quiet">Samples of the same latents during training.</p>'
+    return _section("Samples over time", f'{caption}\n<div class="frames">\n{frames}\n</div>')
 
 
-def _health(log: Log) -> str:
-    """What went wrong, in words, in the order of steps."""
+def _diagnosis(log: Log) -> str:
+    """Warnings of the training diagnosis, in the order of steps."""
     notes = [f"step {line['step']:,}: {escape(str(line.get('text')))}" for line in log.diagnosis]
     return _section("Training diagnosis", _listed(notes))
 
@@ -201,28 +201,28 @@ def _health(log: Log) -> str:
 def _charts(log: Log) -> str:
     series = series_of(log)
     losses = {key: points for key, points in series.items() if key.endswith("_loss")}
-    beliefs = {key: points for key, points in series.items() if key.endswith("_probability")}
+    probabilities = {key: points for key, points in series.items() if key.endswith("_probability")}
     large = []
     if losses:
         large.append(_chart("Losses", {_words(key[: -len("_loss")]): losses[key] for key in losses}, log))
-    if beliefs:
-        named = {SERIES_NAMES.get(key, _words(key)): beliefs[key] for key in beliefs}
-        large.append(_chart("The discriminator's belief", named, log, fixed=(0.0, 1.0), rule=0.5))
-    others = series.keys() - losses.keys() - beliefs.keys()
+    if probabilities:
+        named = {SERIES_NAMES.get(key, _words(key)): probabilities[key] for key in probabilities}
+        large.append(_chart("Discriminator probabilities", named, log, fixed=(0.0, 1.0), rule=0.5))
+    others = series.keys() - losses.keys() - probabilities.keys()
     groups: dict[str, dict[str, Points]] = {}
     for key in sorted(others):
-        title, name = _place(key, others)
+        title, name = _chart_of(key, others)
         groups.setdefault(title, {})[name] = series[key]
     small = [_chart(title, curves, log) for title, curves in groups.items()]
     body = f'<div class="charts">{"".join(large)}</div>' if large else ""
-    body += f'<p class="quiet"><small>{BELIEFS}</small></p>' if beliefs else ""
+    body += f'<p class="quiet"><small>{PROBABILITIES}</small></p>' if probabilities else ""
     more = f'<div class="small charts">{"".join(small)}</div>' if small else ""
     return _section("Training", body) + "\n" + _section("Other measurements", more)
 
 
 def _best(run: Path) -> str:
-    """The checkpoint that was kept for its score, and how to use it."""
-    found = []
+    """The checkpoint with the best score, and the command that samples it."""
+    blocks = []
     for file in sorted((run / "checkpoints" / "best").glob("[0-9]*/state.json")):
         try:
             state = _dict(json.loads(file.read_bytes()))
@@ -232,15 +232,15 @@ def _best(run: Path) -> str:
         if value is not None and step is not None:
             command = f"ganforge sample {shlex.quote(str(run))} --checkpoint best"
             metric, protocol = escape(_words(str(state.get("metric")))), escape(str(state.get("protocol")))
-            found.append(
+            blocks.append(
                 f"<p>{metric} <b>{value:.4g}</b> at step {step:,.0f}: <code>{escape(command)}</code></p>"
                 f'<p class="quiet">{protocol}</p>'
             )
-    return _section("Best checkpoint", "".join(found[-1:]))
+    return _section("Best checkpoint", "".join(blocks[-1:]))
 
 
-def _place(key: str, keys: Set[str]) -> tuple[str, str]:
-    """The chart of a metric and its name there: some share one, such as samples and real images."""
+def _chart_of(key: str, keys: Set[str]) -> tuple[str, str]:
+    """The chart of a metric and its name in the legend: samples and real images share one."""
     for kind in ("gradient_norm", "skipped_updates"):
         if key.endswith(f"_{kind}"):
             return _words(f"{kind.removesuffix('s')}s"), _words(key.removesuffix(f"_{kind}"))
@@ -264,7 +264,7 @@ def _chart(title: str, curves: dict[str, Points], log: Log, **axis: Any) -> str:
 
 
 def _note(line: dict[str, Any]) -> str:
-    """A line of a kind without a place of its own, as escaped text."""
+    """A log line of another kind, as escaped text."""
     text = line.get("text")
     rest = {key: value for key, value in line.items() if key not in ("step", "text", "kind")}
     words = [] if line.get("kind") == "note" else [escape(_words(str(line.get("kind"))))]
@@ -318,30 +318,28 @@ def _settings(config: dict[str, Any]) -> str:
 
 
 def _commands(run: Path, log: Log) -> str:
-    commands = [
-        ("Draw new samples", f"ganforge sample {shlex.quote(str(run))} --count 64 --seed 7 --out samples.png")
-    ]
+    commands = [("Sample", f"ganforge sample {shlex.quote(str(run))} --count 64 --seed 7 --out samples.png")]
     recorded = next((str(start["command"]) for start in reversed(log.starts) if start.get("command")), None)
     if recorded:
-        commands.insert(0, ("Resume, or go on with more steps: the same command", recorded))
+        commands.insert(0, ("Resume, or train longer with more steps: the same command", recorded))
     body = "".join(f"<h3>{name}</h3><pre><code>{escape(text)}</code></pre>" for name, text in commands)
     return _section("Commands", body)
 
 
-def _how_it_was_made(config: dict[str, Any], log: Log) -> str:
+def _origin(config: dict[str, Any], log: Log) -> str:
     version, torch_version = config.get("ganforge"), log.starts[-1].get("torch") if log.starts else None
-    makers = [
+    versions = [
         f"ganforge {version}" if version else "ganforge",
         f"torch {torch_version}" if torch_version else "",
     ]
-    text = f"Trained with {escape(' and '.join(filter(None, makers)))}. {MAKING}"
+    text = f"Trained with {escape(' and '.join(filter(None, versions)))}. {ABOUT_PAGE}"
     body = f"<p>{text}</p>"
     if fingerprint := config.get("fingerprint"):
         body += f'<p class="quiet">Fingerprint <code>{escape(str(fingerprint))}</code></p>'
     others = [line for line in log.others if not measures(line) and line.get("kind") != "diagnosis"]
     notes = [f"step {line['step']:,}: {_note(line)}" for line in others]
     notes += [escape(remark) for remark in log.remarks]
-    return _section("Notes", _listed(notes)) + _section("How it was made", body)
+    return _section("Notes", _listed(notes)) + _section("About this page", body)
 
 
 def _listed(notes: list[str]) -> str:

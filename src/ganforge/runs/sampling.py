@@ -6,16 +6,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from ganforge.data.batch import Batch, conditions
-from ganforge.data.dataset import batch_of, repeated_rows
-from ganforge.data.split import Split
+from ganforge.data.batch import Batch
 from ganforge.distributed import Shard
 from ganforge.errors import UserError
 from ganforge.system import LatentSystem, System
 
 CHUNK = 250
-PREVIEW_COLUMNS = 8
-MOST_PREVIEW_ROWS = 16
 
 
 class SeededRandom:
@@ -119,50 +115,3 @@ def decode(system: LatentSystem, latents: Tensor, given: Batch | None = None) ->
         with evaluation_mode(system), random.stretch():
             images = system.decode(latents[rows].to(system.device), part).float().cpu()
         yield images
-
-
-def conditions_like(system: System, reference: Split, count: int, seed: int) -> Batch | None:
-    """What `count` samples are asked for so that they compare with as many images of `reference`.
-
-    The labels of these (`repeated_rows`), shuffled by the seed, or their sources in order. None where the
-    system takes neither.
-    """
-    if "sources" in system.needs:
-        batch = batch_of(reference, repeated_rows(reference, count))
-        return conditions(batch.labels, batch.sources)
-    if "labels" not in system.conditions or reference.labels is None:
-        return None
-    labels = reference.labels[repeated_rows(reference, count)]
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed % 2**64))
-    return conditions(labels[order])
-
-
-def captions_like(train: Split, count: int, seed: int) -> tuple[Batch, Tensor]:
-    """Captions of training images for `count` samples, drawn by the seed with replacement, and their rows.
-
-    `train` with embeddings; the conditions have the images' labels too.
-    """
-    generator = torch.Generator().manual_seed(seed % 2**64)
-    draws = torch.rand(count, generator=generator, dtype=torch.float64)
-    generator = torch.Generator().manual_seed((seed + 1) % 2**64)
-    rows = torch.randint(len(train), (count,), generator=generator)
-    return told(train, rows, draws), rows
-
-
-def told(images: Split, rows: Tensor, draws: Tensor | None = None) -> Batch:
-    """The labels and embeddings of the images `rows` as conditions; see `Texts.put_into` for `draws`."""
-    assert images.texts is not None
-    labels = None if images.labels is None else images.labels[rows]
-    found = images.texts.put_into(Batch(torch.empty(len(rows), 0, 0, 0)), rows, draws)
-    return conditions(labels, embeddings=found.embeddings)
-
-
-def preview_conditions(system: System) -> Batch | None:
-    """Labels for an image of `PREVIEW_COLUMNS` columns with a row for each class, or for the first sixteen.
-
-    None where the system takes no labels, and for points, which are drawn into one image.
-    """
-    if "labels" not in system.conditions or system.data.values == "points":
-        return None
-    rows = min(len(system.data.class_names), MOST_PREVIEW_ROWS)
-    return conditions(torch.arange(rows).repeat_interleave(PREVIEW_COLUMNS))

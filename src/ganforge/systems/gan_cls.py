@@ -132,8 +132,8 @@ class GANCLS(LatentSystem):
         # Discriminator: real with the right caption against real with a wrong one, and generated.
         wrong_texts, counts = mismatched(texts, batch.labels if config.mismatch == "class" else None)
         maps = self.discriminator.look(self.augment(batch.images))
-        real_logits = self.discriminator.judge(maps, texts)
-        wrong_logits = self.discriminator.judge(maps, wrong_texts)
+        real_logits = self.discriminator.logits(maps, texts)
+        wrong_logits = self.discriminator.logits(maps, wrong_texts)
         fake_logits = self.discriminator(self.augment(fakes[: len(texts)].detach()), texts)
         loss = matching_loss(real_logits, wrong_logits, counts, fake_logits, config.mismatch_weight)
         update("discriminator", loss)

@@ -11,7 +11,7 @@ from ganforge.errors import UserError
 from ganforge.nn.losses import nats_of_any
 from ganforge.nn.networks.gated_pixelcnn import GatedPixelCNN
 from ganforge.nn.networks.pixelcnn import MaskedStack, ResidualBlock
-from ganforge.nn.optimizers import adams, fall_linearly
+from ganforge.nn.optimizers import adams, decay_linearly
 from ganforge.system import Suggestions, System, Update
 from ganforge.systems.families.adversarial import labels_of, num_classes_of
 from ganforge.systems.families.autoregressive import (
@@ -93,7 +93,7 @@ class PixelCNN(System):
         """Let the rate fall linearly to 0, if asked."""
         config = self.config
         if config.learning_rate_decay == "linear":
-            fall_linearly(optimizers, config.learning_rate, images_seen, config.steps * config.batch)
+            decay_linearly(optimizers, config.learning_rate, images_seen, config.steps * config.batch)
 
     @property
     def conditions(self) -> frozenset[str]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.nn.networks.pixelcnn import MaskedStack
 from ganforge.nn.networks.pixelrnn import DiagonalBiLSTM, RowLSTM
-from ganforge.nn.optimizers import adams, fall_linearly
+from ganforge.nn.optimizers import adams, decay_linearly
 from ganforge.system import Suggestions, System, Update
 from ganforge.systems.families.autoregressive import (
     AutoregressiveConfig,
@@ -74,7 +74,7 @@ class PixelRNN(System):
         """Let the rate fall linearly to 0, if asked."""
         config = self.config
         if config.learning_rate_decay == "linear":
-            fall_linearly(optimizers, config.learning_rate, images_seen, config.steps * config.batch)
+            decay_linearly(optimizers, config.learning_rate, images_seen, config.steps * config.batch)
 
     def nats(self, images: Tensor) -> Tensor:
         """-log p of each of `images` in [-1, 1], `[batch]`."""

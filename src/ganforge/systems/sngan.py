@@ -16,7 +16,7 @@ from ganforge.nn.losses import (
 )
 from ganforge.nn.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from ganforge.nn.networks.sngan import SNGANDiscriminator, SNGANGenerator
-from ganforge.nn.optimizers import adams, fall_linearly
+from ganforge.nn.optimizers import adams, decay_linearly
 from ganforge.system import LatentSystem, Update, frozen
 from ganforge.systems.families.adversarial import (
     AdversarialConfig,
@@ -127,7 +127,7 @@ class SNGAN(LatentSystem):
         self.augment.schedule(images_seen)
         if self.config.learning_rate_decay == "linear":
             all_images = self.config.steps * self.images_per_step()
-            fall_linearly(optimizers, self.config.learning_rate, images_seen, all_images)
+            decay_linearly(optimizers, self.config.learning_rate, images_seen, all_images)
 
     def images_per_step(self) -> int:
         """A batch for each of the discriminator's updates."""

@@ -203,8 +203,8 @@ class StackGAN(LatentSystem):
         # Discriminator: real with the right caption against real with a wrong one, and generated.
         wrong_texts, counts = mismatched(texts, batch.labels if config.mismatch == "class" else None)
         maps = discriminator.look(self.augment(batch.images))
-        real_logits = discriminator.judge(maps, texts)
-        wrong_logits = discriminator.judge(maps, wrong_texts)
+        real_logits = discriminator.logits(maps, texts)
+        wrong_logits = discriminator.logits(maps, wrong_texts)
         fake_logits = discriminator(self.augment(fakes.detach()), texts)
         loss = matching_loss(real_logits, wrong_logits, counts, fake_logits, 0.5)
         update(judge, loss)

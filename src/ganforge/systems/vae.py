@@ -24,7 +24,7 @@ from ganforge.nn.networks.autoencoder import (
 )
 from ganforge.nn.networks.mlp import Activation
 from ganforge.nn.networks.vae import GaussianEncoder
-from ganforge.nn.optimizers import fall_linearly
+from ganforge.nn.optimizers import decay_linearly
 from ganforge.system import LatentSystem, Suggestions, SystemConfig, Update
 from ganforge.systems.families.resolutions import stages_for
 
@@ -163,7 +163,7 @@ class VAE(LatentSystem):
         """In stages: the rate times 10^(-i/7) for 3^i of every 3,280 parts of the training, i = 0 ... 7."""
         all_images = self.config.steps * self.config.batch
         if self.config.learning_rate_decay == "linear":
-            fall_linearly(optimizers, self.config.learning_rate, images_seen, all_images)
+            decay_linearly(optimizers, self.config.learning_rate, images_seen, all_images)
         if self.config.learning_rate_decay != "stages":
             return
         parts = (3**_STAGES - 1) / 2 * images_seen / all_images

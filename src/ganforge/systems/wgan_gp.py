@@ -11,7 +11,7 @@ from ganforge.nn.losses import critic_wasserstein, generator_wasserstein, gradie
 from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
 from ganforge.nn.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from ganforge.nn.networks.wgan_gp import ConvolutionalCritic, convolutional_generator, initialise_plain
-from ganforge.nn.optimizers import adams, fall_linearly
+from ganforge.nn.optimizers import adams, decay_linearly
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import AdversarialConfig, DiscriminatorInput
 from ganforge.systems.families.resolutions import stages_for
@@ -131,7 +131,7 @@ class WGANGP(LatentSystem):
         self.augment.schedule(images_seen)
         if self.config.learning_rate_decay == "linear":
             all_images = self.config.steps * self.images_per_step()
-            fall_linearly(optimizers, self.config.learning_rate, images_seen, all_images)
+            decay_linearly(optimizers, self.config.learning_rate, images_seen, all_images)
 
     def images_per_step(self) -> int:
         """A batch for each of the critic's updates."""

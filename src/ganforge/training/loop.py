@@ -16,9 +16,10 @@ from ganforge.errors import UserError
 from ganforge.reporting import grids
 from ganforge.reporting.page import write_report
 from ganforge.runs.checkpoint import save_checkpoint
+from ganforge.runs.conditions import PREVIEW_COLUMNS, preview_conditions
 from ganforge.runs.device import describe_machine, explained_compiler, peak_memory_bytes
 from ganforge.runs.folder import Run, RunConfig, locked
-from ganforge.runs.sampling import PREVIEW_COLUMNS, draw, preview_conditions
+from ganforge.runs.sampling import draw
 from ganforge.training.diagnosis import Diagnosis
 from ganforge.training.divergence import (
     Diverged,

@@ -11,7 +11,7 @@ from ganforge.data.batch import Batch, as_images, conditions
 from ganforge.data.dataset import Dataset, batch_of, held_out
 from ganforge.evaluation.features.classifiers import ReferenceClassifier, classifier_for
 from ganforge.evaluation.metrics.neighbours import nearest
-from ganforge.runs.sampling import PREVIEW_COLUMNS
+from ganforge.runs.conditions import PREVIEW_COLUMNS
 from ganforge.system import System
 
 NUM_REAL = 64

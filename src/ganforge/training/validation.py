@@ -17,9 +17,10 @@ from ganforge.evaluation.metrics.kernel import kernel_distance
 from ganforge.evaluation.metrics.manifold import density_coverage, precision_recall
 from ganforge.evaluation.metrics.modes import mode_coverage
 from ganforge.runs.checkpoint import save_checkpoint
+from ganforge.runs.conditions import captions_like, conditions_like
 from ganforge.runs.folder import Run
 from ganforge.runs.options import HIGHER_IS_BETTER
-from ganforge.runs.sampling import SeededRandom, captions_like, conditions_like, draw, evaluation_mode
+from ganforge.runs.sampling import SeededRandom, draw, evaluation_mode
 from ganforge.systems.discovery import find
 from ganforge.training.divergence import Diverged
 

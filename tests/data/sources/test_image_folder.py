@@ -67,7 +67,7 @@ def test_loose_images_have_no_class(fill):
     assert opened(path).splits["train"].labels is None
 
 
-def test_a_train_folder_beside_others_is_ambiguous(fill):
+def test_a_train_folder_next_to_others_is_ambiguous(fill):
     with pytest.raises(UserError, match="cannot tell splits from classes"):
         opened(fill({"train/1.png": 1, "bus/2.png": 2}))
 
@@ -125,7 +125,7 @@ def test_pairs_are_recorded(fill):
 @pytest.mark.parametrize("column", ["file_name", "edges_file_name"])
 def test_names_that_lead_elsewhere_are_refused(fill, name, column):
     row = {"file_name": "1.png", column: name}
-    with pytest.raises(UserError, match="is refused"):
+    with pytest.raises(UserError, match="is rejected"):
         opened(fill({"1.png": 1, "metadata.jsonl": json.dumps(row)}))
 
 
@@ -136,7 +136,7 @@ def test_names_that_lead_elsewhere_are_refused(fill, name, column):
         ("metadata.jsonl", "[1]", "not an object"),
         ("metadata.jsonl", "[" * 100_000, "cannot be read"),
         ("metadata.jsonl", '{"label": "x"}', "row 1 has no file_name"),
-        ("metadata.jsonl", '{"file_name": "1.png"}\n' * 2, "came before"),
+        ("metadata.jsonl", '{"file_name": "1.png"}\n' * 2, "is a duplicate"),
         ("metadata.jsonl", b"\xff\xfe", "cannot be read"),
         ("metadata.csv", "label\nx\n", "row 1 has no file_name"),
         ("metadata.csv", 'file_name\n"1.png', "cannot be read"),
@@ -286,6 +286,6 @@ def test_hostile_archives_are_refused(tmp_path):
     path.write_bytes(data)
     archive = storage.Archive(path)
     assert len(archive.read("fine.png")) == archive.size("fine.png")
-    for name, reason in {"../out.png": "leads out", "flipped.png": ".", "huge.png": "larger than"}.items():
+    for name, reason in {"../out.png": "escapes", "flipped.png": ".", "huge.png": "larger than"}.items():
         with pytest.raises(Unreadable, match=reason):
             archive.read(name)

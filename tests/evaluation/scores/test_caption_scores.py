@@ -19,7 +19,7 @@ from ganforge.evaluation.features.classifiers import ReferenceClassifier, classi
 from ganforge.evaluation.score import Score
 from ganforge.evaluation.scores.captions import score_captions
 from ganforge.evaluation.scores.diversity import score_path_length
-from ganforge.runs.sampling import captions_like
+from ganforge.runs.conditions import captions_like
 from ganforge.runs.trained import Trained
 from ganforge.system import LatentSystem, SystemConfig, Update
 

@@ -32,7 +32,7 @@ class Arrays:
 
 
 def idx_images_name(part: str, names: set[str]) -> str | None:
-    """Which of `names` holds the images of `part`, "train" or "t10k", in any of the four spellings."""
+    """The one of `names` that holds the images of `part`, "train" or "t10k", in any of four spellings."""
     spellings = (f"{part}-images{mark}idx3-ubyte{end}" for mark in "-." for end in (".gz", ""))
     return next((name for name in spellings if name in names), None)
 
@@ -43,7 +43,7 @@ def read_idx_set(
     """The MNIST-like set in the files `names`, whose stored bytes `read` gives.
 
     Of 60,000 training images the last 10,000 are the validation split, as in the GAN paper. Raises
-    `UserError` if a file is not what its name says.
+    UserError if a file is not of the format that its name says.
     """
     pixels: dict[str, NDArray[np.uint8]] = {}
     labels: dict[str, NDArray[np.int64]] = {}
@@ -80,17 +80,16 @@ def parse_idx(stored: bytes, dimensions: int, place: str) -> NDArray[np.uint8]:
         shape = [int.from_bytes(head[at : at + 4], "big") for at in range(4, len(head), 4)]
         count = math.prod(shape)
         if head[:4] != bytes([0, 0, 8, dimensions]) or len(shape) != dimensions or count > MAX_BYTES:
-            raise ValueError(f"it begins with {head[:4].hex(' ') or 'nothing'}")
+            raise ValueError(f"it starts with {head[:4].hex(' ') or 'nothing'}")
         content = _unzipped(stored, len(head) + count + 1)
         if len(content) != len(head) + count:
             raise ValueError(f"its header promises {count} values, it holds {len(content) - len(head)}")
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UserError(
-            f"{place} is not the IDX file that its name promises ({explain(error)}): expected unsigned "
-            "bytes in "
-            f"{dimensions} dimension(s); download it again"
+            f"{place} is not an IDX file ({explain(error)}): expected unsigned bytes in {dimensions} "
+            "dimension(s); download it again"
         ) from error
-    # A copy, because torch wants memory that it may write to.
+    # A copy, because torch needs writable memory.
     return np.frombuffer(content, dtype=np.uint8, offset=len(head)).reshape(shape).copy()
 
 

@@ -1,4 +1,4 @@
-"""What a user can name as data: built-in sets, paths, hub sets and downloads, found in that order."""
+"""The data sets by name or path: built-in sets, paths, hub sets and downloads, in that order."""
 
 import importlib.resources
 from collections.abc import Callable
@@ -34,7 +34,7 @@ FASHION_CLASSES = (
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Encoded images, found but not yet decoded."""
+    """Encoded images, listed but not decoded."""
 
     storage: Storage
     listing: Listing
@@ -68,9 +68,9 @@ def available() -> dict[str, str]:
 
 
 def locate(options: DataOptions) -> Origin:
-    """What `options.data` means.
+    """The origin of the data `options.data`.
 
-    Raises `UserError` if it means nothing, cannot be fetched or holds no images.
+    Raises UserError if it is unknown, cannot be downloaded or holds no images.
     """
     data = options.data
     if data in toys.TOYS:
@@ -105,8 +105,8 @@ def locate(options: DataOptions) -> Origin:
     ):
         raise UserError(
             f"the path {printable(data)!r} does not exist (looked in {printable(str(Path.cwd()))}): "
-            "expected a folder "
-            "or a .zip of images; see `ganforge list data` for names"
+            "expected a folder or "
+            "a .zip of images; see `ganforge list data` for names"
         )
     names = [name for name in available() if not any(mark in name for mark in ": ")]
     raise unknown_name(

@@ -25,13 +25,11 @@ class HubRows(Storage):
         """The image's encoded bytes; raises `Unreadable` where the row has none."""
         split, row = name.rsplit("/", 1)
         value = self._tables[split][int(row)][self._column]
-        found = value if isinstance(value, dict) else {}
-        if isinstance(found.get("bytes"), bytes):
-            return bytes(found["bytes"])
-        if isinstance(
-            found.get("path"), str
-        ):  # sets that are folders of images keep them as files in the cache
-            return read_regular(Path(found["path"]))
+        image = value if isinstance(value, dict) else {}
+        if isinstance(image.get("bytes"), bytes):
+            return bytes(image["bytes"])
+        if isinstance(image.get("path"), str):  # image folders on the hub are files in the cache
+            return read_regular(Path(image["path"]))
         raise Unreadable("the row holds no image")
 
     def size(self, name: str) -> int:
@@ -52,8 +50,7 @@ def list_hub_set(name: str, label_column: str) -> tuple[HubRows, Listing]:
     except ModuleNotFoundError as error:
         raise UserError(
             f"hf:{name} needs the library datasets: type `pip install 'ganforge[hub-data]'`, or download "
-            "the set by "
-            "hand and give its folder with --data"
+            "the set by hand and give its folder with --data"
         ) from error
     try:
         loaded = datasets.load_dataset(name)
@@ -61,8 +58,7 @@ def list_hub_set(name: str, label_column: str) -> tuple[HubRows, Listing]:
         reason = printable(" ".join(str(error).split()))[:150]
         raise UserError(
             f"hf:{printable(name)} could not be loaded ({type(error).__name__}: {reason}): without network, "
-            "download "
-            "it elsewhere (`hf download`), copy the folder here and give its path with --data"
+            "download it elsewhere (`hf download`), copy the folder here and give its path with --data"
         ) from error
     features = next(iter(loaded.values())).features
     column = next((name for name in IMAGE_COLUMNS if name in features), None)

@@ -2,7 +2,7 @@
 
 `metadata.jsonl` or `metadata.csv` (columns `file_name`, a label, `text`/`texts`/`caption`, `split`,
 `*_file_name`) decides if there is one; else sub-folders are classes, top-level folders train, validation
-(or val) and test are splits, and cat.txt beside cat.png holds its captions, one a line.
+(or val) and test are splits, and cat.txt next to cat.png holds its captions, one a line.
 """
 
 import csv
@@ -23,7 +23,7 @@ SPLITS = {"train": "train", "test": "test", "validation": "validation", "val": "
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An image by file name, and what is said of it.
+    """An image by file name, with its metadata.
 
     `partners` are its `*_file_name` columns, `source_file_name` first: the first is its source.
     """
@@ -40,7 +40,7 @@ class Listing:
     """The images of a folder or archive, in order.
 
     `class_order` is the content of `classes.json`, which `pack` writes; empty: classes are sorted by name.
-    `unlisted` counts images that lie there but that the metadata do not name.
+    `unlisted` counts images that the metadata do not name.
     """
 
     entries: tuple[Entry, ...]
@@ -61,9 +61,9 @@ class Listing:
 
 
 def list_images(storage: Storage, place: str, label_column: str) -> Listing:
-    """What `storage` holds, by the ImageFolder convention; `place` names it in errors.
+    """The images in `storage` by the ImageFolder convention; `place` names it in errors.
 
-    Raises `UserError` if there are no images or the metadata cannot be understood.
+    Raises UserError if there are no images or the metadata are malformed.
     """
     images = [name for name in storage.names if is_image_name(name)]
     tables = [name for name in storage.names if posixpath.basename(name) in METADATA and not is_hidden(name)]
@@ -131,7 +131,7 @@ def _folder_splits(names: list[str], place: str) -> dict[str, str]:
             printable(top) if top else "loose images" for top in sorted(tops - SPLITS.keys())[:3]
         )
         raise UserError(
-            f"{place} has a folder train beside {others}: cannot tell splits from classes; keep only train, "
+            f"{place} has a folder train next to {others}: splits or classes? Keep only train, "
             "validation and test at the top, or add a metadata.jsonl with the columns file_name, label and "
             "split"
         )
@@ -155,7 +155,9 @@ def _from_tables(storage: Storage, tables: list[str], place: str, label_column: 
     entries: dict[str, Entry] = {}
     for name, (folder, where, row) in zip(names, rows, strict=True):
         if name in entries:
-            raise UserError(f"{where}: file_name {printable(name)!r} came before: give each image one row")
+            raise UserError(
+                f"{where}: file_name {printable(name)!r} is a duplicate: expected one row for each image"
+            )
         split = str(row.get("split") or split_of.get(_top(name), "train")).lower()
         label = row.get(label_column)
         entries[name] = Entry(
@@ -208,7 +210,7 @@ def _checked_name(folder: str, where: str, name: object) -> str:
     if not isinstance(name, str) or is_unsafe(name):
         shown = printable(str(name))[:80]
         raise UserError(
-            f"{where}: file name {shown!r} is refused: expected a relative path without '..' or '://'"
+            f"{where}: file name {shown!r} is rejected: expected a relative path without '..' or '://'"
         )
     return posixpath.normpath(posixpath.join(folder, name.replace("\\", "/")))
 

@@ -16,15 +16,14 @@ TRAIN_STACKS = 128_000
 TEST_STACKS = 10_000
 DIGITS_IN_STACK = 3
 NUM_MODES = 10**DIGITS_IN_STACK
-_SEED = 2017  # fixed, so that the name means the same stacks for everyone
+_SEED = 2017  # fixed, so that the name always means the same stacks
 
 
 @dataclass(frozen=True)
 class Stacked:
     """The digits of each split, uint8 `[digits, height, width, 1]`, and which three make each stack.
 
-    `triples` int64 `[stacks, 3]`. The images are put together as they are read: 128,000 of them would take
-    300 MB.
+    `triples` int64 `[stacks, 3]`. Images are stacked when read: 128,000 of them would take 300 MB.
     """
 
     digits: dict[str, NDArray[np.uint8]]

@@ -1,4 +1,4 @@
-"""Where encoded images lie: a folder or a zip archive, read by name, one file at a time."""
+"""Storage of encoded images: a folder or a zip archive, read by name, one file at a time."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ MAX_FILE_BYTES = 256 * 2**20
 
 
 def is_unsafe(name: str) -> bool:
-    """Whether `name` could lead out of its folder: absolute, with a `..` in it, or an address."""
+    """Whether `name` could escape its folder: absolute, with `..` in it, or a URL."""
     parts = name.replace("\\", "/").split("/")
     return "://" in name or ".." in parts or parts[0] == "" or parts[0].endswith(":") or "\0" in name
 
@@ -32,7 +32,7 @@ def is_image_name(name: str) -> bool:
 def read_regular(path: Path) -> bytes:
     """The whole file at `path`; raises `Unreadable` if it is not a regular one or too large."""
     try:
-        status = os.stat(path)  # before `open`, which would wait for ever on a FIFO
+        status = os.stat(path)  # before `open`, which would block on a FIFO
         if stat.S_ISDIR(status.st_mode):
             raise Unreadable("a folder, not a file")
         if not stat.S_ISREG(status.st_mode):
@@ -71,8 +71,7 @@ class Folder(Storage):
     def _walk(self) -> list[str]:
         names: list[str] = []
         seen: set[tuple[int, int]] = set()
-        # Linked folders come last, so that a folder is known by its own name rather than by that of a link to
-        # it.
+        # Linked folders come last, so that a folder has its own name rather than that of a link to it.
         waiting, linked = [""], list[str]()
         while waiting or linked:
             prefix = waiting.pop() if waiting else linked.pop()
@@ -97,7 +96,7 @@ class Folder(Storage):
     def read(self, name: str) -> bytes:
         """The whole file; raises `Unreadable` if that is not possible."""
         if is_unsafe(name):
-            raise Unreadable("its name leads out of the folder")
+            raise Unreadable("its name escapes the folder")
         return read_regular(self.root / name)
 
     def size(self, name: str) -> int:
@@ -131,7 +130,7 @@ class Archive(Storage):
         if member is None:
             raise Unreadable("missing")
         if is_unsafe(name):
-            raise Unreadable("its name leads out of the archive")
+            raise Unreadable("its name escapes the archive")
         if max(member.file_size, member.compress_size) > MAX_FILE_BYTES:
             raise Unreadable(f"larger than {MAX_FILE_BYTES // 2**20} MiB")
         try:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 TRAIN_POINTS = 100_000
 TEST_POINTS = 10_000
-_SEED = 2014  # fixed, so that a name means the same points for everyone
+_SEED = 2014  # fixed, so that a name always means the same points
 
 # X ~ N(0, I); the data are X A + b (d2l.ai, "Generative Adversarial Networks").
 _GAUSSIAN_A = ((1.0, 2.0), (-0.1, 0.5))

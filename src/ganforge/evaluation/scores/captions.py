@@ -11,7 +11,7 @@ from ganforge.evaluation.features.classifiers import ReferenceClassifier
 from ganforge.evaluation.metrics.neighbours import nearest
 from ganforge.evaluation.score import CHUNK, Protocol, Score, finite, rows_of, stored_parts
 from ganforge.evaluation.scores.labels import mean_of_classes, named
-from ganforge.runs.sampling import captions_like, told
+from ganforge.runs.conditions import captions_at, captions_like
 from ganforge.runs.trained import Trained
 
 MOST_PAIRS = 2_000
@@ -53,7 +53,7 @@ def score_captions(
         real = mean_of_classes(
             "category_agreement_of_real", named(judge, images), reference.labels, judge, rule
         )
-        given = told(reference, captioned)
+        given = captions_at(reference, captioned)
         drawn = trained.draw(len(captioned), seed=protocol["seed"], weights=protocol["weights"], given=given)
         others = to_uint8(finite(torch.cat(list(drawn)), "samples"))
         rule = protocol | {"captions": f"the first of each of {dataset.options.data} {name}"}

@@ -12,9 +12,9 @@ from ganforge.nn.networks.mlp import SigmoidGenerator
 def _initialise(network: nn.Module, of_classes: nn.Linear) -> None:
     """Draw weights from U(-b, b), b^2 = 6 / inputs (He et al. 2015, equation 10), and set biases to 0.
 
-    A one-hot vector counts as one input, so that the label is as loud as the latents or the image from the
-    first step on. With the +-0.05 and +-0.005 of `mnist.yaml` (Goodfellow et al. 2014) neither these latents
-    nor the label vary the first images visibly, and they fall into a single one.
+    A one-hot vector counts as one input, so that the label has as much influence as the latents or the image
+    from the first step on. With the +-0.05 and +-0.005 of `mnist.yaml` (Goodfellow et al. 2014) neither the
+    latents nor the label vary the first images visibly, and they collapse to a single one.
     """
     for module in network.modules():
         if isinstance(module, nn.Linear):

@@ -94,9 +94,9 @@ class _DiagonalScan(Function):
             by_hidden[:, above] += by_both[..., width:]
             by_cell.zero_()
             by_cell[:, rows] = by_before
-        beside = pad(states[:, :, :-1], (0, 0, 0, 0, 1, 0))
+        side = pad(states[:, :, :-1], (0, 0, 0, 0, 1, 0))
         upper = pad(states[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
-        before = torch.cat([beside, upper], dim=4).flatten(1, 3)
+        before = torch.cat([side, upper], dim=4).flatten(1, 3)
         return by_gates, torch.bmm(before.transpose(1, 2), by_gates.flatten(1, 3))
 
 

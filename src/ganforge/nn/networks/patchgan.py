@@ -1,4 +1,4 @@
-"""The discriminators of Isola et al. 2016, which judge every patch of an image on its own (PatchGAN)."""
+"""The discriminators of Isola et al. 2016, which score every patch of an image (PatchGAN)."""
 
 from itertools import pairwise
 from typing import Literal
@@ -22,7 +22,7 @@ class PatchDiscriminator(nn.Module):
 
     `patch` 70: convolutions of kernel 4, three of stride 2 and two of stride 1, of `width`, 2, 4 and 8 times
     as many channels and 1, so 30x30 logits of 256x256 pixels; 16 and 286: one and five of stride 2. Patches
-    overlap and reach over the border. `patch` 1: three convolutions of kernel 1, so that each pixel is judged
+    overlap and reach over the border. `patch` 1: three convolutions of kernel 1, so that each pixel is scored
     on its own. Leaky ReLU 0.2; instance norm, as in the generator, except after the first convolution; no
     biases.
     """

@@ -60,7 +60,7 @@ class MaskedStack(nn.Module):
         self.head = Head(2 * width, head_width, levels, colours)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Logits `[batch, levels, colours, height, width]` of images in [-1, 1]; labels are not heeded."""
+        """Logits `[batch, levels, colours, height, width]` of images in [-1, 1]; labels are ignored."""
         maps = self.first(images)
         for block in self.blocks:
             maps = block(maps)
@@ -112,7 +112,7 @@ class HeadCache:
         self.high = source.new_zeros(len(source), len(second.bias))
         self.low_parts = [self.low[:, span] for span in spans]
         self.high_parts = [self.high[:, span] for span in spans]
-        self.found = source.new_empty(len(source), head.levels)
+        self.output = source.new_empty(len(source), head.levels)
 
     def logits(self, colour: int) -> Tensor:
         """Logits `[count, levels]` of a colour; a buffer."""
@@ -120,7 +120,7 @@ class HeadCache:
         low, high = self.low_parts[colour], self.high_parts[colour]
         torch.addmm(first.biases[colour], self.source, first.matrices[colour], out=low).relu_()
         torch.addmm(second.biases[colour], self.low, second.matrices[colour], out=high).relu_()
-        return torch.addmm(last.biases[colour], self.high, last.matrices[colour], out=self.found)
+        return torch.addmm(last.biases[colour], self.high, last.matrices[colour], out=self.output)
 
 
 class StackCache:

@@ -29,12 +29,12 @@ class RowLSTM(nn.Module):
             gates = self.input_to_state(maps.to(self.up.weight.dtype)).permute(2, 0, 3, 1).contiguous()
             hidden = cell = gates.new_zeros(*gates.shape[1:3], self.width)  # [batch, columns, width]
             for row in gates:
-                beside = self.beside(hidden)
-                hidden, cell = lstm_step(row + self.state_to_state(beside), cell)
+                around = self.neighbours(hidden)
+                hidden, cell = lstm_step(row + self.state_to_state(around), cell)
                 states.append(hidden)
         return maps + self.up(torch.stack(states, dim=1).permute(0, 3, 1, 2))
 
-    def beside(self, hidden: Tensor) -> Tensor:
+    def neighbours(self, hidden: Tensor) -> Tensor:
         """Each pixel's state with those to its left and right: `[batch, columns, 3 * width]`."""
         padded = pad(hidden, (0, 0, 1, 1))
         return torch.cat([padded[:, :-2], hidden, padded[:, 2:]], dim=2)
@@ -47,16 +47,16 @@ class RowLSTM(nn.Module):
 class DiagonalBiLSTM(nn.Module):
     """A residual block whose state goes along diagonals, once from the left and once from the right.
 
-    The state of a pixel follows from those of its neighbours beside and above. What comes from the right has
-    seen the rest of its row, so it is added one row further down. Maps `[batch, 2 * width, height, columns]`
-    to the same. Section 3.2.
+    The state of a pixel follows from those of its neighbours on the left and above. What comes from the right
+    has seen the rest of its row, so it is added one row further down. Maps `[batch, 2 * width, height,
+    columns]` to the same. Section 3.2.
     """
 
     def __init__(self, width: int, colours: int) -> None:
         super().__init__()
         self.width = width
         self.input_to_state = MaskedConv2d(2 * width, width, "B", colours, maps_out=8)  # of both directions
-        # From the states beside and above.
+        # From the states on the left and above.
         self.state_to_state = nn.Parameter(torch.empty(2, 2 * width, 4 * width))
         nn.init.uniform_(self.state_to_state, -((2 * width) ** -0.5), (2 * width) ** -0.5)
         self.up = MaskedConv2d(width, 2 * width, "B", colours)
@@ -120,8 +120,8 @@ class RowCache:
 
     def begin_row(self) -> None:
         """What the states of the complete row add to the gates of the one below it."""
-        beside = self.block.beside(self.hidden.values[..., :-1])
-        self.context.fill(linear(beside, self.state_to_state, self.inputs.bias))
+        around = self.block.neighbours(self.hidden.values[..., :-1])
+        self.context.fill(linear(around, self.state_to_state, self.inputs.bias))
 
     def step(self, column: int, colour: int, target: Row) -> None:
         """One colour of one pixel."""
@@ -140,12 +140,12 @@ class DiagonalCache:
     def __init__(self, block: "DiagonalBiLSTM", count: int, width: int, colours: int) -> None:
         of, features = block.up.weight.detach(), block.width
         (left, self.right_inputs), (bias, self.right_bias) = (both.detach() for both in block.input_weights())
-        (beside, self.above), (self.right_beside, self.right_above) = (
+        (side, self.above), (self.right_side, self.right_above) = (
             both.split(features) for both in block.state_to_state.detach()
         )
         columns = columns_of(4 * features, colours, 4, of.device)
         self.inputs = [left[:, chosen].contiguous() for chosen in columns]
-        self.beside = [beside[:, chosen].contiguous() for chosen in columns]
+        self.side = [side[:, chosen].contiguous() for chosen in columns]
         self.bias = bias
         self.up = Product(block.up, colours).with_bias()
         self.source = Row(of, count, width, 2 * features, colours)
@@ -167,7 +167,7 @@ class DiagonalCache:
         step, states = self.right_step, self.right.values
         cell, before = torch.zeros_like(states[:, 0]), torch.zeros_like(states[:, 0])
         for column in reversed(range(states.shape[1])):
-            torch.addmm(gates[column], before, self.right_beside, out=step.gates)
+            torch.addmm(gates[column], before, self.right_side, out=step.gates)
             before = states[:, column]
             step(cell, cell, before)
 
@@ -176,7 +176,7 @@ class DiagonalCache:
         step, own = self.steps[colour], self.source.cells[colour][column]
         context = self.context.cells[colour][column]
         torch.addmm(context, self.source.windows[column], self.inputs[colour], out=step.gates)
-        step.gates.addmm_(self.hidden.values[:, column], self.beside[colour])
+        step.gates.addmm_(self.hidden.values[:, column], self.side[colour])
         before = self.cell.values[:, column, self.cell.spans[colour]]
         hidden = self.hidden.cells[colour][column]
         step(before, self.cell.cells[colour][column], hidden)

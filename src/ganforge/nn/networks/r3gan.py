@@ -85,7 +85,7 @@ class R3GANGenerator(nn.Module):
 
     The smallest maps are learned and scaled channel by channel, and have `width` channels; at the largest
     `halvings` sizes the width is halved, each time once more. With `num_classes`, labels are embedded into
-    as many numbers as a latent has and go beside it.
+    as many numbers as a latent has and are appended to it.
     """
 
     def __init__(

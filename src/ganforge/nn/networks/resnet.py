@@ -50,9 +50,9 @@ class UpBlock(nn.Module):
 
     def forward(self, maps: Tensor, labels: Tensor | None = None) -> Tensor:
         """Maps; `labels` int64 `[batch]` where the norms are conditional."""
-        given = () if labels is None else (labels,)
-        hidden = self.convolution1(_double(torch.relu(self.norm1(maps, *given))))
-        hidden = self.convolution2(torch.relu(self.norm2(hidden, *given)))
+        classes = () if labels is None else (labels,)
+        hidden = self.convolution1(_double(torch.relu(self.norm1(maps, *classes))))
+        hidden = self.convolution2(torch.relu(self.norm2(hidden, *classes)))
         # A 1x1 convolution gives the same before the doubling as after it, at a quarter of the cost.
         return hidden + _double(self.shortcut(maps))
 
@@ -131,7 +131,7 @@ class DownBlock(nn.Module):
 class ResNetDiscriminator(nn.Module):
     """Images to logits `[batch]`: blocks that halve the maps, two plain blocks, ReLU, pooling, dense.
 
-    All maps have `width` channels; no batch norm, so each image is judged on its own. Maps are halved to 8x8
+    All maps have `width` channels; no batch norm, so images do not affect each other. Maps are halved to 8x8
     or 7x7 (32x32 images twice, as in the paper, 28x28 twice, 64x64 three times), but once at least.
     With `num_classes` the last layer is a projection. `spectral` normalises every weight. Miyato et al. 2018,
     table 4, and the released code, which pools by "sum"; Gulrajani et al. 2017 pool by "mean".

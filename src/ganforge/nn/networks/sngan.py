@@ -42,10 +42,10 @@ class SNGANGenerator(nn.Module):
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images; `labels` int64 `[batch]` where there are classes."""
-        given = () if labels is None else (labels,)
+        classes = () if labels is None else (labels,)
         maps = self.dense(latents).unflatten(1, (-1, self.start, self.start))
         for double, norm in zip(self.doublings, self.norms, strict=True):
-            maps = torch.relu(norm(double(maps), *given))
+            maps = torch.relu(norm(double(maps), *classes))
         return torch.tanh(self.output(maps).float())
 
 
@@ -53,8 +53,8 @@ class SNGANDiscriminator(nn.Module):
     """Images to logits `[batch]`: for each halving convolutions of stride 1 and 2, then one more, and dense.
 
     `width` is the number of channels of the first pair, doubled from pair to pair and once more in the last
-    convolution (32x32, width 64: 64, 128, 256, then 512). Leaky ReLU 0.1, no batch norm, so each image is
-    judged on its own; the last layer, a projection with `num_classes`, sees all positions of the last maps.
+    convolution (32x32, width 64: 64, 128, 256, then 512). Leaky ReLU 0.1, no batch norm, so images do not
+    affect each other; the last layer, a projection with `num_classes`, sees all positions of the last maps.
     `spectral` normalises every weight. Weights start in N(0, 0.02).
     """
 

@@ -56,10 +56,10 @@ class ConditioningAugmentation(nn.Module):
 
     def forward(self, embeddings: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Draws and their divergence."""
-        found = self.dense(embeddings).to(noise.dtype)  # not in bf16: an exponential follows
+        parameters = self.dense(embeddings).to(noise.dtype)  # not in bf16: an exponential follows
         if not self.augment:
-            return found, found.new_zeros(())
-        mean, log_std = found.chunk(2, 1)
+            return parameters, parameters.new_zeros(())
+        mean, log_std = parameters.chunk(2, 1)
         draws = mean + log_std.exp() * noise
         divergence = 0.5 * (mean.square() + (2 * log_std).exp() - 1) - log_std
         return draws, divergence.sum(1).mean()

@@ -13,10 +13,10 @@ class CharacterEncoder(nn.Module):
     """Codes int64 `[batch, length]` below `num_codes` to embeddings `[batch, embedding_size]`.
 
     Each of `widths` is a convolution over 4 steps with a ReLU; the maximum of 3 steps is taken after all but
-    the last. A recurrent layer of rectified units reads what is left, 18 steps of 201 characters; the mean
-    of its states is mapped to the embedding. Code 0 is nothing: a vector of zeros, as the others are one-hot.
-    `modules/HybridCNNLong.lua` of the code released with arXiv 1605.05396, and a batch norm without gains: in
-    what all captions have in common a generator would not hear what they differ by.
+    the last. A recurrent layer of rectified units reads what is left, 18 steps of 201 characters; the mean of
+    its states is mapped to the embedding. Code 0 is nothing: a vector of zeros, as the others are one-hot.
+    `modules/HybridCNNLong.lua` of the code released with arXiv 1605.05396, and a batch norm without gains:
+    what all captions have in common would otherwise outweigh what distinguishes them.
     """
 
     def __init__(

@@ -41,7 +41,9 @@ class UNet(nn.Module):
             for before, after in zip([channels, *widths[:-1]], widths, strict=True)
         )
         self.encoder_norms = nn.ModuleList(_norm(after) for after in widths[1:-1])
-        inner = widths[-2::-1]  # what decoder blocks give: the widths of the maps that they are joined with
+        inner = widths[
+            -2::-1
+        ]  # outputs of the decoder blocks: the widths of the maps that they are joined with
         joined = [widths[-1], *(2 * maps if skips else maps for maps in inner)]
         self.decoder = nn.ModuleList(
             nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)
@@ -58,7 +60,7 @@ class UNet(nn.Module):
             if 0 < level < len(self.encoder) - 1:
                 maps = self.encoder_norms[level - 1](maps)
             kept.append(maps)
-        kept.pop()  # the bottleneck is no skip
+        kept.pop()  # the bottleneck has no skip
         for level, norm in enumerate(self.decoder_norms):
             maps = norm(self.decoder[level](relu(maps)))
             if level < NUM_DROPOUTS:

@@ -1,4 +1,4 @@
-"""What turns an encoder into one of distributions."""
+"""An encoder of distributions."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""The convolutions of VGG-19 (Simonyan and Zisserman 2014, arXiv 1409.1556), as a ruler for images."""
+"""The convolutions of VGG-19 (Simonyan and Zisserman 2014, arXiv 1409.1556), for perceptual losses."""
 
 from typing import Literal
 
@@ -16,7 +16,7 @@ class VGGFeatures(nn.Module):
 
     `layer` "54": the fourth convolution before the fifth pooling, 512 maps of 1/16 of the size; "22": the
     second before the second, 128 maps of half the size. Weights have the names of torchvision's `vgg19`:
-    `features.0.weight` and so on. The weights do not learn. Evaluation and training mode are the same.
+    `features.0.weight` and so on. The weights are not trained. Evaluation and training mode are the same.
     """
 
     mean: Tensor

@@ -23,7 +23,7 @@ from ganforge.errors import UserError, printable
 from ganforge.files.png import read_text, write_png
 from ganforge.generation.tiles import Translate, bands
 from ganforge.runs.trained import Trained, Weights, load
-from ganforge.system import Tiling
+from ganforge.system import Tiling, Translates
 
 DEFAULT_TILE = 160
 
@@ -92,12 +92,11 @@ def apply(
 
 def tiling_of(trained: Trained) -> Tiling:
     """How images go through the system of a run; raises UserError where it takes none."""
-    tiling = trained.system.tiling
-    if tiling is None:
+    if not isinstance(trained.system, Translates):
         raise UserError(
             f"{trained.run.config.system} makes nothing of images: use a run of pix2pix, srresnet or srgan"
         )
-    return tiling
+    return trained.system.tiling
 
 
 def translator(trained: Trained, channels: int, seed: int, weights: Weights) -> Translate:
@@ -115,7 +114,7 @@ def translator(trained: Trained, channels: int, seed: int, weights: Weights) -> 
 
     def translate(parts: Iterator[Tensor]) -> Iterator[Tensor]:
         fitting = (_grey(p) if wanted == 1 else p.expand(-1, wanted, -1, -1) for p in parts)
-        for made in trained.translate(fitting, seed=seed, weights=weights):
+        for made in trained.call("translate", fitting, seed=seed, weights=weights):
             yield _grey(made) if channels < wanted else made
 
     return translate

@@ -1,13 +1,12 @@
 """The autoencoder: images through a narrow code and back."""
 
-from typing import ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.errors import UserError
 from ganforge.nn.likelihoods import Bernoulli
 from ganforge.nn.networks.autoencoder import (
     ConvolutionalDecoder,
@@ -63,6 +62,7 @@ class Autoencoder(LatentSystem):
 
     Config = AutoencoderConfig
     averaged: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
+    measure_protocol: ClassVar[dict[str, Any]] = {}
     latent_mean: Tensor
     latent_square: Tensor
     batches_seen: Tensor
@@ -71,10 +71,6 @@ class Autoencoder(LatentSystem):
         super().__init__()
         self.config: AutoencoderConfig = config
         self.data = data
-        if data.values == "points":
-            raise UserError(
-                "autoencoder compresses images, this data is 2-D points: use `ganforge train vae` for them"
-            )
         self.encoder: DenseEncoder | ConvolutionalEncoder
         self.decoder: DenseDecoder | ConvolutionalDecoder
         size = config.latent_size
@@ -98,13 +94,32 @@ class Autoencoder(LatentSystem):
         self.register_buffer("latent_square", torch.eye(size))
         self.register_buffer("batches_seen", torch.zeros(()))
 
-    def prepare(self, images: Tensor) -> None:
-        """Set the decoder's output bias to the logits of the mean training image."""
-        self.decoder.set_output_bias(_PIXELS.first_outputs(images.flatten(1)))
-
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """One Adam for both networks."""
         return {"autoencoder": torch.optim.Adam(self.parameters(), self.config.learning_rate, fused=True)}
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update both networks together, and what is known of the codes."""
+        latents = self.encode(batch.images)
+        cross_entropy, squared_error = self._errors(batch.images, self.decoder(latents))
+        loss = (cross_entropy if self.config.loss == "bce" else squared_error).mean()
+        update("autoencoder", loss)
+        self._remember(latents.detach())
+        return {
+            "autoencoder_loss": loss.detach(),
+            "squared_error": squared_error.detach().mean(),
+        }
+
+    def _remember(self, latents: Tensor) -> None:
+        """Moving averages of the codes and of their products; plain averages at first."""
+        weight = (1 / (self.batches_seen + 1)).clamp(min=_LEAST_WEIGHT)
+        self.latent_mean.lerp_(latents.mean(0), weight)
+        self.latent_square.lerp_((latents[:, :, None] * latents[:, None]).mean(0), weight)
+        self.batches_seen += 1
+
+    def prepare(self, images: Tensor) -> None:
+        """Set the decoder's output bias to the logits of the mean training image."""
+        self.decoder.set_output_bias(_PIXELS.first_outputs(images.flatten(1)))
 
     def encode(self, images: Tensor) -> Tensor:
         """Codes `[batch, latent_size]` of images in [-1, 1]."""
@@ -144,25 +159,6 @@ class Autoencoder(LatentSystem):
         pixels = images.flatten(1)
         squares = ((_PIXELS.mean(logits) - pixels) / 2).square()
         return -_PIXELS.log_probability(logits, pixels), squares.sum(1)
-
-    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Update both networks together, and what is known of the codes."""
-        latents = self.encode(batch.images)
-        cross_entropy, squared_error = self._errors(batch.images, self.decoder(latents))
-        loss = (cross_entropy if self.config.loss == "bce" else squared_error).mean()
-        update("autoencoder", loss)
-        self._remember(latents.detach())
-        return {
-            "autoencoder_loss": loss.detach(),
-            "squared_error": squared_error.detach().mean(),
-        }
-
-    def _remember(self, latents: Tensor) -> None:
-        """Moving averages of the codes and of their products; plain averages at first."""
-        weight = (1 / (self.batches_seen + 1)).clamp(min=_LEAST_WEIGHT)
-        self.latent_mean.lerp_(latents.mean(0), weight)
-        self.latent_square.lerp_((latents[:, :, None] * latents[:, None]).mean(0), weight)
-        self.batches_seen += 1
 
     def measure(self, batch: Batch) -> dict[str, Tensor]:
         """Errors of reconstruction per image: cross-entropy in nats, and squared, of pixels in [0, 1].

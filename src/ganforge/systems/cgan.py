@@ -81,6 +81,7 @@ class CGAN(LatentSystem):
     Config = CGANConfig
     needs = frozenset({"labels"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    logits_are_log_odds = True
 
     def __init__(self, config: CGANConfig, data: DataSpec) -> None:
         super().__init__()
@@ -103,10 +104,6 @@ class CGAN(LatentSystem):
             dropout=config.dropout,
         )
 
-    def prepare(self, images: Tensor) -> None:
-        """Set the generator's output bias to the logit of the mean training image."""
-        self.generator.output.set_output_mean(images.mean(0))
-
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Stochastic gradient descent with momentum for each network."""
         config = self.config
@@ -119,6 +116,33 @@ class CGAN(LatentSystem):
             )
             for name in ("discriminator", "generator")
         }
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Both gradients from one pass of one fake batch with the real labels, dropout masks included."""
+        assert batch.labels is not None
+        classes = self._one_hot(batch.labels)
+        fakes = self.generator(self.draw_latents(len(classes)), classes)
+        leaf = fakes.detach().requires_grad_()
+        # One pass for both: nothing in this discriminator looks across samples.
+        images = self.augment(torch.cat([batch.images, leaf]))
+        real_logits, fake_logits = self.discriminator(images, classes.repeat(2, 1)).chunk(2)
+
+        # Discriminator: tell real from generated, given the label.
+        discriminator_loss = 0.5 * discriminator_logistic(real_logits, fake_logits)
+        fake_gradient = update("discriminator", discriminator_loss, watch=leaf)
+        self.augment.adapt(real_logits)
+        assert fake_gradient is not None
+
+        # Generator: be taken for real. Its own loss is not halved: hence the 2.
+        scale = 2 * one_stage_scale("non_saturating", fake_logits)
+        update("generator", (fakes * (scale.view(-1, 1, 1, 1) * fake_gradient)).sum())
+        loss = generator_loss("non_saturating", fake_logits)
+        metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
+        return metrics | self.augment.metrics()
+
+    def prepare(self, images: Tensor) -> None:
+        """Set the generator's output bias to the logit of the mean training image."""
+        self.generator.output.set_output_mean(images.mean(0))
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Decay the rates at every step and raise the momentum linearly from epoch 1 on."""
@@ -157,26 +181,3 @@ class CGAN(LatentSystem):
     def _one_hot(self, labels: Tensor) -> Tensor:
         """Labels int64 `[batch]` as float `[batch, num_classes]`."""
         return one_hot(labels, self.num_classes).float()
-
-    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Both gradients from one pass of one fake batch with the real labels, dropout masks included."""
-        assert batch.labels is not None
-        classes = self._one_hot(batch.labels)
-        fakes = self.generator(self.draw_latents(len(classes)), classes)
-        leaf = fakes.detach().requires_grad_()
-        # One pass for both: nothing in this discriminator looks across samples.
-        images = self.augment(torch.cat([batch.images, leaf]))
-        real_logits, fake_logits = self.discriminator(images, classes.repeat(2, 1)).chunk(2)
-
-        # Discriminator: tell real from generated, given the label.
-        discriminator_loss = 0.5 * discriminator_logistic(real_logits, fake_logits)
-        fake_gradient = update("discriminator", discriminator_loss, watch=leaf)
-        self.augment.adapt(real_logits)
-        assert fake_gradient is not None
-
-        # Generator: be taken for real. Its own loss is not halved: hence the 2.
-        scale = 2 * one_stage_scale("non_saturating", fake_logits)
-        update("generator", (fakes * (scale.view(-1, 1, 1, 1) * fake_gradient)).sum())
-        loss = generator_loss("non_saturating", fake_logits)
-        metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
-        return metrics | self.augment.metrics()

@@ -4,15 +4,13 @@ from typing import ClassVar, Literal, final
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, generator_loss
-from ganforge.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import DiscriminatorInput, LogisticConfig
-from ganforge.systems.families.resolutions import stages_for
+from ganforge.systems.families.networks import network_pair, pooled_features
 
 
 class DCGANConfig(LogisticConfig):
@@ -48,52 +46,22 @@ class DCGAN(LatentSystem):
     """
 
     Config = DCGANConfig
+    accepts = frozenset({"pixels", "points"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
-
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """For 2-D points: plain networks."""
-        if data.values == "pixels":
-            return {}
-        return {
-            "network": ("mlp", "2-D points have no neighbours to convolve"),
-            "latent_size": (2, "the data has two dimensions"),
-            "latent_distribution": ("gaussian", "points are unbounded"),
-        }
+    logits_are_log_odds = True
 
     def __init__(self, config: DCGANConfig, data: DataSpec) -> None:
         super().__init__()
         self.config: DCGANConfig = config
         self.data = data
         self.augment = DiscriminatorInput(config, data)
-        self.generator: nn.Module
-        self.discriminator: nn.Module
-        if config.network == "mlp":
-            hidden = (config.width, config.width)
-            self.generator = PlainGenerator(
-                latent_size=config.latent_size,
-                hidden=hidden,
-                shape=data.shape,
-                bounded=data.values == "pixels",
-            )
-            self.discriminator = PlainDiscriminator(
-                shape=self.augment.shape, hidden=hidden, activation="leaky_relu"
-            )
-            return
-        start, doublings = stages_for("dcgan", data)
-        self.generator = DCGANGenerator(
+        self.generator, self.discriminator = network_pair(
+            "dcgan",
+            data,
+            network=config.network,
+            width=config.width,
             latent_size=config.latent_size,
-            channels=data.channels,
-            start=start,
-            doublings=doublings,
-            width=config.width,
-            kernel_size=config.kernel_size,
-        )
-        self.discriminator = DCGANDiscriminator(
-            channels=self.augment.shape[0],
-            start=start,
-            doublings=doublings,
-            width=config.width,
+            shape=self.augment.shape,
             kernel_size=config.kernel_size,
         )
 
@@ -110,6 +78,24 @@ class DCGAN(LatentSystem):
             )
             for name in ("discriminator", "generator")
         }
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update the discriminator, then the generator against it with the same fakes."""
+        fakes = self.generator(self.draw_latents(len(batch.images)))
+
+        # Discriminator: tell real from generated, in separate passes because of its batch norm.
+        real_logits = self.discriminator(self.augment(batch.images))
+        fake_logits = self.discriminator(self.augment(fakes.detach()))
+        discriminator_loss = discriminator_logistic(real_logits, fake_logits, **self.config.target_options)
+        update("discriminator", discriminator_loss)
+        self.augment.adapt(real_logits)
+
+        # Generator: be taken for real.
+        with frozen(self.discriminator):
+            loss = generator_loss("non_saturating", self.discriminator(self.augment(fakes)))
+            update("generator", loss)
+        metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
+        return metrics | self.augment.metrics()
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Let the instance noise fall."""
@@ -130,26 +116,17 @@ class DCGAN(LatentSystem):
         """Logits."""
         return self.augment.logits(self.discriminator, images)
 
-    def features(self, images: Tensor) -> Tensor | None:
-        """Pooled maps of the discriminator; None of plain layers, and of one that sees packs."""
-        if not isinstance(self.discriminator, DCGANDiscriminator) or self.config.pack > 1:
-            return None
-        return self.discriminator.features(images)
+    def features(self, images: Tensor) -> Tensor:
+        """Pooled maps of the discriminator."""
+        return pooled_features(self.discriminator, self.config.pack, images)
 
-    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Update the discriminator, then the generator against it with the same fakes."""
-        fakes = self.generator(self.draw_latents(len(batch.images)))
-
-        # Discriminator: tell real from generated, in separate passes because of its batch norm.
-        real_logits = self.discriminator(self.augment(batch.images))
-        fake_logits = self.discriminator(self.augment(fakes.detach()))
-        discriminator_loss = discriminator_logistic(real_logits, fake_logits, **self.config.target_options)
-        update("discriminator", discriminator_loss)
-        self.augment.adapt(real_logits)
-
-        # Generator: be taken for real.
-        with frozen(self.discriminator):
-            loss = generator_loss("non_saturating", self.discriminator(self.augment(fakes)))
-            update("generator", loss)
-        metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
-        return metrics | self.augment.metrics()
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """For 2-D points: plain networks."""
+        if data.values == "pixels":
+            return {}
+        return {
+            "network": ("mlp", "2-D points have no neighbours to convolve"),
+            "latent_size": (2, "the data has two dimensions"),
+            "latent_distribution": ("gaussian", "points are unbounded"),
+        }

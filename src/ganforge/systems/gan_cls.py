@@ -59,11 +59,6 @@ class GANCLS(LatentSystem):
     needs = frozenset({"embeddings"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
 
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """Mismatches by caption where classes are few; narrow networks on a CPU."""
-        return GANCLSConfig.suggest(data, device, ("width", "discriminator_width"))
-
     def __init__(self, config: GANCLSConfig, data: DataSpec) -> None:
         super().__init__()
         self.config: GANCLSConfig = config
@@ -95,30 +90,6 @@ class GANCLS(LatentSystem):
         names = ("discriminator", "generator")
         return adams(self, names, config.learning_rate, config.beta1, config.beta2)
 
-    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """Halve the rates and let the instance noise fall."""
-        self.augment.schedule(images_seen)
-        self.config.halve(optimizers, images_seen / self.data.num_images)
-
-    def draw_latents(self, count: int) -> Tensor:
-        """Latents `[count, latent_size]`."""
-        return torch.randn(count, self.config.latent_size, device=self.device)
-
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
-        """Images of latents with the captions that are given; raises UserError without."""
-        return self.generator(latents, embeddings_of(given, len(latents), "gan_cls"))
-
-    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
-        """Logits of images with the captions that are given; None without."""
-        if given is None or given.embeddings is None:
-            return None
-        return self.discriminator(images, given.embeddings)
-
-    @property
-    def logits_are_log_odds(self) -> bool:
-        """Not where mismatched captions count too."""
-        return self.config.mismatch_weight == 0
-
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator on three kinds of pairs, then the generator."""
         assert batch.embeddings is not None
@@ -146,3 +117,32 @@ class GANCLS(LatentSystem):
         metrics = adversarial_metrics(loss, fooling, real_logits, fake_logits)
         wrong = torch.sigmoid(wrong_logits.detach().float()).mean()
         return metrics | self.augment.metrics() | {"mismatched_probability": wrong}
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """Halve the rates and let the instance noise fall."""
+        self.augment.schedule(images_seen)
+        self.config.halve(optimizers, images_seen / self.data.num_images)
+
+    def draw_latents(self, count: int) -> Tensor:
+        """Latents `[count, latent_size]`."""
+        return torch.randn(count, self.config.latent_size, device=self.device)
+
+    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+        """Images of latents with the captions that are given; raises UserError without."""
+        return self.generator(latents, embeddings_of(given, len(latents), "gan_cls"))
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
+        """Logits of images with the captions that are given; None without."""
+        if given is None or given.embeddings is None:
+            return None
+        return self.discriminator(images, given.embeddings)
+
+    @property
+    def logits_are_log_odds(self) -> bool:
+        """Not where mismatched captions count too."""
+        return self.config.mismatch_weight == 0
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """Mismatches by caption where classes are few; narrow networks on a CPU."""
+        return GANCLSConfig.suggest(data, device, ("width", "discriminator_width"))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal, final
+from typing import Annotated, Any, ClassVar, Literal, final
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -92,6 +92,8 @@ class InfoGAN(LatentSystem):
 
     Config = InfoGANConfig
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    logits_are_log_odds = True
+    measure_protocol: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, config: InfoGANConfig, data: DataSpec) -> None:
         super().__init__()
@@ -132,6 +134,32 @@ class InfoGAN(LatentSystem):
             name: torch.optim.Adam(parameters, rate, betas=(config.beta1, config.beta2), fused=True)
             for name, (parameters, rate) in groups.items()
         }
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update discriminator and recogniser, then the generator against both with the same fakes."""
+        latents = self.draw_latents(len(batch.images))
+        fakes = self.generator(latents)
+
+        # Discriminator: tell real from generated, in separate passes because of its batch norm. Recogniser:
+        # read the codes of the generated.
+        real_logits, _ = self.discriminator(self.augment(batch.images))
+        fake_logits, features = self.discriminator(self.augment(fakes.detach()))
+        discriminator_loss = discriminator_logistic(real_logits, fake_logits, **self.config.target_options)
+        information = self._information(features, latents)
+        update("discriminator", discriminator_loss - self._reward(information))
+        self.augment.adapt(real_logits)
+
+        # Generator: be taken for real, and let the codes be read.
+        with frozen(self.discriminator, self.recogniser):
+            logits, features = self.discriminator(self.augment(fakes))
+            loss = generator_loss("non_saturating", logits)
+            if self.config.information_bonus:
+                update("generator", loss - self._reward(self._information(features, latents)))
+            else:
+                update("generator", loss)
+        metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
+        metrics |= {name: value.detach() for name, value in information.items()}
+        return metrics | self.augment.metrics()
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Let the instance noise fall."""
@@ -237,32 +265,6 @@ class InfoGAN(LatentSystem):
             "continuous_information_nats": self.config.continuous_information_weight,
         }
         return torch.stack([weights[name] * value for name, value in information.items()]).sum()
-
-    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Update discriminator and recogniser, then the generator against both with the same fakes."""
-        latents = self.draw_latents(len(batch.images))
-        fakes = self.generator(latents)
-
-        # Discriminator: tell real from generated, in separate passes because of its batch norm. Recogniser:
-        # read the codes of the generated.
-        real_logits, _ = self.discriminator(self.augment(batch.images))
-        fake_logits, features = self.discriminator(self.augment(fakes.detach()))
-        discriminator_loss = discriminator_logistic(real_logits, fake_logits, **self.config.target_options)
-        information = self._information(features, latents)
-        update("discriminator", discriminator_loss - self._reward(information))
-        self.augment.adapt(real_logits)
-
-        # Generator: be taken for real, and let the codes be read.
-        with frozen(self.discriminator, self.recogniser):
-            logits, features = self.discriminator(self.augment(fakes))
-            loss = generator_loss("non_saturating", logits)
-            if self.config.information_bonus:
-                update("generator", loss - self._reward(self._information(features, latents)))
-            else:
-                update("generator", loss)
-        metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
-        metrics |= {name: value.detach() for name, value in information.items()}
-        return metrics | self.augment.metrics()
 
 
 def categorical_information(logits: Tensor, one_hots: Tensor, sizes: Sequence[int]) -> Tensor:

@@ -4,16 +4,14 @@ from typing import ClassVar, Literal, final
 
 import torch
 from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.nn.losses import discriminator_least_squares, generator_least_squares
-from ganforge.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
 from ganforge.nn.optimizers import adams
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import AdversarialConfig, DiscriminatorInput
-from ganforge.systems.families.resolutions import stages_for
+from ganforge.systems.families.networks import network_pair, pooled_features
 
 
 class LSGANConfig(AdversarialConfig):
@@ -61,89 +59,28 @@ class LSGAN(LatentSystem):
     """
 
     Config = LSGANConfig
+    accepts = frozenset({"pixels", "points"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
-
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """For 2-D points: plain networks."""
-        if data.values == "pixels":
-            return {}
-        return {
-            "network": ("mlp", "2-D points have no neighbours to convolve"),
-            "width": (256, "two hidden layers of this many units; points need no more"),
-            "latent_size": (2, "the data has two dimensions"),
-            "latent_distribution": ("gaussian", "points are unbounded"),
-            "steps": (20_000, "minutes"),
-            "batch": (256, "points cost little"),
-        }
+    logits_are_log_odds = True
 
     def __init__(self, config: LSGANConfig, data: DataSpec) -> None:
         super().__init__()
         self.config: LSGANConfig = config
         self.data = data
         self.augment = DiscriminatorInput(config, data)
-        self.generator: nn.Module
-        self.discriminator: nn.Module
-        if config.network == "mlp":
-            hidden = (config.width, config.width)
-            self.generator = PlainGenerator(
-                latent_size=config.latent_size,
-                hidden=hidden,
-                shape=data.shape,
-                bounded=data.values == "pixels",
-            )
-            self.discriminator = PlainDiscriminator(
-                shape=self.augment.shape, hidden=hidden, activation="leaky_relu"
-            )
-            return
-        start, doublings = stages_for("lsgan", data)
-        self.generator = DCGANGenerator(
+        self.generator, self.discriminator = network_pair(
+            "lsgan",
+            data,
+            network=config.network,
+            width=config.width,
             latent_size=config.latent_size,
-            channels=data.channels,
-            start=start,
-            doublings=doublings,
-            width=config.width,
-            kernel_size=5,
-        )
-        self.discriminator = DCGANDiscriminator(
-            channels=self.augment.shape[0],
-            start=start,
-            doublings=doublings,
-            width=config.width,
-            kernel_size=5,
+            shape=self.augment.shape,
         )
 
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for each network."""
         config = self.config
         return adams(self, ("discriminator", "generator"), config.learning_rate, config.beta1, config.beta2)
-
-    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """Let the instance noise fall."""
-        self.augment.schedule(images_seen)
-
-    def draw_latents(self, count: int) -> Tensor:
-        """Latents `[count, latent_size]`."""
-        shape = (count, self.config.latent_size)
-        if self.config.latent_distribution == "gaussian":
-            return torch.randn(shape, device=self.device)
-        return 2 * torch.rand(shape, device=self.device) - 1
-
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
-        """Images of latents."""
-        return self.generator(latents)
-
-    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:
-        """Logits of being real: the best output is a + (b - a) p_data / (p_data + p_g) (section 3)."""
-        outputs = self.augment.logits(self.discriminator, images).float()
-        fake_target, real_target = self.config.fake_target, self.config.real_target
-        return torch.logit((outputs - fake_target) / (real_target - fake_target), eps=1e-6)
-
-    def features(self, images: Tensor) -> Tensor | None:
-        """Pooled maps of the discriminator; None of plain layers, and of one that sees packs."""
-        if not isinstance(self.discriminator, DCGANDiscriminator) or self.config.pack > 1:
-            return None
-        return self.discriminator.features(images)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator, then the generator against it with the same fakes."""
@@ -170,3 +107,42 @@ class LSGAN(LatentSystem):
             "real_logit": real_logits.detach().float().mean(),
             "fake_logit": fake_logits.detach().float().mean(),
         } | self.augment.metrics()
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """Let the instance noise fall."""
+        self.augment.schedule(images_seen)
+
+    def draw_latents(self, count: int) -> Tensor:
+        """Latents `[count, latent_size]`."""
+        shape = (count, self.config.latent_size)
+        if self.config.latent_distribution == "gaussian":
+            return torch.randn(shape, device=self.device)
+        return 2 * torch.rand(shape, device=self.device) - 1
+
+    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+        """Images of latents."""
+        return self.generator(latents)
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:
+        """Logits of being real: the best output is a + (b - a) p_data / (p_data + p_g) (section 3)."""
+        outputs = self.augment.logits(self.discriminator, images).float()
+        fake_target, real_target = self.config.fake_target, self.config.real_target
+        return torch.logit((outputs - fake_target) / (real_target - fake_target), eps=1e-6)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Pooled maps of the discriminator."""
+        return pooled_features(self.discriminator, self.config.pack, images)
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """For 2-D points: plain networks."""
+        if data.values == "pixels":
+            return {}
+        return {
+            "network": ("mlp", "2-D points have no neighbours to convolve"),
+            "width": (256, "two hidden layers of this many units; points need no more"),
+            "latent_size": (2, "the data has two dimensions"),
+            "latent_distribution": ("gaussian", "points are unbounded"),
+            "steps": (20_000, "minutes"),
+            "batch": (256, "points cost little"),
+        }

@@ -13,7 +13,7 @@ from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, gene
 from ganforge.nn.networks.patchgan import Patch, PatchDiscriminator, smallest_side
 from ganforge.nn.networks.unet import UNet, depth_of
 from ganforge.nn.optimizers import adams
-from ganforge.system import Suggestions, System, SystemConfig, Tiling, Update, frozen, sources_of
+from ganforge.system import Suggestions, System, SystemConfig, Tiling, Update, frozen, networks, sources_of
 
 CHUNK = 16  # images that are translated at once: the maps of 256x256 take 20 MB each
 
@@ -73,13 +73,7 @@ class Pix2Pix(System):
     Config = Pix2PixConfig
     needs = frozenset({"sources"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
-
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """A smaller patch for small images."""
-        if min(data.height, data.width) >= smallest_side("70") or data.values == "points":
-            return {}
-        return {"patch": ("16", "70 pixels are far more than these images have")}
+    logits_are_log_odds = True
 
     def __init__(self, config: Pix2PixConfig, data: DataSpec) -> None:
         super().__init__()
@@ -106,36 +100,10 @@ class Pix2Pix(System):
             channels=seen, width=config.discriminator_width, patch=config.patch
         )
 
-    @property
-    def tiling(self) -> Tiling:
-        """Blended, for the norms see the whole image."""
-        return Tiling(multiple=2 ** len(self.generator.encoder))
-
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for each network."""
         config = self.config
-        return adams(self, self.networks(), config.learning_rate, config.beta1, config.beta2)
-
-    def sample(self, count: int, given: Batch | None = None) -> Tensor:
-        """Translations of the first `count` sources that are given; their dropout is drawn anew."""
-        return self.translate(sources_of(given, self.data, count, "pix2pix"))
-
-    def translate(self, sources: Tensor) -> Tensor:
-        """Translations of sources in [-1, 1] whose sides are multiples of 2 to the power of the depth."""
-        return torch.cat([self.generator(part) for part in sources.split(CHUNK)])
-
-    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
-        """The mean logit of the patches of each image, `[batch]`; None without a discriminator or sources."""
-        if not self.config.adversarial or given is None or given.sources is None:
-            return None
-        pairs = zip(given.sources.split(CHUNK), images.split(CHUNK), strict=True)
-        return torch.cat([self._judge(sources, part).mean((1, 2)) for sources, part in pairs])
-
-    def _judge(self, sources: Tensor, images: Tensor) -> Tensor:
-        """Logits of the patches of `images` beside their sources, or of the images alone."""
-        if self.config.conditional_discriminator:
-            images = torch.cat([sources, images], 1)
-        return self.discriminator(images)
+        return adams(self, networks(self), config.learning_rate, config.beta1, config.beta2)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator, then the generator against it and towards the targets."""
@@ -160,11 +128,42 @@ class Pix2Pix(System):
         metrics = adversarial_metrics(discriminator_loss, adversarial_loss, real_logits, fake_logits)
         return metrics | {"l1_loss": distance.detach()}
 
+    @property
+    def tiling(self) -> Tiling:
+        """Blended, for the norms see the whole image."""
+        return Tiling(multiple=2 ** len(self.generator.encoder))
+
+    def sample(self, count: int, given: Batch | None = None) -> Tensor:
+        """Translations of the first `count` sources that are given; their dropout is drawn anew."""
+        return self.translate(sources_of(given, self.data, count, "pix2pix"))
+
+    def translate(self, sources: Tensor) -> Tensor:
+        """Translations of sources in [-1, 1] whose sides are multiples of 2 to the power of the depth."""
+        return torch.cat([self.generator(part) for part in sources.split(CHUNK)])
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
+        """The mean logit of the patches of each image, `[batch]`; None without a discriminator or sources."""
+        if not self.config.adversarial or given is None or given.sources is None:
+            return None
+        pairs = zip(given.sources.split(CHUNK), images.split(CHUNK), strict=True)
+        return torch.cat([self._judge(sources, part).mean((1, 2)) for sources, part in pairs])
+
+    def _judge(self, sources: Tensor, images: Tensor) -> Tensor:
+        """Logits of the patches of `images` beside their sources, or of the images alone."""
+        if self.config.conditional_discriminator:
+            images = torch.cat([sources, images], 1)
+        return self.discriminator(images)
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """A smaller patch for small images."""
+        if min(data.height, data.width) >= smallest_side("70"):
+            return {}
+        return {"patch": ("16", "70 pixels are far more than these images have")}
+
 
 def _source_channels(data: DataSpec) -> int:
     """The channels of the sources; raises UserError where there are none."""
-    if data.values == "points":
-        raise UserError("pix2pix translates images, this data is 2-D points: use --data emoji --pairs edges")
     if data.source_shape is None:
         raise UserError(
             "pix2pix needs sources, this data has none: add --pairs edges, or --sources FOLDER with one for "

@@ -16,7 +16,6 @@ from ganforge.system import Suggestions, System, Update
 from ganforge.systems.families.adversarial import labels_of, num_classes_of
 from ganforge.systems.families.autoregressive import (
     AutoregressiveConfig,
-    check_images,
     complete_images,
     make_images,
     measures,
@@ -63,14 +62,8 @@ class PixelCNN(System):
     Config = PixelCNNConfig
     averaged: ClassVar[tuple[str, ...]] = ("network",)
 
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """Levels by what the pixels are, sizes by the device."""
-        return _suggest(data, device) if data.values == "pixels" else {}
-
     def __init__(self, config: PixelCNNConfig, data: DataSpec) -> None:
         super().__init__()
-        check_images("pixelcnn", data)
         self.config: PixelCNNConfig = config
         self.data = data
         sizes = {"width": config.width, "head_width": config.head_width}
@@ -88,6 +81,12 @@ class PixelCNN(System):
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam."""
         return adams(self, ("network",), self.config.learning_rate, 0.9, 0.999)
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Descend the negative log-likelihood."""
+        nll = self.nats(batch.images, batch).mean()
+        update("network", nll)
+        return {"nll_nats": nll.detach()}
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Let the rate fall linearly to 0, if asked."""
@@ -109,20 +108,14 @@ class PixelCNN(System):
             labels = given.labels
         return nats_of(self.network, images, self.config.levels, labels)
 
-    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Descend the negative log-likelihood."""
-        nll = self.nats(batch.images, batch).mean()
-        update("network", nll)
-        return {"nll_nats": nll.detach()}
-
     def measure(self, batch: Batch) -> dict[str, Tensor]:
         """The negative log-likelihood: nats of an image, bits of a sub-pixel."""
         return measures(self.nats(batch.images, batch), self.data)
 
-    def class_nats(self, images: Tensor) -> Tensor | None:
-        """-log p(x given y) for every label y, where the labels are used."""
+    def class_nats(self, images: Tensor) -> Tensor:
+        """-log p(x given y) for every label y; raises UserError where the labels are not used."""
         if not self.config.conditional:
-            return None
+            raise UserError("this run of pixelcnn gives no p(x given y): use one with --conditional")
         levels = self.config.levels
         every = torch.arange(len(self.data.class_names), device=images.device)
         return torch.stack(
@@ -136,10 +129,9 @@ class PixelCNN(System):
 
     def outlier_scores(self, batch: Batch) -> dict[str, Tensor]:
         """-log p; of a conditional network that of all labels together, each as likely as the others."""
-        of_classes = self.class_nats(batch.images)
-        if of_classes is None:
-            return {"likelihood": self.nats(batch.images)}
-        return {"likelihood": nats_of_any(of_classes)}
+        if self.config.conditional:
+            return {"likelihood": nats_of_any(self.class_nats(batch.images))}
+        return {"likelihood": self.nats(batch.images)}
 
     def sample(self, count: int, given: Batch | None = None) -> Tensor:
         """Images, of the labels that are given or of random ones."""
@@ -152,6 +144,11 @@ class PixelCNN(System):
 
     def _labels(self, given: Batch | None, count: int) -> Tensor | None:
         return labels_of(given, count, self.data, self.device) if self.config.conditional else None
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """Levels by what the pixels are, sizes by the device."""
+        return _suggest(data, device) if data.values == "pixels" else {}
 
 
 def _suggest(data: DataSpec, device: str) -> Suggestions:

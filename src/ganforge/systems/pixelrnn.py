@@ -13,7 +13,6 @@ from ganforge.nn.optimizers import adams, fall_linearly
 from ganforge.system import Suggestions, System, Update
 from ganforge.systems.families.autoregressive import (
     AutoregressiveConfig,
-    check_images,
     complete_images,
     make_images,
     measures,
@@ -47,14 +46,8 @@ class PixelRNN(System):
     Config = PixelRNNConfig
     averaged: ClassVar[tuple[str, ...]] = ("network",)
 
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """Levels by what the pixels are, sizes by the device."""
-        return _suggest(data, device) if data.values == "pixels" else {}
-
     def __init__(self, config: PixelRNNConfig, data: DataSpec) -> None:
         super().__init__()
-        check_images("pixelrnn", data)
         self.config: PixelRNNConfig = config
         self.data = data
         block = DiagonalBiLSTM if config.network == "diagonal" else RowLSTM
@@ -70,6 +63,12 @@ class PixelRNN(System):
         """Adam."""
         return adams(self, ("network",), self.config.learning_rate, 0.9, 0.999)
 
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Descend the negative log-likelihood."""
+        nll = self.nats(batch.images).mean()
+        update("network", nll)
+        return {"nll_nats": nll.detach()}
+
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Let the rate fall linearly to 0, if asked."""
         config = self.config
@@ -79,12 +78,6 @@ class PixelRNN(System):
     def nats(self, images: Tensor) -> Tensor:
         """-log p of each of `images` in [-1, 1], `[batch]`."""
         return nats_of(self.network, images, self.config.levels, None)
-
-    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Descend the negative log-likelihood."""
-        nll = self.nats(batch.images).mean()
-        update("network", nll)
-        return {"nll_nats": nll.detach()}
 
     def measure(self, batch: Batch) -> dict[str, Tensor]:
         """The negative log-likelihood: nats of an image, bits of a sub-pixel."""
@@ -106,6 +99,11 @@ class PixelRNN(System):
     def complete(self, images: Tensor, rows: int, given: Batch | None = None) -> Tensor:
         """`images` with the first `rows` kept, at their nearest levels, and the others drawn given these."""
         return complete_images(self.network, images, rows, self.data, self.config.levels, None)
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """Levels by what the pixels are, sizes by the device."""
+        return _suggest(data, device) if data.values == "pixels" else {}
 
 
 def _suggest(data: DataSpec, device: str) -> Suggestions:

@@ -87,13 +87,10 @@ class R3GAN(LatentSystem):
     """
 
     Config = R3GANConfig
+    accepts = frozenset({"pixels", "points"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    logits_are_log_odds = False  # only their differences mean something
     gamma: Tensor
-
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """Sizes, rates and penalties from what the data is, how much there is of it, and the device."""
-        return _for_points() if data.values == "points" else _for_images(data, device)
 
     def __init__(self, config: R3GANConfig, data: DataSpec) -> None:
         super().__init__()
@@ -126,6 +123,38 @@ class R3GAN(LatentSystem):
         """Adam without momentum for each network."""
         config = self.config
         return adams(self, ("discriminator", "generator"), config.learning_rate, 0.0, config.beta2)
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update the discriminator with both penalties, then the generator with fresh fakes."""
+        labels = (batch.labels,) if self.config.conditional else ()
+        reals = batch.images.detach().requires_grad_()
+        with torch.no_grad():
+            fakes = self.generator(self.draw_latents(len(reals)), *labels)
+        fakes.requires_grad_()
+
+        # Discriminator: one pass of each serves the loss and its penalty, which need float32 and no compiler.
+        with torch.autocast(reals.device.type, enabled=False):
+            real_logits = self.discriminator.forward(self.augment(reals), *labels)
+            fake_logits = self.discriminator.forward(self.augment(fakes), *labels)
+            r1, r2 = zero_centred_penalty(real_logits, reals), zero_centred_penalty(fake_logits, fakes)
+            discriminator_loss = discriminator_relativistic(real_logits, fake_logits)
+            update("discriminator", discriminator_loss + self.gamma / 2 * (r1 + r2))
+        self.augment.adapt(real_logits - fake_logits)  # only differences of these logits mean anything
+
+        # Generator: look more real than the real image that each fake is paired with.
+        with frozen(self.discriminator):
+            fakes = self.generator(self.draw_latents(len(reals)), *labels)
+            loss = generator_relativistic(
+                self.discriminator(self.augment(batch.images), *labels),
+                self.discriminator(self.augment(fakes), *labels),
+            )
+            update("generator", loss)
+        return {
+            "discriminator_loss": discriminator_loss.detach(),
+            "generator_loss": loss.detach(),
+            "real_penalty": r1.detach(),
+            "fake_penalty": r2.detach(),
+        } | self.augment.metrics()
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Take rate, gamma and beta 2 from their first to their final values along half a cosine."""
@@ -161,11 +190,6 @@ class R3GAN(LatentSystem):
             images = self.generator(latents)
         return images.clamp(-1, 1) if self.data.values == "pixels" else images
 
-    @property
-    def logits_are_log_odds(self) -> bool:
-        """No: only differences mean something."""
-        return False
-
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
         """Logits; None where labels are needed and not given."""
         if not self.config.conditional:
@@ -174,37 +198,10 @@ class R3GAN(LatentSystem):
             return None
         return self.augment.logits(partial(self.discriminator, labels=given.labels), images)
 
-    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Update the discriminator with both penalties, then the generator with fresh fakes."""
-        labels = (batch.labels,) if self.config.conditional else ()
-        reals = batch.images.detach().requires_grad_()
-        with torch.no_grad():
-            fakes = self.generator(self.draw_latents(len(reals)), *labels)
-        fakes.requires_grad_()
-
-        # Discriminator: one pass of each serves the loss and its penalty, which need float32 and no compiler.
-        with torch.autocast(reals.device.type, enabled=False):
-            real_logits = self.discriminator.forward(self.augment(reals), *labels)
-            fake_logits = self.discriminator.forward(self.augment(fakes), *labels)
-            r1, r2 = zero_centred_penalty(real_logits, reals), zero_centred_penalty(fake_logits, fakes)
-            discriminator_loss = discriminator_relativistic(real_logits, fake_logits)
-            update("discriminator", discriminator_loss + self.gamma / 2 * (r1 + r2))
-        self.augment.adapt(real_logits - fake_logits)  # only differences of these logits mean anything
-
-        # Generator: look more real than the real image that each fake is paired with.
-        with frozen(self.discriminator):
-            fakes = self.generator(self.draw_latents(len(reals)), *labels)
-            loss = generator_relativistic(
-                self.discriminator(self.augment(batch.images), *labels),
-                self.discriminator(self.augment(fakes), *labels),
-            )
-            update("generator", loss)
-        return {
-            "discriminator_loss": discriminator_loss.detach(),
-            "generator_loss": loss.detach(),
-            "real_penalty": r1.detach(),
-            "fake_penalty": r2.detach(),
-        } | self.augment.metrics()
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """Sizes, rates and penalties from what the data is, how much there is of it, and the device."""
+        return _for_points() if data.values == "points" else _for_images(data, device)
 
 
 def _for_points() -> Suggestions:

@@ -122,6 +122,44 @@ class SNGAN(LatentSystem):
         config = self.config
         return adams(self, ("discriminator", "generator"), config.learning_rate, config.beta1, config.beta2)
 
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update the generator, then the discriminator on fresh images and fakes, as the released code."""
+        config, size = self.config, self.config.batch
+        hinge = config.loss == "hinge"
+
+        # Generator: twice the batch, with labels drawn from those of the data.
+        labels, count = None, config.generator_batch_factor * size
+        if config.conditional:
+            assert batch.labels is not None
+            labels = batch.labels[torch.randint(len(batch.labels), (count,), device=self.device)]
+        with frozen(self.discriminator):
+            fakes = self.generator(self.draw_latents(count), labels)
+            fake_logits = self.discriminator(self.augment(fakes), labels)
+            loss = (
+                generator_wasserstein(fake_logits) if hinge else generator_loss("non_saturating", fake_logits)
+            )
+            update("generator", loss)
+
+        # Discriminator: in two passes, so that the power iteration goes two rounds for each update.
+        for k in range(config.discriminator_steps):
+            real = batch[k * size : (k + 1) * size]
+            labels = real.labels if config.conditional else None
+            with torch.no_grad():
+                fakes = self.generator(self.draw_latents(size), labels)
+            real_logits = self.discriminator(self.augment(real.images), labels)
+            fake_logits = self.discriminator(self.augment(fakes), labels)
+            discriminator_loss = (discriminator_hinge if hinge else discriminator_logistic)(
+                real_logits, fake_logits
+            )
+            update("discriminator", discriminator_loss)
+            self.augment.adapt(real_logits)
+        return {
+            "discriminator_loss": discriminator_loss.detach(),
+            "generator_loss": loss.detach(),
+            "real_logit": real_logits.detach().float().mean(),
+            "fake_logit": fake_logits.detach().float().mean(),
+        } | self.augment.metrics()
+
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Let the instance noise fall, and the rates linearly to 0."""
         self.augment.schedule(images_seen)
@@ -160,41 +198,3 @@ class SNGAN(LatentSystem):
         if given is None or given.labels is None:
             return None
         return self.augment.logits(partial(self.discriminator, labels=given.labels), images)
-
-    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Update the generator, then the discriminator on fresh images and fakes, as the released code."""
-        config, size = self.config, self.config.batch
-        hinge = config.loss == "hinge"
-
-        # Generator: twice the batch, with labels drawn from those of the data.
-        labels, count = None, config.generator_batch_factor * size
-        if config.conditional:
-            assert batch.labels is not None
-            labels = batch.labels[torch.randint(len(batch.labels), (count,), device=self.device)]
-        with frozen(self.discriminator):
-            fakes = self.generator(self.draw_latents(count), labels)
-            fake_logits = self.discriminator(self.augment(fakes), labels)
-            loss = (
-                generator_wasserstein(fake_logits) if hinge else generator_loss("non_saturating", fake_logits)
-            )
-            update("generator", loss)
-
-        # Discriminator: in two passes, so that the power iteration goes two rounds for each update.
-        for k in range(config.discriminator_steps):
-            real = batch[k * size : (k + 1) * size]
-            labels = real.labels if config.conditional else None
-            with torch.no_grad():
-                fakes = self.generator(self.draw_latents(size), labels)
-            real_logits = self.discriminator(self.augment(real.images), labels)
-            fake_logits = self.discriminator(self.augment(fakes), labels)
-            discriminator_loss = (discriminator_hinge if hinge else discriminator_logistic)(
-                real_logits, fake_logits
-            )
-            update("discriminator", discriminator_loss)
-            self.augment.adapt(real_logits)
-        return {
-            "discriminator_loss": discriminator_loss.detach(),
-            "generator_loss": loss.detach(),
-            "real_logit": real_logits.detach().float().mean(),
-            "fake_logit": fake_logits.detach().float().mean(),
-        } | self.augment.metrics()

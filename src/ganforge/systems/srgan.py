@@ -52,6 +52,7 @@ class SRGAN(System):
     Config = SRGANConfig
     needs = frozenset({"sources"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    logits_are_log_odds = True
     inherits: ClassVar[dict[str, Inheritance]] = {
         "srresnet": Inheritance(
             networks={"generator": "generator"}, fields={"width": "width", "num_blocks": "num_blocks"}
@@ -77,15 +78,34 @@ class SRGAN(System):
             channels=data.channels, width=config.discriminator_width, side=self.side
         )
 
-    @property
-    def tiling(self) -> Tiling:
-        """Exact in tiles, with what the network sees around each."""
-        return Tiling(scale=self.scale, reach=self.generator.reach)
-
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for each network."""
         config = self.config
         return adams(self, ["generator", "discriminator"], config.learning_rate, config.beta1, config.beta2)
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update the discriminator, then the generator against it and towards the images."""
+        sources, targets = random_crops(batch, self.side, self.scale)
+        fakes = enlarge(self.generator, sources)
+
+        # Discriminator: tell crops of images from enlarged ones.
+        real_logits = self.discriminator(targets)
+        fake_logits = self.discriminator(fakes.detach())
+        discriminator_loss = discriminator_logistic(real_logits, fake_logits)
+        update("discriminator", discriminator_loss)
+
+        # Generator: be near the image, and be taken for one.
+        with frozen(self.discriminator):
+            content_loss = self.content(fakes, targets)
+            adversarial_loss = generator_loss("non_saturating", self.discriminator(fakes))
+            update("generator", content_loss + self.config.adversarial_weight * adversarial_loss)
+        metrics = adversarial_metrics(discriminator_loss, adversarial_loss, real_logits, fake_logits)
+        return metrics | {"content_loss": content_loss.detach()}
+
+    @property
+    def tiling(self) -> Tiling:
+        """Exact in tiles, with what the network sees around each."""
+        return Tiling(scale=self.scale, reach=self.generator.reach)
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """A tenth of the rate in the second half of the steps."""
@@ -106,22 +126,3 @@ class SRGAN(System):
         """The logit of the square in the middle of each image, of the size of a crop: `[batch]`."""
         crops = centre(images, self.side)
         return torch.cat([self.discriminator(part) for part in crops.split(2 * CHUNK)])
-
-    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Update the discriminator, then the generator against it and towards the images."""
-        sources, targets = random_crops(batch, self.side, self.scale)
-        fakes = enlarge(self.generator, sources)
-
-        # Discriminator: tell crops of images from enlarged ones.
-        real_logits = self.discriminator(targets)
-        fake_logits = self.discriminator(fakes.detach())
-        discriminator_loss = discriminator_logistic(real_logits, fake_logits)
-        update("discriminator", discriminator_loss)
-
-        # Generator: be near the image, and be taken for one.
-        with frozen(self.discriminator):
-            content_loss = self.content(fakes, targets)
-            adversarial_loss = generator_loss("non_saturating", self.discriminator(fakes))
-            update("generator", content_loss + self.config.adversarial_weight * adversarial_loss)
-        metrics = adversarial_metrics(discriminator_loss, adversarial_loss, real_logits, fake_logits)
-        return metrics | {"content_loss": content_loss.detach()}

@@ -67,31 +67,10 @@ class StackGAN(LatentSystem):
     Config = StackGANConfig
     needs = frozenset({"embeddings"})
     averaged: ClassVar[tuple[str, ...]] = ("sketch", "refiner")
+    logits_are_log_odds = False  # mismatched captions count too
     inherits: ClassVar[dict[str, Inheritance]] = {
         "stackgan": Inheritance(networks={"sketch": "sketch"}, fields={name: name for name in OF_STAGE_ONE})
     }
-
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """Mismatches by caption where classes are few; narrow networks on a CPU."""
-        found = StackGANConfig.suggest(data, device, ("width", "refiner_width", "discriminator_width"))
-        return found | ({"blocks": (2, "a CPU")} if "width" in found else {})
-
-    @classmethod
-    def check_start(cls, config: SystemConfig, data: DataSpec, start: ParentRun | None) -> None:
-        """Refuse stage 2 without a stage 1 that fits it."""
-        assert isinstance(config, StackGANConfig)
-        if config.stage == "1":
-            return
-        if start is None or start.system != "stackgan":
-            came = "there is none" if start is None else f"that is one of {start.system}"
-            raise UserError(f"--stage 2 refines the sketches of a run of stage 1, and {came}: add --from RUN")
-        if start.data.height * ENLARGEMENT != data.height:
-            fitting = start.data.height * ENLARGEMENT
-            raise UserError(
-                f"--from: that run makes images of {start.data.height} pixels, of which stage 2 makes "
-                f"{fitting}, not {data.height}: use --size {fitting}"
-            )
 
     def __init__(self, config: StackGANConfig, data: DataSpec) -> None:
         super().__init__()
@@ -134,64 +113,10 @@ class StackGAN(LatentSystem):
             ("refiner_discriminator", "refiner") if self.second else ("sketch_discriminator", "sketch")
         )
 
-    def train(self, mode: bool = True) -> "StackGAN":
-        """In stage 2 the sketches come from the statistics that stage 1 has left."""
-        super().train(mode)
-        if self.second:
-            self.sketch.eval()
-        return self
-
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for each network of this stage."""
         config = self.config
         return adams(self, self.names, config.learning_rate, config.beta1, config.beta2)
-
-    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """Halve the rates and let the instance noise fall."""
-        self.augment.schedule(images_seen)
-        self.config.halve(optimizers, images_seen / self.data.num_images)
-
-    def draw_latents(self, count: int) -> Tensor:
-        """Latents `[count, n]`: those of the paper, then the noise of each stage's conditioning."""
-        return torch.randn(
-            count, self.config.latent_size + self._noise_size * (1 + self.second), device=self.device
-        )
-
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
-        """Images of latents with the captions that are given; raises UserError without."""
-        return self._generate(latents, embeddings_of(given, len(latents), "stackgan"))[0]
-
-    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
-        """Logits of images with the captions that are given; None without."""
-        if given is None or given.embeddings is None:
-            return None
-        return self._discriminator(images, given.embeddings)
-
-    @property
-    def logits_are_log_odds(self) -> bool:
-        """Not where mismatched captions count too."""
-        return False
-
-    @property
-    def _discriminator(self) -> TextDiscriminator:
-        found = self.get_submodule(self.names[0])
-        assert isinstance(found, TextDiscriminator)
-        return found
-
-    @property
-    def _noise_size(self) -> int:
-        return self.config.text_size if self.config.augment_conditioning else 0
-
-    def _generate(self, latents: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
-        """Images of this stage, and the divergence of its conditions."""
-        own = self.config.latent_size + self._noise_size
-        if not self.second:
-            images, divergence = self.sketch(latents, texts)
-            return images, divergence
-        with torch.no_grad():
-            sketches, _ = self.sketch(latents[:, :own], texts)
-        images, divergence = self.refiner(sketches, texts, latents[:, own:])
-        return images, divergence
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator on three kinds of pairs, then the generator of this stage."""
@@ -221,3 +146,74 @@ class StackGAN(LatentSystem):
             "divergence_nats": divergence.detach(),
             **self.augment.metrics(),
         }
+
+    def train(self, mode: bool = True) -> "StackGAN":
+        """In stage 2 the sketches come from the statistics that stage 1 has left."""
+        super().train(mode)
+        if self.second:
+            self.sketch.eval()
+        return self
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """Halve the rates and let the instance noise fall."""
+        self.augment.schedule(images_seen)
+        self.config.halve(optimizers, images_seen / self.data.num_images)
+
+    def draw_latents(self, count: int) -> Tensor:
+        """Latents `[count, n]`: those of the paper, then the noise of each stage's conditioning."""
+        return torch.randn(
+            count, self.config.latent_size + self._noise_size * (1 + self.second), device=self.device
+        )
+
+    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+        """Images of latents with the captions that are given; raises UserError without."""
+        return self._generate(latents, embeddings_of(given, len(latents), "stackgan"))[0]
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
+        """Logits of images with the captions that are given; None without."""
+        if given is None or given.embeddings is None:
+            return None
+        return self._discriminator(images, given.embeddings)
+
+    @property
+    def _discriminator(self) -> TextDiscriminator:
+        found = self.get_submodule(self.names[0])
+        assert isinstance(found, TextDiscriminator)
+        return found
+
+    @property
+    def _noise_size(self) -> int:
+        return self.config.text_size if self.config.augment_conditioning else 0
+
+    def _generate(self, latents: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+        """Images of this stage, and the divergence of its conditions."""
+        own = self.config.latent_size + self._noise_size
+        if not self.second:
+            images, divergence = self.sketch(latents, texts)
+            return images, divergence
+        with torch.no_grad():
+            sketches, _ = self.sketch(latents[:, :own], texts)
+        images, divergence = self.refiner(sketches, texts, latents[:, own:])
+        return images, divergence
+
+    @classmethod
+    def check_start(cls, config: SystemConfig, data: DataSpec, start: ParentRun | None) -> None:
+        """Refuse stage 2 without a stage 1 that fits it."""
+        assert isinstance(config, StackGANConfig)
+        if config.stage == "1":
+            return
+        if start is None or start.system != "stackgan":
+            came = "there is none" if start is None else f"that is one of {start.system}"
+            raise UserError(f"--stage 2 refines the sketches of a run of stage 1, and {came}: add --from RUN")
+        if start.data.height * ENLARGEMENT != data.height:
+            fitting = start.data.height * ENLARGEMENT
+            raise UserError(
+                f"--from: that run makes images of {start.data.height} pixels, of which stage 2 makes "
+                f"{fitting}, not {data.height}: use --size {fitting}"
+            )
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """Mismatches by caption where classes are few; narrow networks on a CPU."""
+        found = StackGANConfig.suggest(data, device, ("width", "refiner_width", "discriminator_width"))
+        return found | ({"blocks": (2, "a CPU")} if "width" in found else {})

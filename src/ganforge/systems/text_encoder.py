@@ -70,19 +70,6 @@ class TextEncoder(System):
     averaged: ClassVar[tuple[str, ...]] = ("text", "image")
     generates_images = False
 
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """For small sets a smaller embedding and fewer steps."""
-        if data.num_images >= WELL_FED or data.values == "points":
-            return {}
-        return {
-            "embedding_size": (256, f"{data.num_images:,} images do not fill 1024 numbers"),
-            "batch": (64, "more images to tell a caption's own from"),
-            "width": (32, "few images"),
-            "character_widths": ((192, 256, 128), "few captions"),
-            "steps": (6_000, "few images"),
-        }
-
     def __init__(self, config: TextEncoderConfig, data: DataSpec) -> None:
         super().__init__()
         self.config: TextEncoderConfig = config
@@ -114,6 +101,19 @@ class TextEncoder(System):
         """RMSProp for both networks."""
         return {"encoders": torch.optim.RMSprop(self.parameters(), self.config.learning_rate)}
 
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """One update of both encoders: each caption nearest to its image, each image to its caption."""
+        assert batch.captions is not None
+        texts, images = self.text(batch.captions), self.image(batch.images)
+        equal = (batch.captions[:, None] == batch.captions).all(2)
+        if self.config.loss == "contrastive":
+            same = equal if batch.labels is None else batch.labels[:, None] == batch.labels
+            loss, share = contrastive_loss(images, texts, equal, same, self.config.class_share)
+        else:
+            loss, share = joint_embedding_loss(images, texts, equal)
+        update("encoders", loss)
+        return {"embedding_loss": loss.detach(), "matched_share": share}
+
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Decay the rate once an epoch."""
         decay = self.config.learning_rate_decay ** (images_seen // self.data.num_images)
@@ -134,15 +134,15 @@ class TextEncoder(System):
         """Embeddings `[batch, embedding_size]`."""
         return self.image(images)
 
-    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """One update of both encoders: each caption nearest to its image, each image to its caption."""
-        assert batch.captions is not None
-        texts, images = self.text(batch.captions), self.image(batch.images)
-        equal = (batch.captions[:, None] == batch.captions).all(2)
-        if self.config.loss == "contrastive":
-            same = equal if batch.labels is None else batch.labels[:, None] == batch.labels
-            loss, share = contrastive_loss(images, texts, equal, same, self.config.class_share)
-        else:
-            loss, share = joint_embedding_loss(images, texts, equal)
-        update("encoders", loss)
-        return {"embedding_loss": loss.detach(), "matched_share": share}
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """For small sets a smaller embedding and fewer steps."""
+        if data.num_images >= WELL_FED or data.values == "points":
+            return {}
+        return {
+            "embedding_size": (256, f"{data.num_images:,} images do not fill 1024 numbers"),
+            "batch": (64, "more images to tell a caption's own from"),
+            "width": (32, "few images"),
+            "character_widths": ((192, 256, 128), "few captions"),
+            "steps": (6_000, "few images"),
+        }

@@ -103,21 +103,8 @@ class VAE(LatentSystem):
     """
 
     Config = VAEConfig
+    accepts = frozenset({"pixels", "points"})
     averaged: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
-
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """The likelihood by what the values are; small networks for points; fewer steps on a CPU."""
-        found: Suggestions = {"likelihood": _likelihood_for(data)}
-        if data.values == "points":
-            why = "2-D points: a minute on a CPU"
-            found |= {"hidden": ((64, 64), why), "latent_size": (2, "the data has two dimensions")}
-            found |= {"steps": (10_000, why), "learning_rate_decay": ("linear", "so few steps")}
-        elif device == "cpu":
-            few = "few steps: nine tenths of them would have rates below 2e-4"
-            found |= {"steps": (100_000, "a CPU"), "learning_rate": (3e-3, few)}
-            found["learning_rate_decay"] = ("linear", few)
-        return found
 
     def __init__(self, config: VAEConfig, data: DataSpec) -> None:
         super().__init__()
@@ -150,14 +137,29 @@ class VAE(LatentSystem):
             )
             self.encoder = GaussianEncoder(maps)
 
-    def prepare(self, images: Tensor) -> None:
-        """Set the decoder's output bias so that p(x|z) has the mean and the spread of the training images."""
-        self.decoder.set_output_bias(self.likelihood.first_outputs(images.flatten(1)))
-
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """One Adam for both networks, with the epsilon of Burda et al."""
         rate = self.config.learning_rate
         return {"vae": torch.optim.Adam(self.parameters(), rate, (0.9, 0.999), 1e-4, fused=True)}
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update both networks up the ELBO, or up the importance-weighted bound."""
+        mean, log_variance = self.encoder(batch.images)
+        kl = gaussian_kl(mean, log_variance).mean()
+        if self.config.objective == "elbo":
+            noise = torch.randn_like(mean)
+            latents = mean + torch.exp(log_variance / 2) * noise
+            log_probability = self.likelihood.log_probability(self.decoder(latents), batch.images.flatten(1))
+            loss = self.config.beta * kl - log_probability.mean()
+        else:
+            log_weights = self.log_weights(batch.images, mean, log_variance, self.config.num_importance)
+            loss = -importance_bound(log_weights).mean()
+        update("vae", loss)
+        return {"vae_loss": loss.detach(), "kl_nats": kl.detach()}
+
+    def prepare(self, images: Tensor) -> None:
+        """Set the decoder's output bias so that p(x|z) has the mean and the spread of the training images."""
+        self.decoder.set_output_bias(self.likelihood.first_outputs(images.flatten(1)))
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """In stages: the rate times 10^(-i/7) for 3^i of every 3,280 parts of the training, i = 0 ... 7."""
@@ -199,21 +201,6 @@ class VAE(LatentSystem):
         latents = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
         reconstruction = -self.likelihood.log_probability(self.decoder(latents), batch.images.flatten(1))
         return {"elbo": reconstruction + gaussian_kl(mean, log_variance), "reconstruction": reconstruction}
-
-    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Update both networks up the ELBO, or up the importance-weighted bound."""
-        mean, log_variance = self.encoder(batch.images)
-        kl = gaussian_kl(mean, log_variance).mean()
-        if self.config.objective == "elbo":
-            noise = torch.randn_like(mean)
-            latents = mean + torch.exp(log_variance / 2) * noise
-            log_probability = self.likelihood.log_probability(self.decoder(latents), batch.images.flatten(1))
-            loss = self.config.beta * kl - log_probability.mean()
-        else:
-            log_weights = self.log_weights(batch.images, mean, log_variance, self.config.num_importance)
-            loss = -importance_bound(log_weights).mean()
-        update("vae", loss)
-        return {"vae_loss": loss.detach(), "kl_nats": kl.detach()}
 
     def log_weights(self, images: Tensor, mean: Tensor, log_variance: Tensor, count: int) -> Tensor:
         """The log of p(x, z) / q(z|x) `[count, batch]` for `count` draws from each q(z|x)."""
@@ -275,6 +262,20 @@ class VAE(LatentSystem):
             if self.likelihood_name == "logistic":
                 measured["nll_bits_per_dim"] = nll / (math.log(2) * self.num_values)
         return measured
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """The likelihood by what the values are; small networks for points; fewer steps on a CPU."""
+        found: Suggestions = {"likelihood": _likelihood_for(data)}
+        if data.values == "points":
+            why = "2-D points: a minute on a CPU"
+            found |= {"hidden": ((64, 64), why), "latent_size": (2, "the data has two dimensions")}
+            found |= {"steps": (10_000, why), "learning_rate_decay": ("linear", "so few steps")}
+        elif device == "cpu":
+            few = "few steps: nine tenths of them would have rates below 2e-4"
+            found |= {"steps": (100_000, "a CPU"), "learning_rate": (3e-3, few)}
+            found["learning_rate_decay"] = ("linear", few)
+        return found
 
 
 def _likelihood_for(data: DataSpec) -> tuple[LikelihoodName, str]:

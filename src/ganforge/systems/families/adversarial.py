@@ -142,9 +142,7 @@ class DiscriminatorInput(nn.Module):
 
 
 def num_classes_of(name: str, data: DataSpec) -> int:
-    """The number of classes of labelled images; raises UserError where `data` is anything else."""
-    if data.values == "points":
-        raise UserError(f"{name} makes images, this data is 2-D points: use `ganforge train gan` for them")
+    """The number of classes; raises UserError where `data` has no labels."""
     if not data.class_names:
         raise UserError(
             f"{name} needs labels, this data has none: use --data FOLDER with a sub-folder for each class, "

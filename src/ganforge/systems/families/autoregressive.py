@@ -54,12 +54,6 @@ class PixelNetwork(Protocol):
         """What is kept while `count` images of that width are made."""
 
 
-def check_images(name: str, data: DataSpec) -> None:
-    """Raise UserError where `data` is 2-D points."""
-    if data.values == "points":
-        raise UserError(f"{name} models images, this data is 2-D points: use `ganforge train gan` for them")
-
-
 def to_levels(images: Tensor, levels: int) -> Tensor:
     """Levels int64 from 0 of `images` in [-1, 1], by their bytes: level = byte * levels // 256."""
     return to_uint8(images).long() * levels // 256

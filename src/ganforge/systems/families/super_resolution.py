@@ -35,8 +35,6 @@ class SuperResolutionConfig(PerceptualConfig):
 
 def scale_of(name: str, data: DataSpec) -> int:
     """How many times larger the images are than their sources; raises UserError where not 2 or 4."""
-    if data.values == "points":
-        raise UserError(f"{name} enlarges images, this data is 2-D points: use --data FOLDER")
     scale = data.height // data.source_shape[1] if data.source_shape else 0
     if not scale or data.source_shape != (data.channels, data.height // scale, data.width // scale):
         scale = 0

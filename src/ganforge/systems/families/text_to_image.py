@@ -96,9 +96,7 @@ def embeddings_of(given: Batch | None, count: int, name: str) -> Tensor:
 
 
 def embedding_size_of(name: str, data: DataSpec) -> int:
-    """The numbers of a caption's embedding; raises UserError where `data` has none, or is of points."""
-    if data.values == "points":
-        raise UserError(f"{name} makes images, this data is 2-D points: use --data emoji")
+    """The size of a caption's embedding; raises UserError where `data` has none."""
     if not data.embedding_size:
         raise UserError(
             f"{name} needs embeddings of captions: add --text-encoder RUN, of `ganforge train text_encoder`"

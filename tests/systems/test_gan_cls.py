@@ -326,7 +326,7 @@ def test_a_shipped_run_draws_the_same_without_its_training(
     assert sizes[1] < 0.15 * sizes[0]
     assert trained.has_discriminator
     assert not shipped.has_discriminator
-    with pytest.raises(UserError, match="without its discriminator"):
+    with pytest.raises(UserError, match="no discriminator"):
         next(shipped.call("discriminate", [(own, given)]))
     texts = [file.read_text() for file in shipped.run.path.rglob("config.json")]
     assert len(texts) == 2

@@ -16,7 +16,7 @@ from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
 from ganforge.generation.output import own_images, write_folder
 from ganforge.nn.networks.text import ImageEncoder
-from ganforge.nn.optimizers import fall_linearly
+from ganforge.nn.optimizers import decay_linearly
 from ganforge.reporting import grids
 from ganforge.runs import sampling
 from ganforge.runs.trained import Trained, Weights
@@ -144,7 +144,7 @@ def train_style(
         network = _untrained(system)
         optimizer = torch.optim.Adam(network.parameters(), RATE)
         for step in range(steps):
-            fall_linearly({"style": optimizer}, RATE, step, steps)
+            decay_linearly({"style": optimizer}, RATE, step, steps)
             latents, images = _draw(system, embeddings)
             loss = (latents - network(images)).square().sum(1).mean()
             optimizer.zero_grad()

@@ -28,10 +28,10 @@ def schedule_sgd(
     momenta: tuple[float, float],
     momentum_epochs: int,
 ) -> None:
-    """The schedule of the code of Goodfellow et al. 2014: rates that fall at every step, momentum that rises.
+    """The schedule of the code of Goodfellow et al. 2014: rates decay at every step, momentum rises.
 
     Every rate is its first one divided by `decay` to the power of `step`, never below `lowest_rate`; the
-    momentum goes linearly from the first to the second of `momenta` between the epochs 1 and
+    momentum rises linearly from the first to the second of `momenta` between the epochs 1 and
     `momentum_epochs`. Gradient rules without a momentum, such as Adam, get the rate alone.
     """
     progress = min(max((epoch - 1) / max(momentum_epochs - 1, 1), 0.0), 1.0)
@@ -43,10 +43,10 @@ def schedule_sgd(
                 group["momentum"] = momentum
 
 
-def fall_linearly(
+def decay_linearly(
     optimizers: dict[str, torch.optim.Optimizer], first_rate: float, images_seen: int, all_images: int
 ) -> None:
-    """Set every rate to what is left of `first_rate`, which is 0 when `all_images` have been seen."""
+    """Decay every rate linearly from `first_rate` to 0 when `all_images` have been seen."""
     left = max(0.0, 1 - images_seen / all_images)
     for optimizer in optimizers.values():
         for group in optimizer.param_groups:

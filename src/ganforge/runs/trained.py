@@ -1,4 +1,4 @@
-"""A trained run, ready to be sampled: `ganforge.load(path).sample(16, seed=7)`."""
+"""A trained run, ready to sample: `ganforge.load(path).sample(16, seed=7)`."""
 
 import operator
 import warnings
@@ -41,11 +41,13 @@ RESULTS = {
 
 
 class RemovedNetwork(nn.Module):
-    """In the place of a network whose weights were not kept; raises UserError where it is used."""
+    """Stands for a network whose weights were not kept; raises UserError when it is called."""
 
     def forward(self, *_: object) -> Tensor:
         """Nothing."""
-        raise UserError("this run came without its discriminator: train one of your own")
+        raise UserError(
+            "this run has no discriminator: train one of your own (runs of the package leave it out)"
+        )
 
 
 def _on(argument: Any, device: torch.device) -> Any:
@@ -67,7 +69,7 @@ class Trained:
     def __init__(self, run: Run, checkpoint: Checkpoint | None, device: str = "auto") -> None:
         self.run = run
         self.step = 0 if checkpoint is None else int(checkpoint.state["step"])
-        with torch.random.fork_rng(devices=[]):  # the caller's random numbers go on as before
+        with torch.random.fork_rng(devices=[]):  # the caller's random state is left as it was
             self.system = build_system(run.config)
         self._average = Average(self.system)
         if checkpoint is not None:
@@ -109,8 +111,8 @@ class Trained:
     ) -> Tensor:
         """`count` samples `[count, channels, height, width]` in [-1, 1] (or points), by the seed.
 
-        `labels` as of `conditions`, or other conditions as `given`; those that are left out the system draws.
-        Raises UserError for labels that it does not know.
+        `labels` as of `conditions`, or other conditions as `given`; missing ones are drawn at random.
+        Raises UserError for labels that the run does not have.
         """
         if count < 1:
             raise UserError(f"count is {count}: expected 1 or more")
@@ -192,17 +194,17 @@ class Trained:
             return torch.cat(list(sampling.decode(system, latents, given)))
 
     def conditions(self, labels: Sequence[Label], count: int | None = None) -> Batch:
-        """Labels as what systems are given: for `count` samples they take turns; left out, one sample each.
+        """The conditions of `count` samples, whose labels take turns; without `count` one sample each.
 
         A label is a class number from 0, or a text: the name of a class, or its number where no class has
-        that name. Raises UserError where the system takes no labels, does not know one, or they are too many.
+        that name. Raises UserError where the system takes no labels, lacks one, or they are too many.
         """
         system, names = self.run.config.system, self.run.config.spec.class_names
         if "labels" not in self.system.conditions:
             raise UserError(f"{system} takes no labels: leave them out, or sample a run of one that does")
         numbers = torch.tensor([_class_number(label, names) for label in labels])
         if not len(numbers):
-            raise UserError(f"no labels were given: expected {known_classes(names)}")
+            raise UserError(f"no labels: expected {known_classes(names)}")
         count = len(numbers) if count is None else count
         if count < len(numbers):
             raise UserError(f"{len(numbers)} labels for {count} samples: expected as many samples or more")
@@ -224,7 +226,7 @@ class Trained:
 
 
 def known_classes(class_names: Sequence[str]) -> str:
-    """The classes that may be asked for, in words."""
+    """The classes to choose from, in words."""
     numbers = f"0 to {len(class_names) - 1}"
     if list(class_names) == [str(number) for number in range(len(class_names))]:
         return numbers
@@ -245,7 +247,7 @@ def _class_number(label: Label, class_names: Sequence[str]) -> int:
 
 
 def write_packed(trained: Trained, out: Path) -> None:
-    """Write a run folder of `trained` into `out` without what only going on with the training needs."""
+    """Write a run folder of `trained` into `out` without what only a resumed training needs."""
     tensors = {"system": trained.system.state_dict(), "average": trained.average_state()}
     out.mkdir(parents=True, exist_ok=True)
     Run(out, trained.run.config).write_config(trained.run.config)

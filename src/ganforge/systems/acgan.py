@@ -45,16 +45,16 @@ class ACGANConfig(LogisticConfig):
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
 
     def model_post_init(self, _: object) -> None:
-        """Refuse packs, whose images would be of different classes."""
+        """Reject packs, whose images would be of different classes."""
         if self.pack > 1:
-            raise ValueError(f"acgan names the class of one image, got --pack {self.pack}: use --pack 1")
+            raise ValueError(f"acgan classifies single images, got --pack {self.pack}: use --pack 1")
 
 
 @final
 class ACGAN(LatentSystem):
     """Odena et al. 2016, "Conditional Image Synthesis with Auxiliary Classifier GANs", arXiv 1610.09585.
 
-    The generator is given the class, the discriminator is not: besides real or generated it names the class.
+    The generator is conditioned on the class, the discriminator is not: it also classifies the image.
     The fakes have the labels of the real images, so the classes of the data in their proportions.
 
     Differs from the paper: the generator minimises the non-saturating loss, with the fakes that the
@@ -128,7 +128,7 @@ class ACGAN(LatentSystem):
         return metrics | self.augment.metrics()
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """Let the instance noise fall."""
+        """Decay the instance noise."""
         self.augment.schedule(images_seen)
 
     def draw_latents(self, count: int) -> Tensor:
@@ -136,7 +136,7 @@ class ACGAN(LatentSystem):
         return torch.randn(count, self.config.latent_size, device=self.device)
 
     def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
-        """Images of latents, of the labels that are given or of random ones."""
+        """Images of latents, of the labels of `given` or of random ones."""
         return self._generate(latents, labels_of(given, len(latents), self.data, self.device))
 
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:

@@ -19,7 +19,7 @@ from ganforge.nn.networks.autoencoder import (
 from ganforge.system import LatentSystem, SystemConfig, Update
 from ganforge.systems.families.resolutions import stages_for
 
-# The fitted Gaussian forgets: a batch counts a hundredth of what is known of the codes.
+# The fitted Gaussian is a moving average: a batch counts a hundredth.
 _LEAST_WEIGHT = 0.01
 _PIXELS = Bernoulli()
 
@@ -29,32 +29,33 @@ class AutoencoderConfig(SystemConfig):
 
     steps: PositiveInt = Field(20_000, description="Training steps; the default is 40 epochs of MNIST.")
     batch: PositiveInt = Field(100, description="Images per update.")
-    ema_half_life: NonNegativeFloat = Field(
-        0, description="Half-life, in images, of averaged networks that are sampled and judged; 0: none."
-    )
-    network: Literal["mlp", "convolutional"] = Field(
-        "mlp", description="mlp: dense layers; convolutional: stride-2 convolutions, for square images."
-    )
     hidden: tuple[PositiveInt, ...] = Field(
         (512, 256), description="Hidden units of the mlp's encoder; the decoder has them in reverse."
+    )
+    latent_size: PositiveInt = Field(32, description="Numbers in one code.")
+    learning_rate: PositiveFloat = Field(1e-3, description="Adam's rate.")
+
+    # Not from the paper.
+    network: Literal["mlp", "convolutional"] = Field(
+        "mlp", description="mlp: dense layers; convolutional: stride-2 convolutions, for square images."
     )
     width: PositiveInt = Field(
         32, description="Channels of the first convolution; they double at each coarser map."
     )
-    latent_size: PositiveInt = Field(32, description="Numbers in one code.")
     loss: Literal["bce", "squared"] = Field(
         "bce", description="bce: cross-entropy of pixels in [0, 1]; squared: their squared error."
     )
-    learning_rate: PositiveFloat = Field(1e-3, description="Adam's rate.")
+    ema_half_life: NonNegativeFloat = Field(
+        0, description="Half-life, in images, of the averaged networks (EMA); 0 turns it off."
+    )
 
 
 @final
 class Autoencoder(LatentSystem):
     """Hinton and Salakhutdinov 2006, "Reducing the Dimensionality of Data with Neural Networks".
 
-    Science 313, 504. It describes codes and not how images come about: there is no distribution of latents
-    to draw from. Samples are decoded draws from a Gaussian that is fitted to the codes of the latest training
-    batches, a hundred or so, with all covariances.
+    Science 313, 504. It has no prior over latents. Samples are decoded draws from a Gaussian with full
+    covariance, fitted to the codes of the last hundred or so training batches.
 
     Differs from the paper: all layers are trained at once by Adam, without Boltzmann machines first; they
     have rectified units; 784-512-256-32 instead of 784-1000-500-250-30; the Gaussian for sampling is ours.
@@ -99,7 +100,7 @@ class Autoencoder(LatentSystem):
         return {"autoencoder": torch.optim.Adam(self.parameters(), self.config.learning_rate, fused=True)}
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Update both networks together, and what is known of the codes."""
+        """Update both networks together, and the statistics of the codes."""
         latents = self.encode(batch.images)
         cross_entropy, squared_error = self._errors(batch.images, self.decoder(latents))
         loss = (cross_entropy if self.config.loss == "bce" else squared_error).mean()

@@ -25,10 +25,6 @@ class CGANConfig(AdversarialConfig):
 
     steps: PositiveInt = Field(125_000, description="Training steps; the default is 250 epochs of MNIST.")
     batch: PositiveInt = Field(100, description="Images per update.")
-    ema_half_life: NonNegativeFloat = Field(
-        500_000,
-        description="Half-life, in images, of the averaged generator that is sampled; 0 turns it off.",
-    )
     latent_size: PositiveInt = Field(100, description="Numbers in one latent, uniform in [0, 1].")
     generator_units: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
         (200, 1000, 1200), description="Hidden units of the generator: of latents, of labels, of both."
@@ -56,24 +52,32 @@ class CGANConfig(AdversarialConfig):
     )
     momentum_epochs: PositiveInt = Field(250, description="Epoch at which the final momentum is reached.")
 
+    # Not from the paper.
+    ema_half_life: NonNegativeFloat = Field(
+        500_000,
+        description="Half-life, in images, of the averaged generator that is sampled; 0 turns it off.",
+    )
+
     def model_post_init(self, _: object) -> None:
-        """Refuse packs, whose images would be of different classes."""
+        """Reject packs, whose images would be of different classes."""
         if self.pack > 1:
-            raise ValueError(f"cgan judges one image with its label, got --pack {self.pack}: use --pack 1")
+            raise ValueError(
+                f"cgan's discriminator takes one image with its label, got --pack {self.pack}: use --pack 1"
+            )
 
 
 @final
 class CGAN(LatentSystem):
     """Mirza and Osindero 2014, "Conditional Generative Adversarial Nets", arXiv 1411.1784.
 
-    Both networks are given the label. One step takes both gradients from one pass and halves the
+    Both networks are conditioned on the label. One step takes both gradients from one pass and halves the
     discriminator's loss, as the code of the authors' GAN does (`goodfeli/adversarial`); the fakes have the
     labels of the real images, so the classes of the data in their proportions.
 
     Differs from the paper: the generator minimises the non-saturating loss, and an average of it (EMA) is
     what is sampled; it trains for a fixed number of steps, where the paper stops by the log-likelihood of
     validation images. Where the paper is silent: the generator's dropout stays on in sampling, because it is
-    the noise that the generator listens to (without it a label gives one image whatever the latents);
+    the noise that the generator uses (without it the generator ignores z);
     weights start as in He et al. 2015, the output bias at the mean training image, the momentum rises between
     epochs 1 and 250 (both as in the code of the GAN), and dropout is on hidden units, not on pixels.
     """
@@ -127,7 +131,7 @@ class CGAN(LatentSystem):
         images = self.augment(torch.cat([batch.images, leaf]))
         real_logits, fake_logits = self.discriminator(images, classes.repeat(2, 1)).chunk(2)
 
-        # Discriminator: tell real from generated, given the label.
+        # Discriminator: tell real from generated, conditioned on the label.
         discriminator_loss = 0.5 * discriminator_logistic(real_logits, fake_logits)
         fake_gradient = update("discriminator", discriminator_loss, watch=leaf)
         self.augment.adapt(real_logits)
@@ -168,12 +172,12 @@ class CGAN(LatentSystem):
         return torch.rand(count, self.generator.noise_size, device=self.device)
 
     def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
-        """Images of latents, of the labels that are given or of random ones."""
+        """Images of latents, of the labels of `given` or of random ones."""
         labels = labels_of(given, len(latents), self.data, self.device)
         return self.generator(latents, self._one_hot(labels))
 
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
-        """Logits of images with the labels that are given; None without labels."""
+        """Logits of images with the labels of `given`; None without labels."""
         if given is None or given.labels is None:
             return None
         return self.discriminator(images, self._one_hot(given.labels))

@@ -18,28 +18,30 @@ class DCGANConfig(LogisticConfig):
 
     steps: PositiveInt = Field(20_000, description="Training steps; about 25 epochs of 100,000 images.")
     batch: PositiveInt = Field(128, ge=2, description="Images per update; batch norm needs two.")
-    network: Literal["convolutional", "mlp"] = Field(
-        "convolutional", description="convolutional: the paper's; mlp: plain layers, for 2-D points."
-    )
     width: PositiveInt = Field(
         128, description="Channels next to the image, doubled at every halving; hidden units of the mlp."
     )
     kernel_size: Literal[5, 4] = Field(5, description="5: the paper's convolutions; 4: the PyTorch ports'.")
     latent_size: PositiveInt = Field(100, description="Numbers in one latent.")
-    latent_distribution: Literal["uniform", "gaussian"] = Field(
-        "uniform", description="U(-1, 1), the paper's, or standard Gaussian."
-    )
     learning_rate: PositiveFloat = Field(2e-4, description="Adam's rate for both networks.")
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's momentum.")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
     weight_decay: NonNegativeFloat = Field(0.0, description="L2 penalty; the released code has 1e-5.")
+
+    # Not from the paper.
+    network: Literal["convolutional", "mlp"] = Field(
+        "convolutional", description="convolutional: the paper's; mlp: plain layers, for 2-D points."
+    )
+    latent_distribution: Literal["uniform", "gaussian"] = Field(
+        "uniform", description="U(-1, 1), the paper's, or standard Gaussian."
+    )
 
 
 @final
 class DCGAN(LatentSystem):
     """Radford, Metz and Chintala 2015, "Unsupervised Representation Learning with DCGANs", arXiv 1511.06434.
 
-    Differs from the paper: no L2 penalty unless asked for and both networks are updated on every batch (the
+    Differs from the paper: no L2 penalty by default and both networks are updated on every batch (the
     paper's text; its code adds 1e-5 and alternates by batch); the generator is updated with the fakes that
     the discriminator has just seen (as the PyTorch tutorial does: one generator pass less); an average of the
     generator (EMA) is what is sampled. 28x28 starts from 7x7 maps.
@@ -98,7 +100,7 @@ class DCGAN(LatentSystem):
         return metrics | self.augment.metrics()
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """Let the instance noise fall."""
+        """Decay the instance noise."""
         self.augment.schedule(images_seen)
 
     def draw_latents(self, count: int) -> Tensor:
@@ -123,10 +125,11 @@ class DCGAN(LatentSystem):
     @classmethod
     def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
         """For 2-D points: plain networks."""
-        if data.values == "pixels":
-            return {}
-        return {
-            "network": ("mlp", "2-D points have no neighbours to convolve"),
-            "latent_size": (2, "the data has two dimensions"),
-            "latent_distribution": ("gaussian", "points are unbounded"),
-        }
+        return dict(FOR_POINTS) if data.values == "points" else {}
+
+
+FOR_POINTS: Suggestions = {
+    "network": ("mlp", "2-D points have no neighbours to convolve"),
+    "latent_size": (2, "the data has two dimensions"),
+    "latent_distribution": ("gaussian", "points are unbounded"),
+}

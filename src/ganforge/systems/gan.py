@@ -32,18 +32,7 @@ class GANConfig(LogisticConfig):
 
     steps: PositiveInt = Field(125_000, description="Training steps; the default is 250 epochs of MNIST.")
     batch: PositiveInt = Field(100, description="Images per update.")
-    ema_half_life: NonNegativeFloat = Field(
-        500_000,
-        description="Half-life, in images, of the averaged generator that is sampled; 0 turns it off.",
-    )
-    network: Literal["maxout", "mlp"] = Field(
-        "maxout", description="maxout: the paper's MNIST pair; mlp: plain layers, also for 2-D points."
-    )
     latent_size: PositiveInt = Field(100, description="Numbers in one latent.")
-    latent_distribution: Literal["gaussian", "uniform", "spherical"] = Field(
-        "gaussian",
-        description="Standard Gaussian, uniform of the same variance, or Gaussian put on the sphere.",
-    )
     generator_hidden: tuple[PositiveInt, ...] = Field(
         (1200, 1200), description="Hidden units of the generator."
     )
@@ -55,10 +44,6 @@ class GANConfig(LogisticConfig):
         0.8, gt=0, le=1, description="Probability that dropout keeps a discriminator input."
     )
     hidden_keep: float = Field(0.5, gt=0, le=1, description="Probability that dropout keeps a hidden unit.")
-    activation: Activation = Field("relu", description="Activation of the mlp networks.")
-    init_std: float | None = Field(
-        None, gt=0, description="Standard deviation of the mlp networks' first weights; none: torch's own."
-    )
     loss: AdversarialLoss = Field("non_saturating", description="What the generator minimises.")
     play: Literal["simultaneous", "alternating"] = Field(
         "simultaneous",
@@ -66,11 +51,7 @@ class GANConfig(LogisticConfig):
         "alternating: Algorithm 1, with fresh latents for the generator.",
     )
     discriminator_steps: PositiveInt = Field(1, description="k of Algorithm 1; needs alternating play.")
-    optimizer: Literal["sgd", "adam"] = Field("sgd", description="Gradient rule of both networks.")
     learning_rate: PositiveFloat = Field(0.1, description="Learning rate of the generator.")
-    discriminator_learning_rate: PositiveFloat | None = Field(
-        None, description="Learning rate of the discriminator; none: the generator's."
-    )
     learning_rate_decay: float = Field(
         1.000004, ge=1, description="The rate is divided by this at every step."
     )
@@ -83,8 +64,29 @@ class GANConfig(LogisticConfig):
         250, description="Epoch at which the final momentum is reached (sgd)."
     )
 
+    # Not from the paper.
+    network: Literal["maxout", "mlp"] = Field(
+        "maxout", description="maxout: the paper's MNIST pair; mlp: plain layers, also for 2-D points."
+    )
+    latent_distribution: Literal["gaussian", "uniform", "spherical"] = Field(
+        "gaussian",
+        description="Standard Gaussian, uniform of the same variance, or Gaussian put on the sphere.",
+    )
+    activation: Activation = Field("relu", description="Activation of the mlp networks.")
+    init_std: float | None = Field(
+        None, gt=0, description="Standard deviation of the mlp networks' first weights; none: torch's own."
+    )
+    optimizer: Literal["sgd", "adam"] = Field("sgd", description="Gradient rule of both networks.")
+    discriminator_learning_rate: PositiveFloat | None = Field(
+        None, description="Learning rate of the discriminator; none: the generator's."
+    )
+    ema_half_life: NonNegativeFloat = Field(
+        500_000,
+        description="Half-life, in images, of the averaged generator that is sampled; 0 turns it off.",
+    )
+
     def model_post_init(self, _: object) -> None:
-        """Refuse combinations that have no meaning."""
+        """Reject combinations that have no meaning."""
         super().model_post_init(_)
         if self.label_flips and self.play == "simultaneous":
             raise ValueError("label_flips needs --play alternating")
@@ -255,34 +257,38 @@ class GAN(LatentSystem):
         """For 2-D points: plain networks and Adam."""
         if data.values == "pixels":
             return {}
-        why = "2-D points are unbounded and need no dropout"
-        common = {
-            "network": ("mlp", why),
-            "latent_size": (2, "the data has two dimensions"),
-            "optimizer": ("adam", "plain networks"),
-            "play": ("alternating", "the usual form with Adam"),
-            "learning_rate_decay": (1.0, "constant rate"),
-        }
-        if data.num_images <= 2_000:
-            why = "few points: the 2-D Gaussian toy of d2l.ai, an affine generator"
-            steady = "few points: settles where the rates and batch of d2l.ai keep circling"
-            return common | {
-                "generator_hidden": ((), why),
-                "discriminator_hidden": ((5, 3), why),
-                "activation": ("tanh", why),
-                "init_std": (0.02, why),
-                # With the toy's own batch of 8 and rates of 0.005 and 0.05, 6 of 10 seeds end off the mark.
-                "batch": (128, steady),
-                "steps": (6_000, steady),
-                "learning_rate": (0.002, steady),
-                "discriminator_learning_rate": (0.01, steady),
-            }
-        why = "many points: two hidden layers"
-        return common | {
-            "generator_hidden": ((256, 256), why),
-            "discriminator_hidden": ((256, 256), why),
-            "activation": ("leaky_relu", why),
-            "batch": (256, why),
-            "steps": (20_000, why),
-            "learning_rate": (2e-4, why),
-        }
+        return FOR_POINTS | (FOR_FEW_POINTS if data.num_images <= FEW_POINTS else FOR_MANY_POINTS)
+
+
+FEW_POINTS = 2_000
+PLAIN = "2-D points are unbounded and need no dropout"
+TOY = "few points: an affine generator as in the 2-D Gaussian toy of d2l.ai"
+STEADY = "few points: converges where the rates and the batch of d2l.ai oscillate"
+MANY = "many points: two hidden layers"
+
+FOR_POINTS: Suggestions = {
+    "network": ("mlp", PLAIN),
+    "latent_size": (2, "the data has two dimensions"),
+    "optimizer": ("adam", "usual for plain networks"),
+    "play": ("alternating", "the usual form with Adam"),
+    "learning_rate_decay": (1.0, "a constant rate, as usual with Adam"),
+}
+FOR_FEW_POINTS: Suggestions = {
+    "generator_hidden": ((), TOY),
+    "discriminator_hidden": ((5, 3), TOY),
+    "activation": ("tanh", TOY),
+    "init_std": (0.02, TOY),
+    # With the toy's own batch of 8 and rates of 0.005 and 0.05, 6 of 10 seeds end off the mark.
+    "batch": (128, STEADY),
+    "steps": (6_000, STEADY),
+    "learning_rate": (0.002, STEADY),
+    "discriminator_learning_rate": (0.01, STEADY),
+}
+FOR_MANY_POINTS: Suggestions = {
+    "generator_hidden": ((256, 256), MANY),
+    "discriminator_hidden": ((256, 256), MANY),
+    "activation": ("leaky_relu", MANY),
+    "batch": (256, MANY),
+    "steps": (20_000, MANY),
+    "learning_rate": (2e-4, MANY),
+}

@@ -42,9 +42,6 @@ class InfoGANConfig(LogisticConfig):
     uniform_codes: NonNegativeInt = Field(2, description="Codes uniform in [-1, 1].")
     gaussian_codes: NonNegativeInt = Field(0, description="Codes of a standard Gaussian.")
     latent_size: PositiveInt = Field(62, description="Numbers of noise in one latent, besides the codes.")
-    latent_distribution: Literal["uniform", "gaussian"] = Field(
-        "uniform", description="Of the noise: U(-1, 1), the paper's, or standard Gaussian."
-    )
     mutual_information_weight: NonNegativeFloat = Field(
         1.0, description="Lambda: weight of the categorical codes' information."
     )
@@ -65,11 +62,16 @@ class InfoGANConfig(LogisticConfig):
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's momentum.")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
 
+    # Not from the paper.
+    latent_distribution: Literal["uniform", "gaussian"] = Field(
+        "uniform", description="Of the noise: U(-1, 1), the paper's, or standard Gaussian."
+    )
+
     def model_post_init(self, _: object) -> None:
-        """Refuse packs, whose images have different codes, and to have no code at all."""
+        """Reject packs, whose images have different codes, and a run without a code."""
         if self.pack > 1:
             raise ValueError(
-                f"infogan reads the codes of single images, got --pack {self.pack}: use --pack 1"
+                f"infogan recognises the codes of single images, got --pack {self.pack}: use --pack 1"
             )
         if not self.categorical_codes and self.uniform_codes + self.gaussian_codes == 0:
             raise ValueError("infogan needs a code: use --categorical-codes 10, or `ganforge train dcgan`")
@@ -162,7 +164,7 @@ class InfoGAN(LatentSystem):
         return metrics | self.augment.metrics()
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """Let the instance noise fall."""
+        """Decay the instance noise."""
         self.augment.schedule(images_seen)
 
     def draw_latents(self, count: int) -> Tensor:

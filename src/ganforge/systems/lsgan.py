@@ -21,25 +21,25 @@ class LSGANConfig(AdversarialConfig):
     batch: PositiveInt = Field(64, ge=2, description="Images per update; batch norm needs two.")
     fake_target: FiniteFloat = Field(0.0, description="a, the discriminator's target for generated images.")
     real_target: FiniteFloat = Field(1.0, description="b, the discriminator's target for real images.")
-    generator_target: FiniteFloat = Field(
-        1.0, description="c, what the generator wants the discriminator to say of its images."
-    )
-    network: Literal["convolutional", "mlp"] = Field(
-        "convolutional", description="convolutional: those of DCGAN; mlp: plain layers, for 2-D points."
-    )
+    generator_target: FiniteFloat = Field(1.0, description="c, the generator's target for generated images.")
     width: PositiveInt = Field(
         64, description="Channels next to the image, doubled at every halving; hidden units of the mlp."
     )
     latent_size: PositiveInt = Field(1024, description="Numbers in one latent.")
-    latent_distribution: Literal["uniform", "gaussian"] = Field(
-        "uniform", description="U(-1, 1), the released code's, or standard Gaussian."
-    )
     learning_rate: PositiveFloat = Field(2e-4, description="Adam's rate for both networks.")
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's momentum.")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
 
+    # Not from the paper.
+    network: Literal["convolutional", "mlp"] = Field(
+        "convolutional", description="convolutional: those of DCGAN; mlp: plain layers, for 2-D points."
+    )
+    latent_distribution: Literal["uniform", "gaussian"] = Field(
+        "uniform", description="U(-1, 1), the released code's, or standard Gaussian."
+    )
+
     def model_post_init(self, _: object) -> None:
-        """Refuse targets between which there is nothing to tell."""
+        """Reject equal targets of real and generated images."""
         super().model_post_init(_)
         if self.fake_target == self.real_target:
             raise ValueError(
@@ -87,7 +87,7 @@ class LSGAN(LatentSystem):
         config = self.config
         fakes = self.generator(self.draw_latents(len(batch.images)))
 
-        # Discriminator: say b of real and a of generated, in separate passes because of its batch norm.
+        # Discriminator: b for real and a for generated, in separate passes because of its batch norm.
         real_logits = self.discriminator(self.augment(batch.images))
         fake_logits = self.discriminator(self.augment(fakes.detach()))
         discriminator_loss = discriminator_least_squares(
@@ -97,7 +97,7 @@ class LSGAN(LatentSystem):
         # Undecided is halfway between both targets.
         self.augment.adapt(real_logits - (config.fake_target + config.real_target) / 2)
 
-        # Generator: be called c.
+        # Generator: c for generated.
         with frozen(self.discriminator):
             loss = generator_least_squares(self.discriminator(self.augment(fakes)), config.generator_target)
             update("generator", loss)
@@ -109,7 +109,7 @@ class LSGAN(LatentSystem):
         } | self.augment.metrics()
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """Let the instance noise fall."""
+        """Decay the instance noise."""
         self.augment.schedule(images_seen)
 
     def draw_latents(self, count: int) -> Tensor:
@@ -136,13 +136,14 @@ class LSGAN(LatentSystem):
     @classmethod
     def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
         """For 2-D points: plain networks."""
-        if data.values == "pixels":
-            return {}
-        return {
-            "network": ("mlp", "2-D points have no neighbours to convolve"),
-            "width": (256, "two hidden layers of this many units; points need no more"),
-            "latent_size": (2, "the data has two dimensions"),
-            "latent_distribution": ("gaussian", "points are unbounded"),
-            "steps": (20_000, "minutes"),
-            "batch": (256, "points cost little"),
-        }
+        return dict(FOR_POINTS) if data.values == "points" else {}
+
+
+FOR_POINTS: Suggestions = {
+    "network": ("mlp", "2-D points have no neighbours to convolve"),
+    "width": (256, "two hidden layers of this width are enough for points"),
+    "latent_size": (2, "the data has two dimensions"),
+    "latent_distribution": ("gaussian", "points are unbounded"),
+    "steps": (20_000, "fewer because points train in minutes"),
+    "batch": (256, "larger because points cost little"),
+}

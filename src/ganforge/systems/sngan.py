@@ -16,7 +16,7 @@ from ganforge.nn.losses import (
 )
 from ganforge.nn.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from ganforge.nn.networks.sngan import SNGANDiscriminator, SNGANGenerator
-from ganforge.nn.optimizers import adams, fall_linearly
+from ganforge.nn.optimizers import adams, decay_linearly
 from ganforge.system import LatentSystem, Update, frozen
 from ganforge.systems.families.adversarial import (
     AdversarialConfig,
@@ -58,13 +58,13 @@ class SNGANConfig(AdversarialConfig):
     latent_size: PositiveInt = Field(128, description="Standard Gaussian numbers in one latent.")
     learning_rate: PositiveFloat = Field(2e-4, description="Adam's first rate for both networks.")
     learning_rate_decay: Literal["linear", "none"] = Field(
-        "linear", description="linear: the rate falls from the first step on, to 0 after the last."
+        "linear", description="linear: the rate decays from the first step to 0 after the last."
     )
     beta1: float = Field(0.0, ge=0, lt=1, description="Adam's momentum.")
     beta2: float = Field(0.9, ge=0, lt=1, description="Adam's second decay.")
 
     def model_post_init(self, _: object) -> None:
-        """Refuse packs of images that have labels."""
+        """Reject packs of images that have labels."""
         super().model_post_init(_)
         if self.conditional and self.pack > 1:
             raise ValueError("pack joins images of different labels: leave out --pack or --conditional")
@@ -161,11 +161,11 @@ class SNGAN(LatentSystem):
         } | self.augment.metrics()
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """Let the instance noise fall, and the rates linearly to 0."""
+        """Decay the instance noise, and the rates linearly to 0."""
         self.augment.schedule(images_seen)
         if self.config.learning_rate_decay == "linear":
             all_images = self.config.steps * self.images_per_step()
-            fall_linearly(optimizers, self.config.learning_rate, images_seen, all_images)
+            decay_linearly(optimizers, self.config.learning_rate, images_seen, all_images)
 
     def images_per_step(self) -> int:
         """A batch for each of the discriminator's updates."""

@@ -30,10 +30,10 @@ ONE_PLACE = 16  # pixels of a side that the discriminator's strides make one of
 class SRGANConfig(SuperResolutionConfig):
     """Defaults are those of section 3.2 of the paper, but for the content loss."""
 
-    steps: PositiveInt = Field(200_000, description="Training steps; the rate falls to a tenth halfway.")
+    steps: PositiveInt = Field(200_000, description="Training steps; the rate decays to a tenth halfway.")
     discriminator_width: PositiveInt = Field(64, description="Channels of the discriminator's first maps.")
     adversarial_weight: NonNegativeFloat = Field(
-        1e-3, description="Weight of the adversarial loss beside the content loss."
+        1e-3, description="Weight of the adversarial loss; that of the content loss is 1."
     )
 
 
@@ -41,11 +41,11 @@ class SRGANConfig(SuperResolutionConfig):
 class SRGAN(System):
     """Ledig et al. 2016, "Photo-Realistic Single Image Super-Resolution Using a GAN", arXiv 1609.04802.
 
-    SRResNet, as `--from` a run of srresnet, goes on under a content loss and a thousandth of the adversarial
-    loss of a discriminator that tells its crops from those of the images.
+    SRResNet, warm started with `--from` a run of srresnet, trains on a content loss and a thousandth of the
+    adversarial loss of a discriminator that tells its crops from those of the images.
 
     Differs from the paper: the content loss is the squared error of pixels (the paper's SRGAN-MSE) unless
-    VGG-19 weights are given; without `--from` the generator starts from nothing; data, crops and first
+    VGG-19 weights are given; without `--from` the generator starts from random weights; data, crops and first
     weights are those of srresnet here, the discriminator's weights from N(0, 0.02).
     """
 
@@ -115,7 +115,7 @@ class SRGAN(System):
                 group["lr"] = self.config.learning_rate * (0.1 if halfway else 1.0)
 
     def sample(self, count: int, given: Batch | None = None) -> Tensor:
-        """The first `count` sources that are given, enlarged; there is no noise."""
+        """The sources of `given`, enlarged; there is no noise."""
         return self.translate(sources_of(given, self.data, count, "srgan"))
 
     def translate(self, sources: Tensor) -> Tensor:

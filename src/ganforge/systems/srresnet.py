@@ -36,9 +36,9 @@ class SRResNet(System):
     """Ledig et al. 2016, "Photo-Realistic Single Image Super-Resolution Using a GAN", arXiv 1609.04802.
 
     The generator alone, SRResNet: it enlarges the source of a pair 2 or 4 times, towards the image itself,
-    by the squared error of pixels or of VGG-19 features. `srgan` goes on from it.
+    by the squared error of pixels or of VGG-19 features. `srgan` starts from it.
 
-    Differs from the paper: it is trained on the images that are given, of one size, not on ImageNet;
+    Differs from the paper: it is trained on the data of the run, of one size, not on ImageNet;
     sources are shrunk before they are cropped, so that no crop has a border of its own; weights start as
     torch's do, of which the paper says nothing; each PReLU has one slope.
     """
@@ -80,7 +80,7 @@ class SRResNet(System):
         return Tiling(scale=self.scale, reach=self.generator.reach)
 
     def sample(self, count: int, given: Batch | None = None) -> Tensor:
-        """The first `count` sources that are given, enlarged; there is no noise."""
+        """The sources of `given`, enlarged; there is no noise."""
         return self.translate(sources_of(given, self.data, count, "srresnet"))
 
     def translate(self, sources: Tensor) -> Tensor:

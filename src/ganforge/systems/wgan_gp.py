@@ -10,7 +10,7 @@ from ganforge.data.batch import Batch, DataSpec
 from ganforge.nn.losses import critic_wasserstein, generator_wasserstein, gradient_penalty
 from ganforge.nn.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from ganforge.nn.networks.wgan_gp import ConvolutionalCritic, convolutional_generator
-from ganforge.nn.optimizers import adams, fall_linearly
+from ganforge.nn.optimizers import adams, decay_linearly
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import AdversarialConfig, DiscriminatorInput
 from ganforge.systems.families.networks import plain_pair
@@ -47,13 +47,13 @@ class WGANGPConfig(AdversarialConfig):
         1e-4, description="Adam's first rate for both networks; the paper's ResNet has 2e-4."
     )
     learning_rate_decay: Literal["none", "linear"] = Field(
-        "none", description="linear: the rate falls to 0 after the last step, as for the paper's ResNet."
+        "none", description="linear: the rate decays to 0 after the last step, as for the paper's ResNet."
     )
     beta1: float = Field(0.0, ge=0, lt=1, description="Adam's momentum; 0.5 in gan_cifar.py.")
     beta2: float = Field(0.9, ge=0, lt=1, description="Adam's second decay.")
 
     def model_post_init(self, _: object) -> None:
-        """Refuse a norm where there is none to choose."""
+        """Reject a norm for networks without one."""
         super().model_post_init(_)
         if self.critic_norm != "none" and self.network != "convolutional":
             raise ValueError(
@@ -68,7 +68,7 @@ class WGANGP(LatentSystem):
 
     Differs from the paper: width 64 instead of the 128 of `gan_cifar.py`, of which its authors note that it
     overfits. Adam's momentum is 0, as in algorithm 1; `gan_cifar.py` has 0.5. The critic has no output bias,
-    which no loss depends on, and judges real and generated images in one pass. The ResNet doubles maps before
+    which no loss depends on, and takes real and generated images in one pass. The ResNet doubles maps before
     the first convolution of a block, as the released code does and the appendix does not; pixels are not
     dequantised. An average of the generator (EMA) is what is sampled. Sizes other than 32x32 are ours.
     """
@@ -136,11 +136,11 @@ class WGANGP(LatentSystem):
         } | self.augment.metrics()
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """Let the instance noise fall and, where that is asked for, the rates."""
+        """Decay the instance noise and, with `learning_rate_decay`, the rates."""
         self.augment.schedule(images_seen)
         if self.config.learning_rate_decay == "linear":
             all_images = self.config.steps * self.images_per_step()
-            fall_linearly(optimizers, self.config.learning_rate, images_seen, all_images)
+            decay_linearly(optimizers, self.config.learning_rate, images_seen, all_images)
 
     def images_per_step(self) -> int:
         """A batch for each of the critic's updates."""
@@ -156,15 +156,16 @@ class WGANGP(LatentSystem):
 
     @classmethod
     def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """For 2-D points: those of `gan_toy.py`, but for its size."""
-        if data.values == "pixels":
-            return {}
-        return {
-            "network": ("mlp", "2-D points have no neighbours to convolve"),
-            "width": (128, "a quarter of that of the authors' toy script, at a sixth of its cost"),
-            "latent_size": (2, "the data has two dimensions"),
-            "steps": (20_000, "minutes; the authors' toy script has 100,000"),
-            "batch": (256, "that of the authors' toy script; points cost little"),
-            "penalty_weight": (0.1, "that of the authors' toy script: a small one is faster on points"),
-            "beta1": (0.5, "that of the authors' toy script"),
-        }
+        """For 2-D points: the settings of `gan_toy.py`, but smaller."""
+        return dict(FOR_POINTS) if data.values == "points" else {}
+
+
+FOR_POINTS: Suggestions = {
+    "network": ("mlp", "2-D points have no neighbours to convolve"),
+    "width": (128, "a quarter of the width in the authors' toy script, at a sixth of its cost"),
+    "latent_size": (2, "the data has two dimensions"),
+    "steps": (20_000, "fewer than the 100,000 of the authors' toy script because points train in minutes"),
+    "batch": (256, "as in the authors' toy script; points cost little"),
+    "penalty_weight": (0.1, "as in the authors' toy script: a small weight is faster on points"),
+    "beta1": (0.5, "as in the authors' toy script"),
+}

@@ -1,4 +1,4 @@
-"""The 64x64 pair of Reed et al. 2016, whose both networks are told a sentence (`main_cls_int.lua`)."""
+"""The 64x64 pair of Reed et al. 2016, both networks conditioned on a caption (`main_cls_int.lua`)."""
 
 from itertools import pairwise
 
@@ -36,9 +36,9 @@ class Bottleneck(nn.Module):
 class TextGenerator(nn.Module):
     """Latents `[batch, latent_size]` and embeddings `[batch, embedding_size]` to images in [-1, 1].
 
-    The embedding becomes `text_size` numbers beside the latents. Transposed convolutions double the maps from
-    `start` on, `doublings` times; `width` channels come before the last one, twice as many at each coarser
-    map. The first two maps have a bottleneck.
+    The embedding becomes `text_size` numbers next to the latents. Transposed convolutions double the maps
+    from `start` on, `doublings` times; `width` channels come before the last one, twice as many at each
+    coarser map. The first two maps have a bottleneck.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class TextGenerator(nn.Module):
 
 
 class TextDiscriminator(nn.Module):
-    """Images and embeddings to logits `[batch]`, high for real images of what the text says.
+    """Images and embeddings to logits `[batch]`, high for real images that match the text.
 
     `look` turns images into maps of side `start`: stride-2 convolutions of `width` channels, doubled each
-    time, and a bottleneck; `judge` sets the text beside them, as `text_size` numbers at every place. One look
-    serves several texts.
+    time, and a bottleneck; `logits` appends the text to them, as `text_size` numbers at every position. The
+    maps of an image serve several texts.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class TextDiscriminator(nn.Module):
         self.of_text = nn.Sequential(
             nn.Linear(embedding_size, text_size), nn.BatchNorm1d(text_size), nn.LeakyReLU(0.2)
         )
-        # No batch norm: in batches of right or of wrong pairs only, it would say which these are.
+        # No batch norm: its statistics would reveal whether a batch holds matching or mismatched pairs.
         self.joint = nn.Sequential(
             nn.Conv2d(outputs + text_size, outputs, 1, bias=False),
             nn.GroupNorm(1, outputs),
@@ -112,11 +112,11 @@ class TextDiscriminator(nn.Module):
         """Maps `[batch, n, start, start]` of images."""
         return self.trunk(images)
 
-    def judge(self, maps: Tensor, embeddings: Tensor) -> Tensor:
+    def logits(self, maps: Tensor, embeddings: Tensor) -> Tensor:
         """Logits of maps with a text each."""
         texts = self.of_text(embeddings)[:, :, None, None].expand(-1, -1, self.start, self.start)
         return self.head(self.joint(torch.cat([maps, texts], 1)).flatten(1)).squeeze(1)
 
     def forward(self, images: Tensor, embeddings: Tensor) -> Tensor:
         """Logits of images with a text each."""
-        return self.judge(self.look(images), embeddings)
+        return self.logits(self.look(images), embeddings)

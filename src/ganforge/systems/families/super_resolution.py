@@ -18,11 +18,6 @@ class SuperResolutionConfig(PerceptualConfig):
     """Options of systems that enlarge images; defaults are those of section 3.2 of Ledig et al. 2016."""
 
     batch: PositiveInt = Field(16, description="Crops per update, each of another image.")
-    ema_half_life: NonNegativeFloat = Field(
-        0.0,
-        description="Half-life, in images, of the averaged generator that is sampled; 0, as in the paper, "
-        "turns it off.",
-    )
     crop_size: PositiveInt = Field(
         96, description="Side, in pixels, of the random crops of the images, at most the images' own."
     )
@@ -31,6 +26,13 @@ class SuperResolutionConfig(PerceptualConfig):
     learning_rate: PositiveFloat = Field(1e-4, description="Adam's first rate.")
     beta1: float = Field(0.9, ge=0, lt=1, description="Adam's momentum.")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
+
+    # Not from the paper.
+    ema_half_life: NonNegativeFloat = Field(
+        0.0,
+        description="Half-life, in images, of the averaged generator that is sampled; 0, as in the paper, "
+        "turns it off.",
+    )
 
 
 def scale_of(name: str, data: DataSpec) -> int:

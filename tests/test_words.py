@@ -1,4 +1,4 @@
-"""One word a thing: the field's words in code, help and docs. `docs/glossary.md` says which to use instead."""
+"""The field's words in code, help and docs; `docs/glossary.md` says which word to use instead."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ WORDS = {
     r"go(es|ing)? on|went on|gone on": "resume, continue",
     r"beside": "next to, compared with",
     r"(can ?not|can't) have|(is|are) not had": "must be, rejected",
-    r"(label|category|neighbour) agreement|agreement of (labels|categories)": "class accuracy, category accuracy",
+    r"(label|category|neighbour) agreement|agreement of (labels|categories)": "class accuracy",
     r"(is|are) to be had": "available",
 }
 # Names that are not ours, and the glossary's own column of words not to use.

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
@@ -18,11 +18,11 @@ Suggestions = dict[str, tuple[Any, str]]
 
 @dataclass(frozen=True)
 class Inheritance:
-    """What a run takes over from the one that `--from` names.
+    """What a run inherits from the one that `--from` names.
 
     `networks`: own child -> child of the other, which must fit whole, its averaged weights where it has some;
-    other tensors come too where name and shape are those of an own one. `fields`: own config field -> field
-    of the other, whose value is taken unless another is asked for.
+    other tensors are copied too where name and shape match. `fields`: own config field -> field of the
+    other, whose value is the default.
     """
 
     networks: Mapping[str, str]
@@ -31,11 +31,11 @@ class Inheritance:
 
 @dataclass(frozen=True)
 class Tiling:
-    """How an image of any size goes through a system whole, or in tiles.
+    """How an image of any size is translated, whole or in tiles.
 
-    `scale`: pixels of the result for one of the source, each way; `multiple`: what the sides of a source must
-    be multiples of; `reach`: how many pixels around its own a pixel of the result depends on, each way, in
-    those of the source, or None where it is the whole image, so that tiles must be blended.
+    `scale`: output pixels per source pixel, each way; `multiple`: the sides of a source must be multiples of
+    it; `reach`: the radius of the receptive field in source pixels, or None where it is the whole image, so
+    that tiles must be blended.
     """
 
     scale: int = 1
@@ -45,7 +45,7 @@ class Tiling:
 
 @dataclass(frozen=True)
 class ParentRun:
-    """The run whose weights another begins with, `--from`."""
+    """The run that `--from` names, whose weights another starts from."""
 
     system: str
     data: DataSpec
@@ -59,7 +59,7 @@ class Update(Protocol):
 
 
 class SystemConfig(BaseModel):
-    """What every system can be told; each system's own `Config` adds its fields and its paper's values."""
+    """Options of every system; each system's own `Config` adds its fields and its paper's values."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -81,28 +81,27 @@ class System(nn.Module, ABC):
     """
 
     Config: ClassVar[type[SystemConfig]]
+    accepts: ClassVar[frozenset[Literal["pixels", "points"]]] = frozenset({"pixels"})
+    """The kinds of values that the networks are built for."""
     needs: ClassVar[frozenset[str]] = frozenset()
+    """Parts of a batch, besides images, that a step uses."""
     averaged: ClassVar[tuple[str, ...]] = ()
-    """Children whose moving average (EMA) is what is sampled and judged."""
+    """Children whose moving average (EMA) is sampled and evaluated."""
     inherits: ClassVar[Mapping[str, Inheritance]] = {}
-    """What is taken over from the run that `--from` names, by the name of its system."""
+    """What is inherited from the run that `--from` names, by the name of its system."""
     generates_images: ClassVar[bool] = True
-    """Whether there is something to sample; an encoder of captions makes embeddings only."""
+    """Whether `sample` gives images; an encoder of captions gives embeddings only."""
 
     config: SystemConfig
     data: DataSpec
 
     @classmethod
     def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """Config values that fit this data better than the paper's: field -> (value, why).
+        """Config values that fit this data better than the paper's: field -> (value, reason).
 
-        `device` is "cpu" or "cuda": what is worth its time differs.
+        `device` is "cpu" or "cuda". A reason reads after the value: `width = 32: smaller because ...`.
         """
         return {}
-
-    @classmethod
-    def check_start(cls, config: SystemConfig, data: DataSpec, start: ParentRun | None) -> None:
-        """Raise UserError where a new run cannot begin with the weights of `start`, or lacks some."""
 
     @abstractmethod
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -117,22 +116,9 @@ class System(nn.Module, ABC):
         """`count` images in [-1, 1] (or points), with the conditions `given`."""
 
     @property
-    def tiling(self) -> Tiling | None:
-        """How `translate` takes images of any size; None where a system translates none."""
-        return None
-
-    def translate(self, sources: Tensor) -> Tensor:
-        """Images in [-1, 1] made from `sources` in [-1, 1] `[count, channels, ...]`, as `tiling` says."""
-        raise UserError(f"{type(self).__name__.lower()} translates no images: use pix2pix or srgan")
-
-    @property
     def device(self) -> torch.device:
         """Where the networks are."""
         return next(self.parameters()).device
-
-    def networks(self) -> dict[str, nn.Module]:
-        """The children that have weights, by name."""
-        return {name: child for name, child in self.named_children() if any(True for _ in child.parameters())}
 
     def images_per_step(self) -> int:
         """Real images that one step consumes."""
@@ -140,65 +126,11 @@ class System(nn.Module, ABC):
 
     @property
     def conditions(self) -> frozenset[str]:
-        """Parts of `given` that `sample` heeds; those that are not given it draws itself."""
+        """Conditions that `sample` accepts; missing ones are drawn at random."""
         return self.needs
-
-    def prepare(self, images: Tensor) -> None:
-        """Initialise from real `images` once, before the first step of a new run."""
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Set learning rates and momenta as a function of the images seen; called before every step."""
-
-    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
-        """Discriminator logits `[batch]` of `images`, or None where there is no discriminator."""
-        return None
-
-    @property
-    def logits_are_log_odds(self) -> bool:
-        """Whether `discriminate` gives the log odds of being real, as logistic losses make them."""
-        return True
-
-    def features(self, images: Tensor) -> Tensor | None:
-        """Features `[batch, n]` of `images` that a linear classifier can use, or None."""
-        return None
-
-    def encode_captions(self, captions: Tensor) -> Tensor | None:
-        """Embeddings `[batch, n]` of captions in codes int64 `[batch, length]`, or None."""
-        return None
-
-    def encode_images(self, images: Tensor) -> Tensor | None:
-        """Embeddings `[batch, n]` of images that can be compared with those of captions, or None."""
-        return None
-
-    def reconstruct(self, images: Tensor) -> Tensor | None:
-        """What `images` become when they are encoded and decoded, or None."""
-        return None
-
-    def complete(self, images: Tensor, rows: int, given: Batch | None = None) -> Tensor | None:
-        """`images` with the first `rows` rows kept and the others drawn given these, or None."""
-        return None
-
-    def outlier_scores(self, batch: Batch) -> dict[str, Tensor]:
-        """Numbers `[batch]`, by name, that are larger the less an image is like the data to this system."""
-        logits = self.discriminate(batch.images, batch)
-        return {} if logits is None else {"discriminator": -logits}
-
-    def class_nats(self, images: Tensor) -> Tensor | None:
-        """-log p(x given y) in nats, `[batch, num_classes]`, of `images` for every class y, or None."""
-        return None
-
-    def categorise(self, images: Tensor) -> Tensor | None:
-        """Class numbers int64 `[batch]` that the system gives `images`, never having seen labels; or None."""
-        return None
-
-    def measure(self, batch: Batch) -> dict[str, Tensor]:
-        """What the paper reports besides images, of real images in evaluation mode: name_unit -> 0-dim."""
-        return {}
-
-    @property
-    def measure_protocol(self) -> dict[str, Any]:
-        """What the numbers of `measure` depend on besides the data, for their protocol."""
-        return {}
 
 
 class LatentSystem(System):
@@ -217,16 +149,134 @@ class LatentSystem(System):
         """Whether latents lie near a shell, so that a path between two goes along the arc."""
         return getattr(self.config, "latent_distribution", "gaussian") != "uniform"
 
+    def sample(self, count: int, given: Batch | None = None) -> Tensor:
+        """Images of fresh latents."""
+        return self.decode(self.draw_latents(count), given)
+
+
+# What only some systems can do, besides training and sampling: see `Trained.call`.
+
+
+@runtime_checkable
+class ChecksStart(Protocol):
+    """A system class that rejects some starting weights, or the lack of them."""
+
+    def check_start(self, config: SystemConfig, data: DataSpec, start: ParentRun | None) -> None:
+        """Raise UserError where a new run cannot start from the weights of `start`, or lacks some."""
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A system whose first weights depend on the data."""
+
+    def prepare(self, images: Tensor) -> None:
+        """Initialise from real `images` once, before the first step of a new run."""
+
+
+@runtime_checkable
+class HasCodes(Protocol):
+    """A latent system whose latents hold codes with a meaning of their own."""
+
     def set_code(self, latents: Tensor, index: int, values: Tensor) -> Tensor:
         """A copy of `latents` whose code number `index` has the `values` `[count]`.
 
         Raises UserError where there is no such code, or a value is out of its range.
         """
-        raise UserError(f"{type(self).__name__.lower()} has no codes: train infogan to get some")
 
-    def sample(self, count: int, given: Batch | None = None) -> Tensor:
-        """Images of fresh latents."""
-        return self.decode(self.draw_latents(count), given)
+    def categorise(self, images: Tensor) -> Tensor | None:
+        """The value int64 `[batch]` of the first categorical code of `images`; None where there is none."""
+
+
+@runtime_checkable
+class Translates(Protocol):
+    """A system that turns images of any size into images."""
+
+    @property
+    def tiling(self) -> Tiling:
+        """How images of any size are translated, whole or in tiles."""
+
+    def translate(self, sources: Tensor) -> Tensor:
+        """Images in [-1, 1] made from `sources` in [-1, 1] `[count, channels, ...]`, as `tiling` says."""
+
+
+@runtime_checkable
+class Discriminates(Protocol):
+    """A system with a discriminator of single images."""
+
+    @property
+    def logits_are_log_odds(self) -> bool:
+        """Whether the logits are the log odds of being real, as logistic losses make them."""
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
+        """Discriminator logits `[batch]` of `images`; None without a condition that they depend on."""
+
+
+@runtime_checkable
+class Features(Protocol):
+    """A system whose networks give features for a linear classifier."""
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features `[batch, n]` of `images`; raises UserError where the options leave none."""
+
+
+@runtime_checkable
+class EncodesCaptions(Protocol):
+    """A system that puts captions and images into one space of embeddings."""
+
+    def encode_captions(self, captions: Tensor) -> Tensor:
+        """Embeddings `[batch, n]` of captions in codes int64 `[batch, length]`."""
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Embeddings `[batch, n]` of images, to compare with those of captions."""
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    """A system with an encoder and a decoder."""
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """`images` encoded and decoded."""
+
+
+@runtime_checkable
+class CompletesRows(Protocol):
+    """A system that generates row by row."""
+
+    def complete(self, images: Tensor, rows: int, given: Batch | None = None) -> Tensor:
+        """`images` with the first `rows` rows kept and the others sampled given these."""
+
+
+@runtime_checkable
+class ScoresOutliers(Protocol):
+    """A system that scores how unlike the data an image is; those with a discriminator need not."""
+
+    def outlier_scores(self, batch: Batch) -> dict[str, Tensor]:
+        """Scores `[batch]`, by name, that are larger the less an image is like the data."""
+
+
+@runtime_checkable
+class ClassLikelihoods(Protocol):
+    """A system with p(x given y)."""
+
+    def class_nats(self, images: Tensor) -> Tensor:
+        """-log p(x given y) in nats `[batch, num_classes]`; raises UserError where the run has no labels."""
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """A system whose paper reports numbers besides images."""
+
+    @property
+    def measure_protocol(self) -> Mapping[str, Any]:
+        """What the numbers of `measure` depend on besides the data."""
+
+    def measure(self, batch: Batch) -> dict[str, Tensor]:
+        """The paper's numbers of real images in evaluation mode: name_unit -> 0-dim."""
+
+
+def networks(system: nn.Module) -> dict[str, nn.Module]:
+    """The children of `system` that have weights, by name."""
+    return {name: child for name, child in system.named_children() if any(True for _ in child.parameters())}
 
 
 @contextmanager
@@ -243,11 +293,11 @@ def frozen(*networks: nn.Module) -> Iterator[None]:
 
 
 def sources_of(given: Batch | None, data: DataSpec, count: int, name: str) -> Tensor:
-    """The sources `[count, ...]` that are given; raises UserError for none, not as many, or others."""
+    """The sources `[count, ...]` of `given`; raises UserError for none, another number, or another shape."""
     if given is None or given.sources is None:
         raise UserError(
-            f"{name} translates sources, and none were given: `ganforge sample RUN` takes those of its "
-            "data, --sources FOLDER others"
+            f"{name} translates sources, and got none: `ganforge sample RUN` uses those of its data, "
+            "--sources FOLDER others"
         )
     if len(given.sources) != count or given.sources.shape[1:] != data.source_shape:
         shape = "x".join(map(str, data.source_shape or ()))

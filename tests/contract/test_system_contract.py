@@ -6,6 +6,7 @@ A new system is tested here without a new line, unless no default is small enoug
 import copy
 import json
 import re
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,9 +23,10 @@ from ganforge.runs.checkpoint import load_checkpoint, save_checkpoint
 from ganforge.runs.device import autocast
 from ganforge.runs.ema import Average
 from ganforge.runs.sampling import draw
-from ganforge.system import LatentSystem, System
+from ganforge.system import Discriminates, LatentSystem, Prepares, System
 from ganforge.systems.discovery import available, check_needs, find
 from ganforge.systems.gan import GAN
+from ganforge.systems.pixelcnn import PixelCNN
 from ganforge.training.state import Training, load_state, pack_state
 from ganforge.training.update import OptimizerUpdate
 
@@ -71,22 +73,14 @@ SMALLEST: dict[str, dict[str, Any]] = {
 ENLARGING = {"srgan", "srresnet"}
 """Systems whose sources are smaller than their images, and that have no noise."""
 
-# Data that a system refuses, in one line; every other pair is put through the whole contract.
-REFUSES: dict[str, set[str]] = {
-    "acgan": {"few_points", "many_points"},
-    "autoencoder": {"few_points", "many_points"},
-    "cgan": {"few_points", "many_points"},
-    "gan_cls": {"digits", "colour", "few_points", "many_points"},
-    "infogan": {"few_points", "many_points"},
-    "pix2pix": {"digits", "colour", "few_points", "many_points", "shrunk"},
-    "pixelcnn": {"few_points", "many_points"},
-    "pixelrnn": {"few_points", "many_points"},
-    "sngan": {"few_points", "many_points"},
-    "srgan": {"digits", "colour", "few_points", "many_points", "pairs"},
-    "srresnet": {"digits", "colour", "few_points", "many_points", "pairs"},
-    "stackgan": {"digits", "colour", "few_points", "many_points"},
-    "text_encoder": {"digits", "colour", "few_points", "many_points"},
-}
+# Data that a system rejects for the shape of its sources, besides what its `accepts` and `needs` rule out.
+REJECTED_SOURCES: dict[str, set[str]] = {"pix2pix": {"shrunk"}, "srgan": {"pairs"}, "srresnet": {"pairs"}}
+
+
+def rejects(name: str, data: str) -> bool:
+    kind, spec = find(name), SPECS[data]
+    declared = spec.values not in kind.accepts or bool(kind.needs - spec.offers)
+    return declared or data in REJECTED_SOURCES.get(name, ())
 
 
 class Case(NamedTuple):
@@ -99,7 +93,8 @@ class Case(NamedTuple):
     def build(self, **fields: Any) -> System:
         torch.manual_seed(3)
         system = self.kind(self.kind.Config(**(self.fields | fields)), self.spec)
-        system.prepare(make_batch(self.spec, 16).images)
+        if isinstance(system, Prepares):
+            system.prepare(make_batch(self.spec, 16).images)
         return system.train()
 
 
@@ -151,7 +146,7 @@ PAIRS = [
     (name, data)
     for name in available()
     for data in SPECS
-    if data not in REFUSES.get(name, ()) and FOR_ITS_NEEDS.get(data) in {None, *find(name).needs}
+    if not rejects(name, data) and FOR_ITS_NEEDS.get(data) in {None, *find(name).needs}
 ]
 
 
@@ -278,9 +273,9 @@ def test_builds_or_says_what_is_wrong(name: str, shape: tuple[int, int, int]) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "data"), [(name, data) for name in REFUSES for data in sorted(REFUSES[name])]
+    ("name", "data"), [(name, data) for name in available() for data in SPECS if rejects(name, data)]
 )
-def test_refuses_in_one_line(name: str, data: str) -> None:
+def test_rejects_in_one_line(name: str, data: str) -> None:
     def build() -> None:
         check_needs(find(name), name, SPECS[data])
         case_of(name, data).build()
@@ -466,16 +461,101 @@ def test_samples(case: Case) -> None:
 
 
 def test_extreme_latents_stay_in_range(case: Case) -> None:
+    """Far from the prior, images saturate: still finite, in [-1, 1], and not those of ordinary latents."""
     system = case.build()
-    if isinstance(system, LatentSystem) and case.spec.values == "pixels":
-        images = system.eval().decode(1e4 * system.draw_latents(8), given_for(system, 8))
-        assert float(images.detach().abs().max()) <= 1
+    if not isinstance(system, LatentSystem):
+        pytest.skip("no latents")
+    system.eval()
+    given = given_for(system, 8)
+    with torch.no_grad():
+        latents = system.draw_latents(8)
+        near, far = (system.decode(scale * latents, given) for scale in (1, 1e4))
+        further = system.decode(1e6 * latents, given)
+    for images in (far, further):
+        assert images.shape == (8, *case.spec.shape)
+        assert images.isfinite().all()
+        if case.spec.values == "pixels":
+            assert float(images.abs().max()) <= 1
+    assert not torch.allclose(near, far, atol=1e-3)
+
+
+UNCONDITIONAL_DISCRIMINATORS = {"acgan", "srgan"}
+"""Their discriminators see images only, though a step needs labels or sources."""
 
 
 def test_discriminator_gives_one_logit_for_each_image(case: Case) -> None:
+    """Of each image alone, with a condition of it where the discriminator has one, and None without."""
     system = case.build()
-    logits = system.discriminate(make_batch(case.spec, 7).images)
-    assert logits is None or (logits.shape == (7,) and logits.isfinite().all())
+    if not isinstance(system, Discriminates):
+        pytest.skip("no discriminator of single images")
+    system.eval()
+    batch, name = make_batch(case.spec, 7), type(system).__name__.lower()
+    conditional = bool(system.conditions) and name not in UNCONDITIONAL_DISCRIMINATORS
+    with torch.no_grad():
+        logits = system.discriminate(batch.images, batch)
+        bare = system.discriminate(batch.images)
+        assert logits is not None
+        assert logits.shape == (7,)
+        assert logits.isfinite().all()
+        assert len(logits.unique()) > 1, "depends on the image"
+        if not conditional:
+            assert bare is not None
+            assert torch.equal(bare, logits)
+            return
+        assert bare is None
+        shifted = changed_conditions(batch)
+        other = system.discriminate(batch.images, shifted)
+    assert other is not None
+    assert float((other - logits).abs().max()) > 1e-4 * float(logits.abs().max()), "depends on the condition"
+
+
+def changed_conditions(batch: Batch) -> Batch:
+    """`batch` with the conditions of its next image, and so other ones, in the place of its own."""
+
+    def rolled(tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else tensor.roll(1, 0)
+
+    return Batch(batch.images, rolled(batch.labels), None, rolled(batch.sources), rolled(batch.embeddings))
+
+
+@pytest.mark.parametrize(("name", "data"), [("sngan", "digits"), ("r3gan", "digits"), ("pixelcnn", "digits")])
+def test_optional_labels_change_what_is_said_of_an_image(name: str, data: str) -> None:
+    """With --conditional: None, or an error, without labels; other numbers with other labels."""
+    case = case_of(name, data)
+    system = case.build(conditional=True).eval()
+    with torch.no_grad():  # where labels enter, weights may start at 0
+        for parameter in system.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    batch = make_batch(case.spec, 6)
+    other = changed_conditions(batch)
+    assert system.conditions == {"labels"}
+    with torch.no_grad():
+        if isinstance(system, PixelCNN):
+            with pytest.raises(UserError, match="labels"):
+                system.nats(batch.images)
+            assert not torch.equal(system.nats(batch.images, batch), system.nats(batch.images, other))
+            return
+        assert isinstance(system, Discriminates)
+        assert system.discriminate(batch.images) is None
+        own, others = (system.discriminate(batch.images, given) for given in (batch, other))
+    assert own is not None
+    assert others is not None
+    assert not torch.equal(own, others)
+
+
+# What `System` is
+
+
+def test_a_system_has_few_members() -> None:
+    members = {name for name in {**vars(System), **System.__annotations__} if not name.startswith("_")}
+    assert len(members) <= 16, sorted(members)
+    assert {"Config", "accepts", "needs", "train_step", "sample"} <= members
+
+
+@each_system
+def test_the_step_follows_the_networks_and_their_optimizers(name: str) -> None:
+    methods = [key for key, value in vars(find(name)).items() if isinstance(value, types.FunctionType)]
+    assert methods[:3] == ["__init__", "build_optimizers", "train_step"]
 
 
 # The GAN's own rules

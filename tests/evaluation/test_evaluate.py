@@ -27,6 +27,7 @@ from ganforge.errors import UserError
 from ganforge.evaluation.evaluate import Score, evaluate, judge
 from ganforge.evaluation.features.classifiers import classifier_of, load_classifier
 from ganforge.evaluation.metrics.frechet import SMALLEST_FID_COUNT
+from ganforge.evaluation.scores.self_reported import mean_measures
 from ganforge.runs.trained import Trained, load
 
 SIMILAR = {"ms_ssim"}
@@ -421,7 +422,7 @@ def test_what_a_measure_draws_depends_on_the_seed_alone(mnist: Dataset, tmp_path
 
     def measured(parts: list[int], seed: int) -> dict[str, float]:
         images = as_images(mnist.splits["test"].read(torch.arange(sum(parts))))
-        return trained.measure([Batch(part) for part in images.split(parts)], seed)
+        return mean_measures(trained, [Batch(part) for part in images.split(parts)], seed)
 
     assert measured([30, 10], 1) == measured([30, 10], 1)
     assert measured([30, 10], 1)["surprise_nats"] != measured([30, 10], 2)["surprise_nats"]

@@ -122,7 +122,7 @@ def test_a_result_is_the_systems_own(enlarging: Trained, tmp_path: Path) -> None
     pixels = values(3, 8, 8, 3)
     ganforge.apply(enlarging, save(tmp_path / "in.png", pixels), tmp_path / "out.png")
     source = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
-    (made,) = enlarging.translate([source])
+    (made,) = enlarging.call("translate", [source])
     found = decode_exactly((tmp_path / "out.png").read_bytes()).colours
     assert np.abs(found - (made[0].numpy() + 1) * 127.5).max() <= 0.5 + 1e-3
 

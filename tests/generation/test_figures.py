@@ -12,10 +12,13 @@ from torch import Tensor
 import ganforge
 from ganforge.cli.main import main
 from ganforge.data.batch import Batch, as_images, to_float, to_uint8
+from ganforge.evaluation.downstream.outliers import outlier_scores
 from ganforge.generation.figures import draw_use
 from ganforge.nn.likelihoods import gaussian_kl
 from ganforge.runs.data import open_like
 from ganforge.runs.trained import load
+from ganforge.systems.autoencoder import Autoencoder
+from ganforge.systems.pixelcnn import PixelCNN
 from ganforge.systems.vae import VAE
 
 
@@ -74,7 +77,7 @@ def test_grids_have_the_images_above_what_is_made_of_them(rivals: dict[str, Path
     drawn = draw_use(vae, open_like(vae.run.config, None), "reconstructions", 2)
     shown = torch.stack([cell(drawn, 0, column) for column in range(2)])[:, None]
     assert (shown == 255).float().mean() < 0.5  # digits
-    again = to_uint8(vae.reconstruct(to_float(shown)))[:, 0].int()
+    again = to_uint8(*vae.call("reconstruct", [to_float(shown)]))[:, 0].int()
     assert int((torch.stack([cell(drawn, 1, column) for column in range(2)]) - again).abs().max()) <= 1
 
     drawn = draw_use(pixelcnn, open_like(pixelcnn.run.config, None), "completions", 1, rows=20)
@@ -88,9 +91,10 @@ def test_completions_keep_what_was_given(rivals: dict[str, Path]) -> None:
     trained = load(rivals["pixelcnn"])
     test = open_like(trained.run.config, None).splits["test"]
     batch = Batch(as_images(test.read(torch.arange(2))))
-    one, other = (trained.complete(batch, 20, seed) for seed in (0, 1))
+    part = (batch.images, 20, batch)
+    one, other = (next(trained.call("complete", [part], seed=seed)) for seed in (0, 1))
     assert torch.equal(one[:, :, :20], batch.images[:, :, :20])
-    assert torch.equal(one, trained.complete(batch, 20, 0))
+    assert torch.equal(one, next(trained.call("complete", [part], seed=0)))
     assert not torch.equal(one, other)
 
 
@@ -99,10 +103,12 @@ def test_what_is_less_like_the_data_scores_higher(rivals: dict[str, Path]) -> No
     digits = Batch(
         as_images(open_like(load(rivals["vae"]).run.config, None).splits["test"].read(torch.arange(4)))
     )
-    vae, autoencoder, pixelcnn, dcgan = (
-        load(rivals[name]).system.eval() for name in ("vae", "autoencoder", "pixelcnn", "dcgan")
+    vae, autoencoder, pixelcnn = (
+        load(rivals[name]).system.eval() for name in ("vae", "autoencoder", "pixelcnn")
     )
     assert isinstance(vae, VAE)
+    assert isinstance(autoencoder, Autoencoder)
+    assert isinstance(pixelcnn, PixelCNN)
     with torch.no_grad():
         torch.manual_seed(0)
         scores = vae.outlier_scores(digits)
@@ -123,10 +129,9 @@ def test_what_is_less_like_the_data_scores_higher(rivals: dict[str, Path]) -> No
         assert float(nats.mean()) == pytest.approx(float(measured["nll_nats"]), rel=1e-5)
         assert float(nats.mean()) > 0
 
-        (doubts,) = dcgan.outlier_scores(digits).values()
-        logits = dcgan.discriminate(digits.images)
-        assert logits is not None
-        assert torch.equal(doubts, -logits)
+    dcgan = load(rivals["dcgan"])
+    (doubts,) = outlier_scores(dcgan, [digits], 0, "ema").values()
+    assert torch.equal(doubts, -next(dcgan.call("discriminate", [digits.images])))
 
 
 def test_rivals_judge_single_images(rivals: dict[str, Path], capfd: pytest.CaptureFixture[str]) -> None:
@@ -146,8 +151,8 @@ def test_rivals_judge_single_images(rivals: dict[str, Path], capfd: pytest.Captu
 @pytest.mark.parametrize(
     ("name", "words", "said"),
     [
-        ("vae", ["completions"], "completes nothing"),
-        ("pixelcnn", ["reconstructions"], "has no encoder"),
+        ("vae", ["completions"], "use a run of pixelcnn or pixelrnn"),
+        ("pixelcnn", ["reconstructions"], "use a run of autoencoder or vae"),
         ("pixelcnn", ["completions", "--rows", "28"], "expected 1 to 27"),
         ("autoencoder", ["manifold"], "train one with --latent-size 2"),
         ("vae", ["manifold", "--count", "0"], "expected 1 or more"),

@@ -250,7 +250,7 @@ def test_runs_are_found_newest_first(tmp_path: Path) -> None:
 
 def test_options_of_another_version_are_named_in_one_line() -> None:
     values = config(ganforge="0.0.9", config={"steps": -3})
-    with pytest.raises(UserError, match=r"of ganforge 0\.0\.9: gan cannot have steps = -3") as refused:
+    with pytest.raises(UserError, match=r"of ganforge 0\.0\.9: gan rejects steps = -3") as refused:
         build_system(values)
     assert "\n" not in str(refused.value)
 

@@ -1,6 +1,6 @@
 """Systems whose samples show what they were asked for: no method of a paper, and nothing to learn."""
 
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,7 @@ class Labelled(Toy):
     """Pixel 3 of a sample is the number of its class / 100."""
 
     needs = frozenset({"labels"})
+    logits_are_log_odds = True
 
     def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
         images = super().decode(latents)
@@ -85,6 +86,8 @@ class Coded(Toy):
         latents = latents.clone()
         latents[:, 1 + index] = values / (10 if index == 0 else 2)
         return latents
+
+    measure_protocol: ClassVar[dict[str, Any]] = {}
 
     def categorise(self, images: Tensor) -> Tensor | None:
         """What the first pixel says, a code for each tenth."""

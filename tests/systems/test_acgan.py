@@ -183,10 +183,6 @@ def test_options_reach_the_discriminator() -> None:
     ("changes", "said"),
     [
         ({"class_names": ()}, "acgan needs labels, this data has none: use --data FOLDER"),
-        (
-            {"channels": 2, "height": 1, "width": 1, "values": "points"},
-            "this data is 2-D points: use `ganforge",
-        ),
         ({"height": 30, "width": 30}, "this data has 30x30: use --size 64"),
         ({"height": 16, "width": 32}, "this data has 32x16: use --size 64"),
     ],

@@ -106,7 +106,6 @@ def test_codes(network: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "fields", "said"),
     [
-        (DataSpec(channels=2, height=1, width=1, num_images=9, values="points"), {}, "ganforge train vae"),
         (
             DataSpec(channels=1, height=5, width=7, num_images=9),
             {"network": "convolutional"},

@@ -195,10 +195,6 @@ def test_instance_noise_falls() -> None:
     ("changes", "said"),
     [
         ({"class_names": ()}, "cgan needs labels, this data has none: use --data FOLDER"),
-        (
-            {"channels": 2, "height": 1, "width": 1, "values": "points"},
-            "this data is 2-D points: use `ganforge",
-        ),
     ],
 )
 def test_other_data_is_refused_in_one_line(changes: dict[str, Any], said: str) -> None:

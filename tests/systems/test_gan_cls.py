@@ -324,9 +324,10 @@ def test_a_shipped_run_draws_the_same_without_its_training(
         for run in (trained.run, shipped.run)
     ]
     assert sizes[1] < 0.15 * sizes[0]
-    assert shipped.discriminate(own, given) is None
-    with pytest.raises(UserError, match="without its discriminator"):
-        shipped.system.discriminate(own, given)
+    assert trained.has_discriminator
+    assert not shipped.has_discriminator
+    with pytest.raises(UserError, match="no discriminator"):
+        next(shipped.call("discriminate", [(own, given)]))
     texts = [file.read_text() for file in shipped.run.path.rglob("config.json")]
     assert len(texts) == 2
     assert not any(str(place) in text for text in texts)

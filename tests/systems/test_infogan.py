@@ -77,7 +77,7 @@ def test_codes_out_of_range(index: int, value: float, said: str) -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(ValidationError, match="reads the codes of single images"):
+    with pytest.raises(ValidationError, match="use --pack 1"):
         InfoGANConfig(pack=2)
     with pytest.raises(ValidationError, match="needs a code"):
         InfoGANConfig(categorical_codes=(), uniform_codes=0)

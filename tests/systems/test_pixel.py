@@ -281,11 +281,3 @@ def test_completing_refuses_what_it_cannot_keep(name: str, network: str) -> None
         system.complete(torch.zeros(1, 1, 4, 4), 5)
     with pytest.raises(UserError, match="images of 1x5x4: expected 1x4x4"):
         system.complete(torch.zeros(1, 1, 5, 4), 2)
-
-
-@pytest.mark.parametrize("name", ["pixelcnn", "pixelrnn"])
-def test_points_are_refused_in_one_line(name: str) -> None:
-    points = DataSpec(channels=2, height=1, width=1, num_images=10, values="points")
-    with pytest.raises(UserError, match="2-D points: use `ganforge") as refused:
-        find(name)(find(name).Config(), points)
-    assert "\n" not in str(refused.value)

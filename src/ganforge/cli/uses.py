@@ -21,7 +21,7 @@ from ganforge.data.options import DataOptions
 from ganforge.errors import UserError, printable
 from ganforge.evaluation.compare import lines_of, read_evaluated, write_csv, write_html
 from ganforge.evaluation.downstream.classify import classify
-from ganforge.evaluation.downstream.features import pixels, write_features
+from ganforge.evaluation.downstream.features import features_of_run, pixels, write_features
 from ganforge.evaluation.downstream.outliers import outliers
 from ganforge.evaluation.downstream.probe import probe
 from ganforge.evaluation.psnr import score_folder
@@ -290,7 +290,7 @@ def run_features(arguments: Sequence[str]) -> int:
     else:
         trained = load(given.run)
         dataset = open_like(trained.run.config, given.data)
-        extract = partial(trained.features, weights=given.weights)
+        extract = partial(features_of_run, trained, weights=given.weights)
     for name, shape in write_features(extract, dataset, given.out, given.count).items():
         print(f"{name}: {shape[0]} images, {shape[1]} features")
     print(f"{given.out}: `ganforge probe {given.out} --labels 1000` classifies them")

@@ -12,6 +12,7 @@ from ganforge.runs.checkpoint import save_checkpoint
 from ganforge.runs.folder import Run, RunConfig
 from ganforge.runs.pretrained import PRETRAINED
 from ganforge.runs.trained import LEFT_OUT, Trained, load
+from ganforge.system import networks
 from ganforge.text.encoders import FOLDER
 
 TRAINED_AGAINST = ("discriminator",)
@@ -25,7 +26,7 @@ def write_shipped(trained: Trained, out: Path, name: str) -> None:
     """
     with trained.using("ema"):
         state = {key: _half(tensor) for key, tensor in trained.system.state_dict().items()}
-        left_out = [network for network in TRAINED_AGAINST if network in trained.system.networks()]
+        left_out = [network for network in TRAINED_AGAINST if network in networks(trained.system)]
     kept = {key: t for key, t in state.items() if key.partition(".")[0] not in left_out}
     config = _without_paths(trained.run.config, name)
     out.mkdir(parents=True)

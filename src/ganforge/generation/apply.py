@@ -24,7 +24,7 @@ from ganforge.files.png import read_text, write_png
 from ganforge.generation.output import provenance
 from ganforge.generation.tiles import Translate, bands
 from ganforge.runs.trained import Trained, Weights, load
-from ganforge.system import Tiling
+from ganforge.system import Tiling, Translates
 
 DEFAULT_TILE = 160
 
@@ -90,12 +90,11 @@ def apply(
 
 def tiling_of(trained: Trained) -> Tiling:
     """How the system of a run processes images of any size; raises UserError where it does not."""
-    tiling = trained.system.tiling
-    if tiling is None:
+    if not isinstance(trained.system, Translates):
         raise UserError(
             f"{trained.run.config.system} translates no images: use a run of pix2pix, srresnet or srgan"
         )
-    return tiling
+    return trained.system.tiling
 
 
 def translator(trained: Trained, channels: int, seed: int, weights: Weights) -> Translate:
@@ -113,7 +112,7 @@ def translator(trained: Trained, channels: int, seed: int, weights: Weights) -> 
 
     def translate(parts: Iterator[Tensor]) -> Iterator[Tensor]:
         fitting = (_grey(p) if expected == 1 else p.expand(-1, expected, -1, -1) for p in parts)
-        for output in trained.translate(fitting, seed=seed, weights=weights):
+        for output in trained.call("translate", fitting, seed=seed, weights=weights):
             yield _grey(output) if channels < expected else output
 
     return translate

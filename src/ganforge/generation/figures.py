@@ -40,7 +40,7 @@ def draw_use(
     labels = None if images.labels is None else images.labels[chosen]
     batch = Batch(as_images(images.read(chosen)), labels)
     if kind == "reconstructions":
-        lines = [batch.images, trained.reconstruct(batch.images, weights)]
+        lines = [batch.images, *trained.call("reconstruct", [batch.images], weights=weights)]
     else:
         height = batch.images.shape[2]
         rows = height // 2 if rows is None else rows
@@ -48,8 +48,10 @@ def draw_use(
             raise UserError(f"--rows {rows}: expected 1 to {height - 1}, the images have {height}")
         kept = batch.images.clone()
         kept[:, :, rows:] = BACKGROUND
-        ways = [trained.complete(batch, rows, seed + way, weights) for way in range(4)]
-        lines = [batch.images, kept, *ways]
+        part = (batch.images, rows, batch)
+        lines = [batch.images, kept]
+        for way in range(4):
+            lines += trained.call("complete", [part], seed=seed + way, weights=weights)
     return grids.grid(torch.cat(lines), len(chosen))
 
 

@@ -13,7 +13,7 @@ from ganforge.systems.discovery import find
 def build_system(config: RunConfig) -> System:
     """The untrained system of a run; its first weights are a function of the seed.
 
-    Raises UserError where its options are not those that this version knows.
+    Raises UserError for options that this version does not have.
     """
     kind = find(config.system)
     try:
@@ -22,9 +22,9 @@ def build_system(config: RunConfig) -> System:
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(
-            f"config.json of this run, of ganforge {config.ganforge}: {config.system} cannot have "
+            f"config.json of this run, of ganforge {config.ganforge}: {config.system} rejects "
             f"{'.'.join(map(str, first['loc'])) or 'these options'} = {first['input']!r} ({first['msg']}): "
-            "expected options of this version, or take the version that trained it"
+            "expected options of this version, or the version that trained it"
         ) from error
     torch.manual_seed(config.train.seed)
     return kind(options, config.spec)

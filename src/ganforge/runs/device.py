@@ -15,7 +15,7 @@ from torch import nn
 
 from ganforge.errors import UserError
 from ganforge.runs.options import TrainOptions
-from ganforge.system import System
+from ganforge.system import System, networks
 
 Precision = Literal["fp32", "bf16"]
 
@@ -87,7 +87,7 @@ def compile_networks(system: System, options: TrainOptions, device: torch.device
     which a short run does not earn back, and it needs a compiler; on GPUs it has not been measured.
     """
     if options.compile == "on":
-        for network in system.networks().values():
+        for network in networks(system).values():
             network.compile(dynamic=False)
 
 

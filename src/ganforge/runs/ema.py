@@ -1,4 +1,4 @@
-"""The moving average of weights (EMA) that is sampled and judged."""
+"""The moving average of weights (EMA) that is sampled and evaluated."""
 
 import copy
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, images: int, images_seen: int) -> None:
-        """Take in the weights after a step of `images` images, `images_seen` counted with them."""
+        """Update the average after a step of `images` images, `images_seen` counted with them."""
         if not self._pairs:
             return
         half_life = min(self.half_life, self.ramp_up * images_seen)

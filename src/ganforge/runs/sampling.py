@@ -1,4 +1,4 @@
-"""Drawing samples reproducibly, without disturbing the random numbers of a training."""
+"""Sampling reproducibly, without disturbing the random state of a training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ CHUNK = 250
 
 
 class SeededRandom:
-    """Random numbers of torch that start from a seed and go on, in stretches, beside all others."""
+    """A random state of torch of its own: starts from a seed, and continues in stretches."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
         if not 0 <= seed < 2**64:
@@ -26,7 +26,7 @@ class SeededRandom:
 
     @contextmanager
     def stretch(self) -> Iterator[None]:
-        """Within this context torch draws from here; afterwards its own random numbers go on as before."""
+        """Within this context torch draws from this state; afterwards its own is as before."""
         with torch.random.fork_rng(devices=self._devices, device_type="cuda"):
             if self.states:
                 torch.set_rng_state(self.states[0])
@@ -40,7 +40,7 @@ class SeededRandom:
 
 @contextmanager
 def evaluation_mode(system: System) -> Iterator[None]:
-    """Within this context `system` neither trains nor notes gradients."""
+    """Within this context `system` is in evaluation mode, without gradients."""
     was_training = system.training
     system.eval()
     try:
@@ -107,7 +107,7 @@ def draw_latents(system: LatentSystem, count: int, seed: int) -> Tensor:
 def decode(system: LatentSystem, latents: Tensor, given: Batch | None = None) -> Iterator[Tensor]:
     """Images of `latents` as `draw` gives them.
 
-    What the system itself still draws, such as labels that are not given, comes from the seed 0.
+    What the system itself draws, such as missing labels, comes from the seed 0.
     """
     random = SeededRandom(0, system.device)
     for rows in chunks(len(latents)):

@@ -1,11 +1,11 @@
-"""A trained run, ready to be sampled: `ganforge.load(path).sample(16, seed=7)`."""
+"""A trained run, ready to sample: `ganforge.load(path).sample(16, seed=7)`."""
 
 import operator
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,8 @@ from ganforge.runs.compatibility import current_tensors
 from ganforge.runs.device import choose_device, lay_out
 from ganforge.runs.ema import Average
 from ganforge.runs.folder import Run
-from ganforge.system import LatentSystem
+from ganforge.system import Discriminates, HasCodes, LatentSystem
+from ganforge.systems.discovery import available, find
 
 Weights = Literal["ema", "raw"]
 Which = Literal["newest", "best"]
@@ -28,14 +29,38 @@ Label = int | str
 SHOWN_CLASSES = 20
 LEFT_OUT = "left_out"
 """In a checkpoint's state: the names of networks whose weights were not kept."""
+RESULTS = {
+    "class_nats": "p(x given y)",
+    "complete": "completions",
+    "encode_captions": "embeddings of captions",
+    "encode_images": "embeddings of images",
+    "reconstruct": "reconstructions",
+    "translate": "translations of images",
+}
+"""Method of a system -> its result, in words, where the name does not say it."""
 
 
 class RemovedNetwork(nn.Module):
-    """In the place of a network whose weights were not kept; raises UserError where it is used."""
+    """Stands for a network whose weights were not kept; raises UserError when it is called."""
 
     def forward(self, *_: object) -> Tensor:
         """Nothing."""
-        raise UserError("this run came without its discriminator: train one of your own")
+        raise UserError(
+            "this run has no discriminator: train one of your own (runs of the package leave it out)"
+        )
+
+
+def _on(argument: Any, device: torch.device) -> Any:
+    return argument.to(device) if isinstance(argument, Tensor | Batch) else argument
+
+
+def _on_cpu(result: Any) -> Any:
+    """Tensors, or a dict of them, on the CPU, in float32 where they are not integers."""
+    if isinstance(result, dict):
+        return {name: _on_cpu(value) for name, value in result.items()}
+    if not isinstance(result, Tensor):
+        return result
+    return result.float().cpu() if result.is_floating_point() else result.cpu()
 
 
 class Trained:
@@ -44,7 +69,7 @@ class Trained:
     def __init__(self, run: Run, checkpoint: Checkpoint | None, device: str = "auto") -> None:
         self.run = run
         self.step = 0 if checkpoint is None else int(checkpoint.state["step"])
-        with torch.random.fork_rng(devices=[]):  # the caller's random numbers go on as before
+        with torch.random.fork_rng(devices=[]):  # the caller's random state is left as it was
             self.system = build_system(run.config)
         self._average = Average(self.system)
         if checkpoint is not None:
@@ -86,8 +111,8 @@ class Trained:
     ) -> Tensor:
         """`count` samples `[count, channels, height, width]` in [-1, 1] (or points), by the seed.
 
-        `labels` as of `conditions`, or other conditions as `given`; those that are left out the system draws.
-        Raises UserError for labels that it does not know.
+        `labels` as of `conditions`, or other conditions as `given`; missing ones are drawn at random.
+        Raises UserError for labels that the run does not have.
         """
         if count < 1:
             raise UserError(f"count is {count}: expected 1 or more")
@@ -120,19 +145,31 @@ class Trained:
         with self.using(weights):
             yield from sampling.draw_share(self.system, count, seed, given, share)
 
-    def translate(
-        self, parts: Iterable[Tensor], *, seed: int = 0, weights: Weights = "ema"
-    ) -> Iterator[Tensor]:
-        """What is made of each of `parts`, sources `[n, ...]` in [-1, 1] of sizes that `tiling` allows.
+    def call(
+        self, method: str, parts: Iterable[Any], *, seed: int = 0, weights: Weights = "ema"
+    ) -> Iterator[Any]:
+        """The result of the system's `method` for each of `parts`, one at a time, on the CPU in float32.
 
-        One part at a time, in order, on the CPU. Raises UserError where the system translates no images.
+        A part is the argument of the method, or a tuple of its arguments; what is random is drawn by the
+        seed. Raises UserError where the system has no such method.
         """
+        if not hasattr(self.system, method):
+            able = " or ".join(name for name in available() if hasattr(find(name), method))
+            what = RESULTS.get(method, method)
+            raise UserError(f"{self.run.config.system} gives no {what}: use a run of {able}")
         random = sampling.SeededRandom(seed, self.system.device)
         with self.using(weights):
             for part in parts:
+                arguments = part if isinstance(part, tuple) else (part,)
                 with sampling.evaluation_mode(self.system), random.stretch():
-                    made = self.system.translate(part.to(self.system.device)).float().cpu()
-                yield made
+                    result = getattr(self.system, method)(*(_on(a, self.system.device) for a in arguments))
+                yield _on_cpu(result)
+
+    @property
+    def has_discriminator(self) -> bool:
+        """Whether `discriminate` can be called: runs that came with the package have no discriminator."""
+        removed = isinstance(getattr(self.system, "discriminator", None), RemovedNetwork)
+        return isinstance(self.system, Discriminates) and not removed
 
     def draw_latents(self, count: int, seed: int = 0) -> Tensor:
         """The latents `[count, ...]` behind the samples of this count and seed.
@@ -146,7 +183,9 @@ class Trained:
 
         Raises UserError where the system has no such code, or a value is out of its range.
         """
-        return self._latent_system().set_code(latents, index, torch.as_tensor(values).expand(len(latents)))
+        if not isinstance(self.system, HasCodes):
+            raise UserError(f"{self.run.config.system} has no codes: use a run of infogan")
+        return self.system.set_code(latents, index, torch.as_tensor(values).expand(len(latents)))
 
     def decode(self, latents: Tensor, given: Batch | None = None, weights: Weights = "ema") -> Tensor:
         """Images in [-1, 1] (or points) of `latents` `[count, ...]`, on the CPU; raises as `draw_latents`."""
@@ -155,133 +194,25 @@ class Trained:
             return torch.cat(list(sampling.decode(system, latents, given)))
 
     def conditions(self, labels: Sequence[Label], count: int | None = None) -> Batch:
-        """Labels as what systems are given: for `count` samples they take turns; left out, one sample each.
+        """The conditions of `count` samples, whose labels take turns; without `count` one sample each.
 
         A label is a class number from 0, or a text: the name of a class, or its number where no class has
-        that name. Raises UserError where the system takes no labels, does not know one, or they are too many.
+        that name. Raises UserError where the system takes no labels, lacks one, or they are too many.
         """
         system, names = self.run.config.system, self.run.config.spec.class_names
         if "labels" not in self.system.conditions:
             raise UserError(f"{system} takes no labels: leave them out, or sample a run of one that does")
         numbers = torch.tensor([_class_number(label, names) for label in labels])
         if not len(numbers):
-            raise UserError(f"no labels were given: expected {known_classes(names)}")
+            raise UserError(f"no labels: expected {known_classes(names)}")
         count = len(numbers) if count is None else count
         if count < len(numbers):
             raise UserError(f"{len(numbers)} labels for {count} samples: expected as many samples or more")
         return conditions(numbers[torch.arange(count) % len(numbers)])
 
-    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
-        """Discriminator logits `[count]` of `images` in [-1, 1]; None where there is no discriminator.
-
-        One that judges images under a condition gives None without it. Runs that came with the package came
-        without a discriminator.
-        """
-        if isinstance(getattr(self.system, "discriminator", None), RemovedNetwork):
-            return None
-        device = self.system.device
-        with torch.no_grad():
-            logits = self.system.discriminate(images.to(device), None if given is None else given.to(device))
-        return None if logits is None else logits.float().cpu()
-
-    def features(self, images: Tensor, weights: Weights = "ema") -> Tensor:
-        """Features `[count, n]` of `images` in [-1, 1]; raises UserError where the system has none."""
-        with self.using(weights), torch.no_grad():
-            found = self.system.features(images.to(self.system.device))
-        if found is None:
-            raise UserError(
-                f"this run of {self.run.config.system} has no features: use one of dcgan with convolutions, "
-                "or of vae"
-            )
-        return found.float().cpu()
-
-    def encode_captions(self, codes: Tensor, weights: Weights = "ema") -> Tensor:
-        """Embeddings `[count, n]` of captions in codes int64 `[count, length]` (`ganforge.data.captions`)."""
-        with self.using(weights), torch.no_grad():
-            found = self.system.encode_captions(codes.to(self.system.device))
-        if found is None:
-            raise UserError(f"{self.run.config.system} encodes no captions: use a run of text_encoder")
-        return found.float().cpu()
-
-    def encode_images(self, images: Tensor, weights: Weights = "ema") -> Tensor:
-        """Embeddings `[count, n]` of `images` that can be compared with those of captions."""
-        with self.using(weights), torch.no_grad():
-            found = self.system.encode_images(images.to(self.system.device))
-        if found is None:
-            raise UserError(f"{self.run.config.system} encodes no images: use a run of text_encoder")
-        return found.float().cpu()
-
-    def reconstruct(self, images: Tensor, weights: Weights = "ema") -> Tensor:
-        """`images` `[count, ...]` in [-1, 1] encoded and decoded; raises UserError where that is not done."""
-        with self.using(weights), torch.no_grad():
-            found = self.system.reconstruct(images.to(self.system.device))
-        if found is None:
-            raise UserError(f"{self.run.config.system} has no encoder: use a run of vae or autoencoder")
-        return found.float().cpu()
-
-    def complete(self, batch: Batch, rows: int, seed: int = 0, weights: Weights = "ema") -> Tensor:
-        """The images of `batch` with the first `rows` rows kept and the others drawn by the seed.
-
-        Raises UserError where the system does not go row by row.
-        """
-        random = sampling.SeededRandom(seed, self.system.device)
-        part = batch.to(self.system.device)
-        with self.using(weights), torch.no_grad(), random.stretch():
-            found = self.system.complete(part.images, rows, part)
-        if found is None:
-            raise UserError(f"{self.run.config.system} completes nothing: use a run of pixelcnn or pixelrnn")
-        return found.float().cpu()
-
-    def outlier_scores(
-        self, parts: Iterable[Batch], seed: int = 0, weights: Weights = "ema"
-    ) -> dict[str, Tensor]:
-        """Of all images of `parts`, numbers `[count]` by name; see `System.outlier_scores`."""
-        random = sampling.SeededRandom(seed, self.system.device)
-        found: dict[str, list[Tensor]] = {}
-        with self.using(weights), torch.no_grad():
-            for part in parts:
-                with sampling.evaluation_mode(self.system), random.stretch():
-                    values = self.system.outlier_scores(part.to(self.system.device))
-                for name, numbers in values.items():
-                    found.setdefault(name, []).append(numbers.float().cpu())
-        return {name: torch.cat(numbers) for name, numbers in found.items()}
-
-    def class_nats(self, parts: Iterable[Batch], weights: Weights = "ema") -> Tensor | None:
-        """-log p(x given y), `[count, num_classes]`, of all images of `parts`; see `System.class_nats`."""
-        found: list[Tensor] = []
-        with self.using(weights), torch.no_grad():
-            for part in parts:
-                values = self.system.class_nats(part.images.to(self.system.device))
-                if values is None:
-                    return None
-                found.append(values.float().cpu())
-        return torch.cat(found)
-
-    def categorise(self, images: Tensor, weights: Weights = "ema") -> Tensor | None:
-        """Class numbers `[count]` that the system itself gives `images`, or None; see `System.categorise`."""
-        with self.using(weights), torch.no_grad():
-            numbers = self.system.categorise(images.to(self.system.device))
-        return None if numbers is None else numbers.cpu()
-
-    def measure(self, parts: Iterable[Batch], seed: int = 0, weights: Weights = "ema") -> dict[str, float]:
-        """The means over all images of `parts` of what the system measures; see `System.measure`."""
-        random = sampling.SeededRandom(seed, self.system.device)
-        sums: dict[str, float] = {}
-        count = 0
-        with self.using(weights):
-            for part in parts:
-                with sampling.evaluation_mode(self.system), random.stretch():
-                    values = self.system.measure(part.to(self.system.device))
-                if not values:
-                    return {}
-                count += len(part.images)
-                for name, value in values.items():
-                    sums[name] = sums.get(name, 0.0) + float(value) * len(part.images)
-        return {name: total / count for name, total in sums.items()}
-
     def _latent_system(self) -> LatentSystem:
         if not isinstance(self.system, LatentSystem):
-            raise UserError(f"{self.run.config.system} decodes no latents, and so has no codes: draw samples")
+            raise UserError(f"{self.run.config.system} decodes no latents: draw samples instead")
         return self.system
 
     @contextmanager
@@ -295,7 +226,7 @@ class Trained:
 
 
 def known_classes(class_names: Sequence[str]) -> str:
-    """The classes that may be asked for, in words."""
+    """The classes to choose from, in words."""
     numbers = f"0 to {len(class_names) - 1}"
     if list(class_names) == [str(number) for number in range(len(class_names))]:
         return numbers
@@ -316,7 +247,7 @@ def _class_number(label: Label, class_names: Sequence[str]) -> int:
 
 
 def write_packed(trained: Trained, out: Path) -> None:
-    """Write a run folder of `trained` into `out` without what only going on with the training needs."""
+    """Write a run folder of `trained` into `out` without what only a resumed training needs."""
     tensors = {"system": trained.system.state_dict(), "average": trained.average_state()}
     out.mkdir(parents=True, exist_ok=True)
     Run(out, trained.run.config).write_config(trained.run.config)

@@ -45,16 +45,16 @@ class ACGANConfig(LogisticConfig):
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
 
     def model_post_init(self, _: object) -> None:
-        """Refuse packs, whose images would be of different classes."""
+        """Reject packs, whose images would be of different classes."""
         if self.pack > 1:
-            raise ValueError(f"acgan names the class of one image, got --pack {self.pack}: use --pack 1")
+            raise ValueError(f"acgan classifies single images, got --pack {self.pack}: use --pack 1")
 
 
 @final
 class ACGAN(LatentSystem):
     """Odena et al. 2016, "Conditional Image Synthesis with Auxiliary Classifier GANs", arXiv 1610.09585.
 
-    The generator is given the class, the discriminator is not: besides real or generated it names the class.
+    The generator is conditioned on the class, the discriminator is not: it also classifies the image.
     The fakes have the labels of the real images, so the classes of the data in their proportions.
 
     Differs from the paper: the generator minimises the non-saturating loss, with the fakes that the
@@ -67,6 +67,7 @@ class ACGAN(LatentSystem):
     Config = ACGANConfig
     needs = frozenset({"labels"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    logits_are_log_odds = True
 
     def __init__(self, config: ACGANConfig, data: DataSpec) -> None:
         super().__init__()
@@ -95,27 +96,6 @@ class ACGAN(LatentSystem):
         """Adam for each network."""
         config = self.config
         return adams(self, ("discriminator", "generator"), config.learning_rate, config.beta1, config.beta2)
-
-    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """Let the instance noise fall."""
-        self.augment.schedule(images_seen)
-
-    def draw_latents(self, count: int) -> Tensor:
-        """Latents `[count, latent_size]`, standard Gaussian."""
-        return torch.randn(count, self.config.latent_size, device=self.device)
-
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
-        """Images of latents, of the labels that are given or of random ones."""
-        return self._generate(latents, labels_of(given, len(latents), self.data, self.device))
-
-    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:
-        """Logits of being real, with or without labels."""
-        logits: Tensor = self.discriminator(images)[0]
-        return logits
-
-    def _generate(self, latents: Tensor, labels: Tensor) -> Tensor:
-        """Images of latents and labels int64 `[batch]`."""
-        return self.generator(latents, one_hot(labels, self.num_classes).float())
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator, then the generator against it with the same fakes."""
@@ -146,3 +126,24 @@ class ACGAN(LatentSystem):
             "fake_class_accuracy": (fake_classes.argmax(1) == labels).float().mean(),
         }
         return metrics | self.augment.metrics()
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """Decay the instance noise."""
+        self.augment.schedule(images_seen)
+
+    def draw_latents(self, count: int) -> Tensor:
+        """Latents `[count, latent_size]`, standard Gaussian."""
+        return torch.randn(count, self.config.latent_size, device=self.device)
+
+    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+        """Images of latents, of the labels of `given` or of random ones."""
+        return self._generate(latents, labels_of(given, len(latents), self.data, self.device))
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:
+        """Logits of being real, with or without labels."""
+        logits: Tensor = self.discriminator(images)[0]
+        return logits
+
+    def _generate(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """Images of latents and labels int64 `[batch]`."""
+        return self.generator(latents, one_hot(labels, self.num_classes).float())

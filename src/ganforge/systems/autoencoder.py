@@ -1,13 +1,12 @@
 """The autoencoder: images through a narrow code and back."""
 
-from typing import ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.errors import UserError
 from ganforge.nn.likelihoods import Bernoulli
 from ganforge.nn.networks.autoencoder import (
     ConvolutionalDecoder,
@@ -20,7 +19,7 @@ from ganforge.nn.networks.autoencoder import (
 from ganforge.system import LatentSystem, SystemConfig, Update
 from ganforge.systems.families.resolutions import stages_for
 
-# The fitted Gaussian forgets: a batch counts a hundredth of what is known of the codes.
+# The fitted Gaussian is a moving average: a batch counts a hundredth.
 _LEAST_WEIGHT = 0.01
 _PIXELS = Bernoulli()
 
@@ -30,32 +29,33 @@ class AutoencoderConfig(SystemConfig):
 
     steps: PositiveInt = Field(20_000, description="Training steps; the default is 40 epochs of MNIST.")
     batch: PositiveInt = Field(100, description="Images per update.")
-    ema_half_life: NonNegativeFloat = Field(
-        0, description="Half-life, in images, of averaged networks that are sampled and judged; 0: none."
-    )
-    network: Literal["mlp", "convolutional"] = Field(
-        "mlp", description="mlp: dense layers; convolutional: stride-2 convolutions, for square images."
-    )
     hidden: tuple[PositiveInt, ...] = Field(
         (512, 256), description="Hidden units of the mlp's encoder; the decoder has them in reverse."
+    )
+    latent_size: PositiveInt = Field(32, description="Numbers in one code.")
+    learning_rate: PositiveFloat = Field(1e-3, description="Adam's rate.")
+
+    # Not from the paper.
+    network: Literal["mlp", "convolutional"] = Field(
+        "mlp", description="mlp: dense layers; convolutional: stride-2 convolutions, for square images."
     )
     width: PositiveInt = Field(
         32, description="Channels of the first convolution; they double at each coarser map."
     )
-    latent_size: PositiveInt = Field(32, description="Numbers in one code.")
     loss: Literal["bce", "squared"] = Field(
         "bce", description="bce: cross-entropy of pixels in [0, 1]; squared: their squared error."
     )
-    learning_rate: PositiveFloat = Field(1e-3, description="Adam's rate.")
+    ema_half_life: NonNegativeFloat = Field(
+        0, description="Half-life, in images, of the averaged networks (EMA); 0 turns it off."
+    )
 
 
 @final
 class Autoencoder(LatentSystem):
     """Hinton and Salakhutdinov 2006, "Reducing the Dimensionality of Data with Neural Networks".
 
-    Science 313, 504. It describes codes and not how images come about: there is no distribution of latents
-    to draw from. Samples are decoded draws from a Gaussian that is fitted to the codes of the latest training
-    batches, a hundred or so, with all covariances.
+    Science 313, 504. It has no prior over latents. Samples are decoded draws from a Gaussian with full
+    covariance, fitted to the codes of the last hundred or so training batches.
 
     Differs from the paper: all layers are trained at once by Adam, without Boltzmann machines first; they
     have rectified units; 784-512-256-32 instead of 784-1000-500-250-30; the Gaussian for sampling is ours.
@@ -63,6 +63,7 @@ class Autoencoder(LatentSystem):
 
     Config = AutoencoderConfig
     averaged: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
+    measure_protocol: ClassVar[dict[str, Any]] = {}
     latent_mean: Tensor
     latent_square: Tensor
     batches_seen: Tensor
@@ -71,10 +72,6 @@ class Autoencoder(LatentSystem):
         super().__init__()
         self.config: AutoencoderConfig = config
         self.data = data
-        if data.values == "points":
-            raise UserError(
-                "autoencoder compresses images, this data is 2-D points: use `ganforge train vae` for them"
-            )
         self.encoder: DenseEncoder | ConvolutionalEncoder
         self.decoder: DenseDecoder | ConvolutionalDecoder
         size = config.latent_size
@@ -98,13 +95,32 @@ class Autoencoder(LatentSystem):
         self.register_buffer("latent_square", torch.eye(size))
         self.register_buffer("batches_seen", torch.zeros(()))
 
-    def prepare(self, images: Tensor) -> None:
-        """Set the decoder's output bias to the logits of the mean training image."""
-        self.decoder.set_output_bias(_PIXELS.first_outputs(images.flatten(1)))
-
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """One Adam for both networks."""
         return {"autoencoder": torch.optim.Adam(self.parameters(), self.config.learning_rate, fused=True)}
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update both networks together, and the statistics of the codes."""
+        latents = self.encode(batch.images)
+        cross_entropy, squared_error = self._errors(batch.images, self.decoder(latents))
+        loss = (cross_entropy if self.config.loss == "bce" else squared_error).mean()
+        update("autoencoder", loss)
+        self._remember(latents.detach())
+        return {
+            "autoencoder_loss": loss.detach(),
+            "squared_error": squared_error.detach().mean(),
+        }
+
+    def _remember(self, latents: Tensor) -> None:
+        """Moving averages of the codes and of their products; plain averages at first."""
+        weight = (1 / (self.batches_seen + 1)).clamp(min=_LEAST_WEIGHT)
+        self.latent_mean.lerp_(latents.mean(0), weight)
+        self.latent_square.lerp_((latents[:, :, None] * latents[:, None]).mean(0), weight)
+        self.batches_seen += 1
+
+    def prepare(self, images: Tensor) -> None:
+        """Set the decoder's output bias to the logits of the mean training image."""
+        self.decoder.set_output_bias(_PIXELS.first_outputs(images.flatten(1)))
 
     def encode(self, images: Tensor) -> Tensor:
         """Codes `[batch, latent_size]` of images in [-1, 1]."""
@@ -144,25 +160,6 @@ class Autoencoder(LatentSystem):
         pixels = images.flatten(1)
         squares = ((_PIXELS.mean(logits) - pixels) / 2).square()
         return -_PIXELS.log_probability(logits, pixels), squares.sum(1)
-
-    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Update both networks together, and what is known of the codes."""
-        latents = self.encode(batch.images)
-        cross_entropy, squared_error = self._errors(batch.images, self.decoder(latents))
-        loss = (cross_entropy if self.config.loss == "bce" else squared_error).mean()
-        update("autoencoder", loss)
-        self._remember(latents.detach())
-        return {
-            "autoencoder_loss": loss.detach(),
-            "squared_error": squared_error.detach().mean(),
-        }
-
-    def _remember(self, latents: Tensor) -> None:
-        """Moving averages of the codes and of their products; plain averages at first."""
-        weight = (1 / (self.batches_seen + 1)).clamp(min=_LEAST_WEIGHT)
-        self.latent_mean.lerp_(latents.mean(0), weight)
-        self.latent_square.lerp_((latents[:, :, None] * latents[:, None]).mean(0), weight)
-        self.batches_seen += 1
 
     def measure(self, batch: Batch) -> dict[str, Tensor]:
         """Errors of reconstruction per image: cross-entropy in nats, and squared, of pixels in [0, 1].

@@ -25,10 +25,6 @@ class CGANConfig(AdversarialConfig):
 
     steps: PositiveInt = Field(125_000, description="Training steps; the default is 250 epochs of MNIST.")
     batch: PositiveInt = Field(100, description="Images per update.")
-    ema_half_life: NonNegativeFloat = Field(
-        500_000,
-        description="Half-life, in images, of the averaged generator that is sampled; 0 turns it off.",
-    )
     latent_size: PositiveInt = Field(100, description="Numbers in one latent, uniform in [0, 1].")
     generator_units: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
         (200, 1000, 1200), description="Hidden units of the generator: of latents, of labels, of both."
@@ -56,24 +52,32 @@ class CGANConfig(AdversarialConfig):
     )
     momentum_epochs: PositiveInt = Field(250, description="Epoch at which the final momentum is reached.")
 
+    # Not from the paper.
+    ema_half_life: NonNegativeFloat = Field(
+        500_000,
+        description="Half-life, in images, of the averaged generator that is sampled; 0 turns it off.",
+    )
+
     def model_post_init(self, _: object) -> None:
-        """Refuse packs, whose images would be of different classes."""
+        """Reject packs, whose images would be of different classes."""
         if self.pack > 1:
-            raise ValueError(f"cgan judges one image with its label, got --pack {self.pack}: use --pack 1")
+            raise ValueError(
+                f"cgan's discriminator takes one image with its label, got --pack {self.pack}: use --pack 1"
+            )
 
 
 @final
 class CGAN(LatentSystem):
     """Mirza and Osindero 2014, "Conditional Generative Adversarial Nets", arXiv 1411.1784.
 
-    Both networks are given the label. One step takes both gradients from one pass and halves the
+    Both networks are conditioned on the label. One step takes both gradients from one pass and halves the
     discriminator's loss, as the code of the authors' GAN does (`goodfeli/adversarial`); the fakes have the
     labels of the real images, so the classes of the data in their proportions.
 
     Differs from the paper: the generator minimises the non-saturating loss, and an average of it (EMA) is
     what is sampled; it trains for a fixed number of steps, where the paper stops by the log-likelihood of
     validation images. Where the paper is silent: the generator's dropout stays on in sampling, because it is
-    the noise that the generator listens to (without it a label gives one image whatever the latents);
+    the noise that the generator uses (without it the generator ignores z);
     weights start as in He et al. 2015, the output bias at the mean training image, the momentum rises between
     epochs 1 and 250 (both as in the code of the GAN), and dropout is on hidden units, not on pixels.
     """
@@ -81,6 +85,7 @@ class CGAN(LatentSystem):
     Config = CGANConfig
     needs = frozenset({"labels"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    logits_are_log_odds = True
 
     def __init__(self, config: CGANConfig, data: DataSpec) -> None:
         super().__init__()
@@ -103,10 +108,6 @@ class CGAN(LatentSystem):
             dropout=config.dropout,
         )
 
-    def prepare(self, images: Tensor) -> None:
-        """Set the generator's output bias to the logit of the mean training image."""
-        self.generator.output.set_output_mean(images.mean(0))
-
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Stochastic gradient descent with momentum for each network."""
         config = self.config
@@ -119,6 +120,33 @@ class CGAN(LatentSystem):
             )
             for name in ("discriminator", "generator")
         }
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Both gradients from one pass of one fake batch with the real labels, dropout masks included."""
+        assert batch.labels is not None
+        classes = self._one_hot(batch.labels)
+        fakes = self.generator(self.draw_latents(len(classes)), classes)
+        leaf = fakes.detach().requires_grad_()
+        # One pass for both: nothing in this discriminator looks across samples.
+        images = self.augment(torch.cat([batch.images, leaf]))
+        real_logits, fake_logits = self.discriminator(images, classes.repeat(2, 1)).chunk(2)
+
+        # Discriminator: tell real from generated, conditioned on the label.
+        discriminator_loss = 0.5 * discriminator_logistic(real_logits, fake_logits)
+        fake_gradient = update("discriminator", discriminator_loss, watch=leaf)
+        self.augment.adapt(real_logits)
+        assert fake_gradient is not None
+
+        # Generator: be taken for real. Its own loss is not halved: hence the 2.
+        scale = 2 * one_stage_scale("non_saturating", fake_logits)
+        update("generator", (fakes * (scale.view(-1, 1, 1, 1) * fake_gradient)).sum())
+        loss = generator_loss("non_saturating", fake_logits)
+        metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
+        return metrics | self.augment.metrics()
+
+    def prepare(self, images: Tensor) -> None:
+        """Set the generator's output bias to the logit of the mean training image."""
+        self.generator.output.set_output_mean(images.mean(0))
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Decay the rates at every step and raise the momentum linearly from epoch 1 on."""
@@ -144,12 +172,12 @@ class CGAN(LatentSystem):
         return torch.rand(count, self.generator.noise_size, device=self.device)
 
     def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
-        """Images of latents, of the labels that are given or of random ones."""
+        """Images of latents, of the labels of `given` or of random ones."""
         labels = labels_of(given, len(latents), self.data, self.device)
         return self.generator(latents, self._one_hot(labels))
 
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
-        """Logits of images with the labels that are given; None without labels."""
+        """Logits of images with the labels of `given`; None without labels."""
         if given is None or given.labels is None:
             return None
         return self.discriminator(images, self._one_hot(given.labels))
@@ -157,26 +185,3 @@ class CGAN(LatentSystem):
     def _one_hot(self, labels: Tensor) -> Tensor:
         """Labels int64 `[batch]` as float `[batch, num_classes]`."""
         return one_hot(labels, self.num_classes).float()
-
-    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Both gradients from one pass of one fake batch with the real labels, dropout masks included."""
-        assert batch.labels is not None
-        classes = self._one_hot(batch.labels)
-        fakes = self.generator(self.draw_latents(len(classes)), classes)
-        leaf = fakes.detach().requires_grad_()
-        # One pass for both: nothing in this discriminator looks across samples.
-        images = self.augment(torch.cat([batch.images, leaf]))
-        real_logits, fake_logits = self.discriminator(images, classes.repeat(2, 1)).chunk(2)
-
-        # Discriminator: tell real from generated, given the label.
-        discriminator_loss = 0.5 * discriminator_logistic(real_logits, fake_logits)
-        fake_gradient = update("discriminator", discriminator_loss, watch=leaf)
-        self.augment.adapt(real_logits)
-        assert fake_gradient is not None
-
-        # Generator: be taken for real. Its own loss is not halved: hence the 2.
-        scale = 2 * one_stage_scale("non_saturating", fake_logits)
-        update("generator", (fakes * (scale.view(-1, 1, 1, 1) * fake_gradient)).sum())
-        loss = generator_loss("non_saturating", fake_logits)
-        metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
-        return metrics | self.augment.metrics()

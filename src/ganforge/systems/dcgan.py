@@ -4,15 +4,13 @@ from typing import ClassVar, Literal, final
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, generator_loss
-from ganforge.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import DiscriminatorInput, LogisticConfig
-from ganforge.systems.families.resolutions import stages_for
+from ganforge.systems.families.networks import network_pair, pooled_features
 
 
 class DCGANConfig(LogisticConfig):
@@ -20,80 +18,52 @@ class DCGANConfig(LogisticConfig):
 
     steps: PositiveInt = Field(20_000, description="Training steps; about 25 epochs of 100,000 images.")
     batch: PositiveInt = Field(128, ge=2, description="Images per update; batch norm needs two.")
-    network: Literal["convolutional", "mlp"] = Field(
-        "convolutional", description="convolutional: the paper's; mlp: plain layers, for 2-D points."
-    )
     width: PositiveInt = Field(
         128, description="Channels next to the image, doubled at every halving; hidden units of the mlp."
     )
     kernel_size: Literal[5, 4] = Field(5, description="5: the paper's convolutions; 4: the PyTorch ports'.")
     latent_size: PositiveInt = Field(100, description="Numbers in one latent.")
-    latent_distribution: Literal["uniform", "gaussian"] = Field(
-        "uniform", description="U(-1, 1), the paper's, or standard Gaussian."
-    )
     learning_rate: PositiveFloat = Field(2e-4, description="Adam's rate for both networks.")
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's momentum.")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
     weight_decay: NonNegativeFloat = Field(0.0, description="L2 penalty; the released code has 1e-5.")
+
+    # Not from the paper.
+    network: Literal["convolutional", "mlp"] = Field(
+        "convolutional", description="convolutional: the paper's; mlp: plain layers, for 2-D points."
+    )
+    latent_distribution: Literal["uniform", "gaussian"] = Field(
+        "uniform", description="U(-1, 1), the paper's, or standard Gaussian."
+    )
 
 
 @final
 class DCGAN(LatentSystem):
     """Radford, Metz and Chintala 2015, "Unsupervised Representation Learning with DCGANs", arXiv 1511.06434.
 
-    Differs from the paper: no L2 penalty unless asked for and both networks are updated on every batch (the
+    Differs from the paper: no L2 penalty by default and both networks are updated on every batch (the
     paper's text; its code adds 1e-5 and alternates by batch); the generator is updated with the fakes that
     the discriminator has just seen (as the PyTorch tutorial does: one generator pass less); an average of the
     generator (EMA) is what is sampled. 28x28 starts from 7x7 maps.
     """
 
     Config = DCGANConfig
+    accepts = frozenset({"pixels", "points"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
-
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """For 2-D points: plain networks."""
-        if data.values == "pixels":
-            return {}
-        return {
-            "network": ("mlp", "2-D points have no neighbours to convolve"),
-            "latent_size": (2, "the data has two dimensions"),
-            "latent_distribution": ("gaussian", "points are unbounded"),
-        }
+    logits_are_log_odds = True
 
     def __init__(self, config: DCGANConfig, data: DataSpec) -> None:
         super().__init__()
         self.config: DCGANConfig = config
         self.data = data
         self.augment = DiscriminatorInput(config, data)
-        self.generator: nn.Module
-        self.discriminator: nn.Module
-        if config.network == "mlp":
-            hidden = (config.width, config.width)
-            self.generator = PlainGenerator(
-                latent_size=config.latent_size,
-                hidden=hidden,
-                shape=data.shape,
-                bounded=data.values == "pixels",
-            )
-            self.discriminator = PlainDiscriminator(
-                shape=self.augment.shape, hidden=hidden, activation="leaky_relu"
-            )
-            return
-        start, doublings = stages_for("dcgan", data)
-        self.generator = DCGANGenerator(
+        self.generator, self.discriminator = network_pair(
+            "dcgan",
+            data,
+            network=config.network,
+            width=config.width,
             latent_size=config.latent_size,
-            channels=data.channels,
-            start=start,
-            doublings=doublings,
-            width=config.width,
-            kernel_size=config.kernel_size,
-        )
-        self.discriminator = DCGANDiscriminator(
-            channels=self.augment.shape[0],
-            start=start,
-            doublings=doublings,
-            width=config.width,
+            shape=self.augment.shape,
             kernel_size=config.kernel_size,
         )
 
@@ -110,31 +80,6 @@ class DCGAN(LatentSystem):
             )
             for name in ("discriminator", "generator")
         }
-
-    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """Let the instance noise fall."""
-        self.augment.schedule(images_seen)
-
-    def draw_latents(self, count: int) -> Tensor:
-        """Latents `[count, latent_size]`."""
-        shape = (count, self.config.latent_size)
-        if self.config.latent_distribution == "gaussian":
-            return torch.randn(shape, device=self.device)
-        return 2 * torch.rand(shape, device=self.device) - 1
-
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
-        """Images of latents."""
-        return self.generator(latents)
-
-    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:
-        """Logits."""
-        return self.augment.logits(self.discriminator, images)
-
-    def features(self, images: Tensor) -> Tensor | None:
-        """Pooled maps of the discriminator; None of plain layers, and of one that sees packs."""
-        if not isinstance(self.discriminator, DCGANDiscriminator) or self.config.pack > 1:
-            return None
-        return self.discriminator.features(images)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator, then the generator against it with the same fakes."""
@@ -153,3 +98,38 @@ class DCGAN(LatentSystem):
             update("generator", loss)
         metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
         return metrics | self.augment.metrics()
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """Decay the instance noise."""
+        self.augment.schedule(images_seen)
+
+    def draw_latents(self, count: int) -> Tensor:
+        """Latents `[count, latent_size]`."""
+        shape = (count, self.config.latent_size)
+        if self.config.latent_distribution == "gaussian":
+            return torch.randn(shape, device=self.device)
+        return 2 * torch.rand(shape, device=self.device) - 1
+
+    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+        """Images of latents."""
+        return self.generator(latents)
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:
+        """Logits."""
+        return self.augment.logits(self.discriminator, images)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Pooled maps of the discriminator."""
+        return pooled_features(self.discriminator, self.config.pack, images)
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """For 2-D points: plain networks."""
+        return dict(FOR_POINTS) if data.values == "points" else {}
+
+
+FOR_POINTS: Suggestions = {
+    "network": ("mlp", "2-D points have no neighbours to convolve"),
+    "latent_size": (2, "the data has two dimensions"),
+    "latent_distribution": ("gaussian", "points are unbounded"),
+}

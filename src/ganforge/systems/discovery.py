@@ -4,11 +4,15 @@ import importlib
 import os
 import pkgutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ganforge.data.batch import DataSpec
 from ganforge.errors import UserError, unknown_name
 from ganforge.system import System
+
+KINDS = {"pixels": "images", "points": "2-D points"}
 
 
 def available() -> list[str]:
@@ -24,15 +28,14 @@ def find(name: str) -> type[System]:
     """
     if ":" in name:
         module_name, _, class_name = name.partition(":")
-        if os.getcwd() not in sys.path:  # a console script does not look into the folder it is typed in
-            sys.path.append(os.getcwd())
         try:
-            found = getattr(importlib.import_module(module_name), class_name)
+            with _current_folder_importable():
+                member = getattr(importlib.import_module(module_name), class_name)
         except (ImportError, AttributeError) as error:
             raise UserError(f"cannot import the system {name!r}: {error}") from error
-        if not (isinstance(found, type) and issubclass(found, System)):
+        if not (isinstance(member, type) and issubclass(member, System)):
             raise UserError(f"{name!r} is not a subclass of ganforge.System")
-        return found
+        return member
     if name not in available():
         raise unknown_name("system", name, available(), "(`ganforge list systems`)")
     module = importlib.import_module(f"ganforge.systems.{name}")
@@ -42,8 +45,27 @@ def find(name: str) -> type[System]:
     raise AssertionError(f"{module.__name__} defines no System")
 
 
+@contextmanager
+def _current_folder_importable() -> Iterator[None]:
+    """Within this context modules of the current folder are found, which a console script does not do."""
+    folder = os.getcwd()
+    if folder in sys.path:
+        yield
+        return
+    sys.path.append(folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
 def check_needs(system: type[System], name: str, data: DataSpec) -> None:
-    """Raise UserError where `data` lacks a part of the batch that `system` needs."""
+    """Raise UserError where `system` does not accept the values of `data`, or needs what it lacks."""
+    if data.values not in system.accepts:
+        kind, others = KINDS[data.values], [n for n in available() if data.values in find(n).accepts]
+        raise UserError(
+            f"{name} does not accept {kind}: use other data, or {', '.join(others[:-1])} or {others[-1]}"
+        )
     missing = sorted(system.needs - data.offers)
     if missing:
         has = ", ".join(sorted(data.offers)) or "images only"
@@ -51,7 +73,7 @@ def check_needs(system: type[System], name: str, data: DataSpec) -> None:
         if "embeddings" in missing and "captions" in data.offers:
             hint = "add --text-encoder RUN, a run of `ganforge train text_encoder`; "
         elif missing[0] in ("captions", "embeddings"):
-            hint = "a caption for each image in a column `text` of metadata.jsonl, or in a .txt beside it; "
+            hint = "a caption for each image in a column `text` of metadata.jsonl, or in a .txt next to it; "
         raise UserError(
             f"{name} needs {' and '.join(missing)}; this data has {has}: {hint}see `ganforge data check`"
         )

@@ -32,18 +32,7 @@ class GANConfig(LogisticConfig):
 
     steps: PositiveInt = Field(125_000, description="Training steps; the default is 250 epochs of MNIST.")
     batch: PositiveInt = Field(100, description="Images per update.")
-    ema_half_life: NonNegativeFloat = Field(
-        500_000,
-        description="Half-life, in images, of the averaged generator that is sampled; 0 turns it off.",
-    )
-    network: Literal["maxout", "mlp"] = Field(
-        "maxout", description="maxout: the paper's MNIST pair; mlp: plain layers, also for 2-D points."
-    )
     latent_size: PositiveInt = Field(100, description="Numbers in one latent.")
-    latent_distribution: Literal["gaussian", "uniform", "spherical"] = Field(
-        "gaussian",
-        description="Standard Gaussian, uniform of the same variance, or Gaussian put on the sphere.",
-    )
     generator_hidden: tuple[PositiveInt, ...] = Field(
         (1200, 1200), description="Hidden units of the generator."
     )
@@ -55,10 +44,6 @@ class GANConfig(LogisticConfig):
         0.8, gt=0, le=1, description="Probability that dropout keeps a discriminator input."
     )
     hidden_keep: float = Field(0.5, gt=0, le=1, description="Probability that dropout keeps a hidden unit.")
-    activation: Activation = Field("relu", description="Activation of the mlp networks.")
-    init_std: float | None = Field(
-        None, gt=0, description="Standard deviation of the mlp networks' first weights; none: torch's own."
-    )
     loss: AdversarialLoss = Field("non_saturating", description="What the generator minimises.")
     play: Literal["simultaneous", "alternating"] = Field(
         "simultaneous",
@@ -66,11 +51,7 @@ class GANConfig(LogisticConfig):
         "alternating: Algorithm 1, with fresh latents for the generator.",
     )
     discriminator_steps: PositiveInt = Field(1, description="k of Algorithm 1; needs alternating play.")
-    optimizer: Literal["sgd", "adam"] = Field("sgd", description="Gradient rule of both networks.")
     learning_rate: PositiveFloat = Field(0.1, description="Learning rate of the generator.")
-    discriminator_learning_rate: PositiveFloat | None = Field(
-        None, description="Learning rate of the discriminator; none: the generator's."
-    )
     learning_rate_decay: float = Field(
         1.000004, ge=1, description="The rate is divided by this at every step."
     )
@@ -83,8 +64,29 @@ class GANConfig(LogisticConfig):
         250, description="Epoch at which the final momentum is reached (sgd)."
     )
 
+    # Not from the paper.
+    network: Literal["maxout", "mlp"] = Field(
+        "maxout", description="maxout: the paper's MNIST pair; mlp: plain layers, also for 2-D points."
+    )
+    latent_distribution: Literal["gaussian", "uniform", "spherical"] = Field(
+        "gaussian",
+        description="Standard Gaussian, uniform of the same variance, or Gaussian put on the sphere.",
+    )
+    activation: Activation = Field("relu", description="Activation of the mlp networks.")
+    init_std: float | None = Field(
+        None, gt=0, description="Standard deviation of the mlp networks' first weights; none: torch's own."
+    )
+    optimizer: Literal["sgd", "adam"] = Field("sgd", description="Gradient rule of both networks.")
+    discriminator_learning_rate: PositiveFloat | None = Field(
+        None, description="Learning rate of the discriminator; none: the generator's."
+    )
+    ema_half_life: NonNegativeFloat = Field(
+        500_000,
+        description="Half-life, in images, of the averaged generator that is sampled; 0 turns it off.",
+    )
+
     def model_post_init(self, _: object) -> None:
-        """Refuse combinations that have no meaning."""
+        """Reject combinations that have no meaning."""
         super().model_post_init(_)
         if self.label_flips and self.play == "simultaneous":
             raise ValueError("label_flips needs --play alternating")
@@ -103,44 +105,9 @@ class GAN(LatentSystem):
     """
 
     Config = GANConfig
+    accepts = frozenset({"pixels", "points"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
-
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """For 2-D points: plain networks and Adam."""
-        if data.values == "pixels":
-            return {}
-        why = "2-D points are unbounded and need no dropout"
-        common = {
-            "network": ("mlp", why),
-            "latent_size": (2, "the data has two dimensions"),
-            "optimizer": ("adam", "plain networks"),
-            "play": ("alternating", "the usual form with Adam"),
-            "learning_rate_decay": (1.0, "constant rate"),
-        }
-        if data.num_images <= 2_000:
-            why = "few points: the 2-D Gaussian toy of d2l.ai, an affine generator"
-            steady = "few points: settles where the rates and batch of d2l.ai keep circling"
-            return common | {
-                "generator_hidden": ((), why),
-                "discriminator_hidden": ((5, 3), why),
-                "activation": ("tanh", why),
-                "init_std": (0.02, why),
-                # With the toy's own batch of 8 and rates of 0.005 and 0.05, 6 of 10 seeds end off the mark.
-                "batch": (128, steady),
-                "steps": (6_000, steady),
-                "learning_rate": (0.002, steady),
-                "discriminator_learning_rate": (0.01, steady),
-            }
-        why = "many points: two hidden layers"
-        return common | {
-            "generator_hidden": ((256, 256), why),
-            "discriminator_hidden": ((256, 256), why),
-            "activation": ("leaky_relu", why),
-            "batch": (256, why),
-            "steps": (20_000, why),
-            "learning_rate": (2e-4, why),
-        }
+    logits_are_log_odds = True
 
     def __init__(self, config: GANConfig, data: DataSpec) -> None:
         super().__init__()
@@ -178,11 +145,6 @@ class GAN(LatentSystem):
                 init_std=config.init_std,
             )
 
-    def prepare(self, images: Tensor) -> None:
-        """Set the output bias of the paper's generator to the logit of the mean training image."""
-        if isinstance(self.generator, SigmoidGenerator):
-            self.generator.set_output_mean(images.mean(0))
-
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """One optimizer for each network."""
         config = self.config
@@ -202,42 +164,6 @@ class GAN(LatentSystem):
             )
             for name, rate in rates.items()
         }
-
-    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """Decay the rates at every step and raise the momentum linearly from epoch 1 on."""
-        self.augment.schedule(images_seen)
-        config = self.config
-        schedule_sgd(
-            optimizers,
-            step=images_seen / self.images_per_step(),
-            epoch=images_seen / self.data.num_images,
-            decay=config.learning_rate_decay,
-            lowest_rate=config.lowest_learning_rate,
-            momenta=(config.momentum, config.final_momentum),
-            momentum_epochs=config.momentum_epochs,
-        )
-
-    def images_per_step(self) -> int:
-        """Algorithm 1 draws k batches for each step of the generator."""
-        return self.config.batch * self.config.discriminator_steps
-
-    def draw_latents(self, count: int) -> Tensor:
-        """Latents `[count, latent_size]` of unit variance."""
-        shape = (count, self.config.latent_size)
-        if self.config.latent_distribution == "uniform":
-            return (2 * torch.rand(shape, device=self.device) - 1) * 3**0.5
-        latents = torch.randn(shape, device=self.device)
-        if self.config.latent_distribution == "spherical":
-            latents = torch.nn.functional.normalize(latents) * self.config.latent_size**0.5
-        return latents
-
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
-        """Images of latents."""
-        return self.generator(latents)
-
-    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:
-        """Logits."""
-        return self.augment.logits(self.discriminator, images)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """One update of both networks, by the released code or by Algorithm 1."""
@@ -284,3 +210,85 @@ class GAN(LatentSystem):
             update("generator", loss)
         metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
         return metrics | self.augment.metrics()
+
+    def prepare(self, images: Tensor) -> None:
+        """Set the output bias of the paper's generator to the logit of the mean training image."""
+        if isinstance(self.generator, SigmoidGenerator):
+            self.generator.set_output_mean(images.mean(0))
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """Decay the rates at every step and raise the momentum linearly from epoch 1 on."""
+        self.augment.schedule(images_seen)
+        config = self.config
+        schedule_sgd(
+            optimizers,
+            step=images_seen / self.images_per_step(),
+            epoch=images_seen / self.data.num_images,
+            decay=config.learning_rate_decay,
+            lowest_rate=config.lowest_learning_rate,
+            momenta=(config.momentum, config.final_momentum),
+            momentum_epochs=config.momentum_epochs,
+        )
+
+    def images_per_step(self) -> int:
+        """Algorithm 1 draws k batches for each step of the generator."""
+        return self.config.batch * self.config.discriminator_steps
+
+    def draw_latents(self, count: int) -> Tensor:
+        """Latents `[count, latent_size]` of unit variance."""
+        shape = (count, self.config.latent_size)
+        if self.config.latent_distribution == "uniform":
+            return (2 * torch.rand(shape, device=self.device) - 1) * 3**0.5
+        latents = torch.randn(shape, device=self.device)
+        if self.config.latent_distribution == "spherical":
+            latents = torch.nn.functional.normalize(latents) * self.config.latent_size**0.5
+        return latents
+
+    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+        """Images of latents."""
+        return self.generator(latents)
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:
+        """Logits."""
+        return self.augment.logits(self.discriminator, images)
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """For 2-D points: plain networks and Adam."""
+        if data.values == "pixels":
+            return {}
+        return FOR_POINTS | (FOR_FEW_POINTS if data.num_images <= FEW_POINTS else FOR_MANY_POINTS)
+
+
+FEW_POINTS = 2_000
+PLAIN = "2-D points are unbounded and need no dropout"
+TOY = "few points: an affine generator as in the 2-D Gaussian toy of d2l.ai"
+STEADY = "few points: converges where the rates and the batch of d2l.ai oscillate"
+MANY = "many points: two hidden layers"
+
+FOR_POINTS: Suggestions = {
+    "network": ("mlp", PLAIN),
+    "latent_size": (2, "the data has two dimensions"),
+    "optimizer": ("adam", "usual for plain networks"),
+    "play": ("alternating", "the usual form with Adam"),
+    "learning_rate_decay": (1.0, "a constant rate, as usual with Adam"),
+}
+FOR_FEW_POINTS: Suggestions = {
+    "generator_hidden": ((), TOY),
+    "discriminator_hidden": ((5, 3), TOY),
+    "activation": ("tanh", TOY),
+    "init_std": (0.02, TOY),
+    # With the toy's own batch of 8 and rates of 0.005 and 0.05, 6 of 10 seeds end off the mark.
+    "batch": (128, STEADY),
+    "steps": (6_000, STEADY),
+    "learning_rate": (0.002, STEADY),
+    "discriminator_learning_rate": (0.01, STEADY),
+}
+FOR_MANY_POINTS: Suggestions = {
+    "generator_hidden": ((256, 256), MANY),
+    "discriminator_hidden": ((256, 256), MANY),
+    "activation": ("leaky_relu", MANY),
+    "batch": (256, MANY),
+    "steps": (20_000, MANY),
+    "learning_rate": (2e-4, MANY),
+}

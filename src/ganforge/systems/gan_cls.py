@@ -32,7 +32,7 @@ class GANCLSConfig(MatchingConfig):
         0.5,
         ge=0,
         lt=1,
-        description="Share of images with the wrong caption in what the discriminator refuses (CLS); 0: "
+        description="Share of images with the wrong caption among the discriminator's negatives (CLS); 0: "
         "none, a conditional GAN on embeddings.",
     )
     interpolate: bool = Field(
@@ -48,9 +48,9 @@ class GANCLS(LatentSystem):
     Differs from the paper: the generator is updated with the fakes that the discriminator has just seen, and
     those of interpolated captions; a mismatched pair is an image with a wrong caption of the same batch, as
     in algorithm 1 (the released code takes a wrong image of another class); embeddings have length sqrt(n);
-    one caption of an image counts unless --captions-per-image says 4, as in the code; the discriminator's
-    third convolution is rectified like the others, and where the text joins, each sample is normed, not the
-    batch, for right and wrong captions come in batches of their own; convolutions before a batch norm have no
+    one caption of an image counts unless --captions-per-image is 4, as in the code; the discriminator's third
+    convolution is rectified like the others, and where the text joins, each sample is normed, not the batch,
+    whose statistics would reveal which captions are mismatched; convolutions before a batch norm have no
     bias, which the code sets to 0 at every step; an average of the generator (EMA) is what is sampled. Sizes
     other than 64x64 have fewer or more halvings.
     """
@@ -58,11 +58,6 @@ class GANCLS(LatentSystem):
     Config = GANCLSConfig
     needs = frozenset({"embeddings"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
-
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """Mismatches by caption where classes are few; narrow networks on a CPU."""
-        return GANCLSConfig.suggest(data, device, ("width", "discriminator_width"))
 
     def __init__(self, config: GANCLSConfig, data: DataSpec) -> None:
         super().__init__()
@@ -95,39 +90,15 @@ class GANCLS(LatentSystem):
         names = ("discriminator", "generator")
         return adams(self, names, config.learning_rate, config.beta1, config.beta2)
 
-    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """Halve the rates and let the instance noise fall."""
-        self.augment.schedule(images_seen)
-        self.config.halve(optimizers, images_seen / self.data.num_images)
-
-    def draw_latents(self, count: int) -> Tensor:
-        """Latents `[count, latent_size]`."""
-        return torch.randn(count, self.config.latent_size, device=self.device)
-
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
-        """Images of latents with the captions that are given; raises UserError without."""
-        return self.generator(latents, embeddings_of(given, len(latents), "gan_cls"))
-
-    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
-        """Logits of images with the captions that are given; None without."""
-        if given is None or given.embeddings is None:
-            return None
-        return self.discriminator(images, given.embeddings)
-
-    @property
-    def logits_are_log_odds(self) -> bool:
-        """Not where mismatched captions count too."""
-        return self.config.mismatch_weight == 0
-
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator on three kinds of pairs, then the generator."""
         assert batch.embeddings is not None
         texts, config = batch.embeddings, self.config
-        told = texts
+        prompts = texts
         if config.interpolate:
             half = len(texts) // 2
-            told = torch.cat([texts, (texts[:half] + texts[half : 2 * half]) / 2])
-        fakes = self.generator(self.draw_latents(len(told)), told)
+            prompts = torch.cat([texts, (texts[:half] + texts[half : 2 * half]) / 2])
+        fakes = self.generator(self.draw_latents(len(prompts)), prompts)
 
         # Discriminator: real with the right caption against real with a wrong one, and generated.
         wrong_texts, counts = mismatched(texts, batch.labels if config.mismatch == "class" else None)
@@ -141,8 +112,37 @@ class GANCLS(LatentSystem):
 
         # Generator: be taken for a real image of the caption.
         with frozen(self.discriminator):
-            fooling = generator_loss("non_saturating", self.discriminator(self.augment(fakes), told))
+            fooling = generator_loss("non_saturating", self.discriminator(self.augment(fakes), prompts))
             update("generator", fooling)
         metrics = adversarial_metrics(loss, fooling, real_logits, fake_logits)
         wrong = torch.sigmoid(wrong_logits.detach().float()).mean()
         return metrics | self.augment.metrics() | {"mismatched_probability": wrong}
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """Halve the rates and decay the instance noise."""
+        self.augment.schedule(images_seen)
+        self.config.halve(optimizers, images_seen / self.data.num_images)
+
+    def draw_latents(self, count: int) -> Tensor:
+        """Latents `[count, latent_size]`."""
+        return torch.randn(count, self.config.latent_size, device=self.device)
+
+    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+        """Images of latents and the captions of `given`; raises UserError without."""
+        return self.generator(latents, embeddings_of(given, len(latents), "gan_cls"))
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
+        """Logits of images with the captions of `given`; None without."""
+        if given is None or given.embeddings is None:
+            return None
+        return self.discriminator(images, given.embeddings)
+
+    @property
+    def logits_are_log_odds(self) -> bool:
+        """Not where mismatched captions count too."""
+        return self.config.mismatch_weight == 0
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """Mismatches by caption where classes are few; narrow networks on a CPU."""
+        return GANCLSConfig.suggest(data, device, ("width", "discriminator_width"))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal, final
+from typing import Annotated, Any, ClassVar, Literal, final
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -42,9 +42,6 @@ class InfoGANConfig(LogisticConfig):
     uniform_codes: NonNegativeInt = Field(2, description="Codes uniform in [-1, 1].")
     gaussian_codes: NonNegativeInt = Field(0, description="Codes of a standard Gaussian.")
     latent_size: PositiveInt = Field(62, description="Numbers of noise in one latent, besides the codes.")
-    latent_distribution: Literal["uniform", "gaussian"] = Field(
-        "uniform", description="Of the noise: U(-1, 1), the paper's, or standard Gaussian."
-    )
     mutual_information_weight: NonNegativeFloat = Field(
         1.0, description="Lambda: weight of the categorical codes' information."
     )
@@ -65,11 +62,16 @@ class InfoGANConfig(LogisticConfig):
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's momentum.")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
 
+    # Not from the paper.
+    latent_distribution: Literal["uniform", "gaussian"] = Field(
+        "uniform", description="Of the noise: U(-1, 1), the paper's, or standard Gaussian."
+    )
+
     def model_post_init(self, _: object) -> None:
-        """Refuse packs, whose images have different codes, and to have no code at all."""
+        """Reject packs, whose images have different codes, and a run without a code."""
         if self.pack > 1:
             raise ValueError(
-                f"infogan reads the codes of single images, got --pack {self.pack}: use --pack 1"
+                f"infogan recognises the codes of single images, got --pack {self.pack}: use --pack 1"
             )
         if not self.categorical_codes and self.uniform_codes + self.gaussian_codes == 0:
             raise ValueError("infogan needs a code: use --categorical-codes 10, or `ganforge train dcgan`")
@@ -92,6 +94,8 @@ class InfoGAN(LatentSystem):
 
     Config = InfoGANConfig
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    logits_are_log_odds = True
+    measure_protocol: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, config: InfoGANConfig, data: DataSpec) -> None:
         super().__init__()
@@ -133,8 +137,34 @@ class InfoGAN(LatentSystem):
             for name, (parameters, rate) in groups.items()
         }
 
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update discriminator and recogniser, then the generator against both with the same fakes."""
+        latents = self.draw_latents(len(batch.images))
+        fakes = self.generator(latents)
+
+        # Discriminator: tell real from generated, in separate passes because of its batch norm. Recogniser:
+        # read the codes of the generated.
+        real_logits, _ = self.discriminator(self.augment(batch.images))
+        fake_logits, features = self.discriminator(self.augment(fakes.detach()))
+        discriminator_loss = discriminator_logistic(real_logits, fake_logits, **self.config.target_options)
+        information = self._information(features, latents)
+        update("discriminator", discriminator_loss - self._reward(information))
+        self.augment.adapt(real_logits)
+
+        # Generator: be taken for real, and let the codes be read.
+        with frozen(self.discriminator, self.recogniser):
+            logits, features = self.discriminator(self.augment(fakes))
+            loss = generator_loss("non_saturating", logits)
+            if self.config.information_bonus:
+                update("generator", loss - self._reward(self._information(features, latents)))
+            else:
+                update("generator", loss)
+        metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
+        metrics |= {name: value.detach() for name, value in information.items()}
+        return metrics | self.augment.metrics()
+
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """Let the instance noise fall."""
+        """Decay the instance noise."""
         self.augment.schedule(images_seen)
 
     def draw_latents(self, count: int) -> Tensor:
@@ -237,32 +267,6 @@ class InfoGAN(LatentSystem):
             "continuous_information_nats": self.config.continuous_information_weight,
         }
         return torch.stack([weights[name] * value for name, value in information.items()]).sum()
-
-    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Update discriminator and recogniser, then the generator against both with the same fakes."""
-        latents = self.draw_latents(len(batch.images))
-        fakes = self.generator(latents)
-
-        # Discriminator: tell real from generated, in separate passes because of its batch norm. Recogniser:
-        # read the codes of the generated.
-        real_logits, _ = self.discriminator(self.augment(batch.images))
-        fake_logits, features = self.discriminator(self.augment(fakes.detach()))
-        discriminator_loss = discriminator_logistic(real_logits, fake_logits, **self.config.target_options)
-        information = self._information(features, latents)
-        update("discriminator", discriminator_loss - self._reward(information))
-        self.augment.adapt(real_logits)
-
-        # Generator: be taken for real, and let the codes be read.
-        with frozen(self.discriminator, self.recogniser):
-            logits, features = self.discriminator(self.augment(fakes))
-            loss = generator_loss("non_saturating", logits)
-            if self.config.information_bonus:
-                update("generator", loss - self._reward(self._information(features, latents)))
-            else:
-                update("generator", loss)
-        metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
-        metrics |= {name: value.detach() for name, value in information.items()}
-        return metrics | self.augment.metrics()
 
 
 def categorical_information(logits: Tensor, one_hots: Tensor, sizes: Sequence[int]) -> Tensor:

@@ -4,16 +4,14 @@ from typing import ClassVar, Literal, final
 
 import torch
 from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.nn.losses import discriminator_least_squares, generator_least_squares
-from ganforge.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
 from ganforge.nn.optimizers import adams
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import AdversarialConfig, DiscriminatorInput
-from ganforge.systems.families.resolutions import stages_for
+from ganforge.systems.families.networks import network_pair, pooled_features
 
 
 class LSGANConfig(AdversarialConfig):
@@ -23,25 +21,25 @@ class LSGANConfig(AdversarialConfig):
     batch: PositiveInt = Field(64, ge=2, description="Images per update; batch norm needs two.")
     fake_target: FiniteFloat = Field(0.0, description="a, the discriminator's target for generated images.")
     real_target: FiniteFloat = Field(1.0, description="b, the discriminator's target for real images.")
-    generator_target: FiniteFloat = Field(
-        1.0, description="c, what the generator wants the discriminator to say of its images."
-    )
-    network: Literal["convolutional", "mlp"] = Field(
-        "convolutional", description="convolutional: those of DCGAN; mlp: plain layers, for 2-D points."
-    )
+    generator_target: FiniteFloat = Field(1.0, description="c, the generator's target for generated images.")
     width: PositiveInt = Field(
         64, description="Channels next to the image, doubled at every halving; hidden units of the mlp."
     )
     latent_size: PositiveInt = Field(1024, description="Numbers in one latent.")
-    latent_distribution: Literal["uniform", "gaussian"] = Field(
-        "uniform", description="U(-1, 1), the released code's, or standard Gaussian."
-    )
     learning_rate: PositiveFloat = Field(2e-4, description="Adam's rate for both networks.")
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's momentum.")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
 
+    # Not from the paper.
+    network: Literal["convolutional", "mlp"] = Field(
+        "convolutional", description="convolutional: those of DCGAN; mlp: plain layers, for 2-D points."
+    )
+    latent_distribution: Literal["uniform", "gaussian"] = Field(
+        "uniform", description="U(-1, 1), the released code's, or standard Gaussian."
+    )
+
     def model_post_init(self, _: object) -> None:
-        """Refuse targets between which there is nothing to tell."""
+        """Reject equal targets of real and generated images."""
         super().model_post_init(_)
         if self.fake_target == self.real_target:
             raise ValueError(
@@ -61,56 +59,22 @@ class LSGAN(LatentSystem):
     """
 
     Config = LSGANConfig
+    accepts = frozenset({"pixels", "points"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
-
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """For 2-D points: plain networks."""
-        if data.values == "pixels":
-            return {}
-        return {
-            "network": ("mlp", "2-D points have no neighbours to convolve"),
-            "width": (256, "two hidden layers of this many units; points need no more"),
-            "latent_size": (2, "the data has two dimensions"),
-            "latent_distribution": ("gaussian", "points are unbounded"),
-            "steps": (20_000, "minutes"),
-            "batch": (256, "points cost little"),
-        }
+    logits_are_log_odds = True
 
     def __init__(self, config: LSGANConfig, data: DataSpec) -> None:
         super().__init__()
         self.config: LSGANConfig = config
         self.data = data
         self.augment = DiscriminatorInput(config, data)
-        self.generator: nn.Module
-        self.discriminator: nn.Module
-        if config.network == "mlp":
-            hidden = (config.width, config.width)
-            self.generator = PlainGenerator(
-                latent_size=config.latent_size,
-                hidden=hidden,
-                shape=data.shape,
-                bounded=data.values == "pixels",
-            )
-            self.discriminator = PlainDiscriminator(
-                shape=self.augment.shape, hidden=hidden, activation="leaky_relu"
-            )
-            return
-        start, doublings = stages_for("lsgan", data)
-        self.generator = DCGANGenerator(
+        self.generator, self.discriminator = network_pair(
+            "lsgan",
+            data,
+            network=config.network,
+            width=config.width,
             latent_size=config.latent_size,
-            channels=data.channels,
-            start=start,
-            doublings=doublings,
-            width=config.width,
-            kernel_size=5,
-        )
-        self.discriminator = DCGANDiscriminator(
-            channels=self.augment.shape[0],
-            start=start,
-            doublings=doublings,
-            width=config.width,
-            kernel_size=5,
+            shape=self.augment.shape,
         )
 
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -118,8 +82,34 @@ class LSGAN(LatentSystem):
         config = self.config
         return adams(self, ("discriminator", "generator"), config.learning_rate, config.beta1, config.beta2)
 
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update the discriminator, then the generator against it with the same fakes."""
+        config = self.config
+        fakes = self.generator(self.draw_latents(len(batch.images)))
+
+        # Discriminator: b for real and a for generated, in separate passes because of its batch norm.
+        real_logits = self.discriminator(self.augment(batch.images))
+        fake_logits = self.discriminator(self.augment(fakes.detach()))
+        discriminator_loss = discriminator_least_squares(
+            real_logits, fake_logits, config.fake_target, config.real_target
+        )
+        update("discriminator", discriminator_loss)
+        # Undecided is halfway between both targets.
+        self.augment.adapt(real_logits - (config.fake_target + config.real_target) / 2)
+
+        # Generator: c for generated.
+        with frozen(self.discriminator):
+            loss = generator_least_squares(self.discriminator(self.augment(fakes)), config.generator_target)
+            update("generator", loss)
+        return {
+            "discriminator_loss": discriminator_loss.detach(),
+            "generator_loss": loss.detach(),
+            "real_logit": real_logits.detach().float().mean(),
+            "fake_logit": fake_logits.detach().float().mean(),
+        } | self.augment.metrics()
+
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """Let the instance noise fall."""
+        """Decay the instance noise."""
         self.augment.schedule(images_seen)
 
     def draw_latents(self, count: int) -> Tensor:
@@ -139,34 +129,21 @@ class LSGAN(LatentSystem):
         fake_target, real_target = self.config.fake_target, self.config.real_target
         return torch.logit((outputs - fake_target) / (real_target - fake_target), eps=1e-6)
 
-    def features(self, images: Tensor) -> Tensor | None:
-        """Pooled maps of the discriminator; None of plain layers, and of one that sees packs."""
-        if not isinstance(self.discriminator, DCGANDiscriminator) or self.config.pack > 1:
-            return None
-        return self.discriminator.features(images)
+    def features(self, images: Tensor) -> Tensor:
+        """Pooled maps of the discriminator."""
+        return pooled_features(self.discriminator, self.config.pack, images)
 
-    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Update the discriminator, then the generator against it with the same fakes."""
-        config = self.config
-        fakes = self.generator(self.draw_latents(len(batch.images)))
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """For 2-D points: plain networks."""
+        return dict(FOR_POINTS) if data.values == "points" else {}
 
-        # Discriminator: say b of real and a of generated, in separate passes because of its batch norm.
-        real_logits = self.discriminator(self.augment(batch.images))
-        fake_logits = self.discriminator(self.augment(fakes.detach()))
-        discriminator_loss = discriminator_least_squares(
-            real_logits, fake_logits, config.fake_target, config.real_target
-        )
-        update("discriminator", discriminator_loss)
-        # Undecided is halfway between both targets.
-        self.augment.adapt(real_logits - (config.fake_target + config.real_target) / 2)
 
-        # Generator: be called c.
-        with frozen(self.discriminator):
-            loss = generator_least_squares(self.discriminator(self.augment(fakes)), config.generator_target)
-            update("generator", loss)
-        return {
-            "discriminator_loss": discriminator_loss.detach(),
-            "generator_loss": loss.detach(),
-            "real_logit": real_logits.detach().float().mean(),
-            "fake_logit": fake_logits.detach().float().mean(),
-        } | self.augment.metrics()
+FOR_POINTS: Suggestions = {
+    "network": ("mlp", "2-D points have no neighbours to convolve"),
+    "width": (256, "two hidden layers of this width are enough for points"),
+    "latent_size": (2, "the data has two dimensions"),
+    "latent_distribution": ("gaussian", "points are unbounded"),
+    "steps": (20_000, "fewer because points train in minutes"),
+    "batch": (256, "larger because points cost little"),
+}

@@ -13,7 +13,7 @@ from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, gene
 from ganforge.nn.networks.patchgan import Patch, PatchDiscriminator, smallest_side
 from ganforge.nn.networks.unet import UNet, depth_of
 from ganforge.nn.optimizers import adams
-from ganforge.system import Suggestions, System, SystemConfig, Tiling, Update, frozen, sources_of
+from ganforge.system import Suggestions, System, SystemConfig, Tiling, Update, frozen, networks, sources_of
 
 CHUNK = 16  # images that are translated at once: the maps of 256x256 take 20 MB each
 
@@ -23,11 +23,6 @@ class Pix2PixConfig(SystemConfig):
 
     steps: PositiveInt = Field(80_000, description="Training steps; the default is 200 epochs of facades.")
     batch: PositiveInt = Field(1, description="Pairs per update; 1 to 10 in the paper.")
-    ema_half_life: NonNegativeFloat = Field(
-        0.0,
-        description="Half-life, in images, of the averaged generator that is sampled; 0, as in the paper, "
-        "turns it off.",
-    )
     network: Literal["unet", "encoder_decoder"] = Field(
         "unet", description="unet: with skips between encoder and decoder; encoder_decoder: without."
     )
@@ -38,10 +33,10 @@ class Pix2PixConfig(SystemConfig):
     )
     width: PositiveInt = Field(64, description="Channels of the generator's first maps.")
     discriminator_width: PositiveInt = Field(64, description="Channels of the discriminator's first maps.")
-    patch: Patch = Field("70", description="Side, in pixels, of the patches that the discriminator judges.")
+    patch: Patch = Field("70", description="Side, in pixels, of the discriminator's patches.")
     adversarial: bool = Field(True, description="Train against a discriminator; without: the L1 term alone.")
     conditional_discriminator: bool = Field(
-        True, description="Show the discriminator the source beside the image; the paper's GAN is without."
+        True, description="Condition the discriminator on the source; the paper's GAN does not."
     )
     l1_weight: NonNegativeFloat = Field(
         100.0, description="Weight of the mean absolute difference to the target; 0: the cGAN alone."
@@ -50,8 +45,15 @@ class Pix2PixConfig(SystemConfig):
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's momentum.")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
 
+    # Not from the paper.
+    ema_half_life: NonNegativeFloat = Field(
+        0.0,
+        description="Half-life, in images, of the averaged generator that is sampled; 0, as in the paper, "
+        "turns it off.",
+    )
+
     def model_post_init(self, _: object) -> None:
-        """Refuse a generator without any loss."""
+        """Reject a generator without any loss."""
         if not self.adversarial and not self.l1_weight:
             raise ValueError("--no-adversarial with --l1-weight 0 leaves no loss: drop one of the two")
 
@@ -61,25 +63,19 @@ class Pix2Pix(System):
     """Isola, Zhu, Zhou and Efros 2016, "Image-to-Image Translation with Conditional Adversarial Networks".
 
     arXiv 1611.07004. The generator translates the source of a pair, the discriminator tells its images from
-    the targets patch by patch, given the source; dropout, on when sampling too, is the only noise.
+    the targets patch by patch, conditioned on the source; dropout, on when sampling too, is the only noise.
 
     Differs from the paper: instance norm with gain and bias takes the place of batch norm, which is the same
     for a batch of one, and treats every image alone in larger ones; the generator is updated against the
     discriminator's new weights, where the released code reuses the logits from before; the discriminator's
     gradient is halved, as in the text, where that code halves the reported loss only. Jitter and mirroring
-    are options of the data, off unless asked for. Other sizes than 256x256 have as many levels as they allow.
+    are options of the data, off by default. Other sizes than 256x256 have as many levels as they allow.
     """
 
     Config = Pix2PixConfig
     needs = frozenset({"sources"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
-
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """A smaller patch for small images."""
-        if min(data.height, data.width) >= smallest_side("70") or data.values == "points":
-            return {}
-        return {"patch": ("16", "70 pixels are far more than these images have")}
+    logits_are_log_odds = True
 
     def __init__(self, config: Pix2PixConfig, data: DataSpec) -> None:
         super().__init__()
@@ -106,36 +102,10 @@ class Pix2Pix(System):
             channels=seen, width=config.discriminator_width, patch=config.patch
         )
 
-    @property
-    def tiling(self) -> Tiling:
-        """Blended, for the norms see the whole image."""
-        return Tiling(multiple=2 ** len(self.generator.encoder))
-
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for each network."""
         config = self.config
-        return adams(self, self.networks(), config.learning_rate, config.beta1, config.beta2)
-
-    def sample(self, count: int, given: Batch | None = None) -> Tensor:
-        """Translations of the first `count` sources that are given; their dropout is drawn anew."""
-        return self.translate(sources_of(given, self.data, count, "pix2pix"))
-
-    def translate(self, sources: Tensor) -> Tensor:
-        """Translations of sources in [-1, 1] whose sides are multiples of 2 to the power of the depth."""
-        return torch.cat([self.generator(part) for part in sources.split(CHUNK)])
-
-    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
-        """The mean logit of the patches of each image, `[batch]`; None without a discriminator or sources."""
-        if not self.config.adversarial or given is None or given.sources is None:
-            return None
-        pairs = zip(given.sources.split(CHUNK), images.split(CHUNK), strict=True)
-        return torch.cat([self._judge(sources, part).mean((1, 2)) for sources, part in pairs])
-
-    def _judge(self, sources: Tensor, images: Tensor) -> Tensor:
-        """Logits of the patches of `images` beside their sources, or of the images alone."""
-        if self.config.conditional_discriminator:
-            images = torch.cat([sources, images], 1)
-        return self.discriminator(images)
+        return adams(self, networks(self), config.learning_rate, config.beta1, config.beta2)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator, then the generator against it and towards the targets."""
@@ -147,24 +117,55 @@ class Pix2Pix(System):
             update("generator", config.l1_weight * distance)
             return {"l1_loss": distance.detach()}
 
-        # Discriminator: tell targets from translations, given the source, at half speed.
-        real_logits = self._judge(sources, targets)
-        fake_logits = self._judge(sources, fakes.detach())
+        # Discriminator: tell targets from translations, conditioned on the source, at half speed.
+        real_logits = self._patch_logits(sources, targets)
+        fake_logits = self._patch_logits(sources, fakes.detach())
         discriminator_loss = 0.5 * discriminator_logistic(real_logits, fake_logits)
         update("discriminator", discriminator_loss)
 
         # Generator: be taken for real, and be near the target.
         with frozen(self.discriminator):
-            adversarial_loss = generator_loss("non_saturating", self._judge(sources, fakes))
+            adversarial_loss = generator_loss("non_saturating", self._patch_logits(sources, fakes))
             update("generator", adversarial_loss + config.l1_weight * distance)
         metrics = adversarial_metrics(discriminator_loss, adversarial_loss, real_logits, fake_logits)
         return metrics | {"l1_loss": distance.detach()}
 
+    @property
+    def tiling(self) -> Tiling:
+        """Blended, because the norms see the whole image."""
+        return Tiling(multiple=2 ** len(self.generator.encoder))
+
+    def sample(self, count: int, given: Batch | None = None) -> Tensor:
+        """Translations of the sources of `given`, with fresh dropout."""
+        return self.translate(sources_of(given, self.data, count, "pix2pix"))
+
+    def translate(self, sources: Tensor) -> Tensor:
+        """Translations of sources in [-1, 1] whose sides are multiples of 2 to the power of the depth."""
+        return torch.cat([self.generator(part) for part in sources.split(CHUNK)])
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
+        """The mean logit of the patches of each image, `[batch]`; None without a discriminator or sources."""
+        if not self.config.adversarial or given is None or given.sources is None:
+            return None
+        pairs = zip(given.sources.split(CHUNK), images.split(CHUNK), strict=True)
+        return torch.cat([self._patch_logits(sources, part).mean((1, 2)) for sources, part in pairs])
+
+    def _patch_logits(self, sources: Tensor, images: Tensor) -> Tensor:
+        """Logits of the patches of `images`, concatenated with their sources or alone."""
+        if self.config.conditional_discriminator:
+            images = torch.cat([sources, images], 1)
+        return self.discriminator(images)
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """A smaller patch for small images."""
+        if min(data.height, data.width) >= smallest_side("70"):
+            return {}
+        return {"patch": ("16", "smaller because the images have fewer than 70 pixels a side")}
+
 
 def _source_channels(data: DataSpec) -> int:
     """The channels of the sources; raises UserError where there are none."""
-    if data.values == "points":
-        raise UserError("pix2pix translates images, this data is 2-D points: use --data emoji --pairs edges")
     if data.source_shape is None:
         raise UserError(
             "pix2pix needs sources, this data has none: add --pairs edges, or --sources FOLDER with one for "
@@ -180,7 +181,7 @@ def _source_channels(data: DataSpec) -> int:
 
 
 def _depth(config: Pix2PixConfig, data: DataSpec) -> int:
-    """The depth that is asked for, or the largest; raises UserError where the size does not allow it."""
+    """The depth of the config, or the largest; raises UserError where the size does not allow it."""
     most = depth_of(data.height, data.width)
     depth = most if config.depth is None else config.depth
     if depth < 2 or data.height % 2**depth or data.width % 2**depth:

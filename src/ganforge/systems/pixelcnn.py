@@ -16,7 +16,6 @@ from ganforge.system import Suggestions, System, Update
 from ganforge.systems.families.adversarial import labels_of, num_classes_of
 from ganforge.systems.families.autoregressive import (
     AutoregressiveConfig,
-    check_images,
     complete_images,
     make_images,
     measures,
@@ -39,7 +38,7 @@ class PixelCNNConfig(AutoregressiveConfig):
     conditional: bool = Field(False, description="Use the labels; gated only.")
 
     def model_post_init(self, _: object) -> None:
-        """Refuse even kernels, and labels where nothing would use them."""
+        """Reject even kernels, and labels where nothing would use them."""
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size {self.kernel_size} has no centre: use --kernel-size 3, 5 or 7")
         if self.network == "original" and self.conditional:
@@ -52,25 +51,19 @@ class PixelCNNConfig(AutoregressiveConfig):
 class PixelCNN(System):
     """Van den Oord et al. 2016, "Conditional Image Generation with PixelCNN Decoders", arXiv 1606.05328.
 
-    With `network` original, the PixelCNN of "Pixel Recurrent Neural Networks", arXiv 1601.06759.
-    Differs from the paper: Adam instead of RMSProp, at a rate that falls to 0; an average of the network
-    (EMA) is what is sampled and judged; kernels of 3x3 after the first, 7x7 on a CPU, where its
-    ImageNet model has 5x5; the last layer has no way to a next one; after the two layers of the head comes a
-    third to the logits, which the paper does not count; black and white is a softmax of two levels, where the
-    paper has a sigmoid, the same thing; labels begin unheard.
+    With `network` original, the PixelCNN of "Pixel Recurrent Neural Networks", arXiv 1601.06759. Differs from
+    the paper: Adam instead of RMSProp, at a rate that decays to 0; an average of the network (EMA) is sampled
+    and evaluated; kernels of 3x3 after the first, 7x7 on a CPU, where its ImageNet model has 5x5; the last
+    layer has no connection to a next one; after the two layers of the head comes a third to the logits, which
+    the paper does not count; black and white is a softmax of two levels, where the paper has a sigmoid, the
+    same thing; the weights of labels start at 0.
     """
 
     Config = PixelCNNConfig
     averaged: ClassVar[tuple[str, ...]] = ("network",)
 
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """Levels by what the pixels are, sizes by the device."""
-        return _suggest(data, device) if data.values == "pixels" else {}
-
     def __init__(self, config: PixelCNNConfig, data: DataSpec) -> None:
         super().__init__()
-        check_images("pixelcnn", data)
         self.config: PixelCNNConfig = config
         self.data = data
         sizes = {"width": config.width, "head_width": config.head_width}
@@ -89,8 +82,14 @@ class PixelCNN(System):
         """Adam."""
         return adams(self, ("network",), self.config.learning_rate, 0.9, 0.999)
 
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Descend the negative log-likelihood."""
+        nll = self.nats(batch.images, batch).mean()
+        update("network", nll)
+        return {"nll_nats": nll.detach()}
+
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """Let the rate fall linearly to 0, if asked."""
+        """Decay the rate linearly to 0, unless that is off."""
         config = self.config
         if config.learning_rate_decay == "linear":
             decay_linearly(optimizers, config.learning_rate, images_seen, config.steps * config.batch)
@@ -105,24 +104,18 @@ class PixelCNN(System):
         labels = None
         if self.config.conditional:
             if given is None or given.labels is None:
-                raise UserError("a conditional pixelcnn judges images with their labels, none were given")
+                raise UserError("a conditional pixelcnn gives p(x) of images with labels: these have none")
             labels = given.labels
         return nats_of(self.network, images, self.config.levels, labels)
-
-    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Descend the negative log-likelihood."""
-        nll = self.nats(batch.images, batch).mean()
-        update("network", nll)
-        return {"nll_nats": nll.detach()}
 
     def measure(self, batch: Batch) -> dict[str, Tensor]:
         """The negative log-likelihood: nats of an image, bits of a sub-pixel."""
         return measures(self.nats(batch.images, batch), self.data)
 
-    def class_nats(self, images: Tensor) -> Tensor | None:
-        """-log p(x given y) for every label y, where the labels are used."""
+    def class_nats(self, images: Tensor) -> Tensor:
+        """-log p(x given y) for every label y; raises UserError where the labels are not used."""
         if not self.config.conditional:
-            return None
+            raise UserError("this run of pixelcnn gives no p(x given y): use one with --conditional")
         levels = self.config.levels
         every = torch.arange(len(self.data.class_names), device=images.device)
         return torch.stack(
@@ -136,10 +129,9 @@ class PixelCNN(System):
 
     def outlier_scores(self, batch: Batch) -> dict[str, Tensor]:
         """-log p; of a conditional network that of all labels together, each as likely as the others."""
-        of_classes = self.class_nats(batch.images)
-        if of_classes is None:
-            return {"likelihood": self.nats(batch.images)}
-        return {"likelihood": nats_of_any(of_classes)}
+        if self.config.conditional:
+            return {"likelihood": nats_of_any(self.class_nats(batch.images))}
+        return {"likelihood": self.nats(batch.images)}
 
     def sample(self, count: int, given: Batch | None = None) -> Tensor:
         """Images, of the labels that are given or of random ones."""
@@ -153,19 +145,25 @@ class PixelCNN(System):
     def _labels(self, given: Batch | None, count: int) -> Tensor | None:
         return labels_of(given, count, self.data, self.device) if self.config.conditional else None
 
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """Levels by what the pixels are, sizes by the device."""
+        return _suggest(data, device) if data.values == "pixels" else {}
+
+
+FOR_CPU: Suggestions = {
+    "width": (32, "smaller because the run trains on a CPU; the paper's 128 and more used GPUs"),
+    "layers": (7, "fewer because the run trains on a CPU"),
+    "kernel_size": (7, "larger because 7 layers of 3x3 have a small receptive field"),
+    "steps": (10_000, "fewer because the run trains on a CPU: 160,000 images"),
+    "learning_rate": (2e-3, "higher because there are few steps"),
+    "ema_half_life": (4_000.0, "a fortieth of the training"),
+}
+
 
 def _suggest(data: DataSpec, device: str) -> Suggestions:
-    found: Suggestions = {"levels": (2, "the pixels are black or white")} if data.binary else {}
+    levels: Suggestions = {"levels": (2, "the pixels are black or white")} if data.binary else {}
     if device != "cpu":
-        return found | {"head_width": (256, "a GPU; the paper has 1,024 for photographs")}
-    found |= {
-        "width": (32, "a CPU; the paper's 128 and more were for GPUs"),
-        "layers": (7, "a CPU"),
-        "kernel_size": (7, "7 layers of 3x3 see too little"),
-        "steps": (10_000, "a CPU: 160,000 images"),
-        "learning_rate": (2e-3, "few steps"),
-        "ema_half_life": (4_000.0, "a fortieth of the training"),
-    }
-    if not data.binary:
-        found["head_width"] = (64, "256 levels from 32 features would be too few")
-    return found
+        return levels | {"head_width": (256, "smaller than the paper's 1,024, which are for photographs")}
+    head: Suggestions = {"head_width": (64, "larger because 32 features are few for 256 levels")}
+    return levels | FOR_CPU | ({} if data.binary else head)

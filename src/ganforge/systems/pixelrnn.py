@@ -13,7 +13,6 @@ from ganforge.nn.optimizers import adams, decay_linearly
 from ganforge.system import Suggestions, System, Update
 from ganforge.systems.families.autoregressive import (
     AutoregressiveConfig,
-    check_images,
     complete_images,
     make_images,
     measures,
@@ -38,23 +37,17 @@ class PixelRNNConfig(AutoregressiveConfig):
 class PixelRNN(System):
     """Van den Oord et al. 2016, "Pixel Recurrent Neural Networks", arXiv 1601.06759.
 
-    Differs from the paper: Adam instead of RMSProp, at a rate that falls to 0; an average of the network
-    (EMA) is what is sampled and judged; after the two layers of the head comes a third to the logits, which
-    the paper does not count; black and white is a softmax of two levels, where the paper has a sigmoid, the
-    same thing; the recurrence is in float32 whatever the precision.
+    Differs from the paper: Adam instead of RMSProp, at a rate that decays to 0; an average of the network
+    (EMA) is sampled and evaluated; after the two layers of the head comes a third to the logits, which the
+    paper does not count; black and white is a softmax of two levels, where the paper has a sigmoid, the same
+    thing; the recurrence is in float32 whatever the precision.
     """
 
     Config = PixelRNNConfig
     averaged: ClassVar[tuple[str, ...]] = ("network",)
 
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """Levels by what the pixels are, sizes by the device."""
-        return _suggest(data, device) if data.values == "pixels" else {}
-
     def __init__(self, config: PixelRNNConfig, data: DataSpec) -> None:
         super().__init__()
-        check_images("pixelrnn", data)
         self.config: PixelRNNConfig = config
         self.data = data
         block = DiagonalBiLSTM if config.network == "diagonal" else RowLSTM
@@ -70,8 +63,14 @@ class PixelRNN(System):
         """Adam."""
         return adams(self, ("network",), self.config.learning_rate, 0.9, 0.999)
 
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Descend the negative log-likelihood."""
+        nll = self.nats(batch.images).mean()
+        update("network", nll)
+        return {"nll_nats": nll.detach()}
+
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """Let the rate fall linearly to 0, if asked."""
+        """Decay the rate linearly to 0, unless that is off."""
         config = self.config
         if config.learning_rate_decay == "linear":
             decay_linearly(optimizers, config.learning_rate, images_seen, config.steps * config.batch)
@@ -79,12 +78,6 @@ class PixelRNN(System):
     def nats(self, images: Tensor) -> Tensor:
         """-log p of each of `images` in [-1, 1], `[batch]`."""
         return nats_of(self.network, images, self.config.levels, None)
-
-    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Descend the negative log-likelihood."""
-        nll = self.nats(batch.images).mean()
-        update("network", nll)
-        return {"nll_nats": nll.detach()}
 
     def measure(self, batch: Batch) -> dict[str, Tensor]:
         """The negative log-likelihood: nats of an image, bits of a sub-pixel."""
@@ -107,19 +100,24 @@ class PixelRNN(System):
         """`images` with the first `rows` kept, at their nearest levels, and the others drawn given these."""
         return complete_images(self.network, images, rows, self.data, self.config.levels, None)
 
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """Levels by what the pixels are, sizes by the device."""
+        return _suggest(data, device) if data.values == "pixels" else {}
+
 
 def _suggest(data: DataSpec, device: str) -> Suggestions:
-    found: Suggestions = {"levels": (2, "the pixels are black or white")} if data.binary else {}
+    suggestions: Suggestions = {"levels": (2, "the pixels are black or white")} if data.binary else {}
     if not data.binary:
-        found["head_width"] = (64, "256 levels from 32 features would be too few")
+        suggestions["head_width"] = (64, "larger because 32 features are few for 256 levels")
     if device == "cpu":
         steps = 30_000 if data.binary else 20_000
-        found |= {
-            "width": (32, "a CPU: one wide layer, the paper's other network for MNIST"),
-            "layers": (1, "a CPU: each layer waits for every diagonal or row"),
-            "steps": (steps, f"a CPU: {steps * 16 / 1e6:.2g} million images"),
+        suggestions |= {
+            "width": (32, "the paper's other network for MNIST, one wide layer: faster on a CPU"),
+            "layers": (1, "fewer because the run trains on a CPU: a layer waits for every diagonal or row"),
+            "steps": (steps, f"fewer because the run trains on a CPU: {steps * 16 / 1e6:.2g} million images"),
             "ema_half_life": (steps * 16 / 40, "a fortieth of the training"),
         }
         if data.binary:
-            found["learning_rate"] = (3e-3, "few steps")
-    return found
+            suggestions["learning_rate"] = (3e-3, "higher because there are few steps")
+    return suggestions

@@ -33,9 +33,6 @@ class R3GANConfig(AdversarialConfig):
         5_000_000,
         description="Half-life, in images, of the averaged generator that is sampled; 0 turns it off.",
     )
-    network: Literal["residual", "mlp"] = Field(
-        "residual", description="residual: the paper's architecture E; mlp: plain layers, for 2-D points."
-    )
     width: PositiveInt = Field(768, description="Channels of the maps; hidden units of the mlp.")
     halvings: NonNegativeInt = Field(
         0,
@@ -60,8 +57,13 @@ class R3GANConfig(AdversarialConfig):
         "None: all of the training.",
     )
 
+    # Not from the paper.
+    network: Literal["residual", "mlp"] = Field(
+        "residual", description="residual: the paper's architecture E; mlp: plain layers, for 2-D points."
+    )
+
     def model_post_init(self, _: object) -> None:
-        """Refuse groups that do not fit, and packs of images that have labels."""
+        """Reject groups that do not fit, and packs of images that have labels."""
         super().model_post_init(_)
         for halved in range(self.halvings + 1) if self.network == "residual" else ():
             inner = 2 * (self.width >> halved)
@@ -87,13 +89,10 @@ class R3GAN(LatentSystem):
     """
 
     Config = R3GANConfig
+    accepts = frozenset({"pixels", "points"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    logits_are_log_odds = False  # only their differences mean something
     gamma: Tensor
-
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """Sizes, rates and penalties from what the data is, how much there is of it, and the device."""
-        return _for_points() if data.values == "points" else _for_images(data, device)
 
     def __init__(self, config: R3GANConfig, data: DataSpec) -> None:
         super().__init__()
@@ -126,6 +125,38 @@ class R3GAN(LatentSystem):
         """Adam without momentum for each network."""
         config = self.config
         return adams(self, ("discriminator", "generator"), config.learning_rate, 0.0, config.beta2)
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update the discriminator with both penalties, then the generator with fresh fakes."""
+        labels = (batch.labels,) if self.config.conditional else ()
+        reals = batch.images.detach().requires_grad_()
+        with torch.no_grad():
+            fakes = self.generator(self.draw_latents(len(reals)), *labels)
+        fakes.requires_grad_()
+
+        # Discriminator: one pass of each serves the loss and its penalty, which need float32 and no compiler.
+        with torch.autocast(reals.device.type, enabled=False):
+            real_logits = self.discriminator.forward(self.augment(reals), *labels)
+            fake_logits = self.discriminator.forward(self.augment(fakes), *labels)
+            r1, r2 = zero_centred_penalty(real_logits, reals), zero_centred_penalty(fake_logits, fakes)
+            discriminator_loss = discriminator_relativistic(real_logits, fake_logits)
+            update("discriminator", discriminator_loss + self.gamma / 2 * (r1 + r2))
+        self.augment.adapt(real_logits - fake_logits)  # only differences of these logits mean anything
+
+        # Generator: look more real than the real image that each fake is paired with.
+        with frozen(self.discriminator):
+            fakes = self.generator(self.draw_latents(len(reals)), *labels)
+            loss = generator_relativistic(
+                self.discriminator(self.augment(batch.images), *labels),
+                self.discriminator(self.augment(fakes), *labels),
+            )
+            update("generator", loss)
+        return {
+            "discriminator_loss": discriminator_loss.detach(),
+            "generator_loss": loss.detach(),
+            "real_penalty": r1.detach(),
+            "fake_penalty": r2.detach(),
+        } | self.augment.metrics()
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Take rate, gamma and beta 2 from their first to their final values along half a cosine."""
@@ -161,11 +192,6 @@ class R3GAN(LatentSystem):
             images = self.generator(latents)
         return images.clamp(-1, 1) if self.data.values == "pixels" else images
 
-    @property
-    def logits_are_log_odds(self) -> bool:
-        """No: only differences mean something."""
-        return False
-
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
         """Logits; None where labels are needed and not given."""
         if not self.config.conditional:
@@ -174,80 +200,56 @@ class R3GAN(LatentSystem):
             return None
         return self.augment.logits(partial(self.discriminator, labels=given.labels), images)
 
-    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Update the discriminator with both penalties, then the generator with fresh fakes."""
-        labels = (batch.labels,) if self.config.conditional else ()
-        reals = batch.images.detach().requires_grad_()
-        with torch.no_grad():
-            fakes = self.generator(self.draw_latents(len(reals)), *labels)
-        fakes.requires_grad_()
-
-        # Discriminator: one pass of each serves the loss and its penalty, which need float32 and no compiler.
-        with torch.autocast(reals.device.type, enabled=False):
-            real_logits = self.discriminator.forward(self.augment(reals), *labels)
-            fake_logits = self.discriminator.forward(self.augment(fakes), *labels)
-            r1, r2 = zero_centred_penalty(real_logits, reals), zero_centred_penalty(fake_logits, fakes)
-            discriminator_loss = discriminator_relativistic(real_logits, fake_logits)
-            update("discriminator", discriminator_loss + self.gamma / 2 * (r1 + r2))
-        self.augment.adapt(real_logits - fake_logits)  # only differences of these logits mean anything
-
-        # Generator: look more real than the real image that each fake is paired with.
-        with frozen(self.discriminator):
-            fakes = self.generator(self.draw_latents(len(reals)), *labels)
-            loss = generator_relativistic(
-                self.discriminator(self.augment(batch.images), *labels),
-                self.discriminator(self.augment(fakes), *labels),
-            )
-            update("generator", loss)
-        return {
-            "discriminator_loss": discriminator_loss.detach(),
-            "generator_loss": loss.detach(),
-            "real_penalty": r1.detach(),
-            "fake_penalty": r2.detach(),
-        } | self.augment.metrics()
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """Sizes, rates and penalties by the kind of data, its size, and the device."""
+        return dict(FOR_POINTS) if data.values == "points" else _for_images(data, device)
 
 
-def _for_points() -> Suggestions:
-    why = "2-D points: minutes on a CPU"
-    precise = "points are far smaller than the plane they lie in: the end must be precise"
-    return {
-        "network": ("mlp", "2-D points have no neighbours to convolve"),
-        "width": (128, why),
-        "latent_size": (2, "the data has two dimensions"),
-        "batch": (256, why),
-        "steps": (10_000, why),
-        "learning_rate": (1e-3, "plain layers"),
-        "final_learning_rate": (0.0, precise),
-        "gamma": (0.1, "coordinates of about one to four"),
-        "final_gamma": (0.001, precise),
-        "burn_in_images": (None, "rates fall over the whole training"),
-        "ema_half_life": (50_000, "a fiftieth of the training"),
-    }
+WHOLE = "the schedule spans the whole training"
+MINUTES = "2-D points train in minutes on a CPU"
+PRECISE = "points are far smaller than the plane they lie in: the end must be precise"
+NARROW = "narrow networks and few images do better with many steps at this rate than at the paper's"
+
+FOR_POINTS: Suggestions = {
+    "network": ("mlp", "2-D points have no neighbours to convolve"),
+    "width": (128, MINUTES),
+    "latent_size": (2, "the data has two dimensions"),
+    "batch": (256, MINUTES),
+    "steps": (10_000, MINUTES),
+    "learning_rate": (1e-3, "usual for plain layers"),
+    "final_learning_rate": (0.0, PRECISE),
+    "gamma": (0.1, "coordinates reach about one to four"),
+    "final_gamma": (0.001, PRECISE),
+    "burn_in_images": (None, WHOLE),
+    "ema_half_life": (50_000, "a fiftieth of the training"),
+}
 
 
 def _for_images(data: DataSpec, device: str) -> Suggestions:
     cpu = device == "cpu"
-    where = "a CPU" if cpu else "a GPU"
+    where = f"because the run trains on {'a CPU' if cpu else 'one GPU'}"
     size = max(data.height, data.width)
     batch, steps = (32, 8_000) if cpu else (256, 100_000)
     images = batch * steps
     gamma = (4.0 if cpu else 0.5) * (size / 32) ** 2
-    pixels = f"{size} pixels: the paper has 0.5 at 32, 2 at 64" + cpu * ", for many more images"
-    found: Suggestions = {
-        "width": (64 if cpu else 256, f"{where}; the paper's 768 was for eight GPUs"),
-        "halvings": (2 if cpu and size >= 16 else 0, f"{where}: the largest maps cost most"),
-        "blocks": (1 if cpu else 2, where),
-        "batch": (batch, where),
-        "steps": (steps, f"{where}: {images / 1e6:.2g} million images"),
+    pixels = f"scaled to {size} pixels: the paper has 0.5 at 32, 2 at 64" + cpu * ", for many more images"
+    suggestions: Suggestions = {
+        "width": (64 if cpu else 256, f"smaller {where}; the paper's 768 used eight GPUs"),
+        "halvings": (2, "the largest maps cost most on a CPU")
+        if cpu and size >= 16
+        else (0, "as in the paper"),
+        "blocks": (1 if cpu else 2, f"fewer {where}" if cpu else "as in the paper"),
+        "batch": (batch, f"smaller {where}"),
+        "steps": (steps, f"fewer {where}: {images / 1e6:.2g} million images"),
         "gamma": (gamma, pixels),
         "final_gamma": (gamma / 10, pixels),
-        "burn_in_images": (None, "rates fall over the whole training"),
+        "burn_in_images": (None, WHOLE),
         "ema_half_life": (images / 40, "a fortieth of the training, as in the paper"),
     }
     if cpu:
-        narrow = "narrow networks, few images: better after as many steps than the paper's rate"
-        found |= {"learning_rate": (1e-3, narrow), "final_learning_rate": (1e-4, narrow)}
+        suggestions |= {"learning_rate": (1e-3, NARROW), "final_learning_rate": (1e-4, NARROW)}
     if data.num_images < 10_000:
-        why = f"{data.num_images:,} images: fewer than 10,000 are soon known by heart"
-        found["augment"] = ("color,translation,cutout", why)
-    return found
+        reason = f"{data.num_images:,} images: the discriminator overfits fewer than 10,000"
+        suggestions["augment"] = ("color,translation,cutout", reason)
+    return suggestions

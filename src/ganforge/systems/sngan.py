@@ -58,13 +58,13 @@ class SNGANConfig(AdversarialConfig):
     latent_size: PositiveInt = Field(128, description="Standard Gaussian numbers in one latent.")
     learning_rate: PositiveFloat = Field(2e-4, description="Adam's first rate for both networks.")
     learning_rate_decay: Literal["linear", "none"] = Field(
-        "linear", description="linear: the rate falls from the first step on, to 0 after the last."
+        "linear", description="linear: the rate decays from the first step to 0 after the last."
     )
     beta1: float = Field(0.0, ge=0, lt=1, description="Adam's momentum.")
     beta2: float = Field(0.9, ge=0, lt=1, description="Adam's second decay.")
 
     def model_post_init(self, _: object) -> None:
-        """Refuse packs of images that have labels."""
+        """Reject packs of images that have labels."""
         super().model_post_init(_)
         if self.conditional and self.pack > 1:
             raise ValueError("pack joins images of different labels: leave out --pack or --conditional")
@@ -122,45 +122,6 @@ class SNGAN(LatentSystem):
         config = self.config
         return adams(self, ("discriminator", "generator"), config.learning_rate, config.beta1, config.beta2)
 
-    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """Let the instance noise fall, and the rates linearly to 0."""
-        self.augment.schedule(images_seen)
-        if self.config.learning_rate_decay == "linear":
-            all_images = self.config.steps * self.images_per_step()
-            decay_linearly(optimizers, self.config.learning_rate, images_seen, all_images)
-
-    def images_per_step(self) -> int:
-        """A batch for each of the discriminator's updates."""
-        return self.config.batch * self.config.discriminator_steps
-
-    @property
-    def conditions(self) -> frozenset[str]:
-        """The labels, where they are used."""
-        return frozenset({"labels"}) if self.config.conditional else frozenset()
-
-    def draw_latents(self, count: int) -> Tensor:
-        """Latents `[count, latent_size]`."""
-        return torch.randn(count, self.config.latent_size, device=self.device)
-
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
-        """Images of latents, of the labels that are given or random ones."""
-        if not self.config.conditional:
-            return self.generator(latents)
-        return self.generator(latents, labels_of(given, len(latents), self.data, latents.device))
-
-    @property
-    def logits_are_log_odds(self) -> bool:
-        """Where the loss is logistic."""
-        return self.config.loss == "non_saturating"
-
-    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
-        """Logits; None where the labels are needed and not given."""
-        if not self.config.conditional:
-            return self.augment.logits(self.discriminator, images)
-        if given is None or given.labels is None:
-            return None
-        return self.augment.logits(partial(self.discriminator, labels=given.labels), images)
-
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the generator, then the discriminator on fresh images and fakes, as the released code."""
         config, size = self.config, self.config.batch
@@ -198,3 +159,42 @@ class SNGAN(LatentSystem):
             "real_logit": real_logits.detach().float().mean(),
             "fake_logit": fake_logits.detach().float().mean(),
         } | self.augment.metrics()
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """Decay the instance noise, and the rates linearly to 0."""
+        self.augment.schedule(images_seen)
+        if self.config.learning_rate_decay == "linear":
+            all_images = self.config.steps * self.images_per_step()
+            decay_linearly(optimizers, self.config.learning_rate, images_seen, all_images)
+
+    def images_per_step(self) -> int:
+        """A batch for each of the discriminator's updates."""
+        return self.config.batch * self.config.discriminator_steps
+
+    @property
+    def conditions(self) -> frozenset[str]:
+        """The labels, where they are used."""
+        return frozenset({"labels"}) if self.config.conditional else frozenset()
+
+    def draw_latents(self, count: int) -> Tensor:
+        """Latents `[count, latent_size]`."""
+        return torch.randn(count, self.config.latent_size, device=self.device)
+
+    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+        """Images of latents, of the labels that are given or random ones."""
+        if not self.config.conditional:
+            return self.generator(latents)
+        return self.generator(latents, labels_of(given, len(latents), self.data, latents.device))
+
+    @property
+    def logits_are_log_odds(self) -> bool:
+        """Where the loss is logistic."""
+        return self.config.loss == "non_saturating"
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
+        """Logits; None where the labels are needed and not given."""
+        if not self.config.conditional:
+            return self.augment.logits(self.discriminator, images)
+        if given is None or given.labels is None:
+            return None
+        return self.augment.logits(partial(self.discriminator, labels=given.labels), images)

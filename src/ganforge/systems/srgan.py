@@ -30,10 +30,10 @@ ONE_PLACE = 16  # pixels of a side that the discriminator's strides make one of
 class SRGANConfig(SuperResolutionConfig):
     """Defaults are those of section 3.2 of the paper, but for the content loss."""
 
-    steps: PositiveInt = Field(200_000, description="Training steps; the rate falls to a tenth halfway.")
+    steps: PositiveInt = Field(200_000, description="Training steps; the rate decays to a tenth halfway.")
     discriminator_width: PositiveInt = Field(64, description="Channels of the discriminator's first maps.")
     adversarial_weight: NonNegativeFloat = Field(
-        1e-3, description="Weight of the adversarial loss beside the content loss."
+        1e-3, description="Weight of the adversarial loss; that of the content loss is 1."
     )
 
 
@@ -41,17 +41,18 @@ class SRGANConfig(SuperResolutionConfig):
 class SRGAN(System):
     """Ledig et al. 2016, "Photo-Realistic Single Image Super-Resolution Using a GAN", arXiv 1609.04802.
 
-    SRResNet, as `--from` a run of srresnet, goes on under a content loss and a thousandth of the adversarial
-    loss of a discriminator that tells its crops from those of the images.
+    SRResNet, warm started with `--from` a run of srresnet, trains on a content loss and a thousandth of the
+    adversarial loss of a discriminator that tells its crops from those of the images.
 
     Differs from the paper: the content loss is the squared error of pixels (the paper's SRGAN-MSE) unless
-    VGG-19 weights are given; without `--from` the generator starts from nothing; data, crops and first
+    VGG-19 weights are given; without `--from` the generator starts from random weights; data, crops and first
     weights are those of srresnet here, the discriminator's weights from N(0, 0.02).
     """
 
     Config = SRGANConfig
     needs = frozenset({"sources"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    logits_are_log_odds = True
     inherits: ClassVar[dict[str, Inheritance]] = {
         "srresnet": Inheritance(
             networks={"generator": "generator"}, fields={"width": "width", "num_blocks": "num_blocks"}
@@ -77,35 +78,10 @@ class SRGAN(System):
             channels=data.channels, width=config.discriminator_width, side=self.side
         )
 
-    @property
-    def tiling(self) -> Tiling:
-        """Exact in tiles, with what the network sees around each."""
-        return Tiling(scale=self.scale, reach=self.generator.reach)
-
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for each network."""
         config = self.config
         return adams(self, ["generator", "discriminator"], config.learning_rate, config.beta1, config.beta2)
-
-    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """A tenth of the rate in the second half of the steps."""
-        halfway = images_seen >= self.config.steps * self.config.batch / 2
-        for optimizer in optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = self.config.learning_rate * (0.1 if halfway else 1.0)
-
-    def sample(self, count: int, given: Batch | None = None) -> Tensor:
-        """The first `count` sources that are given, enlarged; there is no noise."""
-        return self.translate(sources_of(given, self.data, count, "srgan"))
-
-    def translate(self, sources: Tensor) -> Tensor:
-        """Sources in [-1, 1] of any size, enlarged."""
-        return enlarge_all(self.generator, sources)
-
-    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
-        """The logit of the square in the middle of each image, of the size of a crop: `[batch]`."""
-        crops = centre(images, self.side)
-        return torch.cat([self.discriminator(part) for part in crops.split(2 * CHUNK)])
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator, then the generator against it and towards the images."""
@@ -125,3 +101,28 @@ class SRGAN(System):
             update("generator", content_loss + self.config.adversarial_weight * adversarial_loss)
         metrics = adversarial_metrics(discriminator_loss, adversarial_loss, real_logits, fake_logits)
         return metrics | {"content_loss": content_loss.detach()}
+
+    @property
+    def tiling(self) -> Tiling:
+        """Exact in tiles, with what the network sees around each."""
+        return Tiling(scale=self.scale, reach=self.generator.reach)
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """A tenth of the rate in the second half of the steps."""
+        halfway = images_seen >= self.config.steps * self.config.batch / 2
+        for optimizer in optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = self.config.learning_rate * (0.1 if halfway else 1.0)
+
+    def sample(self, count: int, given: Batch | None = None) -> Tensor:
+        """The sources of `given`, enlarged; there is no noise."""
+        return self.translate(sources_of(given, self.data, count, "srgan"))
+
+    def translate(self, sources: Tensor) -> Tensor:
+        """Sources in [-1, 1] of any size, enlarged."""
+        return enlarge_all(self.generator, sources)
+
+    def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
+        """The logit of the square in the middle of each image, of the size of a crop: `[batch]`."""
+        crops = centre(images, self.side)
+        return torch.cat([self.discriminator(part) for part in crops.split(2 * CHUNK)])

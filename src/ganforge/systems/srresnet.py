@@ -36,9 +36,9 @@ class SRResNet(System):
     """Ledig et al. 2016, "Photo-Realistic Single Image Super-Resolution Using a GAN", arXiv 1609.04802.
 
     The generator alone, SRResNet: it enlarges the source of a pair 2 or 4 times, towards the image itself,
-    by the squared error of pixels or of VGG-19 features. `srgan` goes on from it.
+    by the squared error of pixels or of VGG-19 features. `srgan` starts from it.
 
-    Differs from the paper: it is trained on the images that are given, of one size, not on ImageNet;
+    Differs from the paper: it is trained on the data of the run, of one size, not on ImageNet;
     sources are shrunk before they are cropped, so that no crop has a border of its own; weights start as
     torch's do, of which the paper says nothing; each PReLU has one slope.
     """
@@ -58,23 +58,10 @@ class SRResNet(System):
             channels=data.channels, width=config.width, num_blocks=config.num_blocks, scale=self.scale
         )
 
-    @property
-    def tiling(self) -> Tiling:
-        """Exact in tiles, with what the network sees around each."""
-        return Tiling(scale=self.scale, reach=self.generator.reach)
-
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam."""
         config = self.config
         return adams(self, ["generator"], config.learning_rate, config.beta1, config.beta2)
-
-    def sample(self, count: int, given: Batch | None = None) -> Tensor:
-        """The first `count` sources that are given, enlarged; there is no noise."""
-        return self.translate(sources_of(given, self.data, count, "srresnet"))
-
-    def translate(self, sources: Tensor) -> Tensor:
-        """Sources in [-1, 1] of any size, enlarged."""
-        return enlarge_all(self.generator, sources)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the generator towards random crops of the images."""
@@ -86,3 +73,16 @@ class SRResNet(System):
             loss = loss + self.config.total_variation_weight * total_variation(enlarged)
         update("generator", loss)
         return {"content_loss": content_loss.detach()}
+
+    @property
+    def tiling(self) -> Tiling:
+        """Exact in tiles, with what the network sees around each."""
+        return Tiling(scale=self.scale, reach=self.generator.reach)
+
+    def sample(self, count: int, given: Batch | None = None) -> Tensor:
+        """The sources of `given`, enlarged; there is no noise."""
+        return self.translate(sources_of(given, self.data, count, "srresnet"))
+
+    def translate(self, sources: Tensor) -> Tensor:
+        """Sources in [-1, 1] of any size, enlarged."""
+        return enlarge_all(self.generator, sources)

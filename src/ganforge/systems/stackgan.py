@@ -1,4 +1,4 @@
-"""The stacked GAN of Zhang et al. 2016: stage 1 sketches what a sentence says, stage 2 refines that."""
+"""The stacked GAN of Zhang et al. 2016: stage 1 sketches an image of a caption, stage 2 refines it."""
 
 from typing import ClassVar, Literal, final
 
@@ -53,8 +53,8 @@ class StackGAN(LatentSystem):
     """Zhang et al. 2016, "StackGAN: Text to Photo-realistic Image Synthesis", arXiv 1612.03242.
 
     Two runs: stage 1 makes sketches, stage 2, at four times the size, learns to refine those of a run of
-    stage 1, which stays as it is. Both draw their condition around the embedding and judge whether image
-    and caption match.
+    stage 1, which stays as it is. Both draw their condition around the embedding, and both discriminators
+    score whether image and caption match.
 
     Differs from the paper: the generator is updated with the fakes that the discriminator has just seen; mean
     and logarithm of the standard deviation are affine in the embedding (the released code rectifies them) and
@@ -67,31 +67,10 @@ class StackGAN(LatentSystem):
     Config = StackGANConfig
     needs = frozenset({"embeddings"})
     averaged: ClassVar[tuple[str, ...]] = ("sketch", "refiner")
+    logits_are_log_odds = False  # mismatched captions count too
     inherits: ClassVar[dict[str, Inheritance]] = {
         "stackgan": Inheritance(networks={"sketch": "sketch"}, fields={name: name for name in OF_STAGE_ONE})
     }
-
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """Mismatches by caption where classes are few; narrow networks on a CPU."""
-        found = StackGANConfig.suggest(data, device, ("width", "refiner_width", "discriminator_width"))
-        return found | ({"blocks": (2, "a CPU")} if "width" in found else {})
-
-    @classmethod
-    def check_start(cls, config: SystemConfig, data: DataSpec, start: ParentRun | None) -> None:
-        """Refuse stage 2 without a stage 1 that fits it."""
-        assert isinstance(config, StackGANConfig)
-        if config.stage == "1":
-            return
-        if start is None or start.system != "stackgan":
-            came = "there is none" if start is None else f"that is one of {start.system}"
-            raise UserError(f"--stage 2 refines the sketches of a run of stage 1, and {came}: add --from RUN")
-        if start.data.height * ENLARGEMENT != data.height:
-            fitting = start.data.height * ENLARGEMENT
-            raise UserError(
-                f"--from: that run makes images of {start.data.height} pixels, of which stage 2 makes "
-                f"{fitting}, not {data.height}: use --size {fitting}"
-            )
 
     def __init__(self, config: StackGANConfig, data: DataSpec) -> None:
         super().__init__()
@@ -102,7 +81,7 @@ class StackGAN(LatentSystem):
         start, doublings = stages_for("stackgan", data, plain=False)
         if self.second and doublings < 3:
             raise UserError(f"--stage 2 makes images of 32 pixels or more, got {data.height}: use --size 64")
-        told = {"embedding_size": embedding_size, "text_size": config.text_size}
+        text = {"embedding_size": embedding_size, "text_size": config.text_size}
         self.augment = DiscriminatorInput(config, data)
         self.sketch = SketchGenerator(
             latent_size=config.latent_size,
@@ -111,10 +90,10 @@ class StackGAN(LatentSystem):
             start=start,
             doublings=doublings - 2 if self.second else doublings,
             width=config.width,
-            **told,
+            **text,
         )
-        judge = TextDiscriminator(
-            channels=data.channels, start=start, doublings=doublings, width=config.discriminator_width, **told
+        discriminator = TextDiscriminator(
+            channels=data.channels, start=start, doublings=doublings, width=config.discriminator_width, **text
         )
         # Names of their own, so that --from takes the sketch over and nothing else.
         self.refiner: nn.Module = nn.Identity()
@@ -125,14 +104,48 @@ class StackGAN(LatentSystem):
                 channels=data.channels,
                 width=config.refiner_width,
                 blocks=config.blocks,
-                **told,
+                **text,
             )
-            self.refiner_discriminator = judge
+            self.refiner_discriminator = discriminator
         else:
-            self.sketch_discriminator = judge
+            self.sketch_discriminator = discriminator
         self.names = (
             ("refiner_discriminator", "refiner") if self.second else ("sketch_discriminator", "sketch")
         )
+
+    def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam for each network of this stage."""
+        config = self.config
+        return adams(self, self.names, config.learning_rate, config.beta1, config.beta2)
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update the discriminator on three kinds of pairs, then the generator of this stage."""
+        assert batch.embeddings is not None
+        texts, config = batch.embeddings, self.config
+        discriminator, (discriminator_name, generator_name) = self._discriminator, self.names
+        fakes, divergence = self._generate(self.draw_latents(len(texts)), texts)
+
+        # Discriminator: real with the right caption against real with a wrong one, and generated.
+        wrong_texts, counts = mismatched(texts, batch.labels if config.mismatch == "class" else None)
+        maps = discriminator.look(self.augment(batch.images))
+        real_logits = discriminator.logits(maps, texts)
+        wrong_logits = discriminator.logits(maps, wrong_texts)
+        fake_logits = discriminator(self.augment(fakes.detach()), texts)
+        loss = matching_loss(real_logits, wrong_logits, counts, fake_logits, 0.5)
+        update(discriminator_name, loss)
+        self.augment.adapt(real_logits)
+
+        # Generator: be taken for a real image of the caption, its conditions near N(0, 1).
+        with frozen(discriminator):
+            fooling = generator_loss("non_saturating", discriminator(self.augment(fakes), texts))
+            update(generator_name, fooling + config.divergence_weight * divergence)
+        metrics = adversarial_metrics(loss, fooling, real_logits, fake_logits)
+        wrong = torch.sigmoid(wrong_logits.detach().float()).mean()
+        return metrics | {
+            "mismatched_probability": wrong,
+            "divergence_nats": divergence.detach(),
+            **self.augment.metrics(),
+        }
 
     def train(self, mode: bool = True) -> "StackGAN":
         """In stage 2 the sketches come from the statistics that stage 1 has left."""
@@ -141,13 +154,8 @@ class StackGAN(LatentSystem):
             self.sketch.eval()
         return self
 
-    def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Adam for each network of this stage."""
-        config = self.config
-        return adams(self, self.names, config.learning_rate, config.beta1, config.beta2)
-
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """Halve the rates and let the instance noise fall."""
+        """Halve the rates and decay the instance noise."""
         self.augment.schedule(images_seen)
         self.config.halve(optimizers, images_seen / self.data.num_images)
 
@@ -158,19 +166,14 @@ class StackGAN(LatentSystem):
         )
 
     def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
-        """Images of latents with the captions that are given; raises UserError without."""
+        """Images of latents and the captions of `given`; raises UserError without."""
         return self._generate(latents, embeddings_of(given, len(latents), "stackgan"))[0]
 
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
-        """Logits of images with the captions that are given; None without."""
+        """Logits of images with the captions of `given`; None without."""
         if given is None or given.embeddings is None:
             return None
         return self._discriminator(images, given.embeddings)
-
-    @property
-    def logits_are_log_odds(self) -> bool:
-        """Not where mismatched captions count too."""
-        return False
 
     @property
     def _discriminator(self) -> TextDiscriminator:
@@ -193,31 +196,26 @@ class StackGAN(LatentSystem):
         images, divergence = self.refiner(sketches, texts, latents[:, own:])
         return images, divergence
 
-    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Update the discriminator on three kinds of pairs, then the generator of this stage."""
-        assert batch.embeddings is not None
-        texts, config = batch.embeddings, self.config
-        discriminator, (judge, maker) = self._discriminator, self.names
-        fakes, divergence = self._generate(self.draw_latents(len(texts)), texts)
+    @classmethod
+    def check_start(cls, config: SystemConfig, data: DataSpec, start: ParentRun | None) -> None:
+        """Reject stage 2 without a stage 1 that fits it."""
+        assert isinstance(config, StackGANConfig)
+        if config.stage == "1":
+            return
+        if start is None or start.system != "stackgan":
+            came = "there is none" if start is None else f"that is one of {start.system}"
+            raise UserError(f"--stage 2 refines the sketches of a run of stage 1, and {came}: add --from RUN")
+        if start.data.height * ENLARGEMENT != data.height:
+            fitting = start.data.height * ENLARGEMENT
+            raise UserError(
+                f"--from: that run makes images of {start.data.height} pixels, of which stage 2 makes "
+                f"{fitting}, not {data.height}: use --size {fitting}"
+            )
 
-        # Discriminator: real with the right caption against real with a wrong one, and generated.
-        wrong_texts, counts = mismatched(texts, batch.labels if config.mismatch == "class" else None)
-        maps = discriminator.look(self.augment(batch.images))
-        real_logits = discriminator.logits(maps, texts)
-        wrong_logits = discriminator.logits(maps, wrong_texts)
-        fake_logits = discriminator(self.augment(fakes.detach()), texts)
-        loss = matching_loss(real_logits, wrong_logits, counts, fake_logits, 0.5)
-        update(judge, loss)
-        self.augment.adapt(real_logits)
-
-        # Generator: be taken for a real image of the caption, its conditions near N(0, 1).
-        with frozen(discriminator):
-            fooling = generator_loss("non_saturating", discriminator(self.augment(fakes), texts))
-            update(maker, fooling + config.divergence_weight * divergence)
-        metrics = adversarial_metrics(loss, fooling, real_logits, fake_logits)
-        wrong = torch.sigmoid(wrong_logits.detach().float()).mean()
-        return metrics | {
-            "mismatched_probability": wrong,
-            "divergence_nats": divergence.detach(),
-            **self.augment.metrics(),
-        }
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """Mismatches by caption where classes are few; narrow networks on a CPU."""
+        suggestions = StackGANConfig.suggest(data, device, ("width", "refiner_width", "discriminator_width"))
+        return suggestions | (
+            {"blocks": (2, "fewer because the run trains on a CPU")} if "width" in suggestions else {}
+        )

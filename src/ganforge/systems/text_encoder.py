@@ -1,4 +1,4 @@
-"""The text encoder of Reed et al. 2016, which text-to-image systems are given sentences by."""
+"""The text encoder of Reed et al. 2016, whose embeddings of captions condition text-to-image systems."""
 
 from typing import ClassVar, Literal, final
 
@@ -14,8 +14,6 @@ from ganforge.nn.networks.text import CharacterEncoder, ImageEncoder
 from ganforge.system import Suggestions, System, SystemConfig, Update
 from ganforge.systems.families.resolutions import stages_for
 
-WELL_FED = 20_000  # training images from which on 1024 numbers in an embedding are worth their time
-
 
 class TextEncoderConfig(SystemConfig):
     """Defaults are those of the training code that the authors released with arXiv 1605.05395."""
@@ -27,6 +25,12 @@ class TextEncoderConfig(SystemConfig):
         (384, 512, 256), description="Channels of the convolutions over characters; the last also recurrent."
     )
     width: PositiveInt = Field(64, description="Channels of the first convolution over images.")
+    learning_rate: PositiveFloat = Field(4e-4, description="First rate of RMSProp.")
+    learning_rate_decay: float = Field(
+        0.98, gt=0, le=1, description="The rate is multiplied by this once an epoch."
+    )
+
+    # Not from the paper.
     loss: Literal["joint", "contrastive"] = Field(
         "joint",
         description="joint: the paper's, by margins; contrastive: cross-entropy of cosines, as in CLIP.",
@@ -37,13 +41,9 @@ class TextEncoderConfig(SystemConfig):
         lt=1,
         description="Share of the contrastive target that goes to the other images of a caption's class.",
     )
-    learning_rate: PositiveFloat = Field(4e-4, description="First rate of RMSProp.")
-    learning_rate_decay: float = Field(
-        0.98, gt=0, le=1, description="The rate is multiplied by this once an epoch."
-    )
 
     def model_post_init(self, _: object) -> None:
-        """Refuse a share of classes where no target is to share."""
+        """Reject a share of classes without the contrastive loss."""
         if self.class_share and self.loss == "joint":
             raise ValueError(
                 f"--class-share {self.class_share:g} is of the contrastive loss: add --loss contrastive"
@@ -56,7 +56,7 @@ class TextEncoder(System):
 
     A character CNN-RNN and a convolutional network of images, trained so that a caption is nearer to its
     image than to others and an image nearer to its caption (deep structured joint embedding, equation 2;
-    Reed et al. 2016, arXiv 1605.05395). It makes no images: its embeddings are what others are given.
+    Reed et al. 2016, arXiv 1605.05395). It makes no images: its embeddings condition other systems.
 
     Differs from the paper: the network of images is trained along from its first weights, where the paper
     has features of a GoogLeNet trained on ImageNet; a class is an image, one caption of each in a batch, and
@@ -70,19 +70,6 @@ class TextEncoder(System):
     averaged: ClassVar[tuple[str, ...]] = ("text", "image")
     generates_images = False
 
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """For small sets a smaller embedding and fewer steps."""
-        if data.num_images >= WELL_FED or data.values == "points":
-            return {}
-        return {
-            "embedding_size": (256, f"{data.num_images:,} images do not fill 1024 numbers"),
-            "batch": (64, "more images to tell a caption's own from"),
-            "width": (32, "few images"),
-            "character_widths": ((192, 256, 128), "few captions"),
-            "steps": (6_000, "few images"),
-        }
-
     def __init__(self, config: TextEncoderConfig, data: DataSpec) -> None:
         super().__init__()
         self.config: TextEncoderConfig = config
@@ -94,7 +81,7 @@ class TextEncoder(System):
         start, doublings = stages_for("text_encoder", data, plain=False)
         if data.caption_length < SHORTEST:
             raise UserError(
-                "text_encoder needs captions, this data has none: put a .txt beside each image, or take "
+                "text_encoder needs captions, this data has none: put a .txt next to each image, or use "
                 "--data emoji"
             )
         self.text = CharacterEncoder(
@@ -114,6 +101,19 @@ class TextEncoder(System):
         """RMSProp for both networks."""
         return {"encoders": torch.optim.RMSprop(self.parameters(), self.config.learning_rate)}
 
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """One update of both encoders: each caption nearest to its image, each image to its caption."""
+        assert batch.captions is not None
+        texts, images = self.text(batch.captions), self.image(batch.images)
+        equal = (batch.captions[:, None] == batch.captions).all(2)
+        if self.config.loss == "contrastive":
+            same = equal if batch.labels is None else batch.labels[:, None] == batch.labels
+            loss, share = contrastive_loss(images, texts, equal, same, self.config.class_share)
+        else:
+            loss, share = joint_embedding_loss(images, texts, equal)
+        update("encoders", loss)
+        return {"embedding_loss": loss.detach(), "matched_share": share}
+
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Decay the rate once an epoch."""
         decay = self.config.learning_rate_decay ** (images_seen // self.data.num_images)
@@ -127,22 +127,26 @@ class TextEncoder(System):
         )
 
     def encode_captions(self, captions: Tensor) -> Tensor:
-        """Embeddings `[batch, embedding_size]`; the inner product with an image's says how they fit."""
+        """Embeddings `[batch, embedding_size]`; their inner product with an image's is the match."""
         return self.text(captions)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Embeddings `[batch, embedding_size]`."""
         return self.image(images)
 
-    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """One update of both encoders: each caption nearest to its image, each image to its caption."""
-        assert batch.captions is not None
-        texts, images = self.text(batch.captions), self.image(batch.images)
-        equal = (batch.captions[:, None] == batch.captions).all(2)
-        if self.config.loss == "contrastive":
-            same = equal if batch.labels is None else batch.labels[:, None] == batch.labels
-            loss, share = contrastive_loss(images, texts, equal, same, self.config.class_share)
-        else:
-            loss, share = joint_embedding_loss(images, texts, equal)
-        update("encoders", loss)
-        return {"embedding_loss": loss.detach(), "matched_share": share}
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """For small sets a smaller embedding and fewer steps."""
+        return {} if data.num_images >= MANY_IMAGES else dict(FOR_FEW_IMAGES)
+
+
+MANY_IMAGES = 20_000
+FEW = f"fewer than {MANY_IMAGES:,} training images"
+
+FOR_FEW_IMAGES: Suggestions = {
+    "embedding_size": (256, f"smaller because of {FEW}"),
+    "batch": (64, "more negatives in a batch"),
+    "width": (32, f"smaller because of {FEW}"),
+    "character_widths": ((192, 256, 128), f"smaller because of {FEW}"),
+    "steps": (6_000, f"fewer because of {FEW}"),
+}

@@ -41,50 +41,54 @@ class VAEConfig(SystemConfig):
 
     steps: PositiveInt = Field(1_640_000, description="Training steps; the default is 3,280 epochs of MNIST.")
     batch: PositiveInt = Field(100, description="Images per update.")
-    ema_half_life: NonNegativeFloat = Field(
-        0, description="Half-life, in images, of averaged networks that are sampled and judged; 0: none."
-    )
-    network: Literal["mlp", "convolutional"] = Field(
-        "mlp", description="mlp: dense layers; convolutional: stride-2 convolutions, for square images."
-    )
     hidden: tuple[PositiveInt, ...] = Field(
         (200, 200), description="Hidden units of the mlp's encoder; the decoder has them in reverse."
     )
     activation: Activation = Field("tanh", description="Of the mlp's hidden units.")
-    width: PositiveInt = Field(
-        32, description="Channels of the first convolution; they double at each coarser map."
-    )
     latent_size: PositiveInt = Field(50, description="Standard Gaussian numbers in one latent.")
-    likelihood: LikelihoodName | None = Field(
-        None,
-        description="bernoulli for binary pixels, logistic for 256 levels, or gaussian; None: by the data.",
-    )
     objective: Literal["elbo", "iwae"] = Field(
         "elbo", description="elbo: one sample, analytic KL; iwae: the importance-weighted bound."
     )
     num_importance: PositiveInt = Field(
         1, description="Samples of q(z|x) for each image in --objective iwae."
     )
-    beta: NonNegativeFloat = Field(1.0, description="Weight of the KL in --objective elbo; 1: the ELBO.")
     learning_rate: PositiveFloat = Field(1e-3, description="Adam's first rate.")
     learning_rate_decay: Literal["stages", "linear", "none"] = Field(
         "stages",
         description="stages: those of Burda et al., shortened in proportion to --steps; linear: to 0.",
     )
+
+    # Not from the paper.
+    network: Literal["mlp", "convolutional"] = Field(
+        "mlp", description="mlp: dense layers; convolutional: stride-2 convolutions, for square images."
+    )
+    width: PositiveInt = Field(
+        32, description="Channels of the first convolution; they double at each coarser map."
+    )
+    likelihood: LikelihoodName | None = Field(
+        None,
+        description="bernoulli for binary pixels, logistic for 256 levels, or gaussian; None: by the data.",
+    )
+    beta: NonNegativeFloat = Field(1.0, description="Weight of the KL in --objective elbo; 1: the ELBO.")
     nll_samples: NonNegativeInt | None = Field(
         None,
         description="Samples of q(z|x) for each image in the estimate of -log p(x) by `ganforge evaluate`; "
         "0: no estimate; None: 5,000 of black and white with the mlp, else 500.",
     )
+    ema_half_life: NonNegativeFloat = Field(
+        0, description="Half-life, in images, of the averaged networks (EMA); 0 turns it off."
+    )
 
     def model_post_init(self, _: object) -> None:
-        """Refuse options of the one objective with the other."""
+        """Reject options of the one objective with the other."""
         if self.objective == "elbo" and self.num_importance > 1:
             raise ValueError(
                 f"num_importance {self.num_importance} is of another bound: add --objective iwae"
             )
         if self.objective == "iwae" and self.beta != 1:
-            raise ValueError(f"beta {self.beta:g} weighs the KL, which iwae has not: use --objective elbo")
+            raise ValueError(
+                f"beta {self.beta:g} weighs the KL, which iwae does not have: use --objective elbo"
+            )
 
 
 @final
@@ -103,21 +107,8 @@ class VAE(LatentSystem):
     """
 
     Config = VAEConfig
+    accepts = frozenset({"pixels", "points"})
     averaged: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
-
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """The likelihood by what the values are; small networks for points; fewer steps on a CPU."""
-        found: Suggestions = {"likelihood": _likelihood_for(data)}
-        if data.values == "points":
-            why = "2-D points: a minute on a CPU"
-            found |= {"hidden": ((64, 64), why), "latent_size": (2, "the data has two dimensions")}
-            found |= {"steps": (10_000, why), "learning_rate_decay": ("linear", "so few steps")}
-        elif device == "cpu":
-            few = "few steps: nine tenths of them would have rates below 2e-4"
-            found |= {"steps": (100_000, "a CPU"), "learning_rate": (3e-3, few)}
-            found["learning_rate_decay"] = ("linear", few)
-        return found
 
     def __init__(self, config: VAEConfig, data: DataSpec) -> None:
         super().__init__()
@@ -150,14 +141,29 @@ class VAE(LatentSystem):
             )
             self.encoder = GaussianEncoder(maps)
 
-    def prepare(self, images: Tensor) -> None:
-        """Set the decoder's output bias so that p(x|z) has the mean and the spread of the training images."""
-        self.decoder.set_output_bias(self.likelihood.first_outputs(images.flatten(1)))
-
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """One Adam for both networks, with the epsilon of Burda et al."""
         rate = self.config.learning_rate
         return {"vae": torch.optim.Adam(self.parameters(), rate, (0.9, 0.999), 1e-4, fused=True)}
+
+    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Update both networks up the ELBO, or up the importance-weighted bound."""
+        mean, log_variance = self.encoder(batch.images)
+        kl = gaussian_kl(mean, log_variance).mean()
+        if self.config.objective == "elbo":
+            noise = torch.randn_like(mean)
+            latents = mean + torch.exp(log_variance / 2) * noise
+            log_probability = self.likelihood.log_probability(self.decoder(latents), batch.images.flatten(1))
+            loss = self.config.beta * kl - log_probability.mean()
+        else:
+            log_weights = self.log_weights(batch.images, mean, log_variance, self.config.num_importance)
+            loss = -importance_bound(log_weights).mean()
+        update("vae", loss)
+        return {"vae_loss": loss.detach(), "kl_nats": kl.detach()}
+
+    def prepare(self, images: Tensor) -> None:
+        """Set the decoder's output bias so that p(x|z) has the mean and the spread of the training images."""
+        self.decoder.set_output_bias(self.likelihood.first_outputs(images.flatten(1)))
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """In stages: the rate times 10^(-i/7) for 3^i of every 3,280 parts of the training, i = 0 ... 7."""
@@ -200,21 +206,6 @@ class VAE(LatentSystem):
         reconstruction = -self.likelihood.log_probability(self.decoder(latents), batch.images.flatten(1))
         return {"elbo": reconstruction + gaussian_kl(mean, log_variance), "reconstruction": reconstruction}
 
-    def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Update both networks up the ELBO, or up the importance-weighted bound."""
-        mean, log_variance = self.encoder(batch.images)
-        kl = gaussian_kl(mean, log_variance).mean()
-        if self.config.objective == "elbo":
-            noise = torch.randn_like(mean)
-            latents = mean + torch.exp(log_variance / 2) * noise
-            log_probability = self.likelihood.log_probability(self.decoder(latents), batch.images.flatten(1))
-            loss = self.config.beta * kl - log_probability.mean()
-        else:
-            log_weights = self.log_weights(batch.images, mean, log_variance, self.config.num_importance)
-            loss = -importance_bound(log_weights).mean()
-        update("vae", loss)
-        return {"vae_loss": loss.detach(), "kl_nats": kl.detach()}
-
     def log_weights(self, images: Tensor, mean: Tensor, log_variance: Tensor, count: int) -> Tensor:
         """The log of p(x, z) / q(z|x) `[count, batch]` for `count` draws from each q(z|x)."""
         noise = torch.randn(count, *mean.shape, device=mean.device)
@@ -248,9 +239,9 @@ class VAE(LatentSystem):
 
     @property
     def _nll_samples(self) -> int:
-        asked = self.config.nll_samples
+        count = self.config.nll_samples
         quick = self.config.network == "mlp" and self.likelihood_name == "bernoulli"
-        return (_NLL_SAMPLES if quick else _FEWER_NLL_SAMPLES) if asked is None else asked
+        return (_NLL_SAMPLES if quick else _FEWER_NLL_SAMPLES) if count is None else count
 
     def measure(self, batch: Batch) -> dict[str, Tensor]:
         """The ELBO and its parts from one sample an image, the estimate of -log p(x), and active units.
@@ -275,6 +266,27 @@ class VAE(LatentSystem):
             if self.likelihood_name == "logistic":
                 measured["nll_bits_per_dim"] = nll / (math.log(2) * self.num_values)
         return measured
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """The likelihood by what the values are; small networks for points; fewer steps on a CPU."""
+        preset = FOR_POINTS if data.values == "points" else FOR_CPU if device == "cpu" else {}
+        return {"likelihood": _likelihood_for(data), **preset}
+
+
+FEW_STEPS = "few steps, of which nine tenths would have rates below 2e-4 in stages"
+
+FOR_POINTS: Suggestions = {
+    "hidden": ((64, 64), "smaller because the data is 2-D points"),
+    "latent_size": (2, "the data has two dimensions"),
+    "steps": (10_000, "fewer because 2-D points train in a minute"),
+    "learning_rate_decay": ("linear", FEW_STEPS),
+}
+FOR_CPU: Suggestions = {
+    "steps": (100_000, "fewer because the run trains on a CPU"),
+    "learning_rate": (3e-3, FEW_STEPS),
+    "learning_rate_decay": ("linear", FEW_STEPS),
+}
 
 
 def _likelihood_for(data: DataSpec) -> tuple[LikelihoodName, str]:

@@ -4,16 +4,13 @@ from typing import ClassVar, Literal, final
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.nn.losses import critic_wasserstein, generator_wasserstein
-from ganforge.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
-from ganforge.nn.networks.wgan_gp import initialise_plain
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import AdversarialConfig, DiscriminatorInput
-from ganforge.systems.families.resolutions import stages_for
+from ganforge.systems.families.networks import network_pair, pooled_features
 
 
 class WGANConfig(AdversarialConfig):
@@ -25,14 +22,16 @@ class WGANConfig(AdversarialConfig):
     clip: PositiveFloat = Field(
         0.01, description="Every critic parameter is kept between minus and plus this."
     )
-    network: Literal["convolutional", "mlp"] = Field(
-        "convolutional", description="convolutional: those of DCGAN; mlp: plain layers, for 2-D points."
-    )
     width: PositiveInt = Field(
         64, description="Channels next to the image, doubled at every halving; hidden units of the mlp."
     )
     latent_size: PositiveInt = Field(100, description="Standard Gaussian numbers in one latent.")
     learning_rate: PositiveFloat = Field(5e-5, description="RMSProp's rate for both networks.")
+
+    # Not from the paper.
+    network: Literal["convolutional", "mlp"] = Field(
+        "convolutional", description="convolutional: those of DCGAN; mlp: plain layers, for 2-D points."
+    )
 
 
 @final
@@ -48,64 +47,25 @@ class WGAN(LatentSystem):
     """
 
     Config = WGANConfig
+    accepts = frozenset({"pixels", "points"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
-
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """For 2-D points: plain networks, as in the toy script of Gulrajani et al. 2017, but smaller."""
-        if data.values == "pixels":
-            return {}
-        return {
-            "network": ("mlp", "2-D points have no neighbours to convolve"),
-            "width": (128, "a quarter of that of the WGAN-GP authors' toy script: much faster"),
-            "latent_size": (2, "the data has two dimensions"),
-            "steps": (20_000, "minutes; the toy script has 100,000"),
-            "batch": (256, "that of the toy script; points cost little"),
-        }
 
     def __init__(self, config: WGANConfig, data: DataSpec) -> None:
         super().__init__()
         self.config: WGANConfig = config
         self.data = data
         self.augment = DiscriminatorInput(config, data)
-        self.generator: nn.Module
-        self.critic: nn.Module
-        if config.network == "mlp":
-            hidden = (config.width,) * 3
-            self.generator = PlainGenerator(
-                latent_size=config.latent_size,
-                hidden=hidden,
-                shape=data.shape,
-                bounded=data.values == "pixels",
-            )
-            self.critic = PlainDiscriminator(shape=self.augment.shape, hidden=hidden, output_bias=False)
-            initialise_plain(self.generator)
-            initialise_plain(self.critic)
-        else:
-            start, doublings = stages_for("wgan", data)
-            self.generator = DCGANGenerator(
-                latent_size=config.latent_size,
-                channels=data.channels,
-                start=start,
-                doublings=doublings,
-                width=config.width,
-                kernel_size=4,
-            )
-            self.critic = DCGANDiscriminator(
-                channels=self.augment.shape[0],
-                start=start,
-                doublings=doublings,
-                width=config.width,
-                kernel_size=4,
-                output_bias=False,
-            )
+        self.generator, self.critic = network_pair(
+            "wgan",
+            data,
+            network=config.network,
+            width=config.width,
+            latent_size=config.latent_size,
+            shape=self.augment.shape,
+            kernel_size=4,
+            critic=True,
+        )
         self._clip()
-
-    def _clip(self, *_: object) -> None:
-        """Put every critic parameter back between -clip and clip."""
-        with torch.no_grad():
-            for parameter in self.critic.parameters():
-                parameter.clamp_(-self.config.clip, self.config.clip)
 
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """RMSProp without momentum for each network; the critic's clips after each of its steps."""
@@ -115,28 +75,6 @@ class WGAN(LatentSystem):
         }
         optimizers["critic"].register_step_post_hook(self._clip)
         return optimizers
-
-    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """Let the instance noise fall."""
-        self.augment.schedule(images_seen)
-
-    def images_per_step(self) -> int:
-        """A batch for each of the critic's updates."""
-        return self.config.batch * self.config.critic_steps
-
-    def draw_latents(self, count: int) -> Tensor:
-        """Latents `[count, latent_size]`."""
-        return torch.randn(count, self.config.latent_size, device=self.device)
-
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
-        """Images of latents."""
-        return self.generator(latents)
-
-    def features(self, images: Tensor) -> Tensor | None:
-        """Pooled maps of the critic; None of plain layers, and of one that sees packs."""
-        if not isinstance(self.critic, DCGANDiscriminator) or self.config.pack > 1:
-            return None
-        return self.critic.features(images)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the critic on as many fresh batches as it has steps, then the generator against it."""
@@ -161,3 +99,43 @@ class WGAN(LatentSystem):
             "generator_loss": loss.detach(),
             "wasserstein_estimate": -critic_loss.detach(),
         } | self.augment.metrics()
+
+    def _clip(self, *_: object) -> None:
+        """Put every critic parameter back between -clip and clip."""
+        with torch.no_grad():
+            for parameter in self.critic.parameters():
+                parameter.clamp_(-self.config.clip, self.config.clip)
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """Decay the instance noise."""
+        self.augment.schedule(images_seen)
+
+    def images_per_step(self) -> int:
+        """A batch for each of the critic's updates."""
+        return self.config.batch * self.config.critic_steps
+
+    def draw_latents(self, count: int) -> Tensor:
+        """Latents `[count, latent_size]`."""
+        return torch.randn(count, self.config.latent_size, device=self.device)
+
+    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+        """Images of latents."""
+        return self.generator(latents)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Pooled maps of the critic."""
+        return pooled_features(self.critic, self.config.pack, images)
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """For 2-D points: plain networks, as in the toy script of Gulrajani et al. 2017, but smaller."""
+        return dict(FOR_POINTS) if data.values == "points" else {}
+
+
+FOR_POINTS: Suggestions = {
+    "network": ("mlp", "2-D points have no neighbours to convolve"),
+    "width": (128, "a quarter of the width in the toy script of the WGAN-GP authors, and much faster"),
+    "latent_size": (2, "the data has two dimensions"),
+    "steps": (20_000, "fewer than the 100,000 of the toy script because points train in minutes"),
+    "batch": (256, "as in the toy script; points cost little"),
+}

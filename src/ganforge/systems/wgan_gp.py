@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.nn.losses import critic_wasserstein, generator_wasserstein, gradient_penalty
-from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
 from ganforge.nn.networks.resnet import ResNetDiscriminator, ResNetGenerator
-from ganforge.nn.networks.wgan_gp import ConvolutionalCritic, convolutional_generator, initialise_plain
+from ganforge.nn.networks.wgan_gp import ConvolutionalCritic, convolutional_generator
 from ganforge.nn.optimizers import adams, decay_linearly
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import AdversarialConfig, DiscriminatorInput
+from ganforge.systems.families.networks import plain_pair
 from ganforge.systems.families.resolutions import stages_for
 
 WIDTHS = {"convolutional": 64, "resnet": 128, "mlp": 512}
@@ -47,13 +47,13 @@ class WGANGPConfig(AdversarialConfig):
         1e-4, description="Adam's first rate for both networks; the paper's ResNet has 2e-4."
     )
     learning_rate_decay: Literal["none", "linear"] = Field(
-        "none", description="linear: the rate falls to 0 after the last step, as for the paper's ResNet."
+        "none", description="linear: the rate decays to 0 after the last step, as for the paper's ResNet."
     )
     beta1: float = Field(0.0, ge=0, lt=1, description="Adam's momentum; 0.5 in gan_cifar.py.")
     beta2: float = Field(0.9, ge=0, lt=1, description="Adam's second decay.")
 
     def model_post_init(self, _: object) -> None:
-        """Refuse a norm where there is none to choose."""
+        """Reject a norm for networks without one."""
         super().model_post_init(_)
         if self.critic_norm != "none" and self.network != "convolutional":
             raise ValueError(
@@ -68,28 +68,14 @@ class WGANGP(LatentSystem):
 
     Differs from the paper: width 64 instead of the 128 of `gan_cifar.py`, of which its authors note that it
     overfits. Adam's momentum is 0, as in algorithm 1; `gan_cifar.py` has 0.5. The critic has no output bias,
-    which no loss depends on, and judges real and generated images in one pass. The ResNet doubles maps before
+    which no loss depends on, and takes real and generated images in one pass. The ResNet doubles maps before
     the first convolution of a block, as the released code does and the appendix does not; pixels are not
     dequantised. An average of the generator (EMA) is what is sampled. Sizes other than 32x32 are ours.
     """
 
     Config = WGANGPConfig
+    accepts = frozenset({"pixels", "points"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
-
-    @classmethod
-    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """For 2-D points: those of `gan_toy.py`, but for its size."""
-        if data.values == "pixels":
-            return {}
-        return {
-            "network": ("mlp", "2-D points have no neighbours to convolve"),
-            "width": (128, "a quarter of that of the authors' toy script, at a sixth of its cost"),
-            "latent_size": (2, "the data has two dimensions"),
-            "steps": (20_000, "minutes; the authors' toy script has 100,000"),
-            "batch": (256, "that of the authors' toy script; points cost little"),
-            "penalty_weight": (0.1, "that of the authors' toy script: a small one is faster on points"),
-            "beta1": (0.5, "that of the authors' toy script"),
-        }
 
     def __init__(self, config: WGANGPConfig, data: DataSpec) -> None:
         super().__init__()
@@ -100,16 +86,9 @@ class WGANGP(LatentSystem):
         self.generator: nn.Module
         self.critic: nn.Module
         if config.network == "mlp":
-            hidden = (width,) * 3
-            self.generator = PlainGenerator(
-                latent_size=config.latent_size,
-                hidden=hidden,
-                shape=data.shape,
-                bounded=data.values == "pixels",
+            self.generator, self.critic = plain_pair(
+                data, width=width, latent_size=config.latent_size, shape=self.augment.shape, critic=True
             )
-            self.critic = PlainDiscriminator(shape=self.augment.shape, hidden=hidden, output_bias=False)
-            initialise_plain(self.generator)
-            initialise_plain(self.critic)
             return
         start, doublings = stages_for("wgan_gp", data)
         sizes = {"start": start, "doublings": doublings, "width": width}
@@ -125,25 +104,6 @@ class WGANGP(LatentSystem):
         """Adam for each network."""
         config = self.config
         return adams(self, ("critic", "generator"), config.learning_rate, config.beta1, config.beta2)
-
-    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
-        """Let the instance noise fall and, where that is asked for, the rates."""
-        self.augment.schedule(images_seen)
-        if self.config.learning_rate_decay == "linear":
-            all_images = self.config.steps * self.images_per_step()
-            decay_linearly(optimizers, self.config.learning_rate, images_seen, all_images)
-
-    def images_per_step(self) -> int:
-        """A batch for each of the critic's updates."""
-        return self.config.batch * self.config.critic_steps
-
-    def draw_latents(self, count: int) -> Tensor:
-        """Latents `[count, latent_size]`."""
-        return torch.randn(count, self.config.latent_size, device=self.device)
-
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
-        """Images of latents."""
-        return self.generator(latents)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the critic on as many fresh batches as it has steps, then the generator against it."""
@@ -174,3 +134,38 @@ class WGANGP(LatentSystem):
             "wasserstein_estimate": distance.detach(),
             "gradient_penalty": penalty.detach(),
         } | self.augment.metrics()
+
+    def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
+        """Decay the instance noise and, with `learning_rate_decay`, the rates."""
+        self.augment.schedule(images_seen)
+        if self.config.learning_rate_decay == "linear":
+            all_images = self.config.steps * self.images_per_step()
+            decay_linearly(optimizers, self.config.learning_rate, images_seen, all_images)
+
+    def images_per_step(self) -> int:
+        """A batch for each of the critic's updates."""
+        return self.config.batch * self.config.critic_steps
+
+    def draw_latents(self, count: int) -> Tensor:
+        """Latents `[count, latent_size]`."""
+        return torch.randn(count, self.config.latent_size, device=self.device)
+
+    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+        """Images of latents."""
+        return self.generator(latents)
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """For 2-D points: the settings of `gan_toy.py`, but smaller."""
+        return dict(FOR_POINTS) if data.values == "points" else {}
+
+
+FOR_POINTS: Suggestions = {
+    "network": ("mlp", "2-D points have no neighbours to convolve"),
+    "width": (128, "a quarter of the width in the authors' toy script, at a sixth of its cost"),
+    "latent_size": (2, "the data has two dimensions"),
+    "steps": (20_000, "fewer than the 100,000 of the authors' toy script because points train in minutes"),
+    "batch": (256, "as in the authors' toy script; points cost little"),
+    "penalty_weight": (0.1, "as in the authors' toy script: a small weight is faster on points"),
+    "beta1": (0.5, "as in the authors' toy script"),
+}

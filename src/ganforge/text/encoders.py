@@ -66,7 +66,7 @@ class RunEncoder:
         """See `Encoder`."""
         spec = self._trained.run.config.spec
         codes = encode(texts, spec.caption_alphabet, spec.caption_length).long()
-        return _to_length(torch.cat([self._trained.encode_captions(part) for part in codes.split(CHUNK)]))
+        return _to_length(torch.cat(list(self._trained.call("encode_captions", codes.split(CHUNK)))))
 
     def keep(self, folder: Path) -> None:
         """Write the run without what only its training needs."""

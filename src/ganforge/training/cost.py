@@ -12,6 +12,7 @@ from torch.utils.flop_counter import flop_registry
 from ganforge.data.dataset import Dataset
 from ganforge.runs.device import explained_compiler, peak_memory_bytes
 from ganforge.runs.folder import RunConfig
+from ganforge.system import networks
 from ganforge.training.loop import build_loader
 from ganforge.training.state import build_training
 from ganforge.training.update import OptimizerUpdate
@@ -78,9 +79,7 @@ def estimate(config: RunConfig, dataset: Dataset) -> Estimate:
         seconds.append(time.monotonic() - begun)
     median = sorted(seconds[_WARM_UP_STEPS:])[_TIMED_STEPS // 2]
     return Estimate(
-        parameters={
-            name: sum(p.numel() for p in net.parameters()) for name, net in system.networks().items()
-        },
+        parameters={name: sum(p.numel() for p in net.parameters()) for name, net in networks(system).items()},
         flops_per_image=counter.flops / size,
         seconds_per_step=median,
         images_per_second=size / median,

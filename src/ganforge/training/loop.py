@@ -20,6 +20,7 @@ from ganforge.runs.conditions import PREVIEW_COLUMNS, preview_conditions
 from ganforge.runs.device import describe_machine, explained_compiler, peak_memory_bytes
 from ganforge.runs.folder import Run, RunConfig, locked
 from ganforge.runs.sampling import draw
+from ganforge.system import networks
 from ganforge.training.diagnosis import Diagnosis
 from ganforge.training.divergence import (
     Diverged,
@@ -156,7 +157,7 @@ def _steps(config: RunConfig) -> int:
 
 def _start_line(training: Training, command: str, startup_seconds: float) -> dict[str, Any]:
     parameters = {
-        name: sum(p.numel() for p in net.parameters()) for name, net in training.system.networks().items()
+        name: sum(p.numel() for p in net.parameters()) for name, net in networks(training.system).items()
     }
     return {
         "kind": "start",

@@ -14,7 +14,7 @@ from ganforge.errors import UserError, printable
 from ganforge.runs.device import choose_device
 from ganforge.runs.folder import Run, RunConfig
 from ganforge.runs.options import TrainOptions
-from ganforge.system import ParentRun, System, SystemConfig
+from ganforge.system import ChecksStart, ParentRun, System, SystemConfig
 from ganforge.systems.discovery import check_needs, find
 from ganforge.systems.families.perceptual import PerceptualConfig, with_weights
 from ganforge.text.embeddings import with_texts
@@ -108,7 +108,8 @@ def make_plan(
     if not begun:
         earlier = None if start_from is None else open_start(start_from).config
         start = None if earlier is None else ParentRun(earlier.system, earlier.spec)
-        kind.check_start(system_config, dataset.spec, start)
+        if isinstance(kind, ChecksStart):
+            kind.check_start(system_config, dataset.spec, start)
     config = RunConfig(
         ganforge=__version__,
         system=system,

@@ -16,7 +16,7 @@ from ganforge.runs.compatibility import current_tensors
 from ganforge.runs.device import autocast, choose_device, choose_precision, compile_networks, lay_out
 from ganforge.runs.ema import Average
 from ganforge.runs.folder import RunConfig
-from ganforge.system import System
+from ganforge.system import Prepares, System
 from ganforge.training.meter import Meter
 from ganforge.training.update import OptimizerUpdate
 from ganforge.training.warm_start import Start, start_weights
@@ -60,7 +60,8 @@ def build_training(config: RunConfig, dataset: Dataset, start: Start | None = No
     system = build_system(config)
     train_images = dataset.streamed
     order = torch.randperm(len(train_images), generator=torch.Generator().manual_seed(config.train.seed))
-    system.prepare(as_images(train_images.read(order[: _num_prepare_images(config)])))
+    if isinstance(system, Prepares):
+        system.prepare(as_images(train_images.read(order[: _num_prepare_images(config)])))
     if start is not None:
         start_weights(system, start)
     system.to(device)

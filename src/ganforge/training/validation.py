@@ -21,6 +21,7 @@ from ganforge.runs.conditions import captions_like, conditions_like
 from ganforge.runs.folder import Run
 from ganforge.runs.options import HIGHER_IS_BETTER
 from ganforge.runs.sampling import SeededRandom, draw, evaluation_mode
+from ganforge.system import Measures
 from ganforge.systems.discovery import find
 from ganforge.training.divergence import Diverged
 
@@ -138,14 +139,14 @@ class Evaluation:
     def _of_system(self, training: "Training") -> dict[str, Any]:
         """What the system measures of as many held-out images as there are samples."""
         system, random = training.system, SeededRandom(self._run.config.train.seed, training.device)
+        if not isinstance(system, Measures):
+            return {}
         sums: dict[str, float] = {}
         chosen = some_rows(self._reference, self._count)
         for rows in chosen.split(CHUNK):
             batch: Batch = batch_of(self._reference, rows).to(training.device)
             with evaluation_mode(system), random.stretch():
                 values = system.measure(batch)
-            if not values:
-                return {}
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + float(value) * len(rows) / len(chosen)
         return sums

@@ -12,6 +12,7 @@ from scipy.stats import mannwhitneyu
 import ganforge
 from ganforge.cli.main import main
 from ganforge.errors import UserError
+from ganforge.evaluation.downstream.features import features_of_run
 from ganforge.evaluation.downstream.outliers import area_under_roc
 from ganforge.evaluation.downstream.probe import probe
 from ganforge.nn.losses import nats_of_any
@@ -85,7 +86,9 @@ def test_commands(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
     trained = load(run)
     rows = torch.tensor([0, 250, 500])  # 200 of 50,000, evenly spaced
     images = torch.from_numpy(open_like(trained.run.config, None).splits["train"].read(rows).numpy())
-    np.testing.assert_allclose(trained.features(images / 127.5 - 1).numpy(), first, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        features_of_run(trained, images / 127.5 - 1).numpy(), first, rtol=1e-4, atol=1e-5
+    )
 
     assert main(["probe", str(out), "--labels", "50", "--draws", "2", "--json"]) == 0
     found = json.loads(capfd.readouterr().out)
@@ -251,7 +254,7 @@ def store_broken(folder: Path) -> None:
         (["features", "RUN", "--out", "f.npz", "--count", "0"], "expected 1 or more"),
         (["outliers", "RUN", "--data", "ring"], "2-D points"),
         (["outliers", "RUN", "--data", "nowhere"], "nowhere"),
-        (["classify", "RUN"], "has no p(x given y)"),
+        (["classify", "RUN"], "use a run of pixelcnn"),
         (["classify", "RUN", "--reject", "100"], "between 0 and 100"),
         (["classify", "RUN", "--count", "0"], "expected 1 or more"),
     ],
@@ -275,5 +278,6 @@ def test_mistakes(
 
 def test_systems_without_features_say_so(tmp_path: Path) -> None:
     ganforge.train("gan", "ring", run=tmp_path / "r", batch=8, steps=1, quiet=True, device="cpu")
-    with pytest.raises(UserError, match="has no features: use one of dcgan"):
-        load(tmp_path / "r").features(torch.zeros(2, 2, 1, 1))
+    trained = load(tmp_path / "r")
+    with pytest.raises(UserError, match=r"gan gives no features: use a run of .*dcgan"):
+        features_of_run(trained, torch.zeros(2, 2, 1, 1))

@@ -1,8 +1,10 @@
 """Telling classes by p(x given y), and leaving alone what is of none."""
 
+import torch
 from torch import Tensor
 
 from ganforge.data.dataset import Dataset, held_out, some_rows
+from ganforge.data.split import Split
 from ganforge.errors import UserError
 from ganforge.evaluation.score import Protocol, Score, batches, finite
 from ganforge.nn.losses import nats_of_any
@@ -27,13 +29,8 @@ def classify(
         raise UserError(f"--reject {reject:g}: expected percent of the training images between 0 and 100")
     weights = trained.resolve_weights(weights)
     name, images = held_out(own)
-    found = trained.class_nats(batches(images, count), weights)
-    training = trained.class_nats(batches(own.splits["train"], count), weights)
-    if found is None or training is None:
-        raise UserError(
-            f"this run of {trained.run.config.system} has no p(x given y): use one of "
-            "`ganforge train pixelcnn --conditional`"
-        )
+    found = _class_nats(trained, images, count, weights)
+    training = _class_nats(trained, own.splits["train"], count, weights)
     if images.labels is None:
         raise UserError(f"the {name} images of {own.options.data} have no labels to compare with")
     wrong = finite(found, "likelihoods").argmin(1) != images.labels[some_rows(images, count)]
@@ -49,11 +46,15 @@ def classify(
     scores = [_share(key, chosen, protocol) for key, chosen in values.items()]
     if other is not None:
         name, images = held_out(other)
-        nats = trained.class_nats(batches(images, count), weights)
-        assert nats is not None
+        nats = _class_nats(trained, images, count, weights)
         protocol |= {"other": f"{other.options.data} {name}, {len(nats)}"}
         scores.append(_share("rejected_of_other", nats_of_any(nats) > limit, protocol))
     return scores
+
+
+def _class_nats(trained: Trained, images: Split, count: int, weights: Weights) -> Tensor:
+    parts = (batch.images for batch in batches(images, count))
+    return torch.cat(list(trained.call("class_nats", parts, weights=weights)))
 
 
 def _share(name: str, chosen: Tensor, protocol: Protocol) -> Score:

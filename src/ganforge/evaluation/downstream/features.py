@@ -10,6 +10,7 @@ from torch import Tensor
 from ganforge.data.dataset import Dataset, some_rows
 from ganforge.errors import UserError
 from ganforge.evaluation.score import batches, finite
+from ganforge.runs.trained import Trained, Weights
 
 
 def write_features(
@@ -39,3 +40,9 @@ def write_features(
 def pixels(images: Tensor) -> Tensor:
     """The features that every other kind has to beat: the pixels themselves."""
     return images.flatten(1)
+
+
+def features_of_run(trained: Trained, images: Tensor, weights: Weights = "ema") -> Tensor:
+    """Features `[count, n]` of `images` in [-1, 1] by a run; raises UserError where its system has none."""
+    features: Tensor = next(trained.call("features", [images], weights=weights))
+    return features

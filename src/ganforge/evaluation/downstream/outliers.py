@@ -1,5 +1,6 @@
 """Telling other data from a run's own: how well each thing that a system says of an image does it."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import torch
@@ -10,6 +11,7 @@ from ganforge.data.dataset import Dataset, held_out
 from ganforge.errors import UserError
 from ganforge.evaluation.score import Score, batches, finite
 from ganforge.runs.trained import Trained, Weights
+from ganforge.system import Discriminates, ScoresOutliers
 
 
 def outliers(
@@ -32,10 +34,10 @@ def outliers(
         name, images = held_out(dataset)
         names.append(f"{dataset.options.data} {name}, {min(count, len(images))}")
         parts = (_known(batch, len(own.spec.class_names)) for batch in batches(images, count))
-        values.append(trained.outlier_scores(parts, seed, weights))
+        values.append(outlier_scores(trained, parts, seed, weights))
     if not values[0]:
         raise UserError(
-            f"{trained.run.config.system} judges no single images: use a run of dcgan, vae or pixelcnn"
+            f"{trained.run.config.system} scores no single images: use a run of dcgan, vae or pixelcnn"
         )
     if not values[1]:
         raise UserError(
@@ -51,6 +53,18 @@ def outliers(
         )
         for key in values[0]
     ]
+
+
+def outlier_scores(
+    trained: Trained, parts: Iterable[Batch], seed: int, weights: Weights
+) -> dict[str, Tensor]:
+    """The system's own scores of all images of `parts`, or minus the logits of its discriminator."""
+    if isinstance(trained.system, Discriminates) and not isinstance(trained.system, ScoresOutliers):
+        pairs = ((part.images, part) for part in parts)
+        logits = list(trained.call("discriminate", pairs, seed=seed, weights=weights))
+        return {} if any(part is None for part in logits) else {"discriminator": -torch.cat(logits)}
+    scores = list(trained.call("outlier_scores", parts, seed=seed, weights=weights))
+    return {name: torch.cat([part[name] for part in scores]) for name in scores[0]}
 
 
 def _known(batch: Batch, num_classes: int) -> Batch:

@@ -75,6 +75,8 @@ def _captioned(images: Split) -> Tensor:
 
 def _matching(trained: Trained, dataset: Dataset, protocol: Protocol) -> list[Score]:
     """How often D prefers a real image's own caption to another image's, at random, that differs."""
+    if not trained.has_discriminator:
+        return []
     scores = []
     name, reference = held_out(dataset)
     for kind, split, images in (("", "train", dataset.splits["train"]), ("_of_new", name, reference)):
@@ -90,10 +92,8 @@ def _matching(trained: Trained, dataset: Dataset, protocol: Protocol) -> list[Sc
             batch = batch_of(images, part)
             assert batch.embeddings is not None
             wrong = batch.embeddings.roll(1, 0)
-            own = trained.discriminate(batch.images, batch)
-            other = trained.discriminate(batch.images, conditions(embeddings=wrong))
-            if own is None or other is None:
-                return []
+            pairs = [(batch.images, batch), (batch.images, conditions(embeddings=wrong))]
+            own, other = trained.call("discriminate", pairs, weights="raw")
             differs = (wrong != batch.embeddings).any(1)
             above.append((own > other)[differs])
         if not len(torch.cat(above)):  # all captions are the same

@@ -13,7 +13,7 @@ from ganforge.evaluation.metrics.similarity import NUM_PAIRS, ms_ssim, num_scale
 from ganforge.evaluation.score import Protocol, Score
 from ganforge.runs.sampling import CHUNK
 from ganforge.runs.trained import Trained, Weights
-from ganforge.system import LatentSystem
+from ganforge.system import HasCodes, LatentSystem
 
 NUM_PATHS = 500
 
@@ -64,7 +64,7 @@ def score_path_length(
     The ends of a path are told the same caption of `given`, where the system is told captions.
     """
     system = trained.system
-    if not isinstance(system, LatentSystem) or type(system).set_code is not LatentSystem.set_code:
+    if not isinstance(system, LatentSystem) or isinstance(system, HasCodes):
         return []
     seed, spherical = protocol["seed"], system.latents_are_gaussian
     latents = trained.draw_latents(2 * NUM_PATHS, seed).double()

@@ -9,6 +9,7 @@ from ganforge.evaluation.features.classifiers import ReferenceClassifier
 from ganforge.evaluation.metrics.clusters import many_to_one_error, one_to_one_error
 from ganforge.evaluation.score import CHUNK, Protocol, Score, batches, stored_parts
 from ganforge.runs.trained import Trained, Weights
+from ganforge.system import HasCodes
 
 
 def score_labels(
@@ -70,15 +71,13 @@ def score_translated_classes(
 def score_codes(trained: Trained, dataset: Dataset, weights: Weights, protocol: Protocol) -> list[Score]:
     """How well the codes of a system that never saw labels tell the classes of held-out images apart."""
     name, reference = held_out(dataset)
-    if reference.labels is None:
+    if reference.labels is None or not isinstance(trained.system, HasCodes):
         return []
-    found = []
-    for batch in batches(reference):
-        numbers = trained.categorise(batch.images, weights)
-        if numbers is None:
-            return []
-        found.append(numbers)
-    codes = torch.cat(found)
+    parts = (batch.images for batch in batches(reference))
+    categories = list(trained.call("categorise", parts, weights=weights))
+    if categories[0] is None:
+        return []
+    codes = torch.cat(categories)
     sizes = int(codes.max()) + 1, len(dataset.spec.class_names)
     rule = protocol | {"reference": f"{dataset.options.data} {name}, {len(reference)} labelled images"}
     return [

@@ -83,7 +83,7 @@ def nearest_others(vectors: Tensor, groups: Tensor) -> Tensor:
 def _embedded(trained: Trained, texts: list[str], weights: Weights) -> Tensor:
     spec = trained.run.config.spec
     codes = encode(texts, spec.caption_alphabet, spec.caption_length).long()
-    return torch.cat([trained.encode_captions(part, weights) for part in codes.split(CHUNK)])
+    return torch.cat(list(trained.call("encode_captions", codes.split(CHUNK), weights=weights)))
 
 
 def _recall(
@@ -96,7 +96,9 @@ def _recall(
     weights: Weights,
     protocol: Protocol,
 ) -> list[Score]:
-    embeddings = torch.cat([trained.encode_images(as_images(part), weights) for part in stored_parts(images)])
+    embeddings = torch.cat(
+        list(trained.call("encode_images", map(as_images, stored_parts(images)), weights=weights))
+    )
     best = (_embedded(trained, texts, weights) @ embeddings.T).topk(min(BEST, len(embeddings))).indices
     share = float((best == rows[:, None]).any(1).double().mean())
     chance = min(BEST, len(embeddings)) / len(embeddings)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import tee
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from ganforge.data.dataset import Dataset, held_out
 from ganforge.errors import UserError
 from ganforge.evaluation.score import CHUNK, Protocol, Score, batches, finite
 from ganforge.runs.trained import Trained, Weights
+from ganforge.system import Discriminates, Measures
 
 UNITS = {"_nats": "nats", "_bits_per_dim": "bits/dim", "_percent": "%"}
 KEPT = "_bits_per_dim"  # in the score's name: the same in nats would have no other
@@ -24,18 +26,17 @@ def score_discriminator(
 
     `samples` as stored: pixels uint8, or points; `given` their conditions.
     """
-    if not trained.system.logits_are_log_odds:
+    system = trained.system
+    if not (isinstance(system, Discriminates) and trained.has_discriminator and system.logits_are_log_odds):
         return []
     name, reference = held_out(dataset)
 
     def mean_probability(parts: Iterable[Batch]) -> float | None:
-        found = []
-        for part in parts:
-            logits = trained.discriminate(part.images, part)
-            if logits is None:
-                return None
-            found.append(finite(logits, "discriminator logits"))
-        return float(torch.sigmoid(torch.cat(found).double()).mean())
+        pairs = ((part.images, part) for part in parts)
+        logits = list(trained.call("discriminate", pairs, weights="raw"))
+        if any(part is None for part in logits):
+            return None
+        return float(torch.sigmoid(finite(torch.cat(logits), "discriminator logits").double()).mean())
 
     real = mean_probability(batches(reference, len(samples)))
     fake = mean_probability(_sample_batches(samples, given))
@@ -63,12 +64,27 @@ def _sample_batches(samples: Tensor, given: Batch | None) -> Iterator[Batch]:
         yield Batch(images) if given is None else replace(given[rows], images=images)
 
 
+def mean_measures(
+    trained: Trained, parts: Iterable[Batch], seed: int = 0, weights: Weights = "ema"
+) -> dict[str, float]:
+    """The means over all images of `parts` of what the system measures."""
+    sums: dict[str, float] = {}
+    count, (own, others) = 0, tee(parts)
+    for part, values in zip(own, trained.call("measure", others, seed=seed, weights=weights), strict=True):
+        count += len(part.images)
+        for name, value in values.items():
+            sums[name] = sums.get(name, 0.0) + float(value) * len(part.images)
+    return {name: total / count for name, total in sums.items()}
+
+
 def score_measures(
     trained: Trained, dataset: Dataset, count: int, seed: int, weights: Weights, protocol: Protocol
 ) -> list[Score]:
-    """A score for each entry of `System.measure` on `count` held-out images or points."""
+    """A score for each entry of `Measures.measure` on `count` held-out images or points."""
+    if not isinstance(trained.system, Measures):
+        return []
     name, reference = held_out(dataset)
-    values = trained.measure(batches(reference, count), seed, weights)
+    values = mean_measures(trained, batches(reference, count), seed, weights)
     rule = protocol | {"reference": f"{dataset.options.data} {name}, {min(count, len(reference))}"}
     rule |= trained.system.measure_protocol
     scores = []

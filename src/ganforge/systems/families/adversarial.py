@@ -1,4 +1,4 @@
-"""What every adversarial system shares: how its discriminator is shown images, its optimizers, its labels."""
+"""What adversarial systems share: the input of the discriminator, and labels."""
 
 from typing import Protocol
 
@@ -13,21 +13,21 @@ from ganforge.system import SystemConfig
 
 
 class AdversarialConfig(SystemConfig):
-    """Options about what a discriminator is shown; none is used unless asked for."""
+    """Options of the discriminator's input; all are off by default."""
 
     pack: PositiveInt = Field(
-        1, description="Images that the discriminator judges together (PacGAN); must divide the batch."
+        1, description="Images in one discriminator input (PacGAN); must divide the batch."
     )
     instance_noise: NonNegativeFloat = Field(
-        0.0, description="Standard deviation of Gaussian noise added to what the discriminator sees."
+        0.0, description="Standard deviation of Gaussian noise added to the discriminator's input."
     )
     instance_noise_images: PositiveInt = Field(
-        500_000, description="Images after which the instance noise has fallen linearly to nothing."
+        500_000, description="Images after which the instance noise has decayed linearly to 0."
     )
     augment: str = Field(
         "none",
-        description="Augmentation of what the discriminator sees: none; some of color, translation and "
-        "cutout, with commas between (DiffAugment); or ada, as often as it takes against overfitting.",
+        description="Augmentation of the discriminator's input: none; some of color, translation and "
+        "cutout, with commas between (DiffAugment); or ada, with an adaptive probability.",
     )
     augment_target: float = Field(
         0.6, ge=0, lt=1, description="Mean sign of the logits of real images that ada keeps."
@@ -48,7 +48,7 @@ class AdversarialConfig(SystemConfig):
         return ",".join(name for name in DIFF_AUGMENTATIONS if name in words)
 
     def model_post_init(self, _: object) -> None:
-        """Refuse a batch that cannot be packed."""
+        """Reject a batch that cannot be packed."""
         if self.batch % self.pack:
             raise ValueError(
                 f"pack {self.pack} does not divide the batch of {self.batch}: use --batch "
@@ -63,7 +63,7 @@ class LogisticConfig(AdversarialConfig):
         0.0, ge=0, lt=0.5, description="The discriminator's target for real images is 1 less this."
     )
     label_flips: float = Field(
-        0.0, ge=0, lt=0.5, description="Probability that the discriminator is told the opposite of an image."
+        0.0, ge=0, lt=0.5, description="Probability that the discriminator's target of an image is flipped."
     )
 
     @property
@@ -80,7 +80,7 @@ class Logits(Protocol):
 
 
 class DiscriminatorInput(nn.Module):
-    """Real and generated images as the discriminator is shown them: augmented, noisy, packed.
+    """Real and generated images as the discriminator's input: augmented, noisy, packed.
 
     The same for both, in the discriminator's and in the generator's step, each image with its own draw.
     The noise comes after the augmentation, which would scale, smear or cut it out. `shape` is that of one
@@ -101,7 +101,7 @@ class DiscriminatorInput(nn.Module):
         self.register_buffer("noise", torch.tensor(config.instance_noise))
 
     def schedule(self, images_seen: int) -> None:
-        """Let the instance noise fall (Sonderby et al. 2016, arXiv 1610.04490)."""
+        """Decay the instance noise (Sonderby et al. 2016, arXiv 1610.04490)."""
         if self.config.instance_noise:
             left = max(0.0, 1 - images_seen / self.config.instance_noise_images)
             self.noise.fill_(self.config.instance_noise * left)
@@ -117,7 +117,7 @@ class DiscriminatorInput(nn.Module):
         return images.reshape(-1, *self.shape) if self.pack > 1 else images
 
     def adapt(self, real_logits: Tensor) -> None:
-        """Let ADA heed the logits of real packs that an update of the discriminator has seen.
+        """Update ADA's probability by the logits of real packs in an update of the discriminator.
 
         Only their signs count. Nothing happens with any other augmentation.
         """
@@ -125,15 +125,16 @@ class DiscriminatorInput(nn.Module):
             self.adaptive.adapt(real_logits, num_images=len(real_logits) * self.pack)
 
     def metrics(self) -> dict[str, Tensor]:
-        """What a step reports of the view: with ADA its probability, else nothing."""
+        """What a step reports: with ADA its probability, else nothing."""
         if self.adaptive is None:
             return {}
         return {"augmentation_probability": self.adaptive.probability.clone()}
 
     def logits(self, discriminator: Logits, images: Tensor) -> Tensor:
-        """Logits `[batch]` of plain images, for judging; those of a pack share one.
+        """Logits `[batch]` of plain images, for scores; those of a pack share one.
 
-        Nothing is augmented and nothing noisy. Where the last pack is not full, the first images fill it.
+        Nothing is augmented, and there is no noise. Where the last pack is not full, the first images fill
+        it.
         """
         count = len(images)
         if missing := -count % self.pack:
@@ -142,9 +143,7 @@ class DiscriminatorInput(nn.Module):
 
 
 def num_classes_of(name: str, data: DataSpec) -> int:
-    """The number of classes of labelled images; raises UserError where `data` is anything else."""
-    if data.values == "points":
-        raise UserError(f"{name} makes images, this data is 2-D points: use `ganforge train gan` for them")
+    """The number of classes; raises UserError where `data` has no labels."""
     if not data.class_names:
         raise UserError(
             f"{name} needs labels, this data has none: use --data FOLDER with a sub-folder for each class, "
@@ -154,7 +153,7 @@ def num_classes_of(name: str, data: DataSpec) -> int:
 
 
 def labels_of(given: Batch | None, count: int, data: DataSpec, device: torch.device) -> Tensor:
-    """The labels `[count]` that are given, or random ones, every class as often."""
+    """The labels `[count]` of `given`, or random ones, uniform over the classes."""
     if given is None or given.labels is None:
         return torch.randint(len(data.class_names), (count,), device=device)
     if len(given.labels) != count:

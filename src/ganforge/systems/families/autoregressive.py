@@ -13,7 +13,7 @@ from ganforge.nn.losses import categorical_nats
 from ganforge.nn.networks.pixel_cache import PixelCache
 from ganforge.system import SystemConfig
 
-SUB_PIXELS_AT_ONCE = 2**17  # that are judged: 42 images of 32x32 in colours, 130 MB of logits
+SUB_PIXELS_AT_ONCE = 2**17  # scored at once: 42 images of 32x32 in colours, 130 MB of logits
 
 
 class AutoregressiveConfig(SystemConfig):
@@ -28,12 +28,14 @@ class AutoregressiveConfig(SystemConfig):
     )
     head_width: PositiveInt = Field(32, description="Features of the two layers before the logits.")
     learning_rate: PositiveFloat = Field(1e-3, description="Adam's first rate.")
+
+    # Not from the paper.
+    learning_rate_decay: Literal["none", "linear"] = Field(
+        "linear", description="linear: the rate decays to 0 after the last step."
+    )
     ema_half_life: NonNegativeFloat = Field(
         25_000,
-        description="Half-life, in images, of the averaged network that is sampled and judged; 0: none.",
-    )
-    learning_rate_decay: Literal["none", "linear"] = Field(
-        "linear", description="linear: the rate falls to 0 after the last step."
+        description="Half-life, in images, of the averaged network (EMA); 0 turns it off.",
     )
 
     @field_validator("levels")
@@ -52,12 +54,6 @@ class PixelNetwork(Protocol):
 
     def start(self, count: int, width: int, labels: Tensor | None = None) -> PixelCache:
         """What is kept while `count` images of that width are made."""
-
-
-def check_images(name: str, data: DataSpec) -> None:
-    """Raise UserError where `data` is 2-D points."""
-    if data.values == "points":
-        raise UserError(f"{name} models images, this data is 2-D points: use `ganforge train gan` for them")
 
 
 def to_levels(images: Tensor, levels: int) -> Tensor:

@@ -11,8 +11,7 @@ def stages_for(name: str, data: DataSpec, *, plain: bool = True) -> tuple[int, i
     Raises UserError where `data` is anything else, which names --network mlp where a system has it (`plain`).
     """
     if data.values == "points":
-        instead = "--network mlp" if plain else "`ganforge train gan` for them"
-        raise UserError(f"{name} has convolutions and needs images, this data is 2-D points: use {instead}")
+        raise UserError(f"the convolutions of {name} need images, this data is 2-D points: use --network mlp")
     stages = stages_of(data.height) if data.height == data.width else None
     if stages is None:
         raise UserError(

@@ -18,11 +18,6 @@ class SuperResolutionConfig(PerceptualConfig):
     """Options of systems that enlarge images; defaults are those of section 3.2 of Ledig et al. 2016."""
 
     batch: PositiveInt = Field(16, description="Crops per update, each of another image.")
-    ema_half_life: NonNegativeFloat = Field(
-        0.0,
-        description="Half-life, in images, of the averaged generator that is sampled; 0, as in the paper, "
-        "turns it off.",
-    )
     crop_size: PositiveInt = Field(
         96, description="Side, in pixels, of the random crops of the images, at most the images' own."
     )
@@ -32,11 +27,16 @@ class SuperResolutionConfig(PerceptualConfig):
     beta1: float = Field(0.9, ge=0, lt=1, description="Adam's momentum.")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
 
+    # Not from the paper.
+    ema_half_life: NonNegativeFloat = Field(
+        0.0,
+        description="Half-life, in images, of the averaged generator that is sampled; 0, as in the paper, "
+        "turns it off.",
+    )
+
 
 def scale_of(name: str, data: DataSpec) -> int:
     """How many times larger the images are than their sources; raises UserError where not 2 or 4."""
-    if data.values == "points":
-        raise UserError(f"{name} enlarges images, this data is 2-D points: use --data FOLDER")
     scale = data.height // data.source_shape[1] if data.source_shape else 0
     if not scale or data.source_shape != (data.channels, data.height // scale, data.width // scale):
         scale = 0

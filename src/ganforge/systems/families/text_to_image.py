@@ -36,19 +36,21 @@ class MatchingConfig(AdversarialConfig):
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
 
     def model_post_init(self, _: object) -> None:
-        """Refuse packs, whose images would have different captions."""
+        """Reject packs, whose images would have different captions."""
         if self.pack > 1:
-            raise ValueError(f"one image is judged with its caption, got --pack {self.pack}: use --pack 1")
+            raise ValueError(
+                f"the discriminator takes one image with its caption, got --pack {self.pack}: use --pack 1"
+            )
 
     @classmethod
     def suggest(cls, data: DataSpec, device: str, widths: Sequence[str]) -> Suggestions:
         """Mismatches by caption where classes are few; the fields `widths` narrow on a CPU."""
-        found: Suggestions = {}
+        suggestions: Suggestions = {}
         if len(data.class_names) < FEW_CLASSES:
-            found["mismatch"] = ("caption", "classes are few, and captions tell more than a class")
+            suggestions["mismatch"] = ("caption", "classes are few, and captions say more than a class")
         if device == "cpu" and data.values == "pixels":
-            found |= dict.fromkeys(widths, (32, "a CPU"))
-        return found
+            suggestions |= dict.fromkeys(widths, (32, "smaller because the run trains on a CPU"))
+        return suggestions
 
     def halve(self, optimizers: dict[str, torch.optim.Optimizer], epoch: float) -> None:
         """Set every rate to the first one, halved once every `halving_epochs`."""
@@ -61,7 +63,7 @@ def mismatched(embeddings: Tensor, labels: Tensor | None) -> tuple[Tensor, Tenso
     """For each row of `embeddings` `[batch, n]` another row of the batch at random, that of another caption.
 
     With `labels` int64 `[batch]` it is one of another class wherever the batch has one. Also returns float
-    `[batch]`, 0 for a row to which all others are equal: what it was given then is no mismatch.
+    `[batch]`, 0 for a row to which all others are equal: its pair then is no mismatch.
     """
     other = (embeddings[:, None] != embeddings).any(2)
     scores = torch.rand(other.shape, device=embeddings.device)
@@ -87,18 +89,16 @@ def matching_loss(
 
 
 def embeddings_of(given: Batch | None, count: int, name: str) -> Tensor:
-    """The embeddings `[count, size]` that are given; raises UserError for none, or not as many."""
+    """The embeddings `[count, size]` of `given`; raises UserError for none, or another number."""
     if given is None or given.embeddings is None:
-        raise UserError(f'{name} draws what a sentence says, and none was given: add --text "a red apple"')
+        raise UserError(f'{name} needs a prompt for each image: add --text "a red apple"')
     if len(given.embeddings) != count:
         raise UserError(f"{len(given.embeddings)} captions for {count} samples: expected one for each")
     return given.embeddings
 
 
 def embedding_size_of(name: str, data: DataSpec) -> int:
-    """The numbers of a caption's embedding; raises UserError where `data` has none, or is of points."""
-    if data.values == "points":
-        raise UserError(f"{name} makes images, this data is 2-D points: use --data emoji")
+    """The size of a caption's embedding; raises UserError where `data` has none."""
     if not data.embedding_size:
         raise UserError(
             f"{name} needs embeddings of captions: add --text-encoder RUN, of `ganforge train text_encoder`"

@@ -14,6 +14,7 @@ import ganforge
 from ganforge.data.batch import Batch, DataSpec, conditions
 from ganforge.errors import UserError
 from ganforge.evaluation.features.classifiers import load_classifier
+from ganforge.system import networks
 from ganforge.systems.acgan import ACGAN
 from ganforge.training.plan import validated
 from ganforge.training.update import OptimizerUpdate
@@ -46,7 +47,7 @@ class Losses:
 def test_defaults_are_the_cifar_networks() -> None:
     spec = DataSpec(channels=3, height=32, width=32, num_images=50_000, class_names=tuple("0123456789"))
     system = ACGAN(ACGAN.Config(), spec)
-    counts = {name: sum(p.numel() for p in net.parameters()) for name, net in system.networks().items()}
+    counts = {name: sum(p.numel() for p in net.parameters()) for name, net in networks(system).items()}
     assert counts == {
         "generator": 111 * 384 * 16 + 25 * (384 * 192 + 192 * 96 + 96 * 3) + 3 + 2 * 288,
         "discriminator": 9 * (48 + 512 + 2_048 + 8_192 + 32_768 + 131_072) + 16 + 2 * 992 + 8_193 * 11,

@@ -14,6 +14,7 @@ import ganforge
 from ganforge.data.batch import Batch, DataSpec, conditions
 from ganforge.errors import UserError
 from ganforge.evaluation.features.classifiers import load_classifier
+from ganforge.system import networks
 from ganforge.systems.cgan import CGAN
 from ganforge.training.plan import validated
 from ganforge.training.update import OptimizerUpdate
@@ -46,7 +47,7 @@ def update_of(system: CGAN) -> OptimizerUpdate:
 
 def test_defaults_are_the_mnist_networks_of_the_paper() -> None:
     system = CGAN(CGAN.Config(), DIGITS)
-    counts = {name: sum(p.numel() for p in net.parameters()) for name, net in system.networks().items()}
+    counts = {name: sum(p.numel() for p in net.parameters()) for name, net in networks(system).items()}
     assert counts == {"generator": 2_413_984, "discriminator": 1_224_351}
     rates = [module.p for module in system.modules() if isinstance(module, nn.Dropout)]
     assert rates == [0.5] * 2

@@ -17,6 +17,7 @@ from ganforge.errors import UserError
 from ganforge.reporting.grids import read_about
 from ganforge.runs.sampling import draw
 from ganforge.runs.trained import Trained
+from ganforge.system import networks
 from ganforge.systems.pix2pix import Pix2Pix
 from ganforge.training.update import OptimizerUpdate
 
@@ -54,7 +55,7 @@ def test_losses_of_an_undecided_discriminator() -> None:
 
 def test_l1_alone_has_no_discriminator() -> None:
     system = build(adversarial=False)
-    assert list(system.networks()) == ["generator"]
+    assert list(networks(system)) == ["generator"]
     assert step(system, Batch(smooth(4, 0), sources=smooth(4, 1))).keys() == {"l1_loss"}
     assert system.discriminate(smooth(4, 0), Batch(smooth(4, 0), sources=smooth(4, 1))) is None
     with pytest.raises(ValueError, match="leaves no loss"):

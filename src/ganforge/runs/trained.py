@@ -261,13 +261,13 @@ def load(path: str | Path, device: str = "auto", checkpoint: Which = "newest") -
     """
     run = Run.open(Path(path))
     damage: list[str] = []
-    found = load_newest(run.best if checkpoint == "best" else run.checkpoints, damage)
-    if found is None and checkpoint == "best":
+    stored = load_newest(run.best if checkpoint == "best" else run.checkpoints, damage)
+    if stored is None and checkpoint == "best":
         raise UserError(
             f"{run.path} has kept no best checkpoint: train it with --evaluate-every 1000 --keep-best kid"
         )
-    if found is None:
+    if stored is None:
         raise UserError(f"{run.path} has no checkpoint yet: train it first (the same command resumes)")
     for text in damage:
         warnings.warn(text, stacklevel=2)
-    return Trained(run, found, device)
+    return Trained(run, stored, device)

@@ -244,21 +244,21 @@ class InfoGAN(LatentSystem):
 
     def _information(self, features: Tensor, latents: Tensor) -> dict[str, Tensor]:
         """The bounds that Q gives, in nats, of those kinds of codes that there are: name -> 0-dim."""
-        config, found = self.config, {}
+        config, information = self.config, {}
         outputs, codes = self.recogniser(features).float(), latents[:, config.latent_size :]
         num_categories = sum(config.categorical_codes)
         if num_categories:
-            found["categorical_information_nats"] = categorical_information(
+            information["categorical_information_nats"] = categorical_information(
                 outputs[:, :num_categories], codes[:, :num_categories], config.categorical_codes
             )
         if self.num_continuous:
             means = outputs[:, num_categories : num_categories + self.num_continuous]
             log_stds = outputs[:, num_categories + self.num_continuous :].clamp(min=LOWEST_LOG_STD)
             entropy = config.uniform_codes * UNIFORM_ENTROPY + config.gaussian_codes * GAUSSIAN_ENTROPY
-            found["continuous_information_nats"] = entropy + gaussian_log_likelihood(
+            information["continuous_information_nats"] = entropy + gaussian_log_likelihood(
                 codes[:, num_categories:], means, torch.zeros_like(means) if config.fixed_std else log_stds
             )
-        return found
+        return information
 
     def _reward(self, information: dict[str, Tensor]) -> Tensor:
         """Lambda L_I, the kinds of codes each with its lambda."""

@@ -177,9 +177,9 @@ class StackGAN(LatentSystem):
 
     @property
     def _discriminator(self) -> TextDiscriminator:
-        found = self.get_submodule(self.names[0])
-        assert isinstance(found, TextDiscriminator)
-        return found
+        discriminator = self.get_submodule(self.names[0])
+        assert isinstance(discriminator, TextDiscriminator)
+        return discriminator
 
     @property
     def _noise_size(self) -> int:

@@ -106,9 +106,9 @@ def make_images(
     """
     cache = network.start(count, data.width, labels)
     of = cache.pixels.values
-    found = of.new_empty(count, *data.shape)
+    completed = of.new_empty(count, *data.shape)
     if images is not None:
-        found[:, :, :rows] = from_levels(to_levels(images[:, :, :rows], levels), levels)
+        completed[:, :, :rows] = from_levels(to_levels(images[:, :, :rows], levels), levels)
     shades = from_levels(torch.arange(levels, device=of.device), levels)
     with torch.autocast(of.device.type, enabled=False):
         for row in range(data.height):
@@ -120,12 +120,12 @@ def make_images(
                 for colour in range(data.channels):
                     logits, cell = cache.logits(column, colour), cache.pixels.cells[colour][column]
                     if row < rows:
-                        cell.copy_(found[:, colour, row, column, None])
+                        cell.copy_(completed[:, colour, row, column, None])
                     else:
                         chosen = noise[column, colour].add_(logits).argmax(1, keepdim=True)
                         cell.copy_(shades[chosen])
-            found[:, :, row] = cache.pixels.maps()
-    return found
+            completed[:, :, row] = cache.pixels.maps()
+    return completed
 
 
 def complete_images(

@@ -62,8 +62,8 @@ def with_weights(config: Config) -> Config:
             f"--content {config.content} needs --vgg-weights FILE.safetensors, a file that is there, got "
             f"{str(file)!r}; --content mse needs none"
         )
-    found = hashlib.sha256(file.read_bytes()).hexdigest()
-    return config.model_copy(update={"vgg_weights": config.vgg_weights or str(file), "vgg_sha256": found})
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return config.model_copy(update={"vgg_weights": config.vgg_weights or str(file), "vgg_sha256": digest})
 
 
 class Content:
@@ -112,9 +112,9 @@ def load_features(config: PerceptualConfig) -> VGGFeatures:
         raise UserError(
             f"{shown}: {error.strerror}: expected a .pth or .safetensors file of vgg19"
         ) from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != (config.vgg_sha256 or "").lower():
-        raise UserError(f"{shown} has the SHA-256 {found}, expected {config.vgg_sha256}: give that file")
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != (config.vgg_sha256 or "").lower():
+        raise UserError(f"{shown} has the SHA-256 {digest}, expected {config.vgg_sha256}: give that file")
     features = VGGFeatures(layer)
     try:
         tensors = read_tensors(path) if path.suffix == ".pth" else safetensors.torch.load(data)

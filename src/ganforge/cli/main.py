@@ -160,6 +160,8 @@ def _failed(error: Exception) -> int:
 def program() -> int:
     """`main` as a process of its own, which may change what a library must leave alone."""
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    # Pillow warns of an image's damaged extras (EXIF, animation), which do not matter here.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     return main(on_load=_flush_denormals)
 
 

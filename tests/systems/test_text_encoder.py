@@ -175,7 +175,7 @@ def test_an_encoder_is_not_sampled(shapes: Path) -> None:
 
 
 def test_embeddings_are_written_once_and_read(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = run("embed", "encoder", "--data", "shapes", cwd=shapes)
+    done = run("data", "embed", "encoder", "--data", "shapes", cwd=shapes)
     assert done.returncode == 0, done.stderr
     options = DataOptions(data=str(shapes / "shapes"), text_encoder=str(shapes / "encoder"))
     needs = frozenset({"embeddings"})

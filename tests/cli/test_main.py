@@ -303,7 +303,7 @@ def test_a_mistake_in_the_real_command(place: Path, trained: Path) -> None:
 
 @pytest.mark.slow
 def test_a_full_disk_in_the_real_command(place: Path) -> None:
-    """A run whose files may not grow: one line; with room again, the same command goes on to its end."""
+    """A run whose files may not grow: one line; with room again, the same command resumes to its end."""
     limited = (
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -344,7 +344,7 @@ def test_a_dry_run_counts_second_gradients(
 def test_suggestions_are_for_the_device_where_a_run_began(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A run that began on a GPU goes on with its sizes elsewhere; a dry run says what would be."""
+    """A run that started on a GPU keeps its sizes elsewhere; a dry run shows them."""
     monkeypatch.chdir(tmp_path)
     sizes = {"cpu": 8, "cuda": 8}
     monkeypatch.setattr(R3GAN, "suggest", lambda data, device: {"batch": (sizes[device], "a device")})

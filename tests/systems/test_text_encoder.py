@@ -251,7 +251,10 @@ def test_a_real_sentence_transformer_hears_what_sentences_mean() -> None:
 
 
 def test_data_without_captions_is_refused_in_one_line(shapes: Path) -> None:
-    for command in (("train", "text_encoder", "--data", "mnist"), ("embed", "encoder", "--data", "mnist")):
+    for command in (
+        ("train", "text_encoder", "--data", "mnist"),
+        ("data", "embed", "encoder", "--data", "mnist"),
+    ):
         done = run(*command, cwd=shapes)
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1

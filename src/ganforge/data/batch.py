@@ -15,7 +15,7 @@ class Batch:
     `images` float `[batch, channels, height, width]`: pixels in [-1, 1], or unbounded values for 2-D
     points (then `[batch, 2, 1, 1]`). `labels` int `[batch]`; `captions` int `[batch, length]`, character
     codes; `sources` float `[batch, ...]`, the input image of an image-to-image system; `embeddings`
-    float `[batch, size]`, captions as a text encoder gives them.
+    float `[batch, size]`, captions as encoded by a text encoder.
     """
 
     images: Tensor
@@ -57,13 +57,13 @@ class Batch:
 def conditions(
     labels: Tensor | None = None, sources: Tensor | None = None, embeddings: Tensor | None = None
 ) -> Batch:
-    """A batch of conditions alone, for sampling, with images of no pixels.
+    """A batch of conditions alone, for sampling; its images have no pixels.
 
     `labels` int64 `[count]`; `sources` `[count, channels, height, width]` in [-1, 1]; `embeddings`
     `[count, size]`; one of them at least.
     """
-    given = next(part for part in (labels, sources, embeddings) if part is not None)
-    return Batch(torch.empty(len(given), 0, 0, 0), labels, sources=sources, embeddings=embeddings)
+    count = next(len(part) for part in (labels, sources, embeddings) if part is not None)
+    return Batch(torch.empty(count, 0, 0, 0), labels, sources=sources, embeddings=embeddings)
 
 
 def to_float(pixels: Tensor) -> Tensor:
@@ -77,5 +77,5 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def as_images(stored: Tensor) -> Tensor:
-    """What a `Batch` holds of what a data set stores: floats of uint8 pixels, points as they are."""
+    """Stored elements as in a `Batch`: uint8 pixels become floats, points stay as they are."""
     return to_float(stored) if stored.dtype == torch.uint8 else stored

@@ -6,12 +6,12 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 
 
 class DataSpec(BaseModel):
-    """The interface that a data set declares and that networks are built for; saved in the run.
+    """The shape and kind of the data that networks are built for; saved in the run.
 
     `values` says what one element is: "pixels" lie in [-1, 1]; "points" are 2-D coordinates, unbounded,
     with the shape `2x1x1`. `binary` pixels are -1 or 1. `num_images` counts the training split.
-    `caption_alphabet` and `caption_length` say how captions become codes; `embedding_size` counts the numbers
-    that a text encoder made of each caption. `source_shape` is that of the input image (channels, height,
+    `caption_alphabet` and `caption_length` say how captions become codes; `embedding_size` is the size
+    of caption embeddings. `source_shape` is that of the input image (channels, height,
     width) that each image has, if any.
     """
 
@@ -36,12 +36,12 @@ class DataSpec(BaseModel):
 
     @property
     def enlarges(self) -> bool:
-        """Whether sources are of another size than the images, so that these are to be made larger."""
+        """Whether sources differ in size from the images: super-resolution."""
         return self.source_shape is not None and self.source_shape[1:] != (self.height, self.width)
 
     @property
     def offers(self) -> frozenset[str]:
-        """Which optional parts of a `Batch` this data can fill."""
+        """The optional parts of a `Batch` that these data provide."""
         parts = {
             "labels": self.class_names,
             "captions": self.caption_alphabet,

@@ -164,7 +164,7 @@ def test_a_signal_saves_within_a_step_and_the_same_command_goes_on(
 # --- in this process ----------------------------------------------------------------------------------------
 
 
-def train(place: Path, kind: str, folder: Path, **changes: Any) -> ganforge.runs.trained.Trained:
+def train(place: Path, kind: str, folder: Path, **changes: Any) -> ganforge.Trained:
     system, data = ("gan", "gaussian") if kind == "gaussian" else (kind, str(place / "images"))
     return ganforge.train(system, data, run=folder, quiet=True, **(options_of(kind) | {"keep": 9} | changes))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from record import record
 
-from ganforge.cli.main import DEMO
+from ganforge.cli.demo import DEMO
 from ganforge.data.open import open_dataset
 from ganforge.evaluation.evaluate import judge
 from ganforge.runs.folder import Run

@@ -1,15 +1,56 @@
-"""Train, judge and use generative adversarial networks and their classic rivals."""
+"""Train, evaluate and use generative adversarial networks and their classic rivals."""
 
-import time
-
-STARTED = time.monotonic()
-"""When this program began to import: what start-up time is counted from."""
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from ganforge.errors import UserError as UserError
-from ganforge.evaluation.evaluate import evaluate as evaluate
-from ganforge.generation.apply import apply as apply
-from ganforge.runs.trained import load as load
-from ganforge.training.train import train as train
 from ganforge.version import __version__ as __version__
 
-__all__ = ["UserError", "__version__", "apply", "evaluate", "load", "train"]
+if TYPE_CHECKING:
+    from ganforge.data.batch import Batch as Batch
+    from ganforge.data.spec import DataSpec as DataSpec
+    from ganforge.evaluation.evaluate import evaluate as evaluate
+    from ganforge.generation.apply import apply as apply
+    from ganforge.runs.trained import Trained as Trained
+    from ganforge.runs.trained import load as load
+    from ganforge.system import LatentSystem as LatentSystem
+    from ganforge.system import System as System
+    from ganforge.training.train import train as train
+
+# Imported on first use: torch alone takes seconds.
+_MODULES = {
+    "train": "ganforge.training.train",
+    "load": "ganforge.runs.trained",
+    "evaluate": "ganforge.evaluation.evaluate",
+    "apply": "ganforge.generation.apply",
+    "System": "ganforge.system",
+    "LatentSystem": "ganforge.system",
+    "Batch": "ganforge.data.batch",
+    "DataSpec": "ganforge.data.spec",
+    "Trained": "ganforge.runs.trained",
+}
+__all__ = [
+    "Batch",
+    "DataSpec",
+    "LatentSystem",
+    "System",
+    "Trained",
+    "UserError",
+    "__version__",
+    "apply",
+    "evaluate",
+    "load",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'ganforge' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""`ganforge apply` and `ganforge psnr` on real files: sizes, depths, transparency, bad images."""
+"""`ganforge apply` and `ganforge analyze psnr` on real files: sizes, depths, transparency, bad images."""
 
 import json
 import shutil
@@ -216,7 +216,7 @@ def test_psnr_of_a_folder(enlarging: Trained, tmp_path: Path, capsys: pytest.Cap
     """Of a run and of bicubic; alike for images of other sizes, grey ones, and ones to be cut."""
     for number, shape in enumerate([(33, 40, 3), (30, 31, 1)]):
         save(tmp_path / "set" / f"{number}.png", values(number, *shape))
-    assert main(["psnr", str(tmp_path / "set"), str(enlarging.run.path), "--json"]) == 0
+    assert main(["analyze", "psnr", str(tmp_path / "set"), str(enlarging.run.path), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [(row["width"], row["height"]) for row in rows] == [(40, 32), (30, 30), (0, 0)]
     assert rows[0]["found"].keys() == {"bicubic", "sr"}
@@ -224,11 +224,11 @@ def test_psnr_of_a_folder(enlarging: Trained, tmp_path: Path, capsys: pytest.Cap
         means = [(a + b) / 2 for a, b in zip(rows[0]["found"][way], rows[1]["found"][way], strict=True)]
         assert rows[2]["found"][way] == pytest.approx(means)
     (tmp_path / "set" / "small.png").write_bytes((tmp_path / "set" / "0.png").read_bytes()[:50])
-    assert main(["psnr", str(tmp_path / "set"), "--scale", "4"]) == 1
+    assert main(["analyze", "psnr", str(tmp_path / "set"), "--scale", "4"]) == 1
     said = capsys.readouterr()
     assert "bicubic" in said.out
     assert said.err.startswith("skipped: small.png")
-    assert main(["psnr", str(tmp_path / "set"), str(enlarging.run.path), "--scale", "4"]) == 2
+    assert main(["analyze", "psnr", str(tmp_path / "set"), str(enlarging.run.path), "--scale", "4"]) == 2
     assert "--scale: expected one for all" in capsys.readouterr().err
 
 
@@ -316,11 +316,11 @@ def test_psnr_of_images_of_one_colour(tmp_path: Path, capsys: pytest.CaptureFixt
     """They have no sharpness, and leave that of the others alone."""
     save(tmp_path / "set" / "a.png", values(0, 32, 32, 3))
     save(tmp_path / "set" / "flat.png", np.full((32, 32, 3), 9, np.uint8))
-    assert main(["psnr", str(tmp_path / "set"), "--json"]) == 0
+    assert main(["analyze", "psnr", str(tmp_path / "set"), "--json"]) == 0
     one, flat, mean = (row["found"]["bicubic"] for row in json.loads(capsys.readouterr().out))
     assert flat[2] is None
     assert mean[2] == one[2]
-    assert main(["psnr", str(tmp_path / "set")]) == 0
+    assert main(["analyze", "psnr", str(tmp_path / "set")]) == 0
 
 
 def test_psnr_of_a_grey_run_skips_colours(folder: Path, tmp_path: Path) -> None:

@@ -141,10 +141,13 @@ def test_rivals_judge_single_images(rivals: dict[str, Path], capfd: pytest.Captu
         "pixelcnn": {"auroc_of_likelihood"},
     }
     for name, scores in expected.items():
-        assert main(["outliers", str(rivals[name]), "--data", "emoji", "--count", "20", "--json"]) == 0
+        assert (
+            main(["analyze", "outliers", str(rivals[name]), "--data", "emoji", "--count", "20", "--json"])
+            == 0
+        )
         assert {score["name"] for score in json.loads(capfd.readouterr().out)} == scores
     out = rivals["vae"] / "f.npz"
-    assert main(["features", str(rivals["vae"]), "--count", "20", "--out", str(out)]) == 0
+    assert main(["analyze", "features", str(rivals["vae"]), "--count", "20", "--out", str(out)]) == 0
     assert "20 images, 2 features" in capfd.readouterr().out
 
 

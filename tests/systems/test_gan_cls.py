@@ -345,12 +345,12 @@ def test_folders_of_others_stay_as_they_are(place: Path) -> None:
         assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
         assert files_of(runs) == before
     gan = files_of(place / "gan")
-    refused = run("embed", "moved", "--data", "shapes", "--out", "gan", cwd=place)
+    refused = run("data", "embed", "moved", "--data", "shapes", "--out", "gan", cwd=place)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "--out gan holds something else: name a new folder" in refused.stderr
     assert files_of(place / "gan") == gan
     for _ in range(2):  # its own place it may write again
-        assert run("embed", "moved", "--data", "shapes", "--out", "kept", cwd=place).returncode == 0
+        assert run("data", "embed", "moved", "--data", "shapes", "--out", "kept", cwd=place).returncode == 0
 
 
 def test_an_encoder_that_an_interrupted_start_left(place: Path) -> None:

@@ -175,7 +175,7 @@ def test_an_encoder_is_not_sampled(shapes: Path) -> None:
 
 
 def test_embeddings_are_written_once_and_read(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = run("embed", "encoder", "--data", "shapes", cwd=shapes)
+    done = run("data", "embed", "encoder", "--data", "shapes", cwd=shapes)
     assert done.returncode == 0, done.stderr
     options = DataOptions(data=str(shapes / "shapes"), text_encoder=str(shapes / "encoder"))
     needs = frozenset({"embeddings"})
@@ -251,7 +251,10 @@ def test_a_real_sentence_transformer_hears_what_sentences_mean() -> None:
 
 
 def test_data_without_captions_is_refused_in_one_line(shapes: Path) -> None:
-    for command in (("train", "text_encoder", "--data", "mnist"), ("embed", "encoder", "--data", "mnist")):
+    for command in (
+        ("train", "text_encoder", "--data", "mnist"),
+        ("data", "embed", "encoder", "--data", "mnist"),
+    ):
         done = run(*command, cwd=shapes)
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1

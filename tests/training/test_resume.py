@@ -148,7 +148,7 @@ def test_a_signal_saves_within_a_step_and_the_same_command_goes_on(
     assert time.monotonic() - sent < 5
     assert process.returncode == code, said
     (line,) = said.splitlines()
-    found = re.fullmatch(r"stopped at step (\d+), everything is saved: the same command goes on", line)
+    found = re.fullmatch(r"stopped at step (\d+), everything is saved: the same command resumes", line)
     assert found, said
     step = int(found[1])
     assert 14 <= step < STEPS
@@ -164,7 +164,7 @@ def test_a_signal_saves_within_a_step_and_the_same_command_goes_on(
 # --- in this process ----------------------------------------------------------------------------------------
 
 
-def train(place: Path, kind: str, folder: Path, **changes: Any) -> ganforge.runs.trained.Trained:
+def train(place: Path, kind: str, folder: Path, **changes: Any) -> ganforge.Trained:
     system, data = ("gan", "gaussian") if kind == "gaussian" else (kind, str(place / "images"))
     return ganforge.train(system, data, run=folder, quiet=True, **(options_of(kind) | {"keep": 9} | changes))
 

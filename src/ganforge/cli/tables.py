@@ -1,65 +1,21 @@
-"""What the command line prints about plans, runs and scores."""
+"""What the command line prints about scores and skipped images."""
 
-import shlex
-import shutil
+import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ganforge.cli import EXIT_BAD_DATA
+from ganforge.errors import printable
 from ganforge.evaluation.compare import Compared, Line, cell_of, shared_note
 from ganforge.evaluation.evaluate import Score
 from ganforge.evaluation.psnr import Row
-from ganforge.runs.folder import Run
-from ganforge.training.cost import estimate
-from ganforge.training.plan import Plan, reasons
-from ganforge.training.resume import begun_run
 
 NETWORKS = ("features", "classifier")
 """Parts of a protocol that are long and the same for several scores."""
-
-
-def print_dry_run(plan: Plan) -> None:
-    """What a run would be and cost, measured over a few steps."""
-    begun, _ = begun_run(plan.path, plan.config)
-    why = reasons(plan)
-    print(f"run folder: {plan.path}" + (" (exists: would resume)" if begun else ""))
-    print(plan.config.model_dump_json(indent=1, exclude={"fingerprint"}))
-    for name, text in why.items():
-        print(f"chosen for this data: {name} = {text}")
-    cost = estimate(plan.config, plan.dataset)
-    steps = int(plan.config.config["steps"])
-    minutes = steps * cost.seconds_per_step / 60
-    for name, count in cost.parameters.items():
-        print(f"{name}: {count:,} parameters")
-    print(f"{cost.flops_per_image / 1e6:,.1f} MFLOP per image and step, on {cost.device} in {cost.precision}")
-    print(
-        f"measured over a few steps: {cost.images_per_second:,.0f} images/s, "
-        f"{cost.seconds_per_step * 1e3:.1f} ms per step, so {steps} steps take about {minutes:.1f} minutes; "
-        f"peak memory about {cost.peak_memory_bytes / 1e6:,.0f} MB"
-    )
-    print("nothing was written")
-
-
-def print_finished(run: Run) -> None:
-    """Where a run's results are, and what to type next."""
-    drawn = (run.path / "samples").glob("[0-9]*.png")
-    newest = max(drawn, key=lambda path: int(path.stem), default=None)
-    print(f"run folder    {run.path}")
-    if newest is not None:
-        print(f"sample grid   {newest}")
-    print(f"report        {run.path / 'report.html'}")
-    # In a virtual environment that is not activated, as after `make demo`, only the whole path can be typed.
-    called = Path(sys.argv[0])
-    program = str(called) if called.name == "ganforge" and shutil.which("ganforge") is None else "ganforge"
-    print("\nnext:")
-    print(f"  {program} evaluate {shlex.quote(str(run.path))}")
-    if newest is not None:
-        print(f"  {program} sample {shlex.quote(str(run.path))} --count 16 --seed 7 --out samples.png")
-    print(f"  {program} train {run.config.system} --help")
 
 
 def print_scores(scores: list[Score]) -> None:
@@ -115,3 +71,18 @@ def print_comparison(runs: Sequence[Compared], lines: Sequence[Line]) -> None:
     console.print(f"all: {shared_note(lines)}", highlight=False, markup=False)
     if any(line.differs for line in lines):
         print("scores that were measured in different ways stand in lines of their own, with what differs")
+
+
+def print_or_dump(scores: list[Score], as_json: bool) -> None:
+    """Print scores as a table or as JSON."""
+    if as_json:
+        print(json.dumps([score.model_dump() for score in scores], indent=1))
+    else:
+        print_scores(scores)
+
+
+def print_skipped(skipped: dict[str, str]) -> int:
+    """Name skipped images and the reasons; returns the exit code."""
+    for name, reason in skipped.items():
+        print(f"skipped: {printable(name)} ({reason})", file=sys.stderr)
+    return EXIT_BAD_DATA if skipped else 0

@@ -1,13 +1,9 @@
-"""A run as what comes with the package: python -m ganforge.ship runs/srgan-photos --name srgan-photos."""
+"""A run as it ships with the package: averaged weights in float16, without the discriminator."""
 
-import argparse
-import sys
 from pathlib import Path
 
 from torch import Tensor
 
-from ganforge.errors import UserError
-from ganforge.runs import pretrained
 from ganforge.runs.checkpoint import save_checkpoint
 from ganforge.runs.folder import Run, RunConfig
 from ganforge.runs.pretrained import PRETRAINED
@@ -56,27 +52,3 @@ def _without_paths(config: RunConfig, name: str) -> RunConfig:
         started = {own: text.replace(config.start_from, place) for own, text in config.start_networks.items()}
         changed |= {"start_from": place, "start_networks": started}
     return config.model_copy(update=changed)
-
-
-def main() -> int:
-    """Write the folder and say how large it is."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", help="a run folder")
-    parser.add_argument("--name", required=True, help="what comes after pretrained:")
-    parser.add_argument("--out", type=Path, default=pretrained.FOLDER, help="the folder of all")
-    given = parser.parse_args()
-    out = given.out / given.name
-    try:
-        if out.exists():
-            raise UserError(f"{out} exists: remove it first")
-        write_shipped(load(given.run), out, given.name)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
-    print(f"{out}: {size / 1e6:.2f} MB")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,12 +3,10 @@
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -18,20 +16,6 @@ from ganforge.files.atomic import replace_file
 from ganforge.recipes.catalogue import Recipe, recipes
 from ganforge.runs.device import describe_machine
 from ganforge.runs.folder import Run
-
-
-@dataclass(frozen=True)
-class ReproduceArguments:
-    """Make recipes again, to their tables."""
-
-    names: tyro.conf.Positional[
-        Annotated[tuple[str, ...], tyro.conf.arg(help="Recipes of `ganforge list recipes`.")]
-    ] = ()
-    all: Annotated[bool, tyro.conf.arg(help="All of them, the shortest first.")] = False
-    minutes: Annotated[
-        float | None, tyro.conf.arg(help="Only what fits into these, by the recorded minutes.")
-    ] = None
-    folder: Annotated[Path, tyro.conf.arg(help="Where the run folders are made.")] = Path("runs/reproduce")
 
 
 def choose(

@@ -2,10 +2,12 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
-from torch import Tensor
+
+if TYPE_CHECKING:  # runs are listed without importing torch
+    from torch import Tensor
 
 DATA_OPTIONS = {"captions_per_picture": "captions_per_image"}  # 0.1
 NETWORKS = {"view": "augment", "pictures": "image"}  # 0.1: children of adversarial systems, of text_encoder
@@ -24,7 +26,7 @@ def current_data_options(values: Mapping[str, Any]) -> dict[str, Any]:
     return {DATA_OPTIONS.get(name, name): value for name, value in values.items()}
 
 
-def current_tensors(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def current_tensors(tensors: Mapping[str, "Tensor"], own: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
     """The tensors of a checkpoint by the names that a system with the tensors `own` has."""
 
     def current(name: str) -> str:

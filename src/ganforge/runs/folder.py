@@ -18,8 +18,8 @@ from pydantic import (
     ValidationError,
 )
 
-from ganforge.data.batch import DataSpec
 from ganforge.data.options import DataOptions
+from ganforge.data.spec import DataSpec
 from ganforge.errors import UserError
 from ganforge.files.atomic import TEMPORARY, replace_file
 from ganforge.reporting.log import current_line

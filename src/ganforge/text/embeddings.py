@@ -178,5 +178,5 @@ def _read(file: Path) -> dict[str, Tensor]:
     except (OSError, SafetensorError) as error:
         reason = printable(" ".join(str(error).split()))[:100]
         raise UserError(
-            f"{file} cannot be read ({reason}): remove it, and `ganforge embed` writes it again"
+            f"{file} cannot be read ({reason}): remove it, and `ganforge data embed` writes it again"
         ) from error

@@ -75,7 +75,7 @@ def test_features_of_the_paper() -> None:
 
 def test_commands(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "f.npz"
-    assert main(["features", str(run), "--out", str(out), "--count", "200"]) == 0
+    assert main(["analyze", "features", str(run), "--out", str(out), "--count", "200"]) == 0
     assert "train_features: 200 images, 192 features" in capfd.readouterr().out
     with np.load(out) as stored:
         assert stored["test_features"].shape == (200, 192)
@@ -90,24 +90,24 @@ def test_commands(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
         features_of_run(trained, images / 127.5 - 1).numpy(), first, rtol=1e-4, atol=1e-5
     )
 
-    assert main(["probe", str(out), "--labels", "50", "--draws", "2", "--json"]) == 0
+    assert main(["analyze", "probe", str(out), "--labels", "50", "--draws", "2", "--json"]) == 0
     found = json.loads(capfd.readouterr().out)
     assert found["num_labels"] == 50
     assert found["num_draws"] == 2
     assert 0 < found["error_percent"] < 90  # chance is 90
 
-    assert main(["features", "pixels", "--data", "mnist", "--count", "60", "--out", str(out)]) == 0
+    assert main(["analyze", "features", "pixels", "--data", "mnist", "--count", "60", "--out", str(out)]) == 0
     assert "60 images, 784 features" in capfd.readouterr().out
 
 
 def test_outliers_are_compared_in_the_shape_of_the_run(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["outliers", str(run), "--data", "emoji", "--count", "100", "--json"]) == 0
+    assert main(["analyze", "outliers", str(run), "--data", "emoji", "--count", "100", "--json"]) == 0
     (score,) = json.loads(capfd.readouterr().out)
     assert score["name"] == "auroc_of_discriminator"
     assert 0 <= score["value"] <= 1
     assert score["protocol"]["own"] == "mnist test, 100"
     assert score["protocol"]["other"] == "emoji test, 100"
-    assert main(["outliers", str(run), "--data", "mnist", "--count", "100", "--json"]) == 0
+    assert main(["analyze", "outliers", str(run), "--data", "mnist", "--count", "100", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)[0]["value"] == 0.5  # its own data against themselves
 
 
@@ -119,17 +119,20 @@ def test_other_data_need_the_classes_that_a_run_judges_by(
     few = {"steps": 1, "batch": 4, "quiet": True, "device": "cpu"}
     ganforge.train("cgan", str(data), run=tmp_path / "run", **few)
     for other in ("emoji", str(noise)):
-        assert main(["outliers", str(tmp_path / "run"), "--data", other, "--count", "9"]) == 2
+        assert main(["analyze", "outliers", str(tmp_path / "run"), "--data", other, "--count", "9"]) == 2
         error = capfd.readouterr().err
         assert f"labels of its 2 classes, which {other} has not" in error
         assert error.count("\n") == 1
-    assert main(["outliers", str(tmp_path / "run"), "--data", str(data), "--count", "9"]) == 0
+    assert main(["analyze", "outliers", str(tmp_path / "run"), "--data", str(data), "--count", "9"]) == 0
 
 
 def test_a_few_images_of_a_folder_are_of_all_its_classes(tmp_path: Path) -> None:
     """Folders lie class by class; the first 20 of 60 would be of one."""
     folder, out = halves(tmp_path / "data"), tmp_path / "f.npz"
-    assert main(["features", "pixels", "--data", str(folder), "--count", "20", "--out", str(out)]) == 0
+    assert (
+        main(["analyze", "features", "pixels", "--data", str(folder), "--count", "20", "--out", str(out)])
+        == 0
+    )
     with np.load(out) as stored:
         assert np.bincount(stored["test_labels"]).tolist() == [10, 10]
         left = stored["test_features"].reshape(20, -1, 8, 8)[:, :, :, :4].mean((1, 2, 3))
@@ -168,7 +171,18 @@ def test_classes_are_told_by_their_likelihoods_and_noise_is_rejected(
     few["ema_half_life"] = 0
     ganforge.train("pixelcnn", str(halves(tmp_path / "data")), run=run, conditional=True, **few)
     noise = pure_noise(tmp_path / "noise")
-    words = ["classify", str(run), "--data", str(noise), "--reject", "10", "--json", "--count", "40"]
+    words = [
+        "analyze",
+        "classify",
+        str(run),
+        "--data",
+        str(noise),
+        "--reject",
+        "10",
+        "--json",
+        "--count",
+        "40",
+    ]
     assert main(words) == 0
     found = {score["name"]: score["value"] for score in json.loads(capfd.readouterr().out)}
     assert found["error"] <= 5
@@ -236,27 +250,27 @@ def store_broken(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["probe", "f.npz", "--labels", "31"], "a multiple of the 3 classes"),
-        (["probe", "f.npz", "--labels", "3000"], "at most 300"),
-        (["probe", "f.npz", "--draws", "0"], "expected 1 or more"),
-        (["probe", "none.npz"], "cannot be read as features"),
-        (["probe", "half.npz"], "has no test_labels"),
-        (["probe", "no_labels.npz"], "has no validation_labels"),
-        (["probe", "cut.npz"], "cannot be read as features"),
-        (["probe", "empty.npz"], "cannot be read as features"),
-        (["probe", "array.npy"], "cannot be read as features"),
-        (["probe", "one.npz"], "of one class"),
-        (["probe", "short.npz"], "expected [count, n] and [count]"),
-        (["probe", "nan.npz"], "NaN or infinity"),
-        (["probe", "f.npz", "--labels", "30", "--seed", "-1"], "expected 0 or more"),
-        (["features", "RUN", "--out", "f.txt"], "ends in .npz"),
-        (["features", "pixels", "--out", "f.npz"], "add --data mnist"),
-        (["features", "RUN", "--out", "f.npz", "--count", "0"], "expected 1 or more"),
-        (["outliers", "RUN", "--data", "ring"], "2-D points"),
-        (["outliers", "RUN", "--data", "nowhere"], "nowhere"),
-        (["classify", "RUN"], "use a run of pixelcnn"),
-        (["classify", "RUN", "--reject", "100"], "between 0 and 100"),
-        (["classify", "RUN", "--count", "0"], "expected 1 or more"),
+        (["analyze", "probe", "f.npz", "--labels", "31"], "a multiple of the 3 classes"),
+        (["analyze", "probe", "f.npz", "--labels", "3000"], "at most 300"),
+        (["analyze", "probe", "f.npz", "--draws", "0"], "expected 1 or more"),
+        (["analyze", "probe", "none.npz"], "cannot be read as features"),
+        (["analyze", "probe", "half.npz"], "has no test_labels"),
+        (["analyze", "probe", "no_labels.npz"], "has no validation_labels"),
+        (["analyze", "probe", "cut.npz"], "cannot be read as features"),
+        (["analyze", "probe", "empty.npz"], "cannot be read as features"),
+        (["analyze", "probe", "array.npy"], "cannot be read as features"),
+        (["analyze", "probe", "one.npz"], "of one class"),
+        (["analyze", "probe", "short.npz"], "expected [count, n] and [count]"),
+        (["analyze", "probe", "nan.npz"], "NaN or infinity"),
+        (["analyze", "probe", "f.npz", "--labels", "30", "--seed", "-1"], "expected 0 or more"),
+        (["analyze", "features", "RUN", "--out", "f.txt"], "ends in .npz"),
+        (["analyze", "features", "pixels", "--out", "f.npz"], "add --data mnist"),
+        (["analyze", "features", "RUN", "--out", "f.npz", "--count", "0"], "expected 1 or more"),
+        (["analyze", "outliers", "RUN", "--data", "ring"], "2-D points"),
+        (["analyze", "outliers", "RUN", "--data", "nowhere"], "nowhere"),
+        (["analyze", "classify", "RUN"], "use a run of pixelcnn"),
+        (["analyze", "classify", "RUN", "--reject", "100"], "between 0 and 100"),
+        (["analyze", "classify", "RUN", "--count", "0"], "expected 1 or more"),
     ],
 )
 def test_mistakes(

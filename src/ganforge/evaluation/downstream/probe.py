@@ -95,7 +95,9 @@ def _read_arrays(path: Path) -> dict[str, Any]:
             return {name: stored[name] for name in stored.files}
     # A .npy is an array, which has no `files`, and cannot be entered.
     except (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipFile) as error:
-        raise UserError(f"{path} cannot be read as features: make it with `ganforge features RUN`") from error
+        raise UserError(
+            f"{path} cannot be read as features: make it with `ganforge analyze features RUN`"
+        ) from error
 
 
 def _split_of(arrays: dict[str, Any], split: str, path: Path) -> _Split:

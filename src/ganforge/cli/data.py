@@ -1,0 +1,75 @@
+"""`ganforge data`: check, pack and embed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from ganforge.cli import EXIT_BAD_DATA
+from ganforge.cli.arguments import arguments_of, values_of
+from ganforge.data import check
+from ganforge.data.open import open_dataset
+from ganforge.data.options import DataOptions
+from ganforge.data.pack import pack
+from ganforge.text.embeddings import write_embeddings
+from ganforge.training.plan import validated
+
+DataArguments: Any = arguments_of(DataOptions, {}, positional=("data",))
+
+
+@dataclass(frozen=True)
+class Check:
+    """Report what a data set contains, and its problems."""
+
+    options: DataArguments
+    json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of text.")] = False
+
+    def __call__(self, command: str) -> int:
+        """Print the report; returns the exit code, 1 where the data have problems."""
+        report = check.check(validated(DataOptions, values_of(self.options)))
+        print(report.to_json() if self.json else "\n".join(report.lines()))
+        return EXIT_BAD_DATA if report.problems else 0
+
+
+@dataclass(frozen=True)
+class PackTarget:
+    """The zip; a group of its own, since tyro puts positional arguments of groups last."""
+
+    out: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="The zip to write.")]]
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Resize a data set into one indexed zip."""
+
+    options: DataArguments
+    target: PackTarget
+
+    def __call__(self, command: str) -> int:
+        """Write the zip; returns the exit code."""
+        count = pack(validated(DataOptions, values_of(self.options)), self.target.out)
+        print(f"{self.target.out}: {count} images")
+        return 0
+
+
+@dataclass(frozen=True)
+class Embed:
+    """Write the embeddings of a data set's captions once, for all runs that train on them."""
+
+    encoder: tyro.conf.Positional[
+        Annotated[str, tyro.conf.arg(help="A run of text_encoder, sentence:MODEL, or pretrained:NAME.")]
+    ]
+    data: Annotated[str, tyro.conf.arg(help="A data set with captions: a name, a folder or a .zip.")]
+    out: Annotated[
+        Path | None,
+        tyro.conf.arg(help="A folder for encoder and embeddings, as for --text-encoder; default: the run's."),
+    ] = None
+
+    def __call__(self, command: str) -> int:
+        """Write the embeddings; returns the exit code."""
+        # The captions are the same at any size: small images are opened faster.
+        dataset = open_dataset(validated(DataOptions, {"data": self.data, "size": 8}))
+        file, count = write_embeddings(self.encoder, dataset, self.out)
+        print(f"{file}: {count} captions")
+        return 0

@@ -2,7 +2,7 @@
 
 python examples/evaluate_and_compare.py --data mnist --steps 2000
 
-On the command line, `ganforge compare runs/dcgan-mnist runs/vae-mnist` does the last part for evaluated runs.
+On the command line, `ganforge compare runs/gan-mnist runs/dcgan-mnist` does the last part for evaluated runs.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 
 import ganforge
 
-SYSTEMS = ("dcgan", "vae")
+SYSTEMS = ("gan", "dcgan")
 
 
 def main() -> int:

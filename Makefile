@@ -7,17 +7,17 @@ BIN := .venv/bin
 demo: .venv/installed  ## train a DCGAN on MNIST for a few minutes and judge it
 	$(BIN)/ganforge demo
 
-test: .venv/installed-dev  ## all tests but the soaks, and the checks
+test: .venv/installed-dev  ## all tests and the checks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 -m "not soak"
+	$(BIN)/pytest -n 2
 
 check: .venv/installed-dev  ## format, lint, types and the fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 -m "not slow and not soak"
+	$(BIN)/pytest -n 2 -m "not slow"
 
 format: .venv/installed-dev
 	$(BIN)/ruff format .

@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 .PHONY: demo test check format install clean
 
-demo: .venv/installed  ## train a DCGAN on MNIST for a few minutes and judge it
+demo: .venv/installed  ## train a DCGAN on MNIST for a few minutes and evaluate it
 	$(BIN)/ganforge demo
 
 test: .venv/installed-dev  ## all tests and the checks

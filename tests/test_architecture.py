@@ -99,7 +99,7 @@ def test_mathematics_needs_torch_only(path: Path) -> None:
 
 
 def edges_of(sources: dict[str, str]) -> dict[str, set[str]]:
-    """Module -> the modules of `sources` that it imports, for whatever purpose, by their names under ganforge.
+    """Module -> the modules of `sources` that it imports, for whatever purpose; names are under ganforge.
 
     `from ganforge.data import check` imports the module `data.check`, or what `data` defines under that name.
     """

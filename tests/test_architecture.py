@@ -12,6 +12,8 @@ from rooms import ROOMS
 
 import ganforge
 from ganforge.cli import main as cli
+from ganforge.cli.sample import SampleArguments
+from ganforge.cli.uses import EvaluateArguments
 from ganforge.runs.options import Metric, TrainOptions
 from ganforge.systems.discovery import available
 
@@ -265,7 +267,7 @@ def test_options_are_frozen() -> None:
     }
     options = {
         kind.__name__: [field.name for field in dataclasses.fields(kind)]
-        for kind in (cli.SampleArguments, cli.EvaluateArguments, cli.ListArguments)
+        for kind in (SampleArguments, EvaluateArguments, cli.ListArguments)
     }
     assert options == {
         "SampleArguments": [

@@ -55,8 +55,8 @@ def test_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = notebook["cells"]
     assert len({cell["id"] for cell in cells}) == len(cells)
     for cell in cells:
-        code = {"execution_count", "outputs"} if cell["cell_type"] == "code" else set()
-        assert cell.keys() == {"cell_type", "id", "metadata", "source"} | code
+        extra = {"execution_count", "outputs"} if cell["cell_type"] == "code" else set()
+        assert cell.keys() == {"cell_type", "id", "metadata", "source"} | extra
         assert all(line.endswith("\n") for line in cell["source"][:-1])
     assert all(cell["outputs"] == [] for cell in cells if cell["cell_type"] == "code"), (
         "stored without outputs"

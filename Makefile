@@ -4,14 +4,14 @@ BIN := .venv/bin
 
 .PHONY: demo test check lint coverage docs dist wheel-check format install hooks clean
 
-demo: .venv/installed  ## train a DCGAN on MNIST for a few minutes and judge it
+demo: .venv/installed  ## train a DCGAN on MNIST for a few minutes and evaluate it
 	$(BIN)/ganforge demo
 
-test: lint  ## the checks, and all tests but the soaks
-	$(BIN)/pytest -n 2 -m "not soak"
+test: lint  ## the checks, and all tests
+	$(BIN)/pytest -n 2
 
 check: lint  ## the checks and the fast tests
-	$(BIN)/pytest -n 2 -m "not slow and not soak"
+	$(BIN)/pytest -n 2 -m "not slow"
 
 lint: .venv/installed-dev  ## format, lint, spelling and types
 	$(BIN)/ruff format --check .
@@ -20,7 +20,7 @@ lint: .venv/installed-dev  ## format, lint, spelling and types
 	$(BIN)/mypy
 
 coverage: lint  ## `make test` traced: the lines that no test reaches; fails below the floor in pyproject.toml
-	$(BIN)/pytest -n 2 -m "not soak" --cov --cov-report=term-missing:skip-covered
+	$(BIN)/pytest -n 2 --cov --cov-report=term-missing:skip-covered
 
 docs: .venv/installed-docs  ## the documentation as a site, in site/; warnings are errors
 	$(BIN)/python tools/stage_docs.py build/docs

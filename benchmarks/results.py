@@ -14,6 +14,7 @@ from trainings_table import METHODS, METHODS_DATA, TABLE
 
 FOLDER = Path(__file__).parent
 PAGE = FOLDER.parent / "docs" / "results.md"
+HIGHLIGHTS = FOLDER / "highlights.md"
 RECIPES = FOLDER.parent / "src" / "ganforge" / "recipes" / "recipes.json"
 
 # Column, names of the score (the first that a row has counts), digits.
@@ -31,8 +32,8 @@ HIDDEN = ("sampling_speed", "fid_of_real_data")
 INTRODUCTION = """# Results
 
 This page is made by `python benchmarks/results.py` from the JSON in [`benchmarks/`](../benchmarks) and from
-the recipes of the package; a test compares them. Scores are explained in [metrics](metrics.md), trainings in
-[comparisons](comparisons.md). A dash: the score is not defined for the method, or was not yet known when
+the recipes of the package, after a table written by hand; a test compares them. Scores are explained in
+[metrics](metrics.md), trainings in [comparisons](comparisons.md). A dash: the score is not defined for the method, or was not yet known when
 the training was judged.
 """
 
@@ -112,7 +113,7 @@ def surroundings() -> str:
 
 def page() -> str:
     """The whole page as Markdown."""
-    parts = [INTRODUCTION, "## Methods side by side\n"]
+    parts = [INTRODUCTION, HIGHLIGHTS.read_text(encoding="utf-8"), "## Methods side by side\n"]
     parts.append(
         "Features of each data set's own judge, 10,000 samples against the test set, averaged weights; "
         "two-sample is the accuracy of a fresh classifier, nats are -log p(x) of the 256 levels, of the VAE "

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rooms import ROOMS
 
 import ganforge
 from ganforge.cli.evaluate import Evaluate
@@ -19,29 +20,13 @@ from ganforge.systems.discovery import available
 ROOT = Path(ganforge.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-# From top to bottom: a module imports only from its own room or from rooms above it.
-ROOMS = (
-    ("errors", "version"),
-    ("nn",),
-    ("files", "distributed"),
-    ("data",),
-    ("system",),
-    ("systems",),
-    ("reporting",),
-    ("runs",),
-    ("text",),
-    ("export",),
-    ("generation",),
-    ("evaluation",),
-    ("training", "recipes"),
-    ("cli",),
-    ("__main__",),
-)
 FORBIDDEN_NAMES = ("utils", "util", "common", "core", "base", "misc", "helpers", "helper", "manager")
 ABSTRACT = {"System", "LatentSystem"}
 # An exception to the design, known and named: folder, zip and hub rows behind one way to read a file.
 ABSTRACT_IN_DATA = {"Storage"}
-LONGEST_FILE, LONGEST_FUNCTION = 400, 60
+LONGEST_FILE, LONGEST_FUNCTION, MOST_ENTRIES = 450, 60, 22
+# A file or function ("file.py function") over the limit, and why it is one idea nevertheless.
+LONGER: dict[str, str] = {}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -51,7 +36,7 @@ def parse(path: Path) -> ast.Module:
 
 
 def name_of(path: Path) -> str:
-    """The dotted name under ganforge: engine/train.py is engine.train."""
+    """The dotted name under ganforge: training/loop.py is training.loop."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -75,9 +60,9 @@ def rooms_imported(tree: ast.Module) -> set[str]:
 
 
 def depth(room: str) -> int:
-    found = [index for index, rooms in enumerate(ROOMS) if room in rooms]
-    assert found, f"{room} has no place in ROOMS: design.md section 3 says where it belongs"
-    return found[0]
+    depths = [index for index, rooms in enumerate(ROOMS) if room in rooms]
+    assert depths, f"{room} has no place in ROOMS: tests/support/rooms.py has the order"
+    return depths[0]
 
 
 def ids(paths: list[Path]) -> list[str]:
@@ -115,27 +100,50 @@ def test_mathematics_needs_torch_only(path: Path) -> None:
             assert "ganforge.nn.losses" not in {name.rpartition(".")[0] for name in imported(parse(path))}
 
 
-def test_rooms_cannot_hide_a_cycle() -> None:
-    """Within a room too, no modules import one another in a circle, annotations included."""
-    edges: dict[str, set[str]] = {}
-    modules = {name_of(path) for path in FILES}
-    for path in FILES:
-        tree = parse(path)
-        names = {name.removeprefix("ganforge.") for name in imported(tree) if name.startswith("ganforge.")}
-        targets = {name if name in modules else name.rpartition(".")[0] for name in names}
-        edges[name_of(path)] = {target for target in targets if target}
+def edges_of(sources: dict[str, str]) -> dict[str, set[str]]:
+    """Module -> the modules of `sources` that it imports, for whatever purpose; names are under ganforge.
+
+    `from ganforge.data import check` imports the module `data.check`, or what `data` defines under that name.
+    """
+    edges = {}
+    for module, text in sources.items():
+        names = (name.removeprefix("ganforge.") for name in imported(ast.parse(text)))
+        targets = {name if name in sources else name.rpartition(".")[0] for name in names}
+        edges[module] = {target for target in targets if target in sources and target not in ("", module)}
+    return edges
+
+
+def circle_in(edges: dict[str, set[str]]) -> list[str]:
+    """Modules that import one another in a circle, the first again at the end; empty where there is none."""
     done: set[str] = set()
 
-    def visit(module: str, above: tuple[str, ...]) -> None:
-        assert module not in above, f"{' -> '.join((*above, module))}"
+    def visit(module: str, above: list[str]) -> list[str]:
+        if module in above:
+            return [*above[above.index(module) :], module]
         if module not in done:
-            for target in sorted(edges.get(module, ())):
-                if target != module:
-                    visit(target, (*above, module))
+            for target in sorted(edges[module]):
+                if circle := visit(target, [*above, module]):
+                    return circle
             done.add(module)
+        return []
 
-    for module in sorted(edges):
-        visit(module, ())
+    return next((circle for module in sorted(edges) if (circle := visit(module, []))), [])
+
+
+def test_no_circles() -> None:
+    """No modules import one another, directly or in a circle, annotations included."""
+    edges = edges_of({name_of(path): path.read_text(encoding="utf-8") for path in FILES})
+    assert sum(len(targets) for targets in edges.values()) > 300
+    assert not circle_in(edges)
+
+
+def test_a_circle_is_seen() -> None:
+    """Also one that exists only for annotations, or within a function."""
+    first = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ganforge.data.b import B\n"
+    sources = {"data.a": first, "data.b": "from ganforge.data import c\n", "data.c": ""}
+    assert circle_in(edges_of(sources)) == []
+    sources["data.c"] = "def f():\n    import ganforge.data.a\n"
+    assert circle_in(edges_of(sources)) == ["data.a", "data.b", "data.c", "data.a"]
 
 
 @pytest.mark.parametrize(
@@ -147,10 +155,21 @@ def test_names_say_what_is_in_them(path: Path) -> None:
 
 @each_file
 def test_sizes(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
-    functions = [node for node in ast.walk(parse(path)) if isinstance(node, Function)]
-    lengths = {node.name: (node.end_lineno or 0) - node.lineno + 1 for node in functions}
-    assert not {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION}
+    name = path.relative_to(ROOT).as_posix()
+    lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) - LONGEST_FILE}
+    for node in ast.walk(parse(path)):
+        if isinstance(node, Function):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            key = f"{name} {node.name}"
+            lengths[key] = max(lengths.get(key, 0), length - LONGEST_FUNCTION)
+    longer = {name for name, excess in lengths.items() if excess > 0}
+    reasons = {key for key in LONGER if key.partition(" ")[0] == name}
+    assert longer == reasons, "give a reason in LONGER, or remove one that is no longer needed"
+
+
+def test_the_top_of_the_package_is_small() -> None:
+    entries = [path.name for path in ROOT.iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= MOST_ENTRIES, sorted(entries)
 
 
 def test_two_abstract_classes() -> None:
@@ -200,8 +219,7 @@ def test_source_knows_nothing_of_the_workshop() -> None:
     ]
     assert texts
     for path in texts:
-        found = re.findall(r"(?<![\w-])shared/|/work/", path.read_text(encoding="utf-8"))
-        assert not found, path
+        assert not re.search(r"(?<![\w-])shared/|/work/", path.read_text(encoding="utf-8")), path
 
 
 def test_options_are_frozen() -> None:

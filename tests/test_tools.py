@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import ganforge
-from ganforge.cli.main import DEMO
+from ganforge.cli.demo import DEMO
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOL = runpy.run_path(str(ROOT / "tools" / "stage_docs.py"))

@@ -1,4 +1,4 @@
-"""The field's words in code, help and docs; `docs/glossary.md` says which word to use instead."""
+"""One word a thing: the field's words in code, help and docs, those of `docs/glossary.md`."""
 
 import re
 from pathlib import Path
@@ -21,13 +21,14 @@ WORDS = {
     r"go(es|ing)? on|went on|gone on": "resume, continue",
     r"beside": "next to, compared with",
     r"(can ?not|can't) have|(is|are) not had": "must be, rejected",
-    r"(label|category|neighbour) agreement|agreement of (labels|categories)": "class accuracy",
+    r"(label|category|neighbour) agreement|agreement of (labels|categories)": "class or category accuracy",
     r"(is|are) to be had": "available",
 }
 # Names that are not ours, and the glossary's own column of words not to use.
 ALLOWED = re.compile(
     r"sentence[-_]transformers?|SentenceTransformer|`?\"?sentence:|sentence\.json|sentence-transformers"
-    r"|platform\.processor|captions_per_picture|\"pictures\": \"image\"|judge_confidence"
+    r"|platform\.processor|\" Processor\"|' Processor'"
+    r"|captions_per_picture|\"pictures\": \"image\"|judge_confidence"
     r"|\(\"image\", \"img\", \"picture\"\)|picture` column"
 )
 FILES = [
@@ -39,6 +40,7 @@ FILES = [
         "*.md",
         "benchmarks/*.py",
         "benchmarks/*.md",
+        "examples/*",
     )
     for path in sorted(ROOT.glob(pattern))
     if path.name not in ("glossary.md", "CHANGELOG.md")

@@ -230,9 +230,9 @@ def test_config(name: str) -> None:
     undescribed = [field for field, info in type(config).model_fields.items() if not info.description]
     assert not undescribed
     with pytest.raises(ValidationError):
-        type(config)(no_such_field=1)
+        type(config)(no_such_field=1)  # type: ignore[call-arg]  # a wrong field on purpose
     with pytest.raises(ValidationError):
-        config.steps = 1
+        config.steps = 1  # type: ignore[misc]  # frozen, which is the test
 
 
 def test_suggestions_are_legal(case: Case) -> None:

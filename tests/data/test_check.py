@@ -48,7 +48,7 @@ def test_each_planted_defect_is_found(fill):
     assert report.unlisted == 1
     assert not report.problems
     expected = ("only 22", "21 times", "2 images are exact copies", "1 images lie in more than one split")
-    expected += (
+    expected += (  # type: ignore[assignment]  # tuples of different lengths
         "1 of 24 images have no caption",
         "1 images are not in the metadata",
         "1 partner",

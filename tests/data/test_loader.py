@@ -112,7 +112,7 @@ def test_a_lazy_set_gives_the_same_batches_ahead_of_time():
     for one, other in itertools.islice(zip(eager, ahead, strict=True), 30):
         assert torch.equal(one.images, other.images)
         assert torch.equal(one.labels, other.labels)
-    ahead.close()
+    ahead.close()  # type: ignore[attr-defined]  # an iterator that is a generator
 
 
 def test_points_pass_unchanged_and_refuse_pixel_options():

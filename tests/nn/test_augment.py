@@ -49,7 +49,7 @@ def seeded(augment: Map, seed: int = 5) -> Map:
 
 
 AUGMENTATIONS: dict[str, Map] = {
-    **{name: lambda images, name=name: diff_augment(images, (name,)) for name in DIFF_AUGMENTATIONS},
+    **{name: lambda images, name=name: diff_augment(images, (name,)) for name in DIFF_AUGMENTATIONS},  # type: ignore[misc]  # the default binds the loop's name
     "all three": lambda images: diff_augment(images, DIFF_AUGMENTATIONS),
     "ada": ada(1.0),
     "ada sometimes": ada(0.5),

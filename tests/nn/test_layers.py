@@ -151,7 +151,7 @@ def test_projection_by_hand() -> None:
     assert logits.shape == (7,)
     for index, label in enumerate(labels):
         wanted = sum(
-            float((head.dense.weight[0, j] + head.embedding.weight[label, j]) * features[index, j])
+            float((head.dense.weight[0, j] + head.embedding.weight[label, j]) * features[index, j])  # type: ignore[misc]  # a layer's attribute is a Tensor or a Module to mypy
             for j in range(5)
         )
         assert float(logits[index]) == pytest.approx(wanted, rel=1e-5)

@@ -33,7 +33,7 @@ def build(
     name: str, network: str, shape: tuple[int, int, int], wild: bool = True, classes: int = 0, **fields: Any
 ) -> PixelCNN | PixelRNN:
     """A small system, by default with weights far from those of a start."""
-    system = find(name)(find(name).Config(network=network, **(SMALL | fields)), spec(shape, classes))
+    system = find(name)(find(name).Config(network=network, **(SMALL | fields)), spec(shape, classes))  # type: ignore[call-arg]  # the Config of the system named
     assert isinstance(system, PixelCNN | PixelRNN)
     if wild:
         for parameter in system.parameters():
@@ -107,7 +107,7 @@ def test_labels_have_their_own_distribution() -> None:
     assert system.conditions == {"labels"}
     for label in (0, 1):
         with torch.no_grad():
-            chances = system.nats(every, conditions(torch.full((16,), label))).neg().exp()
+            chances = system.nats(every, conditions(torch.full((16,), label))).neg().exp()  # type: ignore[call-arg]  # of one of two systems
             samples = system.sample(20_000, conditions(torch.full((20_000,), label)))
         assert float(chances.sum()) == pytest.approx(1, abs=1e-5)
         found = (samples[:, None] == every).flatten(2).all(2).float().mean(0)
@@ -147,7 +147,7 @@ def test_levels_survive_a_round_trip(levels: int) -> None:
     images = from_levels(values, levels)
     assert torch.equal(to_levels(images, levels), values)
     assert torch.equal(to_levels(to_float(to_uint8(images)), levels), values)
-    assert images.aminmax() == (-1, 1)
+    assert images.aminmax() == (-1, 1)  # type: ignore[comparison-overlap]  # a named tuple of two tensors
 
 
 @pytest.mark.parametrize("levels", [2, 8, 256])
@@ -227,7 +227,7 @@ def test_black_and_white_is_two_levels() -> None:
         grey = DataSpec(channels=1, height=28, width=28, num_images=50_000)
         assert kind.suggest(grey.model_copy(update={"binary": True}))["levels"][0] == 2
         assert "levels" not in kind.suggest(grey)
-        assert kind.Config().levels == 256
+        assert kind.Config().levels == 256  # type: ignore[attr-defined]  # the Config of the system named
 
 
 @pytest.mark.parametrize("linear", [True, False])

@@ -26,7 +26,7 @@ SPEC = DataSpec(channels=1, height=16, width=20, num_images=10, source_shape=(1,
 SMALL = {"width": 6, "num_blocks": 1, "crop_size": 12, "batch": 4}
 
 
-def build(kind: type, **fields: object) -> SRResNet | SRGAN:
+def build(kind: type[SRResNet] | type[SRGAN], **fields: object) -> SRResNet | SRGAN:
     torch.manual_seed(0)
     more = {"discriminator_width": 8} if kind is SRGAN else {}
     return kind(with_weights(kind.Config(**(SMALL | more | fields))), SPEC).train()

@@ -74,7 +74,7 @@ def test_the_bound_grows_with_the_samples() -> None:
     nn.init.normal_(system.get_parameter("decoder.layers.0.weight"), std=3)
 
     def bound(count: int) -> float:
-        log_weights = system.log_weights(images, *system.encoder(images), 6_000)
+        log_weights = system.log_weights(images, *system.encoder(images), 6_000)  # type: ignore[call-arg]  # the encoder's outputs are unpacked
         return float(torch.stack([importance_bound(part) for part in log_weights.split(count)]).mean())
 
     # Each of draws of its own: means of nested groups of the same ones would rise whatever the weights.
@@ -91,7 +91,7 @@ def test_the_gradient_of_iwae_is_that_of_normalised_weights() -> None:
 
     def log_weights() -> Tensor:
         torch.manual_seed(7)
-        return system.log_weights(images, *system.encoder(images), 5)
+        return system.log_weights(images, *system.encoder(images), 5)  # type: ignore[call-arg]  # the encoder's outputs are unpacked
 
     weights = log_weights().softmax(0).detach()
     wanted = torch.autograd.grad((weights * log_weights()).sum(0).mean(), list(system.parameters()))
@@ -231,7 +231,7 @@ def test_convolutions_decode_as_many_dimensions(likelihood: str) -> None:
     system = build(spec, network="convolutional", width=4, likelihood=likelihood)
     system.prepare(random_images(20, spec))
     images = random_images(3, spec)
-    assert system.log_weights(images, *system.encoder(images), 4).shape == (4, 3)
+    assert system.log_weights(images, *system.encoder(images), 4).shape == (4, 3)  # type: ignore[call-arg]  # the encoder's outputs are unpacked
     assert system.decode(system.draw_latents(6)).shape == (6, 1, 8, 8)
 
 

@@ -246,7 +246,7 @@ def test_each_checkpoint_has_its_own_rollbacks(
 ) -> None:
     """Trouble before step 20 and before step 30, twice each: more than three times in all."""
     troubles = {17: 2, 26: 2}
-    plain = engine.check_skipped
+    plain = divergence.check_skipped
 
     def troubled(training: Any, update: Any) -> None:
         plain(training, update)

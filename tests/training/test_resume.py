@@ -19,8 +19,9 @@ import ganforge
 from ganforge.data.loader import Loader
 from ganforge.errors import UserError
 from ganforge.runs.checkpoint import load_checkpoint
+from ganforge.systems.discovery import find
 from ganforge.training import loop as engine
-from ganforge.training.state import load_state
+from ganforge.training.state import Training, load_state
 
 STEPS = 40
 OFTEN = {"steps": STEPS, "checkpoint_every": 10, "log_every": 7, "sample_every": 4}
@@ -207,34 +208,34 @@ def test_a_signal_in_the_last_step_lets_the_run_end(
     assert len(metrics_of(tmp_path / "r", "end")) == 1
 
 
-def _drop_system(training: engine.Training, before: dict[str, Any]) -> None:
+def _drop_system(training: Training, before: dict[str, Any]) -> None:
     training.system.load_state_dict(before["system"])
 
 
-def _drop_average(training: engine.Training, before: dict[str, Any]) -> None:
+def _drop_average(training: Training, before: dict[str, Any]) -> None:
     training.average.load(before["average"])
 
 
-def _drop_optimizer(name: str) -> Callable[[engine.Training, dict[str, Any]], None]:
-    def drop(training: engine.Training, _: dict[str, Any]) -> None:
+def _drop_optimizer(name: str) -> Callable[[Training, dict[str, Any]], None]:
+    def drop(training: Training, _: dict[str, Any]) -> None:
         training.optimizers[name].state.clear()
 
     return drop
 
 
-def _drop_random(training: engine.Training, _: dict[str, Any]) -> None:
+def _drop_random(training: Training, _: dict[str, Any]) -> None:
     torch.manual_seed(0)
 
 
-def _drop_meter(training: engine.Training, _: dict[str, Any]) -> None:
+def _drop_meter(training: Training, _: dict[str, Any]) -> None:
     training.meter.reset()
 
 
-def _drop_step(training: engine.Training, _: dict[str, Any]) -> None:
+def _drop_step(training: Training, _: dict[str, Any]) -> None:
     training.step = 0
 
 
-def _drop_one_buffer(training: engine.Training, before: dict[str, Any]) -> None:
+def _drop_one_buffer(training: Training, before: dict[str, Any]) -> None:
     name = next(name for name in before["system"] if name.endswith("running_mean"))
     training.system.get_buffer(name).copy_(before["system"][name])
 
@@ -283,7 +284,7 @@ def test_resume_in_this_process_gives_the_same_bytes(place: Path, dcgan_run: Pat
 def test_of_the_test_leaving_out_a_part_of_the_state_is_seen(
     place: Path, dcgan_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
-    def forgetful(training: engine.Training, checkpoint: Any) -> None:
+    def forgetful(training: Training, checkpoint: Any) -> None:
         before = {
             "system": {name: tensor.clone() for name, tensor in training.system.state_dict().items()},
             "average": {name: tensor.clone() for name, tensor in training.average.state().items()},
@@ -356,7 +357,7 @@ def test_an_update_that_breaks_the_weights_is_never_committed(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loss of step 20 is finite; its update is not: the checkpoint of step 20 must not be written."""
-    plain = engine.find("gan").train_step
+    plain = find("gan").train_step
 
     def broken(self: Any, batch: Any, update: Any) -> Any:
         values = plain(self, batch, update)
@@ -366,7 +367,7 @@ def test_an_update_that_breaks_the_weights_is_never_committed(
                 next(self.generator.parameters()).view(-1)[0] = float("nan")
         return values
 
-    monkeypatch.setattr(engine.find("gan"), "train_step", broken)
+    monkeypatch.setattr(find("gan"), "train_step", broken)
     with pytest.raises(UserError, match=r"generator\S* became infinite or NaN by step 20"):
         train(place, "gan", tmp_path / "r")
     assert assert_all_finite(tmp_path / "r") == 1

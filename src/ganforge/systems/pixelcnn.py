@@ -51,12 +51,13 @@ class PixelCNNConfig(AutoregressiveConfig):
 class PixelCNN(System):
     """Van den Oord et al. 2016, "Conditional Image Generation with PixelCNN Decoders", arXiv 1606.05328.
 
-    With `network` original, the PixelCNN of "Pixel Recurrent Neural Networks", arXiv 1601.06759. Differs from
-    the paper: Adam instead of RMSProp, at a rate that decays to 0; an average of the network (EMA) is sampled
-    and evaluated; kernels of 3x3 after the first, 7x7 on a CPU, where its ImageNet model has 5x5; the last
-    layer has no connection to a next one; after the two layers of the head comes a third to the logits, which
-    the paper does not count; black and white is a softmax of two levels, where the paper has a sigmoid, the
-    same thing; the weights of labels start at 0.
+    With `network` original, the PixelCNN of "Pixel Recurrent Neural Networks", arXiv 1601.06759.
+
+    Differs from the paper: Adam instead of RMSProp, at a rate that decays to 0; an average of the network
+    (EMA) is sampled and evaluated; kernels of 3x3 after the first, 7x7 on a CPU, where its ImageNet model
+    has 5x5; the last layer has no connection to a next one; after the two layers of the head comes a third
+    to the logits, which the paper does not count; black and white is a softmax of two levels, where the
+    paper has a sigmoid, the same thing; the weights of labels start at 0.
     """
 
     Config = PixelCNNConfig

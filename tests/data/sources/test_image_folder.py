@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import zipfile
+from typing import Any
 
 import pytest
 import torch
@@ -175,7 +176,7 @@ def test_at_most_five_percent_may_be_unreadable(fill, count):
 
 
 def test_damaged_pixels_are_skipped_with_their_label_and_caption(fill):
-    files = {f"{number:02}.png": number for number in range(40)}
+    files: dict[str, Any] = {f"{number:02}.png": number for number in range(40)}
     files["07.png"] = encode(noise(7, 30, 30))[:500]
     rows = [{"file_name": name, "label": name[0], "text": name} for name in files]
     images = opened(fill(files | {"metadata.jsonl": jsonl(*rows)}), size=8).splits["train"]
@@ -284,8 +285,8 @@ def test_hostile_archives_are_refused(tmp_path):
     at = data.rindex(b"huge.png") - 46 + 24
     data[at : at + 4] = (2**31).to_bytes(4, "little")
     path.write_bytes(data)
-    archive = storage.Archive(path)
-    assert len(archive.read("fine.png")) == archive.size("fine.png")
+    stored = storage.Archive(path)
+    assert len(stored.read("fine.png")) == stored.size("fine.png")
     for name, reason in {"../out.png": "escapes", "flipped.png": ".", "huge.png": "larger than"}.items():
         with pytest.raises(Unreadable, match=reason):
-            archive.read(name)
+            stored.read(name)

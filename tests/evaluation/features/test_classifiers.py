@@ -98,7 +98,7 @@ def test_images_are_judged_as_saved_files_and_without_autocast(
 def test_reduced_precision_set_by_the_run_is_put_aside_and_back(
     judge: ReferenceClassifier, digits: tuple[Tensor, Tensor], features: Tensor
 ) -> None:
-    setting = torch.backends.mkldnn.matmul
+    setting = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # not in torch's stubs
     before = setting.fp32_precision
     try:
         setting.fp32_precision = "bf16"
@@ -161,7 +161,7 @@ def test_the_other_judges_hold_what_their_records_say(name: str, at_least: float
     if name == "emoji":
         split = open_dataset(DataOptions(data=name)).splits["test"]
         images = to_float(split.read(torch.arange(len(split))))
-        right = (load_classifier(name).classify(images).argmax(1) == split.labels).float().mean().item() * 100
+        right = (load_classifier(name).classify(images).argmax(1) == split.labels).float().mean().item() * 100  # type: ignore[attr-defined]  # an equality of tensors
         # The record is of images resized by Pillow; here the judge resizes them itself.
         assert right == pytest.approx(record["test_accuracy_percent"], abs=2)
 

@@ -11,7 +11,7 @@ from ganforge.evaluation.metrics.path_length import EPSILON, lerp, path_length, 
 
 def latents(count: int, size: int = 12) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
-    return tuple(torch.randn(count, size, generator=generator) for _ in range(2))
+    return torch.randn(count, size, generator=generator), torch.randn(count, size, generator=generator)
 
 
 def squared(near: Tensor, far: Tensor) -> Tensor:

@@ -154,7 +154,7 @@ def test_the_generators_dropout_is_part_of_its_noise(generator: ConditionalGener
     undropped = ConditionalGenerator(latent_size=100, num_classes=10, shape=MNIST, dropout=0)
     undropped.load_state_dict(generator.state_dict())
     undropped.joint.weight.data *= 2
-    undropped.output.layers[0].weight.data *= 2
+    undropped.output.layers[0].weight.data *= 2  # type: ignore[assignment]  # a layer's attribute is a Tensor or a Module to mypy
     torch.testing.assert_close(generator(whole, classes), undropped(noise, classes))
 
 

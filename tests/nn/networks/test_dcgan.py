@@ -114,7 +114,7 @@ def test_batch_norm_everywhere_but_at_the_image(size: int, kernel_size: int) -> 
     assert inside == block * (doublings - 1) + [nn.ConvTranspose2d]
     assert type(generator.dense_norm) is (nn.BatchNorm1d if kernel_size == 5 else nn.BatchNorm2d)
     block = [nn.Conv2d, nn.BatchNorm2d, nn.LeakyReLU]
-    inside = [type(module) for module in discriminator.layers]
+    inside = [type(module) for module in discriminator.layers]  # type: ignore[misc]  # compared with a list of few classes
     assert inside == [nn.Conv2d, nn.LeakyReLU] + block * (doublings - 1)
     slopes = {module.negative_slope for module in discriminator.layers if isinstance(module, nn.LeakyReLU)}
     assert slopes == {0.2}

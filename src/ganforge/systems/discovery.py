@@ -4,10 +4,11 @@ import importlib
 import os
 import pkgutil
 import sys
+from inspect import isabstract
 from pathlib import Path
 
 from ganforge.data.batch import DataSpec
-from ganforge.errors import UserError, unknown_name
+from ganforge.errors import UserError, printable, unknown_name
 from ganforge.system import System
 
 
@@ -20,18 +21,21 @@ def available() -> list[str]:
 def find(name: str) -> type[System]:
     """The system `name`: a file of `ganforge/systems`, or `package.module:Class` from outside.
 
-    Raises UserError with the closest names where there is none.
+    The user has typed `name`: the module is imported. Raises UserError with the closest names where there
+    is none.
     """
     if ":" in name:
         module_name, _, class_name = name.partition(":")
+        if not all(map(str.isidentifier, (*module_name.split("."), class_name))):
+            raise UserError(f"{printable(name)!r} is no system: expected package.module:Class")
         if os.getcwd() not in sys.path:  # a console script does not look into the folder it is typed in
             sys.path.append(os.getcwd())
         try:
             found = getattr(importlib.import_module(module_name), class_name)
         except (ImportError, AttributeError) as error:
             raise UserError(f"cannot import the system {name!r}: {error}") from error
-        if not (isinstance(found, type) and issubclass(found, System)):
-            raise UserError(f"{name!r} is not a subclass of ganforge.System")
+        if not (isinstance(found, type) and issubclass(found, System)) or isabstract(found):
+            raise UserError(f"{name!r} is no system: expected a subclass of ganforge.System with its methods")
         return found
     if name not in available():
         raise unknown_name("system", name, available(), "(`ganforge list systems`)")
@@ -40,6 +44,23 @@ def find(name: str) -> type[System]:
         if isinstance(member, type) and issubclass(member, System) and member.__module__ == module.__name__:
             return member
     raise AssertionError(f"{module.__name__} defines no System")
+
+
+def find_recorded(name: str, typed: str | None = None) -> type[System]:
+    """The system that a run folder names; `typed` is the name that the user typed besides, if any.
+
+    A file never makes a module of its choice be imported: raises UserError where `name` is from outside of
+    ganforge and not `typed`, or `typed` is another.
+    """
+    if typed not in (None, name):
+        raise UserError(f"--system {typed}: the run is one of {printable(name)[:200]}")
+    if ":" in name and typed is None:
+        shown = printable(name)[:200]
+        raise UserError(
+            f"the run names the system {shown}, code outside of ganforge, which is not imported unasked: if "
+            f"you trust it add --system {shown}, or in Python load(path, system={shown!r})"
+        )
+    return find(name)
 
 
 def check_needs(system: type[System], name: str, data: DataSpec) -> None:

@@ -19,6 +19,7 @@ import ganforge
 from ganforge.data.loader import Loader
 from ganforge.errors import UserError
 from ganforge.runs.checkpoint import load_checkpoint
+from ganforge.systems.discovery import find
 from ganforge.training import loop as engine
 from ganforge.training.state import load_state
 
@@ -356,7 +357,7 @@ def test_an_update_that_breaks_the_weights_is_never_committed(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loss of step 20 is finite; its update is not: the checkpoint of step 20 must not be written."""
-    plain = engine.find("gan").train_step
+    plain = find("gan").train_step
 
     def broken(self: Any, batch: Any, update: Any) -> Any:
         values = plain(self, batch, update)
@@ -366,7 +367,7 @@ def test_an_update_that_breaks_the_weights_is_never_committed(
                 next(self.generator.parameters()).view(-1)[0] = float("nan")
         return values
 
-    monkeypatch.setattr(engine.find("gan"), "train_step", broken)
+    monkeypatch.setattr(find("gan"), "train_step", broken)
     with pytest.raises(UserError, match=r"generator\S* became infinite or NaN by step 20"):
         train(place, "gan", tmp_path / "r")
     assert assert_all_finite(tmp_path / "r") == 1

@@ -56,9 +56,8 @@ from ganforge.runs.folder import Run, find_runs
 from ganforge.runs.options import TrainOptions
 from ganforge.runs.pretrained import PRETRAINED, packaged_runs
 from ganforge.systems.discovery import available, find
-from ganforge.training.loop import Stopped
-from ganforge.training.plan import default_fields, default_path, device_to_suggest_for, make_plan, validated
-from ganforge.training.train import carry_out
+from ganforge.training.loop import Stopped, train
+from ganforge.training.plan import default_fields, device_to_suggest_for, make_plan, on_disk, validated
 
 EXIT_MISTAKE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
 
@@ -145,23 +144,23 @@ def _train_run(arguments: Sequence[str]) -> Run | None:
             f"expected a system before {name}: ganforge train {available()[0]} {shlex.join(arguments)}"
         )
     kind, program = find(name), f"ganforge train {name}"
-    dataset, defaults = None, {}
+    dataset, disk, defaults = None, None, {}
     if any(word == "--data" or word.startswith("--data=") for word in rest):
         asked = parse_known(early_arguments(), [w for w in rest if w not in ("-h", "--help")], program)
         dataset = open_dataset(validated(DataOptions, values_of(asked.data)))
-        path = asked.run or default_path(name, dataset.options)
-        device = device_to_suggest_for(asked.device, path)
-        defaults = default_fields(name, dataset.spec, device, path, asked.start_from)
+        disk = on_disk(name, dataset.options, asked.run, asked.start_from)
+        defaults = default_fields(name, dataset.spec, device_to_suggest_for(asked.device, disk), disk)
     summary = (kind.__doc__ or "").strip().partition("\n")[0]
     given = parse(train_arguments(name, defaults), rest, program, summary)
-    assert dataset is not None  # tyro has refused arguments without --data
+    assert dataset is not None
+    assert disk is not None  # tyro has refused arguments without --data
     options = validated(TrainOptions, values_of(given.train))
-    plan = make_plan(name, dataset, options, values_of(given.system), given.run, given.start_from)
+    plan = make_plan(name, dataset, options, values_of(given.system), disk)
     if given.dry_run:
         print_dry_run(plan)
         return None
     command = shlex.join(["ganforge", "train", *arguments])
-    return carry_out(plan, command=command, started=ganforge.STARTED)
+    return train(plan, command=command, started=ganforge.STARTED)
 
 
 def _evaluate(arguments: Sequence[str]) -> int:

@@ -16,7 +16,6 @@ from ganforge.evaluation.psnr import Row
 from ganforge.runs.folder import Run
 from ganforge.training.cost import estimate
 from ganforge.training.plan import Plan, reasons
-from ganforge.training.resume import begun_run
 
 NETWORKS = ("features", "classifier")
 """Parts of a protocol that are long and the same for several scores."""
@@ -24,9 +23,8 @@ NETWORKS = ("features", "classifier")
 
 def print_dry_run(plan: Plan) -> None:
     """What a run would be and cost, measured over a few steps."""
-    begun, _ = begun_run(plan.path, plan.config)
     why = reasons(plan)
-    print(f"run folder: {plan.path}" + (" (exists: would resume)" if begun else ""))
+    print(f"run folder: {plan.path}" + (" (exists: would resume)" if plan.run else ""))
     print(plan.config.model_dump_json(indent=1, exclude={"fingerprint"}))
     for name, text in why.items():
         print(f"chosen for this data: {name} = {text}")

@@ -8,9 +8,7 @@ encoder as `text_encoder/`, so that it can be told sentences wherever it is copi
 import hashlib
 import json
 import math
-import shutil
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, final
 
@@ -141,11 +139,3 @@ def open_encoder(place: str) -> Encoder:
     except UserError as error:
         said = str(error)
         raise UserError(said if said.startswith("--text-encoder") else f"--text-encoder {said}") from error
-
-
-def discard(run: Path) -> None:
-    """Remove the encoder that was kept for a run that was not begun, and the folder if that is empty."""
-    if (run / FOLDER).is_dir():
-        shutil.rmtree(run / FOLDER, ignore_errors=True)
-        with suppress(OSError):
-            run.rmdir()

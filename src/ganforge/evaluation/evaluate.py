@@ -69,8 +69,9 @@ def evaluate(
     `features` is the network whose features are compared, see `evaluation.features.select.feature_network`.
     `checkpoint` "best" judges the one that `--keep-best` kept. Opens the data that the run was trained on;
     `say` is told what is being measured; `system` as of `load`. Of `devices` processes that torchrun has
-    started, each calls this and draws its part of the samples; the first gets and stores the scores, which are those of one process,
-    the others get none. Raises UserError where the run or its data cannot be opened, and as `shared`.
+    started, each calls this and draws its part of the samples; the first gets and stores the scores, which
+    are those of one process, the others get none. Raises UserError where the run or its data cannot be
+    opened, and as `shared`.
     """
     with shared(devices, device, f"evaluate {shlex.quote(str(run))}") as share:
         trained, dataset = _open(run, device, checkpoint, system)

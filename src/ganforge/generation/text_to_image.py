@@ -17,6 +17,7 @@ from ganforge.data.captions import kept_captions
 from ganforge.data.open import open_dataset
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
+from ganforge.files.download import offline
 from ganforge.generation.output import own_images, save_npz, write_folder
 from ganforge.reporting import grids
 from ganforge.runs.trained import Trained, Weights
@@ -50,7 +51,8 @@ def texts_of_data(trained: Trained, seed: int) -> list[str]:
     """
     hint = 'add --text "a red apple"'
     try:
-        dataset = open_dataset(trained.run.config.data)
+        with offline():
+            dataset = open_dataset(trained.run.config.data)
     except UserError as error:
         raise UserError(
             f"no text was given, and the data with captions cannot be opened ({error}): {hint}"

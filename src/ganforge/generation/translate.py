@@ -12,6 +12,7 @@ from ganforge.data.dataset import batch_of, held_out, some_rows
 from ganforge.data.open import open_dataset
 from ganforge.data.pairs import read_sources
 from ganforge.errors import UserError, printable
+from ganforge.files.download import offline
 from ganforge.generation.output import own_images, refuse_form, save_npz, write_folder
 from ganforge.reporting import grids
 from ganforge.runs.trained import Trained, Weights
@@ -69,7 +70,8 @@ def _own(trained: Trained, count: int | None) -> tuple[Batch, list[str], dict[st
     """Held-out pairs of the run's own data, their names, and nothing skipped."""
     config = trained.run.config
     try:
-        dataset = open_dataset(config.data)
+        with offline():
+            dataset = open_dataset(config.data)
     except UserError as error:
         raise UserError(
             f"the data of {trained.run.path} cannot be opened ({error}): give other sources with --sources"

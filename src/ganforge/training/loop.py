@@ -43,7 +43,7 @@ NUM_PREVIEWS = 64
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: the run was saved
-    """A signal asked to stop; the run was saved at `step`. `exit_code` is the shell's for that signal."""
+    """A signal requested a stop; the run was saved at `step`. `exit_code` is the shell's for that signal."""
 
     def __init__(self, step: int, signal_number: int) -> None:
         super().__init__(f"stopped at step {step}, everything is saved")
@@ -193,10 +193,10 @@ def _loop(run: Run, training: Training, dataset: Dataset, display: Display) -> N
     training.system.train()
     if training.step == 0:
         _image(run, training, session)
-    with stop_signals() as asked:
+    with stop_signals() as request:
         while True:
             try:
-                _advance_to_the_end(run, training, session, asked)
+                _advance_to_the_end(run, training, session, request)
                 return
             except Diverged as error:
                 _append(run, {"kind": "note", "step": training.step, "text": error.what})
@@ -212,7 +212,7 @@ def _loop(run: Run, training: Training, dataset: Dataset, display: Display) -> N
                 display.advance(training.step)
 
 
-def _advance_to_the_end(run: Run, training: Training, session: _Session, asked: StopRequest) -> None:
+def _advance_to_the_end(run: Run, training: Training, session: _Session, request: StopRequest) -> None:
     options, steps = run.config.train, _steps(run.config)
     stream = build_loader(run.config, session.dataset, training.system.images_per_step())
     batches = stream.iterate(training.images)
@@ -222,7 +222,7 @@ def _advance_to_the_end(run: Run, training: Training, session: _Session, asked: 
         training.advance(next(batches).to(training.device), session.update)
         check_skipped(training, session.update)
         session.display.advance(training.step)
-        stop = asked.signal_number  # read once: a signal during the save below waits for the next step
+        stop = request.signal_number  # read once: a signal during the save below waits for the next step
         last = training.step == steps or stop is not None
         if session.update.measuring:
             _log(run, training, session)

@@ -36,7 +36,7 @@ _LEFTOVER = re.compile(rf"({'|'.join(map(re.escape, _BEGUN))}){re.escape(TEMPORA
 
 
 class RunConfig(BaseModel):
-    """All that a run was asked for and the interface of its data: `config.json`."""
+    """All options of a run and the interface of its data: `config.json`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -34,7 +34,7 @@ HIGHER_IS_BETTER: dict[Metric, bool] = {
 
 
 class TrainOptions(BaseModel):
-    """What the engine can be told, whatever the system."""
+    """Training options of every system."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -273,7 +273,7 @@ def _tell(run: Run, session: _Session, line: dict[str, Any]) -> None:
 def _image(run: Run, training: Training, session: _Session) -> None:
     """Samples of the averaged weights from latents that are the same at every step; a row for each class.
 
-    Of a system that needs sources: source, output and target of held-out pairs; of one conditioned on captions
+    Of a system that needs sources: source, output and target of held-out pairs; of one that uses captions
     a row for each of some training captions.
     """
     if not training.system.generates_images:

@@ -21,7 +21,7 @@ from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.runs.device import choose_precision
 from ganforge.runs.options import TrainOptions
-from ganforge.training.plan import make_plan
+from ganforge.training.plan import make_plan, on_disk
 from ganforge.training.state import build_training
 from ganforge.training.update import OptimizerUpdate
 
@@ -38,7 +38,9 @@ FIELDS = {
 def ganforge_steps(dataset: Dataset, precision: str, compiled: str = "off") -> Iterator[float]:
     """Seconds of each step of `ganforge train dcgan`, with its schedule, meter and EMA."""
     options = TrainOptions(precision=precision, compile=compiled)
-    config = make_plan("dcgan", dataset, options, FIELDS, Path("unused")).config
+    config = make_plan(
+        "dcgan", dataset, options, FIELDS, on_disk("dcgan", dataset.options, Path("unused"))
+    ).config
     training = build_training(config, dataset)
     batches = Loader(dataset.splits["train"], BATCH, 0).iterate(0)
     update = OptimizerUpdate(training.optimizers, "cpu")

@@ -33,8 +33,8 @@ INTRODUCTION = """# Results
 
 This page is made by `python benchmarks/results.py` from the JSON in [`benchmarks/`](../benchmarks) and from
 the recipes of the package, after a table written by hand; a test compares them. Scores are explained in
-[metrics](metrics.md), trainings in [comparisons](comparisons.md). A dash: the score is not defined for the method, or was not yet known when
-the training was judged.
+[metrics](metrics.md), trainings in [comparisons](comparisons.md). A dash: the score is not
+defined for the method, or was not yet known when the training was evaluated.
 """
 
 

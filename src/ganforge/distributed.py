@@ -25,6 +25,15 @@ class Shard:
             torch.distributed.reduce(values, dst=0)
 
 
+def refuse_several_processes(verb: str) -> None:
+    """Raise UserError where torchrun has started more than one process."""
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > 1:
+        raise UserError(
+            f"{verb} uses one process, torchrun started {started}: type ganforge {verb} without torchrun"
+        )
+
+
 @contextmanager
 def shared(devices: int, device: str, command: str) -> Iterator[Shard]:
     """Within this context the processes of torchrun, one for each of `devices`, know of each other.

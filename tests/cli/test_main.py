@@ -197,7 +197,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "another system": (train_words("runs/a", system="gan"), "system is dcgan there and gan here"),
     "steps below": (
         train_words("runs/a", "--steps", "3"),
-        "has 4 steps done, 3 were asked for: give --steps 4",
+        "has 4 steps done, 3 were requested: give --steps 4",
     ),
     "file as run": (train_words("a file"), "a file"),
     "below a file": (train_words("a file/r"), "cannot make the run folder a file/r"),

@@ -27,7 +27,7 @@ from ganforge.data.options import DataOptions
 from ganforge.runs.options import TrainOptions
 from ganforge.system import networks
 from ganforge.systems.discovery import find
-from ganforge.training.plan import make_plan
+from ganforge.training.plan import make_plan, on_disk
 from ganforge.training.state import build_training
 from ganforge.training.update import OptimizerUpdate
 
@@ -154,7 +154,7 @@ def trace(system: str, data: str, config: dict[str, Any]) -> dict[str, list[floa
     options = TrainOptions(seed=0, precision="fp32", device="cpu", compile="off")
     if "embeddings" in find(system).needs:
         dataset = with_stand_in(dataset)
-    plan = make_plan(system, dataset, options, config)
+    plan = make_plan(system, dataset, options, config, on_disk(system, dataset.options))
     dataset = plan.dataset
     training = build_training(plan.config, dataset)
     training.system.double()

@@ -313,7 +313,7 @@ def give_digits(
 def test_labels_are_asked_for_as_the_data_has_them_and_evenly_for_parzen(
     labelled: Path, mnist: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained = load(labelled)
+    trained = load(labelled, system="toy_systems:Labelled")
     asked = give_digits(trained, mnist, monkeypatch, lambda labels: labels)
     scores = by_name(judge(trained, mnist, num_samples=500, seed=2))
     drawn, even = asked
@@ -334,7 +334,7 @@ def test_labels_are_asked_for_as_the_data_has_them_and_evenly_for_parzen(
 def test_label_agreement_is_the_judges_accuracy_on_real_digits(
     labelled: Path, mnist: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained = load(labelled)
+    trained = load(labelled, system="toy_systems:Labelled")
     give_digits(trained, mnist, monkeypatch, lambda labels: labels)
     scores = by_name(judge(trained, mnist, num_samples=1_000))
     assert scores["label_agreement"].value > 99
@@ -356,7 +356,7 @@ def test_conditional_discriminators_are_told_the_labels(
     labelled: Path, mnist: Dataset, tmp_path: Path
 ) -> None:
     """The toy's is sure of its own samples only under the label they were asked for with."""
-    scores = by_name(judge(load(labelled), mnist, num_samples=300))
+    scores = by_name(judge(load(labelled, system="toy_systems:Labelled"), mnist, num_samples=300))
     assert scores["discriminator_on_generated"].value == pytest.approx(1, abs=1e-3)
     assert 0 <= scores["discriminator_on_held_out"].value < 0.2
 
@@ -364,7 +364,7 @@ def test_conditional_discriminators_are_told_the_labels(
 def test_no_agreement_without_a_judge_of_these_classes(
     labelled: Path, mnist: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained = load(labelled)
+    trained = load(labelled, system="toy_systems:Labelled")
     renamed = mnist.spec.model_copy(update={"class_names": tuple("abcdefghij")})
     scores = by_name(judge(trained, replace(mnist, spec=renamed), num_samples=100))
     assert "kid" in scores
@@ -391,7 +391,7 @@ def test_codes_and_measures_of_a_system(
     mnist: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ganforge.train("toy_systems:Coded", "mnist", run=tmp_path / "run", batch=8, **TRAINING)
-    trained = load(tmp_path / "run")
+    trained = load(tmp_path / "run", system="toy_systems:Coded")
     labels = mnist.splits["test"].labels
     assert labels is not None
     position = iter(range(0, 10_000, 1_000))
@@ -418,7 +418,7 @@ def test_codes_and_measures_of_a_system(
 
 def test_what_a_measure_draws_depends_on_the_seed_alone(mnist: Dataset, tmp_path: Path) -> None:
     ganforge.train("toy_systems:Coded", "mnist", run=tmp_path / "run", batch=8, **TRAINING)
-    trained = load(tmp_path / "run")
+    trained = load(tmp_path / "run", system="toy_systems:Coded")
 
     def measured(parts: list[int], seed: int) -> dict[str, float]:
         images = as_images(mnist.splits["test"].read(torch.arange(sum(parts))))

@@ -142,6 +142,33 @@ def test_rewind_drops_what_came_after(tmp_path: Path) -> None:
     assert (tmp_path / "metrics.jsonl").read_bytes().splitlines() == before[:4]
 
 
+def test_without_a_checkpoint_only_the_starts_stay(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, config())
+    for kind in ("start", "samples", "note", "start", "samples"):
+        run.append({"kind": kind, "step": 0})
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples" / "000000.png").touch()
+    run.rewind(None)
+    assert [line["kind"] for line in lines_of(tmp_path)] == ["start", "start"]
+    assert list((tmp_path / "samples").iterdir()) == []
+
+
+def test_what_a_killed_start_leaves_is_an_empty_folder(tmp_path: Path) -> None:
+    for name in (".lock", "config.json.tmp-17"):
+        (tmp_path / name).touch()
+    (tmp_path / "text_encoder.tmp-17" / "checkpoints").mkdir(parents=True)
+    assert Run.create(tmp_path, config()).config == config()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "config.json"]
+
+
+@pytest.mark.parametrize("name", ["text_encoder", "thesis.tmp-17", "config.json.tmp-x", "samples"])
+def test_other_files_are_not_those_of_a_killed_start(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match="not a run folder and not empty"):
+        Run.create(tmp_path, config())
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_rewind_of_a_new_run_has_nothing_to_do(tmp_path: Path) -> None:
     run = Run.create(tmp_path, config())
     run.rewind(0)

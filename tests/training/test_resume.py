@@ -383,3 +383,25 @@ def test_the_command_says_that_it_diverged(place: Path) -> None:
     lines = [json.loads(text) for text in (place / "diverged/metrics.jsonl").read_text().splitlines()]
     assert any(text["kind"] == "note" and "became" in text["text"] for text in lines)
     assert_all_finite(place / "diverged")
+
+
+def test_a_run_that_fails_before_its_first_step_leaves_nothing(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    plain = Training.advance
+    monkeypatch.setattr(Training, "advance", full)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        train(place, "gan", tmp_path / "r", seed=3)
+    assert not (tmp_path / "r").exists()
+    monkeypatch.setattr(Training, "advance", plain)
+    train(place, "gan", tmp_path / "r", steps=1)
+
+
+def test_train_refuses_torchrun(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="train uses one process, torchrun started 2"):
+        train(place, "gan", tmp_path / "r")
+    assert not (tmp_path / "r").exists()

@@ -10,8 +10,9 @@ from command import draw_images, run
 from torch import Tensor
 
 import ganforge
+from ganforge.cli.main import main
 from ganforge.errors import UserError
-from ganforge.runs.checkpoint import load_newest
+from ganforge.runs.checkpoint import Checkpoint, load_checkpoint, load_newest
 from ganforge.runs.folder import Run
 from ganforge.system import Inheritance
 from ganforge.systems.srgan import SRGAN
@@ -81,7 +82,7 @@ def test_networks_that_do_not_fit_are_named(first: Path, tmp_path: Path) -> None
 
 def test_a_network_can_come_under_another_name(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SRGAN, "inherits", {"srresnet": Inheritance({"stage_one": "generator"})})
-    start = load_start("srgan", str(first))
+    start = load_start("srgan", Run.open(first), str(first))
     start = Start({k: t for k, t in start.weights.items() if k.startswith("stage_one.")}, start.networks)
     assert start.networks["stage_one"].startswith("averaged generator of ")
 
@@ -112,3 +113,32 @@ def test_the_command(first: Path, tmp_path: Path) -> None:
     assert plain.returncode == 2
     assert plain.stderr.startswith("error: --from nowhere")
     assert not (tmp_path / "s").exists()
+
+
+def test_a_command_reads_each_run_once(first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own config.json and that of `--from`; no checkpoint where it only matters whether there is one."""
+    opened: list[Path] = []
+    loaded: list[Path] = []
+    plain_open, plain_load = Run.open, load_checkpoint
+
+    def open_run(path: Path) -> Run:
+        opened.append(Path(path))
+        return plain_open(path)
+
+    def load(path: Path) -> Checkpoint:
+        loaded.append(path)
+        return plain_load(path)
+
+    monkeypatch.setattr(Run, "open", open_run)
+    monkeypatch.setattr("ganforge.runs.checkpoint.load_checkpoint", load)
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "srgan", "--data", str(first.parent / "data"), "--pairs", "downscale:2", "--crop-size"]
+    words += ["8", "--batch", "2", "--discriminator-width", "4", "--from", str(first), "--run", "r"]
+    assert main([*words, "--steps", "1"]) == 0
+    assert opened == [first]
+    assert [path.parent.parent for path in loaded] == [first]
+    opened.clear()
+    loaded.clear()
+    assert main([*words, "--steps", "2"]) == 0
+    assert opened == [Path("r")]
+    assert loaded == [Path("r/checkpoints/000001")]

@@ -19,18 +19,17 @@ from ganforge.errors import UserError
 from ganforge.runs.folder import Run
 from ganforge.runs.options import TrainOptions
 from ganforge.systems.discovery import available, find
+from ganforge.training import loop
 from ganforge.training.cost import estimate
 from ganforge.training.plan import (
     Plan,
     default_fields,
-    default_path,
     device_to_suggest_for,
     make_plan,
+    on_disk,
     reasons,
     validated,
 )
-from ganforge.training.resume import begun_run
-from ganforge.training.train import carry_out
 
 
 def _train_help() -> str:
@@ -62,23 +61,23 @@ def train_run(arguments: Sequence[str]) -> Run | None:
             f"expected a system before {name}: ganforge train {available()[0]} {shlex.join(arguments)}"
         )
     kind, program = find(name), f"ganforge train {name}"
-    dataset, defaults = None, {}
+    dataset, disk, defaults = None, None, {}
     if any(word == "--data" or word.startswith("--data=") for word in rest):
         early = parse_known(early_arguments(), [w for w in rest if w not in ("-h", "--help")], program)
         dataset = open_dataset(validated(DataOptions, values_of(early.data)))
-        path = early.run or default_path(name, dataset.options)
-        device = device_to_suggest_for(early.device, path)
-        defaults = default_fields(name, dataset.spec, device, path, early.start_from)
+        disk = on_disk(name, dataset.options, early.run, early.start_from)
+        defaults = default_fields(name, dataset.spec, device_to_suggest_for(early.device, disk), disk)
     summary = (kind.__doc__ or "").strip().partition("\n")[0]
     options = parse(train_arguments(name, defaults), rest, program, summary)
-    assert dataset is not None  # tyro has rejected arguments without --data
+    assert dataset is not None
+    assert disk is not None  # tyro has rejected arguments without --data
     train_options = validated(TrainOptions, values_of(options.train))
-    plan = make_plan(name, dataset, train_options, values_of(options.system), options.run, options.start_from)
+    plan = make_plan(name, dataset, train_options, values_of(options.system), disk)
     if options.dry_run:
         print_dry_run(plan)
         return None
     command = shlex.join(["ganforge", "train", *arguments])
-    return carry_out(plan, command=command, started=STARTED)
+    return loop.train(plan, command=command, started=STARTED)
 
 
 def early_arguments() -> type:
@@ -126,8 +125,7 @@ def _optional(kind: type) -> tuple[type, Any]:
 
 def print_dry_run(plan: Plan) -> None:
     """Print a run's config and its cost, measured over a few steps."""
-    begun, _ = begun_run(plan.path, plan.config)
-    print(f"run folder: {plan.path}" + (" (exists: would resume)" if begun else ""))
+    print(f"run folder: {plan.path}" + (" (exists: would resume)" if plan.run else ""))
     print(plan.config.model_dump_json(indent=1, exclude={"fingerprint"}))
     for name, text in reasons(plan).items():
         print(f"chosen for this data: {name} = {text}")

@@ -59,6 +59,7 @@ def evaluate(
     features: str = "auto",
     features_weights: Path | None = None,
     devices: int = 1,
+    system: str | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Score]:
     """Judge the run folder `run` with `num_samples` samples; store the scores in it and remake its report.
@@ -67,12 +68,13 @@ def evaluate(
     Left out, these are 10,000, and of stacked-mnist the 26,000 of the papers; of pairs each held-out source.
     `features` is the network whose features are compared, see `evaluation.features.select.feature_network`.
     `checkpoint` "best" judges the one that `--keep-best` kept. Opens the data that the run was trained on;
-    `say` is told what is being measured. Of `devices` processes that torchrun has started, each calls this
-    and draws its part of the samples; the first gets and stores the scores, which are those of one process,
-    the others get none. Raises UserError where the run or its data cannot be opened, and as `shared`.
+    `say` is told what is being measured; `system` as of `load`. Of `devices` processes that torchrun has
+    started, each calls this and draws its part of the samples; the first gets and stores the scores, which
+    are those of one process, the others get none. Raises UserError where the run or its data cannot be
+    opened, and as `shared`.
     """
     with shared(devices, device, f"evaluate {shlex.quote(str(run))}") as share:
-        trained, dataset = _open(run, device, checkpoint)
+        trained, dataset = _open(run, device, checkpoint, system)
         network = None
         if _draws_pixels(trained, dataset):
             network = feature_network(features, dataset, features_weights)
@@ -137,9 +139,9 @@ def evaluate_images(
     return scores + score_similarity(samples, None, dataset, protocol)
 
 
-def _open(run: str | Path, device: str, checkpoint: Which) -> tuple[Trained, Dataset]:
+def _open(run: str | Path, device: str, checkpoint: Which, system: str | None) -> tuple[Trained, Dataset]:
     """The run and the data that it was trained on; raises UserError where these have changed."""
-    trained = load(run, device, checkpoint)
+    trained = load(run, device, checkpoint, system)
     dataset = data_of(trained.run)
     _check_unchanged(dataset, trained.run)
     return trained, dataset

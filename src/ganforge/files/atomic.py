@@ -23,6 +23,14 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(folder: Path) -> None:
+    """Make `folder` and its missing parents, and wait until the disk has their names."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in reversed(missing):
+        sync_folder(path.parent)
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Replace the file `path` as a whole: after a crash it holds the old content or the new, never a part."""
     temporary = path.with_name(f"{path.name}{TEMPORARY}{os.getpid()}")

@@ -1,6 +1,9 @@
 """Downloads into a cache folder, each file checked against a known hash."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from ganforge.errors import UserError, printable
@@ -17,6 +20,25 @@ CIFAR10_FILE = "cifar-10-binary.tar.gz"
 # The page of the data set publishes only this MD5. It guards against damage, not against forgery; the archive
 # is therefore parsed as hostile: nothing is extracted, every length is checked.
 CIFAR10_HASH = "md5:c32a1d4ab5d03f1284b67883e8d87530"
+
+
+_offline = ContextVar("offline", default=False)
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Within this context what is not here already is refused: a file that asks for it is not its user."""
+    token = _offline.set(True)
+    try:
+        yield
+    finally:
+        _offline.reset(token)
+
+
+def refuse_offline(what: str) -> None:
+    """Raise UserError within `offline`."""
+    if _offline.get():
+        raise UserError(f"{what} would be downloaded, which is only done when it is named in the command")
 
 
 def cache_folder() -> Path:
@@ -54,6 +76,8 @@ def fetch(what: str, url: str, name: str, known_hash: str | None, folder: Path, 
             f"{what} has to be downloaded, which needs pooch: type `pip install 'ganforge[download]'`, or "
             f"put {url}{name} into a folder by hand and give its path with {usage.split()[0]}"
         ) from error
+    if not (folder / name).is_file() or not pooch.hashes.hash_matches(folder / name, known_hash):
+        refuse_offline(what)
     pooch.get_logger().setLevel("WARNING")
     try:
         pooch.retrieve(url + name, known_hash, fname=name, path=folder)

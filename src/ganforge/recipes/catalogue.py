@@ -10,7 +10,7 @@ class Recipe(BaseModel):
     """A run that was measured; minutes, speed, memory and score are of `machine` on `date`.
 
     `measured` has single scores of it by name, `published` what the paper has of them, in its words. The
-    command goes on from a run of the recipe `after`, which it calls as `ganforge train` does by itself.
+    command continues a run of the recipe `after`, which it calls as `ganforge train` does by itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -7,15 +7,15 @@ from ganforge.errors import UserError
 from ganforge.runs.compatibility import without_unknown
 from ganforge.runs.folder import RunConfig
 from ganforge.system import System
-from ganforge.systems.discovery import find
+from ganforge.systems.discovery import find_recorded
 
 
-def build_system(config: RunConfig) -> System:
+def build_system(config: RunConfig, typed: str | None = None) -> System:
     """The untrained system of a run; its first weights are a function of the seed.
 
-    Raises UserError for options that this version does not have.
+    `typed` as of `find_recorded`. Raises UserError for options that this version does not have.
     """
-    kind = find(config.system)
+    kind = find_recorded(config.system, typed)
     try:
         where = f"config.json of this run, of ganforge {config.ganforge}"
         options = kind.Config.model_validate(without_unknown(kind.Config, config.config, where))

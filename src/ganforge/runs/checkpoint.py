@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.files.atomic import TEMPORARY, sync_folder, write_synced
+from ganforge.files.atomic import TEMPORARY, make_folder, sync_folder, write_synced
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,9 @@ def save_checkpoint(
     final = folder / f"{step:06d}"
     temporary = folder / f"{final.name}{TEMPORARY}{os.getpid()}"
     try:
+        make_folder(folder)
         _remove_leftovers(folder)
-        temporary.mkdir(parents=True)
+        temporary.mkdir()
         for name, data in contents.items():
             write_synced(temporary / name, data)
         sync_folder(temporary)
@@ -69,9 +70,9 @@ def save_checkpoint(
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise _disk_error(error, final, sum(map(len, contents.values()))) from error
-    committed = _committed(folder)
-    newer = [path for path in committed if int(path.name) > step]  # damaged: this training passed over them
-    for old in newer + committed[len(newer) + keep :]:
+    folders = committed(folder)
+    newer = [path for path in folders if int(path.name) > step]  # damaged: this training passed over them
+    for old in newer + folders[len(newer) + keep :]:
         shutil.rmtree(old)
     return final
 
@@ -91,7 +92,7 @@ def load_newest(folder: Path, warn: list[str] | None = None) -> Checkpoint | Non
     Raises UserError where there are checkpoints and all of them are damaged.
     """
     problems: list[str] = []
-    for path in _committed(folder):
+    for path in committed(folder):
         try:
             return load_checkpoint(path)
         except UserError as error:
@@ -135,12 +136,12 @@ def _hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _committed(folder: Path) -> list[Path]:
-    """Checkpoint folders, newest first."""
+def committed(folder: Path) -> list[Path]:
+    """Checkpoint folders, newest first; nothing in them is read."""
     if not folder.is_dir():
         return []
-    found = (path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir())
-    return sorted(found, key=lambda path: int(path.name), reverse=True)
+    folders = (path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir())
+    return sorted(folders, key=lambda path: int(path.name), reverse=True)
 
 
 def _remove_leftovers(folder: Path) -> None:

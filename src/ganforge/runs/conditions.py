@@ -11,6 +11,7 @@ from ganforge.data.dataset import batch_of, held_out, repeated_rows, some_rows
 from ganforge.data.open import open_dataset
 from ganforge.data.split import Split
 from ganforge.errors import UserError
+from ganforge.files.download import offline
 from ganforge.runs.folder import Run
 from ganforge.runs.trained import Label, Trained
 from ganforge.system import System
@@ -93,7 +94,8 @@ def training_captions(run: Run, seed: int) -> list[str]:
     """
     hint = 'add --text "a red apple"'
     try:
-        dataset = open_dataset(run.config.data)
+        with offline():
+            dataset = open_dataset(run.config.data)
     except UserError as error:
         raise UserError(
             f"no --text, and the captions of the run's data cannot be read ({error}): {hint}"
@@ -112,7 +114,8 @@ def held_out_pairs(run: Run, count: int | None) -> tuple[Batch, list[str]]:
     """
     config = run.config
     try:
-        dataset = open_dataset(config.data)
+        with offline():
+            dataset = open_dataset(config.data)
     except UserError as error:
         raise UserError(
             f"the data of {run.path} cannot be opened ({error}): give other sources with --sources"

@@ -9,7 +9,7 @@ from ganforge.runs.folder import RunConfig
 def open_like(config: RunConfig, data: str | None) -> Dataset:
     """The data of a run, or those called `data` in the same size, channels and binarisation.
 
-    Raises UserError where they cannot have the run's shape.
+    Raises UserError where their shape is not the run's.
     """
     options, spec = config.data, config.spec
     if data is not None:

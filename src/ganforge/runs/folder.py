@@ -6,6 +6,8 @@ runs/NAME/  config.json  metrics.jsonl  samples/000500.png  checkpoints/000500/.
 
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,15 +23,20 @@ from pydantic import (
 from ganforge.data.options import DataOptions
 from ganforge.data.spec import DataSpec
 from ganforge.errors import UserError
-from ganforge.files.atomic import TEMPORARY, replace_file
+from ganforge.files.atomic import TEMPORARY, make_folder, replace_file
 from ganforge.reporting.log import current_line
 from ganforge.runs.compatibility import current_data_options, without_unknown
 from ganforge.runs.options import FREE_TO_CHANGE, TrainOptions
 from ganforge.runs.pretrained import PRETRAINED, packaged
 
+_BEGUN = ("metrics.jsonl", "report.html", "samples", "text_encoder", "config.json")
+"""What a training makes before its first checkpoint."""
+_LEFTOVER = re.compile(rf"({'|'.join(map(re.escape, _BEGUN))}){re.escape(TEMPORARY)}\d+")
+"""What a kill leaves of it half-written."""
+
 
 class RunConfig(BaseModel):
-    """All that a run was asked for and the interface of its data: `config.json`."""
+    """All options of a run and the interface of its data: `config.json`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,17 +64,22 @@ class Run:
 
     @classmethod
     def create(cls, path: Path, config: RunConfig) -> "Run":
-        """Make the folder and write `config.json`; raises UserError where it holds another run's files."""
+        """Make the folder and write `config.json`; raises UserError where it holds other files.
+
+        A folder with nothing but a lock and what a killed start left half-written is an empty one.
+        """
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file, not a run folder: name another with --run")
-        # What was made just before this call.
-        own = (".lock",) if config.data.text_encoder is None else (".lock", "text_encoder")
-        foreign = sorted(p.name for p in path.iterdir() if p.name not in own) if path.exists() else []
+        present = [p for p in path.iterdir() if p.name != ".lock"] if path.exists() else []
+        leftovers = [p for p in present if _LEFTOVER.fullmatch(p.name)]
+        foreign = sorted(p.name for p in present if p not in leftovers)
         if foreign:
             raise UserError(
                 f"{path} is not a run folder and not empty ({foreign[0]}): name another with --run"
             )
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
+        for leftover in leftovers:
+            _remove(leftover)
         run = cls(path, config)
         run.write_config(config)
         return run
@@ -100,6 +112,11 @@ class Run:
         self.config = config
         replace_file(self.path / "config.json", (config.model_dump_json(indent=1) + "\n").encode())
 
+    def discard(self) -> None:
+        """Remove what was begun before any checkpoint; the config last, so that a kill leaves a run."""
+        for name in _BEGUN:
+            _remove(self.path / name)
+
     def check_same(self, config: RunConfig) -> None:
         """Raise UserError, with the differences, where `config` is not that of this run."""
         mine, theirs = _flatten(self.config.model_dump(mode="json")), _flatten(config.model_dump(mode="json"))
@@ -130,25 +147,34 @@ class Run:
         with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(line, allow_nan=True) + "\n")
 
+    def sync_log(self) -> None:
+        """Wait until the disk has `metrics.jsonl`."""
+        with open(self.path / "metrics.jsonl", "ab") as file:
+            os.fsync(file.fileno())
+
     def metrics(self, kind: str = "train") -> list[dict[str, Any]]:
         """The lines of one kind of `metrics.jsonl`; a line that a crash tore is left out."""
         file = self.path / "metrics.jsonl"
         return [line for line in _lines(file) if line.get("kind") == kind] if file.exists() else []
 
-    def rewind(self, step: int) -> None:
-        """Drop what was recorded after `step`, so that a resumed run has each step once.
+    def rewind(self, step: int | None) -> None:
+        """Drop what was recorded after the checkpoint of `step`, so that a resumed run has each step once.
 
-        What a kill left half-written goes too, of the files that only the holder of the run writes.
+        None: there is no checkpoint, and only what is known of the earlier starts stays. What a kill left
+        half-written goes too, of the files that only the holder of the run writes.
         """
-        for pattern in ("config.json", "metrics.jsonl", "samples/*"):
+        for pattern in ("config.json", "metrics.jsonl", "samples/*", "text_encoder"):
             for leftover in self.path.glob(f"{pattern}{TEMPORARY}[0-9]*"):
-                leftover.unlink()
-        file = self.path / "metrics.jsonl"
+                _remove(leftover)
+        file, last = self.path / "metrics.jsonl", -1 if step is None else step
         if file.exists():
-            kept = [line for line in _lines(file) if line.get("step", 0) <= step]
+            lines = _lines(file)
+            kept = [line for line in lines if line.get("step", 0) <= last]
+            if step is None:
+                kept = [line for line in lines if line.get("kind") == "start"]
             replace_file(file, "".join(json.dumps(line, allow_nan=True) + "\n" for line in kept).encode())
         for image in (self.path / "samples").glob("[0-9]*.png"):
-            if image.stem.isdigit() and int(image.stem) > step:
+            if image.stem.isdigit() and int(image.stem) > last:
                 image.unlink()
 
 
@@ -158,7 +184,7 @@ def locked(path: Path) -> Iterator[None]:
     made = not path.exists()
     lock = FileLock(path / ".lock", timeout=0)
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         lock.acquire()
     except Timeout as error:
         raise UserError(
@@ -205,6 +231,13 @@ def _lines(file: Path) -> list[dict[str, Any]]:
         if isinstance(line, dict):
             lines.append(current_line(line))
     return lines
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -34,7 +34,7 @@ HIGHER_IS_BETTER: dict[Metric, bool] = {
 
 
 class TrainOptions(BaseModel):
-    """What the engine can be told, whatever the system."""
+    """Training options of every system."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -65,7 +65,7 @@ class TrainOptions(BaseModel):
         "stop",
         description="What to do about NaN or infinity: stop; skip the updates that have it, which reads "
         "from the device at every update, and stop after 100 in a row; or rollback to the newest checkpoint "
-        "and go on with other random numbers, at most 3 times from each.",
+        "and continue with other random numbers, at most 3 times from each.",
     )
 
     @model_validator(mode="after")

@@ -66,11 +66,13 @@ def _on_cpu(result: Any) -> Any:
 class Trained:
     """The system of a run at a checkpoint, or without one as it was before training, in evaluation mode."""
 
-    def __init__(self, run: Run, checkpoint: Checkpoint | None, device: str = "auto") -> None:
+    def __init__(
+        self, run: Run, checkpoint: Checkpoint | None, device: str = "auto", system: str | None = None
+    ) -> None:
         self.run = run
         self.step = 0 if checkpoint is None else int(checkpoint.state["step"])
         with torch.random.fork_rng(devices=[]):  # the caller's random state is left as it was
-            self.system = build_system(run.config)
+            self.system = build_system(run.config, system)
         self._average = Average(self.system)
         if checkpoint is not None:
             self._load(checkpoint)
@@ -254,9 +256,12 @@ def write_packed(trained: Trained, out: Path) -> None:
     save_checkpoint(out / "checkpoints", trained.step, tensors, {"step": trained.step}, keep=1)
 
 
-def load(path: str | Path, device: str = "auto", checkpoint: Which = "newest") -> Trained:
+def load(
+    path: str | Path, device: str = "auto", checkpoint: Which = "newest", system: str | None = None
+) -> Trained:
     """The system of the run folder `path` at its newest good checkpoint, or the best; needs no data.
 
+    A run of a system outside of ganforge loads only where `system` is its name, `package.module:Class`.
     Warns of damaged checkpoints; raises UserError where there is no run or no usable checkpoint.
     """
     run = Run.open(Path(path))
@@ -270,4 +275,4 @@ def load(path: str | Path, device: str = "auto", checkpoint: Which = "newest") -
         raise UserError(f"{run.path} has no checkpoint yet: train it first (the same command resumes)")
     for text in damage:
         warnings.warn(text, stacklevel=2)
-    return Trained(run, stored, device)
+    return Trained(run, stored, device, system)

@@ -6,10 +6,11 @@ import pkgutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import isabstract
 from pathlib import Path
 
 from ganforge.data.batch import DataSpec
-from ganforge.errors import UserError, unknown_name
+from ganforge.errors import UserError, printable, unknown_name
 from ganforge.system import System
 
 KINDS = {"pixels": "images", "points": "2-D points"}
@@ -24,17 +25,20 @@ def available() -> list[str]:
 def find(name: str) -> type[System]:
     """The system `name`: a file of `ganforge/systems`, or `package.module:Class` from outside.
 
-    Raises UserError with the closest names where there is none.
+    The user has typed `name`: the module is imported. Raises UserError with the closest names where there
+    is none.
     """
     if ":" in name:
         module_name, _, class_name = name.partition(":")
+        if not all(map(str.isidentifier, (*module_name.split("."), class_name))):
+            raise UserError(f"{printable(name)!r} is no system: expected package.module:Class")
         try:
             with _current_folder_importable():
                 member = getattr(importlib.import_module(module_name), class_name)
         except (ImportError, AttributeError) as error:
             raise UserError(f"cannot import the system {name!r}: {error}") from error
-        if not (isinstance(member, type) and issubclass(member, System)):
-            raise UserError(f"{name!r} is not a subclass of ganforge.System")
+        if not (isinstance(member, type) and issubclass(member, System)) or isabstract(member):
+            raise UserError(f"{name!r} is no system: expected a subclass of ganforge.System with its methods")
         return member
     if name not in available():
         raise unknown_name("system", name, available(), "(`ganforge list systems`)")
@@ -57,6 +61,23 @@ def _current_folder_importable() -> Iterator[None]:
         yield
     finally:
         sys.path.remove(folder)
+
+
+def find_recorded(name: str, typed: str | None = None) -> type[System]:
+    """The system that a run folder names; `typed` is the name that the user typed besides, if any.
+
+    A file never makes a module of its choice be imported: raises UserError where `name` is from outside of
+    ganforge and not `typed`, or `typed` is another.
+    """
+    if typed not in (None, name):
+        raise UserError(f"--system {typed}: the run is one of {printable(name)[:200]}")
+    if ":" in name and typed is None:
+        shown = printable(name)[:200]
+        raise UserError(
+            f"the run names the system {shown}, code outside of ganforge, which is not imported unasked: if "
+            f"you trust it add --system {shown}, or in Python load(path, system={shown!r})"
+        )
+    return find(name)
 
 
 def check_needs(system: type[System], name: str, data: DataSpec) -> None:

@@ -8,9 +8,7 @@ encoder as `text_encoder/`, so that it can be told sentences wherever it is copi
 import hashlib
 import json
 import math
-import shutil
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, final
 
@@ -75,17 +73,23 @@ class RunEncoder:
 
 @final
 class SentenceEncoder:
-    """A model of the library sentence-transformers; `network` stands in for it in tests."""
+    """A model of the library sentence-transformers; `network` stands in for it in tests.
 
-    def __init__(self, model: str, network: Callable[[list[str]], Any] | None = None) -> None:
+    `recorded`: a file names the model, not the user, so that nothing is downloaded and no code of it runs.
+    """
+
+    def __init__(
+        self, model: str, network: Callable[[list[str]], Any] | None = None, recorded: bool = False
+    ) -> None:
         self.model = model
+        self._recorded = recorded
         self.key = hashlib.sha256(f"{SENTENCE}{model}".encode()).hexdigest()
         self._network = network
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """See `Encoder`; raises UserError where the library or the model is missing."""
         if self._network is None:
-            self._network = _load_sentence_model(self.model)
+            self._network = _load_sentence_model(self.model, self._recorded)
         return _to_length(torch.as_tensor(self._network(list(texts))))
 
     def keep(self, folder: Path) -> None:
@@ -94,7 +98,9 @@ class SentenceEncoder:
         replace_file(folder / "sentence.json", json.dumps({"model": self.model}).encode())
 
 
-def _load_sentence_model(model: str) -> Callable[[list[str]], Any]:
+def _load_sentence_model(model: str, recorded: bool) -> Callable[[list[str]], Any]:
+    if recorded:
+        _refuse_code(model)
     try:
         from sentence_transformers import SentenceTransformer
     except ModuleNotFoundError as error:
@@ -103,7 +109,7 @@ def _load_sentence_model(model: str) -> Callable[[list[str]], Any]:
             "'ganforge[text]'`, or take a run of `ganforge train text_encoder`"
         ) from error
     try:
-        network: Callable[[list[str]], Any] = SentenceTransformer(model).encode
+        network: Callable[[list[str]], Any] = SentenceTransformer(model, local_files_only=recorded).encode
     except Exception as error:  # the library passes on whatever the hub's client raises
         reason = printable(" ".join(str(error).split()))[:120]
         raise UserError(
@@ -111,6 +117,26 @@ def _load_sentence_model(model: str) -> Callable[[list[str]], Any]:
             "a model that sentence-transformers knows, or its folder"
         ) from error
     return network
+
+
+def _refuse_code(model: str) -> None:
+    """Raise UserError where the folder `model` names modules that are not the library's own.
+
+    The library imports them, also from the folder itself.
+    """
+    folder = Path(model).expanduser()
+    if not folder.exists():
+        return
+    try:
+        modules = json.loads((folder / "modules.json").read_bytes())
+        kinds = [str(module["type"]) for module in modules]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        kinds = [""]
+    if not all(kind.startswith("sentence_transformers.") for kind in kinds):
+        raise UserError(
+            f"the run names the text encoder {printable(model)[:200]}, which brings code of its own: "
+            "expected a model of sentence-transformers alone, or a run of `ganforge train text_encoder`"
+        )
 
 
 def _to_length(embeddings: Tensor) -> Tensor:
@@ -131,8 +157,9 @@ def open_encoder(place: str) -> Encoder:
     )
     for folder in (path, path / FOLDER):
         try:
-            return SentenceEncoder(str(json.loads((folder / "sentence.json").read_bytes())["model"]))
-        except (OSError, ValueError, KeyError, TypeError):
+            model = str(json.loads((folder / "sentence.json").read_bytes())["model"])
+            return SentenceEncoder(model, recorded=True)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
     if (path / FOLDER / "config.json").is_file():
         path = path / FOLDER
@@ -141,11 +168,3 @@ def open_encoder(place: str) -> Encoder:
     except UserError as error:
         said = str(error)
         raise UserError(said if said.startswith("--text-encoder") else f"--text-encoder {said}") from error
-
-
-def discard(run: Path) -> None:
-    """Remove the encoder that was kept for a run that was not begun, and the folder if that is empty."""
-    if (run / FOLDER).is_dir():
-        shutil.rmtree(run / FOLDER, ignore_errors=True)
-        with suppress(OSError):
-            run.rmdir()

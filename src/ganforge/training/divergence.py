@@ -99,7 +99,7 @@ def roll_back(run: Run, training: "Training", error: Diverged) -> str:
         )
     load_state(training, checkpoint)
     run.rewind(step)
-    text = f"{error.what}: back at step {step}, for the {done + 1}. of at most {MOST_ROLLBACKS} times"
+    text = f"{error.what}: rolled back to step {step} (rollback {done + 1} of {MOST_ROLLBACKS})"
     run.append({"kind": "diagnosis", "step": step, "signal": "rollback", "text": text})
     move_on(run, training)
     return text

@@ -15,7 +15,7 @@ from ganforge.data.loader import Loader
 from ganforge.errors import UserError
 from ganforge.reporting import grids
 from ganforge.reporting.page import write_report
-from ganforge.runs.checkpoint import save_checkpoint
+from ganforge.runs.checkpoint import Checkpoint, save_checkpoint
 from ganforge.runs.conditions import PREVIEW_COLUMNS, preview_conditions
 from ganforge.runs.device import describe_machine, explained_compiler, peak_memory_bytes
 from ganforge.runs.folder import Run, RunConfig, locked
@@ -31,9 +31,10 @@ from ganforge.training.divergence import (
     roll_back,
 )
 from ganforge.training.meter import Clock
+from ganforge.training.plan import Plan
 from ganforge.training.previews import Previews
 from ganforge.training.progress import Display
-from ganforge.training.resume import open_or_create, skipped_images
+from ganforge.training.resume import keep_text_encoder, open_or_create, skipped_images
 from ganforge.training.signals import StopRequest, stop_signals
 from ganforge.training.state import Training, build_training, load_state, pack_state
 from ganforge.training.update import OptimizerUpdate
@@ -44,7 +45,7 @@ NUM_PREVIEWS = 64
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: the run was saved
-    """A signal asked to stop; the run was saved at `step`. `exit_code` is the shell's for that signal."""
+    """A signal requested a stop; the run was saved at `step`. `exit_code` is the shell's for that signal."""
 
     def __init__(self, step: int, signal_number: int) -> None:
         super().__init__(f"stopped at step {step}, everything is saved")
@@ -80,59 +81,66 @@ def build_loader(config: RunConfig, dataset: Dataset, images_per_step: int) -> L
     )
 
 
-def train(
-    config: RunConfig,
-    dataset: Dataset,
-    path: Path,
-    *,
-    command: str = "",
-    quiet: bool = False,
-    started: float | None = None,
-    start: Start | None = None,
-) -> Run:
-    """Train the run in the folder `path`, from its newest checkpoint on, up to `config`'s steps.
+def train(plan: Plan, *, command: str = "", quiet: bool = False, started: float | None = None) -> Run:
+    """Train what was planned, from the newest checkpoint of its run on.
 
-    `started` is the `time.monotonic()` at which the program started. Raises UserError on a mistake and
-    Stopped after SIGINT or SIGTERM, with the run saved.
+    `started` is the `time.monotonic()` at which the program started. Raises UserError for a mistake and
+    Stopped after SIGINT or SIGTERM, with the run saved. Of a new run that fails before its first step
+    nothing stays.
     """
     started = time.monotonic() if started is None else started
-    with locked(path), explained_compiler(config.train):
-        begun = (path / "config.json").exists()
-        with _writing(path):
-            run, checkpoint, warnings = open_or_create(path, config)
-        config = run.config
+    training: Training | None = None
+    with locked(plan.path), explained_compiler(plan.config.train):
+        with _writing(plan.path):
+            run, origin, warnings = open_or_create(plan)
         try:
-            training = build_training(config, dataset, start if checkpoint is None else None)
-        except UserError:  # such as networks that cannot have the shape of this data
-            if not begun:
-                (path / "config.json").unlink()
+            checkpoint = origin if isinstance(origin, Checkpoint) else None
+            if checkpoint is None:
+                keep_text_encoder(run, plan.dataset)
+            start = origin if isinstance(origin, Start) else None
+            training = build_training(run.config, plan.dataset, start)
+            if checkpoint is not None:
+                load_state(training, checkpoint)
+                move_on(run, training)
+            _train(run, training, plan.dataset, warnings, quiet, command, started)
+        except BaseException:
+            if plan.run is None and (training is None or training.step == 0):
+                run.discard()
             raise
-        if checkpoint is not None:
-            load_state(training, checkpoint)
-            move_on(run, training)
-        warnings += skipped_images(dataset)
+    return run
+
+
+def _train(
+    run: Run,
+    training: Training,
+    dataset: Dataset,
+    warnings: list[str],
+    quiet: bool,
+    command: str,
+    started: float,
+) -> None:
+    """Train up to the last step; log warnings and the start, and write the report."""
+    title, steps = f"{run.config.system} on {run.config.data.data}", _steps(run.config)
+    warnings = warnings + skipped_images(dataset)
+    for warning in warnings:
+        _append(run, {"kind": "note", "step": training.step, "text": warning})
+    with Display(title, training.step, steps, quiet) as display:
         for warning in warnings:
-            _append(run, {"kind": "note", "step": training.step, "text": warning})
-        with Display(
-            f"{config.system} on {config.data.data}", training.step, _steps(config), quiet
-        ) as display:
-            for warning in warnings:
-                display.say(warning)
-            if training.step == _steps(config):
-                display.say(f"{path} has its {training.step} steps done already: more --steps would go on")
-                return run
-            if training.step:
-                display.say(f"resuming {path} at step {training.step}")
-            _append(run, _start_line(training, command, time.monotonic() - started))
-            try:
-                _loop(run, training, dataset, display)
-            except BaseException:
-                with suppress(OSError):  # a full disk: the error that comes says so
-                    write_report(path)
-                raise
-            with _writing(path):
-                write_report(path)
-        return run
+            display.say(warning)
+        if training.step == steps:
+            display.say(f"{run.path} has its {steps} steps done already: give more --steps to continue")
+            return
+        if training.step:
+            display.say(f"resuming {run.path} at step {training.step}")
+        _append(run, _start_line(training, command, time.monotonic() - started))
+        try:
+            _loop(run, training, dataset, display)
+        except BaseException:
+            with suppress(OSError):  # a full disk: the error that is raised says so
+                write_report(run.path)
+            raise
+        with _writing(run.path):
+            write_report(run.path)
 
 
 @contextmanager
@@ -187,10 +195,10 @@ def _loop(run: Run, training: Training, dataset: Dataset, display: Display) -> N
     training.system.train()
     if training.step == 0:
         _image(run, training, session)
-    with stop_signals() as asked:
+    with stop_signals() as request:
         while True:
             try:
-                _advance_to_the_end(run, training, session, asked)
+                _advance_to_the_end(run, training, session, request)
                 return
             except Diverged as error:
                 _append(run, {"kind": "note", "step": training.step, "text": error.what})
@@ -206,7 +214,7 @@ def _loop(run: Run, training: Training, dataset: Dataset, display: Display) -> N
                 display.advance(training.step)
 
 
-def _advance_to_the_end(run: Run, training: Training, session: _Session, asked: StopRequest) -> None:
+def _advance_to_the_end(run: Run, training: Training, session: _Session, request: StopRequest) -> None:
     options, steps = run.config.train, _steps(run.config)
     stream = build_loader(run.config, session.dataset, training.system.images_per_step())
     batches = stream.iterate(training.images)
@@ -216,7 +224,7 @@ def _advance_to_the_end(run: Run, training: Training, session: _Session, asked: 
         training.advance(next(batches).to(training.device), session.update)
         check_skipped(training, session.update)
         session.display.advance(training.step)
-        stop = asked.signal_number  # read once: a signal during the save below waits for the next step
+        stop = request.signal_number  # read once: a signal during the save below waits for the next step
         last = training.step == steps or stop is not None
         if session.update.measuring:
             _log(run, training, session)
@@ -267,7 +275,7 @@ def _tell(run: Run, session: _Session, line: dict[str, Any]) -> None:
 def _image(run: Run, training: Training, session: _Session) -> None:
     """Samples of the averaged weights from latents that are the same at every step; a row for each class.
 
-    Of a system that needs sources: source, output and target of held-out pairs; of one that is told captions
+    Of a system that needs sources: source, output and target of held-out pairs; of one that uses captions
     a row for each of some training captions.
     """
     if not training.system.generates_images:
@@ -315,6 +323,8 @@ def _save(run: Run, training: Training) -> None:
     finite_values(training)  # a broken state is never committed
     tensors, state = pack_state(training)
     check_state(training, tensors)
+    with _writing(run.path):
+        run.sync_log()
     save_checkpoint(run.checkpoints, training.step, tensors, state, run.config.train.keep)
 
 

@@ -53,7 +53,7 @@ class Meter:
         self.reset()
         sums, count = state["sums"], state["count"]
         assert isinstance(sums, dict) and isinstance(count, int)  # noqa: PT018
-        self._steps = [0] * count  # good ones: their numbers are never asked for
+        self._steps = [0] * count  # good ones: their numbers are never read
         if names := tuple(sorted(sums)):
             totals = [sums[name] for name in names]
             self._sums[names] = torch.tensor(totals, dtype=torch.float64, device=device)

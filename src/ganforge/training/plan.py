@@ -1,4 +1,4 @@
-"""What a run will be, settled before anything is built: its data, its fields and the reasons for them."""
+"""A run before it starts: what was requested and what is on disk, turned into one plan."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,8 +10,10 @@ from pydantic import BaseModel, ValidationError
 from ganforge.data.batch import DataSpec
 from ganforge.data.dataset import Dataset
 from ganforge.data.options import DataOptions
+from ganforge.distributed import refuse_several_processes
 from ganforge.errors import UserError, printable
-from ganforge.runs.device import choose_device
+from ganforge.runs.checkpoint import committed
+from ganforge.runs.device import choose_device, choose_precision
 from ganforge.runs.folder import Run, RunConfig
 from ganforge.runs.options import TrainOptions
 from ganforge.system import ChecksStart, ParentRun, System, SystemConfig
@@ -19,129 +21,153 @@ from ganforge.systems.discovery import check_needs, find
 from ganforge.systems.families.perceptual import PerceptualConfig, with_weights
 from ganforge.text.embeddings import with_texts
 from ganforge.text.encoders import FOLDER, open_encoder
-from ganforge.training.warm_start import open_start
+from ganforge.training.warm_start import open_parent
 from ganforge.version import __version__
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
+class OnDisk:
+    """What a new command finds on disk, read once: the run in its folder, and the parent run of `--from`."""
+
+    path: Path
+    run: Run | None
+    start_from: str | None
+    parent: Run | None
+    """None without `--from`, and where the run in `path` has a checkpoint: its parent may be gone by then."""
+
+
+@dataclass(frozen=True)
 class Plan:
-    """A run before it starts."""
+    """A run before it starts; `run` is the one that it resumes, `parent` the one whose weights it takes."""
 
     config: RunConfig
     dataset: Dataset
     path: Path
+    run: Run | None
+    parent: Run | None
 
 
 def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
-    """`model` of these values; raises UserError naming the option, what came and what is expected."""
+    """`model` of these values; raises UserError naming the option, its value and what was expected."""
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
         option = f"--{name.replace('_', '-')}: " if name else ""
-        came = f", got {first['input']!r}" if name else ""
+        value = f", got {first['input']!r}" if name else ""
         message = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{option}{message[0].lower()}{message[1:]}{came}") from error
+        raise UserError(f"{option}{message[0].lower()}{message[1:]}{value}") from error
 
 
-def suggested_fields(system: str, spec: DataSpec, device: str) -> dict[str, Any]:
-    """Values of the system's config that this data, on this device, suggests."""
-    return {name: value for name, (value, _) in find(system).suggest(spec, device).items()}
+def on_disk(
+    system: str, data: DataOptions, path: Path | None = None, start_from: str | None = None
+) -> OnDisk:
+    """What is in the run folder `path` (left out: `runs/SYSTEM-DATA`) and in the run `start_from`.
 
-
-def default_fields(
-    system: str, spec: DataSpec, device: str, path: Path, start_from: str | None
-) -> dict[str, Any]:
-    """Values of the system's config that the data suggest, or that are taken over from the run `start_from`.
-
-    In a run folder that is begun already these are what it has, so that the other run may be gone by then.
+    Raises UserError where one of them cannot be read.
     """
-    inherits, inherited = find(system).inherits, dict[str, Any]()
-    if (path / "config.json").is_file():
-        begun = Run.open(path).config
-        if begun.system == system and begun.start_networks:
-            names = {name for each in inherits.values() for name in each.fields}
-            inherited = {name: begun.config[name] for name in sorted(names)}
-    elif start_from is not None:
-        earlier = open_start(start_from).config
-        if earlier.system in inherits:
-            fields = inherits[earlier.system].fields
-            inherited = {own: earlier.config[other] for own, other in fields.items()}
-    return suggested_fields(system, spec, device) | inherited
+    path = path or default_path(system, data)
+    run = Run.open(path) if (path / "config.json").is_file() else None
+    if start_from is None or (run is not None and committed(run.checkpoints)):
+        return OnDisk(path, run, start_from, None)
+    return OnDisk(path, run, start_from, open_parent(start_from))
 
 
-def device_to_suggest_for(asked: str, path: Path) -> Literal["cpu", "cuda"]:
-    """The kind of device that suggestions are for: where the run in `path` began, else the one asked for."""
-    if (path / "config.json").is_file():
-        return Run.open(path).config.suggested_for
-    return "cuda" if choose_device(asked).type == "cuda" else "cpu"
+def default_fields(system: str, spec: DataSpec, device: str, disk: OnDisk) -> dict[str, Any]:
+    """Config values that the data suggest on this device, or that are inherited from the parent run."""
+    kind, inherited = find(system), dict[str, Any]()
+    if disk.run is not None:  # these are what it inherited, whatever its parent is by now
+        config = disk.run.config
+        if config.system == system and config.start_networks:
+            names = {name for each in kind.inherits.values() for name in each.fields}
+            inherited = {name: config.config[name] for name in sorted(names)}
+    elif disk.parent is not None and disk.parent.config.system in kind.inherits:
+        fields = kind.inherits[disk.parent.config.system].fields
+        inherited = {own: disk.parent.config.config[other] for own, other in fields.items()}
+    suggested = {name: value for name, (value, _) in kind.suggest(spec, device).items()}
+    return suggested | inherited
+
+
+def device_to_suggest_for(device: str, disk: OnDisk) -> Literal["cpu", "cuda"]:
+    """The kind of device that suggestions are for: where the existing run began, else the requested one."""
+    if disk.run is not None:
+        return disk.run.config.suggested_for
+    return "cuda" if choose_device(device).type == "cuda" else "cpu"
 
 
 def make_plan(
-    system: str,
-    dataset: Dataset,
-    train_options: TrainOptions,
-    fields: Mapping[str, Any],
-    run: Path | None = None,
-    start_from: str | None = None,
+    system: str, dataset: Dataset, train_options: TrainOptions, fields: Mapping[str, Any], disk: OnDisk
 ) -> Plan:
     """The plan for `system` on `dataset` with these config `fields`; the rest is suggested or the paper's.
 
-    Without `run` the folder is `runs/SYSTEM-DATA`, so that the same command resumes.
+    The only place that decides what a run is: its data, fields, device, precision, encoder and weights of
+    VGG. Raises UserError for a mistake, and where `disk` has another run than this.
     """
+    refuse_several_processes("train")
     kind = find(system)
-    path = run or default_path(system, dataset.options)
-    begun = (path / "config.json").is_file()
-    if start_from is not None and "embeddings" in kind.needs:
-        dataset = _with_encoder_of(start_from, dataset, begun)
-    dataset = with_texts(dataset, kind.needs, path / FOLDER if begun else None)
+    if disk.start_from is not None and "embeddings" in kind.needs:
+        dataset = _with_parent_encoder(dataset, disk)
+    dataset = with_texts(dataset, kind.needs, None if disk.run is None else disk.path / FOLDER)
     check_needs(kind, system, dataset.spec)
-    device = device_to_suggest_for(train_options.device, path)
+    device = device_to_suggest_for(train_options.device, disk)
     system_config: SystemConfig = validated(
-        kind.Config, {**default_fields(system, dataset.spec, device, path, start_from), **fields}
+        kind.Config, {**default_fields(system, dataset.spec, device, disk), **fields}
     )
     if isinstance(system_config, PerceptualConfig):
         system_config = with_weights(system_config)
-    if not begun:
-        earlier = None if start_from is None else open_start(start_from).config
-        start = None if earlier is None else ParentRun(earlier.system, earlier.spec)
+    if disk.run is None:
+        parent = None if disk.parent is None else disk.parent.config
+        start = None if parent is None else ParentRun(parent.system, parent.spec)
         if isinstance(kind, ChecksStart):
             kind.check_start(system_config, dataset.spec, start)
     config = RunConfig(
         ganforge=__version__,
         system=system,
         data=dataset.options,
-        train=train_options,
+        train=_with_precision(train_options, disk.run),
         config=system_config.model_dump(mode="json"),
         spec=spec_for(kind, dataset.spec),
         fingerprint=dataset.fingerprint,
         suggested_for=device,
-        start_from=start_from,
+        start_from=disk.start_from,
     )
-    return Plan(config, dataset, path)
+    if disk.run is not None:
+        disk.run.check_same(config)
+    return Plan(config, dataset, disk.path, disk.run, disk.parent)
 
 
-def _with_encoder_of(start_from: str, dataset: Dataset, begun: bool) -> Dataset:
-    """`dataset` with the text encoder of the run `start_from`, so that sentences go on to mean the same."""
-    asked = dataset.options.text_encoder
-    if asked is None:
-        options = dataset.options.model_copy(update={"text_encoder": start_from})
+def _with_precision(options: TrainOptions, run: Run | None) -> TrainOptions:
+    """Replace "auto" by the precision of the run that is resumed, or by the faster one of this device."""
+    if options.precision != "auto":
+        return options
+    precision = (
+        choose_precision("auto", choose_device(options.device)) if run is None else run.config.train.precision
+    )
+    return options.model_copy(update={"precision": precision})
+
+
+def _with_parent_encoder(dataset: Dataset, disk: OnDisk) -> Dataset:
+    """`dataset` with the text encoder of the parent run, so that embeddings keep their meaning."""
+    assert disk.start_from is not None
+    requested = dataset.options.text_encoder
+    if requested is None:
+        options = dataset.options.model_copy(update={"text_encoder": disk.start_from})
         return replace(dataset, options=options)
-    if begun or not (open_start(start_from).path / FOLDER).is_dir():
+    if disk.run is not None or disk.parent is None or not (disk.parent.path / FOLDER).is_dir():
         return dataset
-    if open_encoder(asked).key != open_encoder(start_from).key:
+    if open_encoder(requested).key != open_encoder(disk.start_from).key:
         raise UserError(
-            f"--text-encoder {printable(asked)}: the run {printable(start_from)} was trained with another "
-            "encoder: leave --text-encoder out"
+            f"--text-encoder {printable(requested)}: the run {printable(disk.start_from)} was trained with "
+            "another encoder: leave --text-encoder out"
         )
     return dataset
 
 
 def spec_for(kind: type[System], spec: DataSpec) -> DataSpec:
-    """`spec` as a run of the system `kind` notes it: captions only where it takes them."""
+    """`spec` as a run of the system `kind` records it: captions only where it uses them."""
     unused = {} if "captions" in kind.needs else {"caption_alphabet": "", "caption_length": 0}
     return spec.model_copy(update=unused)
 
@@ -156,10 +182,10 @@ def default_path(system: str, data: DataOptions) -> Path:
 
 def reasons(plan: Plan) -> dict[str, str]:
     """Why fields that the data suggested have the value they have: `field` -> "value: reason"."""
-    found = {}
+    texts = {}
     suggestions = find(plan.config.system).suggest(plan.config.spec, plan.config.suggested_for)
     for name, (value, why) in suggestions.items():
-        asked = plan.config.config[name]
-        if (list(value) if isinstance(value, tuple) else value) == asked:
-            found[name] = f"{asked}: {why}"
-    return found
+        chosen = plan.config.config[name]
+        if (list(value) if isinstance(value, tuple) else value) == chosen:
+            texts[name] = f"{chosen}: {why}"
+    return texts

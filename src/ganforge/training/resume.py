@@ -1,59 +1,61 @@
-"""The run folder as a training finds it: new, or begun and gone on with."""
+"""The run folder of a plan: a new run, or the existing one at its newest checkpoint."""
 
-from pathlib import Path
+import os
 
 from ganforge.data.dataset import Dataset
 from ganforge.errors import UserError, printable
+from ganforge.files.atomic import TEMPORARY, sync_folder
 from ganforge.runs.checkpoint import Checkpoint, load_newest
-from ganforge.runs.device import choose_device, choose_precision
-from ganforge.runs.folder import Run, RunConfig
+from ganforge.runs.folder import Run
+from ganforge.text.embeddings import keep_encoder
+from ganforge.text.encoders import FOLDER, open_encoder
+from ganforge.training.plan import Plan
+from ganforge.training.warm_start import Start, load_start, open_parent
 
 
-def open_or_create(path: Path, config: RunConfig) -> tuple[Run, Checkpoint | None, list[str]]:
-    """The run in `path`, checked against `config`, its newest good checkpoint, warnings of damage."""
-    warnings: list[str] = []
-    steps = int(config.config["steps"])
-    run, config = begun_run(path, config)
-    if run is None:
-        return Run.create(path, config), None, warnings
-    checkpoint = load_newest(run.checkpoints, warnings)
-    done = 0 if checkpoint is None else int(checkpoint.state["step"])
-    if done > steps:
-        raise UserError(
-            f"{path} has {done} steps done, {steps} were asked for: "
-            f"give --steps {done} or more, or a new --run"
-        )
-    if checkpoint is not None:  # what its weights began from does not change any more
-        begun = {name: getattr(run.config, name) for name in ("start_from", "start_networks")}
-        config = config.model_copy(update=begun)
-    run.write_config(config)
-    run.rewind(done)
-    return run, checkpoint, warnings
+def open_or_create(plan: Plan) -> tuple[Run, Checkpoint | Start | None, list[str]]:
+    """The run of `plan`, where its weights come from (None: the seed), and warnings of damaged checkpoints.
 
-
-def begun_run(path: Path, config: RunConfig) -> tuple[Run | None, RunConfig]:
-    """The run that `path` holds, if any, and `config` with its precision settled; writes nothing.
-
-    Raises UserError where it is another run than that of `config`.
+    Call it while holding the folder. Raises UserError where the folder holds other files, or more steps than
+    requested.
     """
-    begun = Run.open(path) if (path / "config.json").exists() else None
-    config = _settle_precision(config, begun)
-    if begun is not None:
-        begun.check_same(config)
-    return begun, config
+    config, warnings = plan.config, list[str]()
+    checkpoint = None if plan.run is None else load_newest(plan.run.checkpoints, warnings)
+    if plan.run is not None and checkpoint is not None:
+        done, steps = int(checkpoint.state["step"]), int(config.config["steps"])
+        if done > steps:
+            raise UserError(
+                f"{plan.path} has {done} steps done, {steps} were requested: "
+                f"give --steps {done} or more, or a new --run"
+            )
+        origin = {name: getattr(plan.run.config, name) for name in ("start_from", "start_networks")}
+        plan.run.write_config(config.model_copy(update=origin))  # what it started from stays on record
+        plan.run.rewind(done)
+        return plan.run, checkpoint, warnings
+    start = None
+    if config.start_from is not None:
+        start = load_start(config.system, plan.parent or open_parent(config.start_from), config.start_from)
+        config = config.model_copy(update={"start_networks": start.networks})
+    if plan.run is None:
+        return Run.create(plan.path, config), start, warnings
+    plan.run.write_config(config)
+    plan.run.rewind(None)
+    return plan.run, start, warnings
 
 
-def _settle_precision(config: RunConfig, begun: Run | None) -> RunConfig:
-    """Replace "auto" by what the run began with, so that it goes on alike, or by what pays here."""
-    if config.train.precision != "auto":
-        return config
-    device = choose_device(config.train.device)
-    precision = begun.config.train.precision if begun else choose_precision("auto", device)
-    return config.model_copy(update={"train": config.train.model_copy(update={"precision": precision})})
+def keep_text_encoder(run: Run, dataset: Dataset) -> None:
+    """Copy the encoder of captions into the folder of a run that begins, complete or not at all."""
+    place, folder = run.config.data.text_encoder, run.path / FOLDER
+    if place is None or folder.exists():
+        return
+    temporary = run.path / f"{FOLDER}{TEMPORARY}{os.getpid()}"
+    keep_encoder(open_encoder(place), dataset, temporary)
+    os.rename(temporary, folder)
+    sync_folder(run.path)
 
 
 def skipped_images(dataset: Dataset) -> list[str]:
-    """A warning of the images that cannot be read, where there are some."""
+    """A warning that names images that cannot be read, where there are some."""
     if not dataset.skipped:
         return []
     shown = "; ".join(f"{printable(name)} ({why})" for name, why in dataset.skipped[:5])

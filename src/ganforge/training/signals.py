@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as wishes that a training reads between two steps."""
+"""SIGINT and SIGTERM as stop requests that a training reads between two steps."""
 
 import signal
 import threading
@@ -15,20 +15,20 @@ class StopRequest:
 
 @contextmanager
 def stop_signals() -> Iterator[StopRequest]:
-    """Within this context SIGINT and SIGTERM are only noted; a second SIGINT interrupts."""
-    asked = StopRequest()
+    """Within this context SIGINT and SIGTERM are only recorded; a second SIGINT interrupts."""
+    request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield request
         return
 
     def ask(number: int, _: FrameType | None) -> None:
-        if number == signal.SIGINT and asked.signal_number is not None:
+        if number == signal.SIGINT and request.signal_number is not None:
             raise KeyboardInterrupt
-        asked.signal_number = number
+        request.signal_number = number
 
     previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield request
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

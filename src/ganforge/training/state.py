@@ -57,7 +57,7 @@ class Training:
 def build_training(config: RunConfig, dataset: Dataset, start: Start | None = None) -> Training:
     """A training at step 0."""
     device = choose_device(config.train.device)
-    system = build_system(config)
+    system = build_system(config, typed=config.system)  # make_plan has it from the command
     train_images = dataset.streamed
     order = torch.randperm(len(train_images), generator=torch.Generator().manual_seed(config.train.seed))
     if isinstance(system, Prepares):

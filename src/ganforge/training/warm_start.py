@@ -1,4 +1,4 @@
-"""Beginning with the weights of another run: which networks, from where, and whether they fit."""
+"""Warm start: the weights that a run takes from another, and whether they fit."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,10 @@ from ganforge.systems.discovery import find
 
 @dataclass(frozen=True)
 class Start:
-    """The weights that a run begins with, under the names of its own networks.
+    """The weights that a run starts from, under the names of its own networks.
 
-    `networks`, own child -> where it is from, in words, must come whole; of the rest whatever tensors have a
-    name and shape of this run's are taken.
+    `networks`, own child -> its source in words, are taken whole; of the other tensors those whose name and
+    shape are of this run.
     """
 
     weights: dict[str, Tensor]
@@ -42,7 +42,7 @@ def start_weights(system: System, start: Start) -> None:
     system.load_state_dict(own | fitting)
 
 
-def open_start(path: str) -> Run:
+def open_parent(path: str) -> Run:
     """The run that `--from` names."""
     try:
         return Run.open(Path(path))
@@ -50,17 +50,16 @@ def open_start(path: str) -> Run:
         raise UserError(f"--from {path}: {error}") from error
 
 
-def load_start(system: str, start_from: str) -> Start:
-    """The weights of the run `start_from` that one of `system` begins with, averaged ones where it has some.
+def load_start(system: str, parent: Run, start_from: str) -> Start:
+    """The weights of `parent`, the run that `--from` names, for one of `system`; averaged where it has some.
 
-    Raises UserError where there is no such run, it has no checkpoint, or lacks a network to be taken over.
+    Raises UserError where it has no checkpoint.
     """
-    earlier = open_start(start_from)
-    checkpoint = load_newest(earlier.checkpoints)
+    checkpoint = load_newest(parent.checkpoints)
     if checkpoint is None:
         raise UserError(f"--from {start_from}: that run has no checkpoint yet")
     weights = checkpoint.tensors["system"] | checkpoint.tensors["average"]
-    inheritance = find(system).inherits.get(earlier.config.system)
+    inheritance = find(system).inherits.get(parent.config.system)
     if inheritance is None:
         return Start(weights, {})
     renamed = {

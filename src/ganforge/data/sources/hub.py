@@ -7,6 +7,7 @@ from ganforge.data.decode import Unreadable
 from ganforge.data.sources.image_folder import SPLITS, Entry, Listing
 from ganforge.data.sources.storage import Storage, read_regular
 from ganforge.errors import UserError, printable
+from ganforge.files.download import refuse_offline
 
 IMAGE_COLUMNS = ("image", "img", "picture")
 TEXT_COLUMNS = ("texts", "captions", "text", "caption")
@@ -45,6 +46,7 @@ def list_hub_set(name: str, label_column: str) -> tuple[HubRows, Listing]:
 
     Raises `UserError` if the library or the set is missing, or the set has no column of images.
     """
+    refuse_offline(f"hf:{printable(name)}")
     try:
         import datasets
     except ModuleNotFoundError as error:

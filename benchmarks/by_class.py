@@ -1,4 +1,4 @@
-"""How often the judge finds the category of a caption, class by class: what is behind `category_agreement`.
+"""How often the judge finds the category of a caption, class by class: what is behind `category_accuracy`.
 
 python benchmarks/by_class.py runs/gan-cls runs/refined --out benchmarks/by_class.json
 

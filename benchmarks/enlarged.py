@@ -49,7 +49,7 @@ def main() -> None:
     samples = torch.cat([to_uint8(resize(part, given.size, given.size)) for part in parts])
     protocol = {"seed": given.seed, "step": trained.step, "weights": "ema", **captions}
     scores = score_distribution(judge, samples, told.labels, large, protocol)
-    scores.append(mean_of_classes("category_agreement", named(judge, samples), told.labels, judge, protocol))
+    scores.append(mean_of_classes("category_accuracy", named(judge, samples), told.labels, judge, protocol))
     record(
         {
             "command": shlex.join(

@@ -23,11 +23,11 @@ COLUMNS = (
     ("precision", ("precision",), 3),
     ("recall", ("recall",), 3),
     ("coverage", ("coverage",), 3),
-    ("two-sample, %", ("classifier_accuracy",), 3),
+    ("two-sample, %", ("c2st_accuracy",), 3),
     ("nats", ("nll",), 4),
     ("samples/s", ("sampling_speed",), 4),
 )
-HIDDEN = ("sampling_speed", "fid_of_real_data")
+HIDDEN = ("sampling_speed", "fid_floor")
 INTRODUCTION = """# Results
 
 This page is made by `python benchmarks/results.py` from the JSON in [`benchmarks/`](../benchmarks) and from

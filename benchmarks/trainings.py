@@ -88,7 +88,7 @@ def keep(comparison: Comparison, row: dict[str, Any]) -> None:
 def print_table(comparison: Comparison) -> None:
     """The stored rows in Markdown, a line for each run."""
     rows = json.loads((FOLDER / comparison.file).read_text(encoding="utf-8"))["rows"]
-    hidden = ("sampling_speed", "fid_of_real_data")
+    hidden = ("sampling_speed", "fid_floor")
     scores = [
         name for name in dict.fromkeys(key for row in rows for key in row["scores"]) if name not in hidden
     ]

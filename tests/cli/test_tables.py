@@ -15,8 +15,8 @@ def test_what_is_shared_is_said_once(
         [
             Score(name="kid", value=1.5, unit="x 10^-3", plus_minus=0.25,
                   protocol=shared | {"features": "the judge", "subsets": "3 of 4"}),
-            Score(name="label_agreement", value=90, unit="%", protocol=shared | {"classifier": "the judge"}),
-            Score(name="label_agreement_of_worst_class", value=0, unit="%", note="class 3",
+            Score(name="class_accuracy", value=90, unit="%", protocol=shared | {"classifier": "the judge"}),
+            Score(name="worst_class_accuracy", value=0, unit="%", note="class 3",
                   protocol=shared | {"classifier": "the judge", "generated": 7}),
         ]
     )  # fmt: skip
@@ -36,8 +36,8 @@ def test_what_most_share_is_said_once_and_who_lacks_it(
     print_scores(
         [
             Score(name="kid", value=1, protocol=shared | judge | {"generated": 9}),
-            Score(name="category_agreement", value=2, unit="%", protocol=shared | judge | {"generated": 8}),
-            Score(name="category_agreement_of_real", value=3, unit="%", protocol=judge | {"images": 7}),
+            Score(name="category_accuracy", value=2, unit="%", protocol=shared | judge | {"generated": 8}),
+            Score(name="category_accuracy_real", value=3, unit="%", protocol=judge | {"images": 7}),
         ]
     )
     said = capsys.readouterr().out

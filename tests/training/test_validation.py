@@ -12,7 +12,7 @@ import ganforge
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
-from ganforge.evaluation.evaluate import judge
+from ganforge.evaluation.evaluate import score_run
 from ganforge.runs.checkpoint import load_checkpoint, load_newest
 from ganforge.runs.options import HIGHER_IS_BETTER, TrainOptions
 from ganforge.runs.trained import load
@@ -38,9 +38,11 @@ def test_scores_are_those_of_ganforge_evaluate(tmp_path: Path, monkeypatch: pyte
     trained = ganforge.train("dcgan", "mnist", run=tmp_path / "run", steps=6, seed=3, **SMALL)
     (line,) = lines_of(tmp_path / "run")
     assert line["step"] == 4
-    assert "120 samples, ema weights, seed 3, against mnist test, 120; mnist judge" in line["protocol"]
+    assert "120 samples, ema weights, seed 3, against mnist test, 120; mnist classifier" in line["protocol"]
     ganforge.train("dcgan", "mnist", run=tmp_path / "same", steps=4, seed=3, **SMALL)
-    scores = judge(load(tmp_path / "same"), open_dataset(DataOptions(data="mnist")), num_samples=120, seed=3)
+    scores = score_run(
+        load(tmp_path / "same"), open_dataset(DataOptions(data="mnist")), num_samples=120, seed=3
+    )
     found = {score.name: score.value for score in scores}
     for name in ("kid", "precision", "recall", "coverage"):
         assert line[name] == pytest.approx(found[name], rel=1e-5), name

@@ -100,7 +100,7 @@ def test_commands(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
 def test_outliers_are_compared_in_the_shape_of_the_run(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["outliers", str(run), "--data", "emoji", "--count", "100", "--json"]) == 0
     (score,) = json.loads(capfd.readouterr().out)
-    assert score["name"] == "auroc_of_discriminator"
+    assert score["name"] == "auroc_discriminator"
     assert 0 <= score["value"] <= 1
     assert score["protocol"]["own"] == "mnist test, 100"
     assert score["protocol"]["other"] == "emoji test, 100"

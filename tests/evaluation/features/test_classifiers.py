@@ -17,15 +17,13 @@ from ganforge.errors import UserError
 from ganforge.evaluation.features.classifiers import (
     ReferenceClassifier,
     available_classifiers,
-    classifier_for,
+    classifier_of,
     load_classifier,
 )
 from ganforge.evaluation.features.classifiers import train as training
 from ganforge.evaluation.features.classifiers.classifier import Classifier, fold
 from ganforge.evaluation.metrics.frechet import Moments, frechet_distance
 from ganforge.evaluation.metrics.kernel import kernel_distance
-
-DIGITS_SPEC = DataSpec(channels=1, height=28, width=28, num_images=50_000, class_names=tuple("0123456789"))
 
 
 @pytest.fixture(scope="module")
@@ -125,13 +123,18 @@ def test_distances_tell_digits_from_noise(features: Tensor, judge: ReferenceClas
     assert abs(kernel.mean) < 3 * kernel.std
 
 
-def test_a_judge_belongs_to_its_data_by_name() -> None:
-    assert classifier_for("mnist", DIGITS_SPEC) is load_classifier("mnist")
-    assert classifier_for("emoji", DIGITS_SPEC) is None  # grey ones: another number of channels
-    assert classifier_for("ring", DIGITS_SPEC) is None
-    assert classifier_for("/data/mnist", DIGITS_SPEC) is None
-    assert classifier_for("mnist", DIGITS_SPEC.model_copy(update={"channels": 3})) is None
+def test_a_classifier_belongs_to_the_data_it_was_trained_on() -> None:
+    digits = DataOptions(data="mnist")
+    assert classifier_of(open_dataset(digits)) is load_classifier("mnist")
+    assert classifier_of(open_dataset(digits.model_copy(update={"channels": "color"}))) is None
+    assert classifier_of(open_dataset(DataOptions(data="ring"))) is None
     assert set(available_classifiers()) == {"emoji", "fashion-mnist", "mnist"}
+
+
+def test_other_classes_of_the_same_images_keep_the_classifier() -> None:
+    finer = open_dataset(DataOptions(data="emoji", size=8, label_column="subcategory"))
+    assert classifier_of(finer) is load_classifier("emoji")
+    assert len(finer.spec.class_names) > len(load_classifier("emoji").class_names)
 
 
 @pytest.mark.parametrize("name", ["mnist", "emoji"])

@@ -45,7 +45,7 @@ def outliers(
     protocol = {"weights": weights, "step": trained.step, "own": names[0], "other": names[1]}
     return [
         Score(
-            name=f"auroc_of_{key}",
+            name=f"auroc_{key}",
             value=area_under_roc(finite(values[0][key], key), finite(values[1][key], key)),
             protocol=protocol,
         )

@@ -183,7 +183,7 @@ def _evaluate(arguments: Sequence[str]) -> int:
     if given.json:
         print(json.dumps([score.model_dump() for score in scores], indent=1))
     else:
-        print_scores(scores)
+        print_scores(scores, given.verbose)
     stored = given.samples is None and not str(given.run).startswith(PRETRAINED)
     if stored and not given.json:
         print(f"stored in {given.run / 'evaluation.json'}, shown in {given.run / 'report.html'}")
@@ -264,7 +264,7 @@ def _demo(arguments: Sequence[str]) -> int:
         )
     run = _train_run(DEMO)
     assert run is not None
-    print_scores(_evaluate_aloud(run.path))
+    print_scores(_evaluate_aloud(run.path), verbose=False)
     print_finished(run)
     return 0
 

@@ -66,6 +66,7 @@ class EvaluateArguments:
         tyro.conf.arg(help="Processes that share the sampling, started by torchrun, each on its own GPU."),
     ] = 1
     json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.")] = False
+    verbose: Annotated[bool, tyro.conf.arg(help="Print all scores, each with its protocol.")] = False
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ INTRODUCTION = """# Results
 This page is made by `python benchmarks/results.py` from the JSON in [`benchmarks/`](../benchmarks) and from
 the recipes of the package; a test compares them. Scores are explained in [metrics](metrics.md), trainings in
 [comparisons](comparisons.md). A dash: the score is not defined for the method, or was not yet known when
-the training was judged.
+the training was evaluated.
 """
 
 
@@ -106,7 +106,12 @@ def recipes_table() -> str:
 def surroundings() -> str:
     """The machines of all stored rows."""
     rows = [row for comparison in TABLE.values() for row in rows_of(comparison.file)]
-    machines = sorted({f"{row['machine']}, {row['threads']} thread(s), torch {row['torch']}" for row in rows})
+    machines = sorted(
+        {
+            f"{row['machine'].replace(' Processor', '')}, {row['threads']} thread(s), torch {row['torch']}"
+            for row in rows
+        }
+    )
     return "".join(f"* {machine}\n" for machine in machines)
 
 
@@ -114,7 +119,8 @@ def page() -> str:
     """The whole page as Markdown."""
     parts = [INTRODUCTION, "## Methods side by side\n"]
     parts.append(
-        "Features of each data set's own judge, 10,000 samples against the test set, averaged weights; "
+        "Features of each data set's own reference classifier, 10,000 samples against the test set, "
+        "averaged weights; "
         "two-sample is the accuracy of a fresh classifier, nats are -log p(x) of the 256 levels, of the VAE "
         "estimated with 500 samples. Minutes are of one core that other work shared at times. "
         "Commands: `methods` of [`trainings_table.py`](../benchmarks/trainings_table.py).\n"
@@ -122,7 +128,7 @@ def page() -> str:
     for data in METHODS_DATA:
         parts += [f"### {data}\n", methods_table(data)]
     parts += [
-        "## Recipes: the paper beside ours\n",
+        "## Recipes: the paper next to ours\n",
         "`ganforge reproduce NAME` makes a row again.\n",
         recipes_table(),
     ]

@@ -85,7 +85,7 @@ def read_evaluated(paths: Sequence[Path]) -> list[Compared]:
     twice = [str(path) for index, path in enumerate(paths) if places[index] in places[:index]]
     if twice:
         raise UserError(f"{twice[0]} is named twice: name each run folder once")
-    # Names that would be the same are told apart by their folders.
+    # Equal names are distinguished by their folders.
     short = [place.name for place in places]
     names = short if len(set(short)) == len(short) else [str(path) for path in paths]
     return [_read(path, name) for path, name in zip(paths, names, strict=True)]

@@ -116,7 +116,8 @@ def frechet_distance(real: Moments, fake: Moments) -> float:
     """
     if real.dimension != fake.dimension:
         raise UserError(
-            f"features of {real.dimension} and {fake.dimension} dimensions: both sides need the same judge"
+            f"features of {real.dimension} and {fake.dimension} dimensions: "
+            "both sides need the same feature extractor"
         )
     real_covariance = real.covariance
     fake_covariance = fake.covariance.to(real_covariance.device)
@@ -194,7 +195,7 @@ def by_class(
             f"labels {list(real_labels.shape)} and {list(fake_labels.shape)} of features {list(real.shape)} "
             f"and {list(fake.shape)}: pass one for each row"
         )
-    classes, asked = real_labels.unique().tolist(), fake_labels.unique().tolist()
-    if classes != asked:
-        raise UserError(f"real classes {classes} and generated classes {asked}: pass the same ones")
+    classes, requested = real_labels.unique().tolist(), fake_labels.unique().tolist()
+    if classes != requested:
+        raise UserError(f"real classes {classes} and generated classes {requested}: pass the same ones")
     return [distance(real[real_labels == number], fake[fake_labels == number]) for number in classes]

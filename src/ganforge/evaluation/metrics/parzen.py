@@ -1,4 +1,4 @@
-"""The Parzen-window log-likelihood of Goodfellow et al. 2014: a historical check, not a judge of quality."""
+"""The Parzen-window log-likelihood of Goodfellow et al. 2014: a historical check, no measure of quality."""
 
 import math
 from collections.abc import Sequence

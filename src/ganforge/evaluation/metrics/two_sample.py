@@ -54,12 +54,12 @@ def nearest_neighbour_test(pairs: Neighbourhoods) -> TwoSampleTest:
         start += len(squares)
     real_right = _own_side(pairs.within_real[:, 0], to_fake)
     fake_right = _own_side(pairs.within_fake[:, 0], to_real)
-    judged, right = 2 * len(pairs.real), real_right + fake_right
+    tested, right = 2 * len(pairs.real), real_right + fake_right
     # One tail is as long as the other: of a share below 1/2 take what is right the other way round.
-    extreme = math.floor(max(right, judged - right))
-    p_value = min(1.0, 2 * binomial_tail(extreme, judged))
+    extreme = math.floor(max(right, tested - right))
+    p_value = min(1.0, 2 * binomial_tail(extreme, tested))
     return TwoSampleTest(
-        right / judged, p_value, judged, real_right / len(pairs.real), fake_right / len(pairs.fake)
+        right / tested, p_value, tested, real_right / len(pairs.real), fake_right / len(pairs.fake)
     )
 
 
@@ -82,22 +82,22 @@ def classifier_test(real: Tensor, fake: Tensor, seed: int = 0) -> TwoSampleTest:
     _check_equal(real, fake)
     generator = torch.Generator().manual_seed(seed)
     half = len(real) // 2
-    learn, judge = [], []
+    learn, test = [], []
     for features in (real, fake):
         order = torch.randperm(len(features), generator=generator).to(features.device)
         learn.append(features[order[:half]])
-        judge.append(features[order[half:]])
+        test.append(features[order[half:]])
     centre, spread = torch.cat(learn).mean(dim=0), torch.cat(learn).std(dim=0)
     # A feature that never varies says nothing there, and elsewhere must not be blown up.
     spread = torch.where(spread > 0, spread, 1.0)
-    learn, judge = ([((f - centre) / spread).float() for f in sides] for sides in (learn, judge))
+    learn, test = ([((f - centre) / spread).float() for f in sides] for sides in (learn, test))
     weights = _learn(torch.cat(learn), half, generator)
-    real_right = int((_logits(judge[0], *weights) > 0).sum())
-    fake_right = int((_logits(judge[1], *weights) <= 0).sum())
+    real_right = int((_logits(test[0], *weights) > 0).sum())
+    fake_right = int((_logits(test[1], *weights) <= 0).sum())
     rest = len(real) - half
-    judged, right = 2 * rest, real_right + fake_right
+    tested, right = 2 * rest, real_right + fake_right
     return TwoSampleTest(
-        right / judged, binomial_tail(right, judged), judged, real_right / rest, fake_right / rest
+        right / tested, binomial_tail(right, tested), tested, real_right / rest, fake_right / rest
     )
 
 

@@ -77,8 +77,8 @@ def measure(
             texts, rows.tolist(), distances.tolist(), ranks.tolist(), strict=True
         )
     ]
-    if found is not None and found[1] and train.labels is not None:
-        chances = found[0].classify(drawn).softmax(1)[torch.arange(count), train.labels[rows]]
+    if found is not None and found.class_names == dataset.spec.class_names and train.labels is not None:
+        chances = found.classify(drawn).softmax(1)[torch.arange(count), train.labels[rows]]
         for entry, label, chance in zip(captions, train.labels[rows].tolist(), chances.tolist(), strict=True):
             entry |= {"class": dataset.spec.class_names[label], "probability": round(chance, 4)}
     return drawn, real, {

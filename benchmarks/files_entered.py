@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
+from typing import Any
 
 import ganforge
 from ganforge.cli.main import main
@@ -48,7 +49,7 @@ def measure() -> dict[str, object]:
     """The files that Python and the command enter, and how many."""
     with TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        options = {"steps": 4, "batch": 16, "width": 8, "quiet": True, "device": "cpu"}
+        options: dict[str, Any] = {"steps": 4, "batch": 16, "width": 8, "quiet": True, "device": "cpu"}
         ganforge.train("dcgan", "mnist", run=run, **options)
         ganforge.evaluate(run, num_samples=NUM_SAMPLES)  # so that lazy imports have happened
         words = ["evaluate", str(run), "--num-samples", str(NUM_SAMPLES)]

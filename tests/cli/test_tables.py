@@ -25,19 +25,19 @@ def test_what_is_shared_is_said_once(
     assert "subsets: 3 of 4" in said
     assert "generated: 7; class 3" in said
     assert said.count("seed: 5; step: 20") == said.count("seed") == 1
-    assert said.count("features: the network") == said.count("classifier: the network") == 1
+    assert said.count("features, classifier: the network") == said.count("the network") == 1
 
 
 def test_what_most_share_is_said_once_and_who_lacks_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "300")
-    shared, judge = {"seed": 5, "captions": "of emoji train"}, {"classifier": "the network"}
+    shared, network = {"seed": 5, "captions": "of emoji train"}, {"classifier": "the network"}
     print_scores(
         [
-            Score(name="kid", value=1, protocol=shared | judge | {"generated": 9}),
-            Score(name="category_accuracy", value=2, unit="%", protocol=shared | judge | {"generated": 8}),
-            Score(name="category_accuracy_real", value=3, unit="%", protocol=judge | {"images": 7}),
+            Score(name="kid", value=1, protocol=shared | network | {"generated": 9}),
+            Score(name="category_accuracy", value=2, unit="%", protocol=shared | network | {"generated": 8}),
+            Score(name="category_accuracy_real", value=3, unit="%", protocol=network | {"images": 7}),
         ]
     )
     said = capsys.readouterr().out

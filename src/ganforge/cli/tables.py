@@ -113,9 +113,9 @@ def print_scores(scores: list[Score], verbose: bool = True) -> None:
     special_lines = [f"{', '.join(which)}: {text}" for text, which in footnotes.items() if text]
     if special_lines:
         console.print(" | ".join(special_lines), highlight=False, markup=False)
-    texts = {text: None for part in NETWORKS for protocol in protocols if (text := protocol.get(part))}
-    for text in texts:
-        parts = [part for part in NETWORKS if any(protocol.get(part) == text for protocol in protocols)]
+    networks = {(part, protocol[part]) for protocol in protocols for part in NETWORKS if part in protocol}
+    for text in sorted({text for _, text in networks}):
+        parts = [part for part in NETWORKS if (part, text) in networks]
         console.print(f"{', '.join(parts)}: {text}", highlight=False)
     if len(shown) < len(scores):
         print(f"{len(scores) - len(shown)} more scores and their protocols: --verbose, and the report")

@@ -61,7 +61,7 @@ def test_the_record_belongs_to_the_weights(name: str) -> None:
     assert record["weights_sha256"] == digest
     assert (record["data"], record["source_fingerprint"]) == (name, judge.source_fingerprint)
     for words in (
-        f"{name} judge",
+        f"{name} classifier",
         "128 features",
         digest[:12],
         f"test accuracy {record['test_accuracy_percent']:.2f} %",

@@ -1,4 +1,4 @@
-"""Judging runs: protocols, floors, known truths, and what is refused."""
+"""Evaluating runs: protocols, floors, known truths, and what is refused."""
 
 import json
 import math
@@ -32,7 +32,7 @@ from ganforge.runs.trained import Trained, load
 SIMILAR = {"ms_ssim"}
 """Scores of images of 11 pixels or more."""
 PATHS = {"perceptual_path_length"}
-"""Scores of images with a judge, of systems that decode latents without codes."""
+"""Scores of images with a reference classifier, of systems that decode latents without codes."""
 NEIGHBOURS = {
     "precision",
     "recall",
@@ -42,7 +42,7 @@ NEIGHBOURS = {
     "c2st_accuracy",
     "memorisation_ratio",
 }
-"""Scores of images with a judge, from a hundred on."""
+"""Scores of images with a reference classifier, from a hundred on."""
 TRAINING: dict[str, Any] = {"steps": 2, "quiet": True, "precision": "fp32", "device": "cpu"}
 
 
@@ -129,7 +129,7 @@ def test_few_held_out_images_leave_fid_to_the_training_ones(
 
 
 @pytest.mark.parametrize("count", [-1, 0, 1])
-def test_counts_that_cannot_be_judged(images: Path, mnist: Dataset, count: int) -> None:
+def test_counts_that_cannot_be_scored(images: Path, mnist: Dataset, count: int) -> None:
     with pytest.raises(UserError, match="2 or more"):
         score_run(load(images), mnist, num_samples=count)
 
@@ -309,7 +309,7 @@ def give_digits(
     return asked
 
 
-def test_labels_are_asked_for_as_the_data_has_them_and_evenly_for_parzen(
+def test_labels_are_requested_as_the_data_has_them_and_evenly_for_parzen(
     labelled: Path, mnist: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = load(labelled)
@@ -330,7 +330,7 @@ def test_labels_are_asked_for_as_the_data_has_them_and_evenly_for_parzen(
     assert not torch.equal(other[0], drawn)
 
 
-def test_label_agreement_is_the_judges_accuracy_on_real_digits(
+def test_class_accuracy_is_that_of_the_classifier_on_real_digits(
     labelled: Path, mnist: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = load(labelled)
@@ -351,16 +351,14 @@ def test_label_agreement_is_the_judges_accuracy_on_real_digits(
     assert scores["worst_class_accuracy"].protocol["generated"] == round(10 * lost)
 
 
-def test_conditional_discriminators_are_told_the_labels(
-    labelled: Path, mnist: Dataset, tmp_path: Path
-) -> None:
+def test_conditional_discriminators_get_the_labels(labelled: Path, mnist: Dataset, tmp_path: Path) -> None:
     """The toy's is sure of its own samples only under the label they were asked for with."""
     scores = by_name(score_run(load(labelled), mnist, num_samples=300))
     assert scores["discriminator_on_generated"].value == pytest.approx(1, abs=1e-3)
     assert 0 <= scores["discriminator_on_held_out"].value < 0.2
 
 
-def test_no_agreement_without_a_judge_of_these_classes(
+def test_no_class_accuracy_without_a_classifier_of_these_classes(
     labelled: Path, mnist: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = load(labelled)
@@ -370,7 +368,7 @@ def test_no_agreement_without_a_judge_of_these_classes(
     assert "class_accuracy" not in scores
 
 
-def test_a_copy_of_the_data_at_another_path_and_size_has_the_judge(tmp_path: Path) -> None:
+def test_a_copy_of_the_data_at_another_path_and_size_has_the_classifier(tmp_path: Path) -> None:
     folder = Path(toys.__file__).parent / "builtin" / "mnist"
     for size in (None, 16):
         dataset = open_dataset(DataOptions(data=str(folder), size=size))
@@ -492,7 +490,7 @@ def test_a_single_test_image_has_no_parzen_score(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("features", ["random", "pixels"])
-def test_images_without_a_judge_are_judged_by_a_floor(tmp_path: Path, features: str) -> None:
+def test_images_without_a_classifier_are_scored_by_a_floor(tmp_path: Path, features: str) -> None:
     folder = draw_images(tmp_path / "images", count=120, side=14)
     ganforge.train("dcgan", str(folder), run=tmp_path / "run", width=2, batch=8, **TRAINING)
     without = by_name(evaluate(tmp_path / "run", num_samples=110))
@@ -503,7 +501,7 @@ def test_images_without_a_judge_are_judged_by_a_floor(tmp_path: Path, features: 
     assert "no FID: it needs 2048" in scores["kid"].note
 
 
-def test_any_folder_of_jpegs_can_be_judged(images: Path, mnist: Dataset, tmp_path: Path) -> None:
+def test_any_folder_of_jpegs_can_be_scored(images: Path, mnist: Dataset, tmp_path: Path) -> None:
     folder = tmp_path / "jpegs"
     folder.mkdir()
     for row, pixels in enumerate(mnist.splits["test"].read(torch.arange(120, 240))):

@@ -9,14 +9,17 @@ import torch
 from command import files_of, metrics_of, run
 
 import ganforge
+from ganforge.data.batch import as_images
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
+from ganforge.data.sources import toys
 from ganforge.errors import UserError
 from ganforge.evaluation.evaluate import score_run
 from ganforge.runs.checkpoint import load_checkpoint, load_newest
 from ganforge.runs.options import HIGHER_IS_BETTER, TrainOptions
 from ganforge.runs.trained import load
 from ganforge.training import validation as evaluation
+from ganforge.training.previews import Previews
 
 SMALL: dict[str, Any] = {
     "batch": 8,
@@ -136,3 +139,11 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     ganforge.train("dcgan", "mnist", run=tmp_path / "none", steps=1, **SMALL)
     with pytest.raises(UserError, match="has kept no best checkpoint: train it with --evaluate-every"):
         load(tmp_path / "none", checkpoint="best")
+
+
+def test_a_copy_of_mnist_is_previewed_with_its_classifier() -> None:
+    folder = Path(toys.__file__).parent / "builtin" / "mnist"
+    copy = open_dataset(DataOptions(data=str(folder)))
+    measured = Previews(copy, 0).measure(as_images(copy.splits["test"].read(torch.arange(50))))
+    assert sum(measured["classes"].values()) == 50
+    assert measured["classifier_confidence"] > 0.9

@@ -108,7 +108,7 @@ def test_outliers_are_compared_in_the_shape_of_the_run(run: Path, capfd: pytest.
     assert json.loads(capfd.readouterr().out)[0]["value"] == 0.5  # its own data against themselves
 
 
-def test_other_data_need_the_classes_that_a_run_judges_by(
+def test_other_data_need_the_classes_that_a_run_scores_by(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Emoji have ten classes, of which this run knows two; noise has none; the run's own are fine."""

@@ -110,5 +110,5 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     assert len(real_features(Sums(), data, "test")) == 7
 
 
-def test_judges_are_told_apart() -> None:
+def test_classifiers_are_distinguished() -> None:
     assert len({load_classifier(name).identity for name in ("mnist", "fashion-mnist", "emoji")}) == 3

@@ -83,7 +83,7 @@ def test_features_do_not_depend_on_the_batch(
     assert judge.features(digits[0][:0]).shape == (0, judge.feature_size)
 
 
-def test_images_are_judged_as_saved_files_and_without_autocast(
+def test_images_are_classified_as_saved_files_and_without_autocast(
     judge: ReferenceClassifier, digits: tuple[Tensor, Tensor], features: Tensor
 ) -> None:
     images = digits[0][:500]
@@ -138,7 +138,7 @@ def test_other_classes_of_the_same_images_keep_the_classifier() -> None:
 
 
 @pytest.mark.parametrize("name", ["mnist", "emoji"])
-def test_built_in_data_are_still_those_of_their_judge(name: str) -> None:
+def test_built_in_data_are_still_those_of_their_classifier(name: str) -> None:
     """At any size: the fingerprint is of what is stored."""
     source = source_fingerprint(DataOptions(data=name, size=16))
     assert source == load_classifier(name).source_fingerprint == source_fingerprint(DataOptions(data=name))
@@ -156,7 +156,7 @@ def test_accuracies_of_an_uneven_set() -> None:
 
 
 @pytest.mark.parametrize(("name", "at_least"), [("emoji", 60.0), ("fashion-mnist", 91.0)])
-def test_the_other_judges_hold_what_their_records_say(name: str, at_least: float) -> None:
+def test_the_other_classifiers_hold_what_their_records_say(name: str, at_least: float) -> None:
     files = resources.files("ganforge.evaluation.features.classifiers")
     record = json.loads((files / f"{name}.json").read_text())
     assert record["test_accuracy_percent"] >= at_least
@@ -206,7 +206,7 @@ class Stripes:
         return self.pixels[rows]
 
 
-def test_the_training_command_writes_a_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_training_command_writes_a_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = DataSpec(channels=1, height=8, width=8, num_images=200, class_names=("left", "right"))
     splits = {"train": Stripes(200), "validation": Stripes(20), "test": Stripes(20)}
     monkeypatch.setattr(training, "open_dataset", lambda options: SimpleNamespace(spec=spec, splits=splits))

@@ -67,7 +67,7 @@ class OfCaption(LatentSystem):
 
 
 @pytest.mark.parametrize("gain", [0.0, 1.0])
-def test_both_ends_of_a_path_are_told_the_same_caption(gain: float) -> None:
+def test_both_ends_of_a_path_have_the_same_caption(gain: float) -> None:
     system = OfCaption(gain)
     trained = SimpleNamespace(
         system=system, draw_latents=lambda n, _: system.draw_latents(n), using=lambda _: nullcontext()

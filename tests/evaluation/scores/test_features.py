@@ -1,4 +1,4 @@
-"""Scores of a judge's features of digits: what is reported of how many, and what real digits score."""
+"""Scores of a classifier's features of digits: what is reported of how many, and what real digits score."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What every score says of how it was measured, when none is given, and features that cannot be judged."""
+"""What every score says of how it was measured, when none is given, and features that cannot be scored."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -115,7 +115,7 @@ def test_every_network_names_its_weights_size_resize_and_range() -> None:
         assert words in own.description
 
 
-def test_samples_are_judged_as_saved_files(
+def test_samples_are_scored_as_saved_files(
     trained: Trained, noise: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Less than half a grey level, and what lies beyond black and white, changes no score of images."""
@@ -175,7 +175,7 @@ def test_fewer_samples_than_neighbours_leave_the_neighbourhoods_out(noise: Datas
         assert set(scores_of(Projected(8), random_images(count), noise)) == {"kid"}
 
 
-def test_other_images_are_judged_by_the_same_rules(trained: Trained, folder: Path, tmp_path: Path) -> None:
+def test_other_images_are_scored_by_the_same_rules(trained: Trained, folder: Path, tmp_path: Path) -> None:
     path = trained.run.path
     found = evaluate_images(path, str(folder))
     scores = {score.name: score for score in found}

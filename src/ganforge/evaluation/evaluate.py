@@ -205,9 +205,12 @@ def _score_images(evaluated: Evaluated, say: Callable[[str], None]) -> list[Scor
     scores += score_path_length(evaluated) + score_similarity(evaluated)
     say("Parzen log-likelihood")
     scores += score_parzen(evaluated)
-    scores += score_super_resolution(evaluated) + score_translation(evaluated)
-    say("captions, stacks of digits")
-    return scores + score_captions(evaluated) + score_stacks(evaluated)
+    if evaluated.translated:
+        scores += score_super_resolution(evaluated) + score_translation(evaluated)
+    if "embeddings" in evaluated.needs:
+        say("captions")
+        scores += score_captions(evaluated)
+    return scores + score_stacks(evaluated)
 
 
 def _score_speed(evaluated: Evaluated) -> list[Score]:

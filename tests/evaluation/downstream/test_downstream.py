@@ -118,7 +118,7 @@ def test_other_data_need_the_classes_that_a_run_scores_by(
     for other in ("emoji", str(noise)):
         assert main(["outliers", str(tmp_path / "run"), "--data", other, "--count", "9"]) == 2
         error = capfd.readouterr().err
-        assert f"labels of its 2 classes, which {other} has not" in error
+        assert f"labels of its 2 classes, which {other} lacks" in error
         assert error.count("\n") == 1
     assert main(["outliers", str(tmp_path / "run"), "--data", str(data), "--count", "9"]) == 0
 

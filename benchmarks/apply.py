@@ -84,7 +84,7 @@ def run_apply(run: Path, image: Path, out: Path) -> dict[str, float]:
         raise SystemExit(f"ganforge apply ended with {os.waitstatus_to_exitcode(status)}")
     return {
         "seconds": round(time.monotonic() - begun, 1),
-        "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
         "peak_memory_mb": round(usage.ru_maxrss * 1024 / 1e6),
     }
 

@@ -1,8 +1,8 @@
-"""How often the judge finds the category of a caption, class by class: what is behind `category_agreement`.
+"""How often the predicted category is that of the caption, class by class: `category_accuracy` in detail.
 
 python benchmarks/by_class.py runs/gan-cls runs/refined --out benchmarks/by_class.json
 
-Samples are told captions of training images as `ganforge evaluate` tells them. `held_out_classes` is the
+Samples are conditioned on captions of training images as in `ganforge evaluate`. `held_out_classes` is the
 mean over the classes that held-out images have too: of emoji all but component, five training images.
 """
 
@@ -18,7 +18,7 @@ import ganforge
 from ganforge.data.batch import to_uint8
 from ganforge.data.dataset import held_out
 from ganforge.evaluation.features.classifiers import classifier_of
-from ganforge.evaluation.scores.labels import named
+from ganforge.evaluation.scores.labels import predictions
 from ganforge.runs.conditions import captions_like
 from ganforge.text.embeddings import data_of
 
@@ -27,17 +27,17 @@ def measure(place: Path, num_samples: int, seed: int) -> dict[str, Any]:
     """The shares of a run of gan_cls or stackgan, in percent."""
     trained = ganforge.load(place)
     dataset = data_of(trained.run)
-    judge, train = classifier_of(dataset), dataset.splits["train"]
+    classifier, train = classifier_of(dataset), dataset.splits["train"]
     reference = held_out(dataset)[1].labels
-    assert judge is not None
+    assert classifier is not None
     assert train.labels is not None
     assert reference is not None
     given, rows = captions_like(train, num_samples, seed)
     drawn = trained.draw(num_samples, seed=seed, weights="ema", given=given)
-    found = named(judge[0], to_uint8(torch.cat(list(drawn))))
-    asked = train.labels[rows]
-    counts = asked.bincount()
-    shares = 100 * asked.bincount(weights=(found == asked).double()) / counts
+    predicted = predictions(classifier, to_uint8(torch.cat(list(drawn))))
+    labels = train.labels[rows]
+    counts = labels.bincount()
+    shares = 100 * labels.bincount(weights=(predicted == labels).double()) / counts
     return {
         "run": place.name,
         "mean": round(float(shares.mean()), 1),
@@ -56,7 +56,7 @@ def measure(place: Path, num_samples: int, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Judge the runs, print and store."""
+    """Evaluate the runs, print and store."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,14 +1,14 @@
 """The best, the typical and the worst of 100 captions, chosen by rule: what a run draws of them.
 
-python benchmarks/captions_page.py runs/gan_cls-emoji --out page.png          writes page.json beside it
+python benchmarks/captions_page.py runs/gan_cls-emoji --out page.png          writes page.json next to it
 
 The captions are the first ones of every k-th training image, in the data's order. One image is drawn of
 each, from the latents of the seed. The rule: captions are ordered by the distance, in the features of the
-data's judge, between the image drawn and the image that the caption is of; shown are the nearest ones,
-those in the middle and the farthest. (A distance orders all captions; the judge's probability of the right
-class is near 1 or near 0 for most, and takes any fruit for an apple.) Beside it stands the rank: which place
-the caption's own image has among the real ones of all captions, the one nearest to the image drawn being
-the first.
+data's reference classifier, between the image drawn and the image that the caption is of; shown are the
+nearest ones, those in the middle and the farthest. (A distance orders all captions; the classifier's
+probability of the right class is near 1 or near 0 for most, and takes any fruit for an apple.) Next to it
+stands the rank: which place the caption's own image has among the real ones of all captions, the one nearest
+to the image drawn being the first.
 """
 
 import argparse
@@ -69,21 +69,21 @@ def measure(
     drawn = trained.sample(count, seed=seed, given=describe(trained, texts))
     real = as_images(train.read(rows))
     found = classifier_of(dataset)
-    judge = RandomConvolutions(*dataset.spec.shape) if found is None else found[0]
-    distances, ranks = distances_of(judge.features(drawn), judge.features(real))
+    extractor = found or RandomConvolutions(*dataset.spec.shape)
+    distances, ranks = distances_of(extractor.features(drawn), extractor.features(real))
     captions: list[dict[str, Any]] = [
         {"caption": text, "image": train.name(row), "distance": round(distance, 4), "rank": rank}
         for text, row, distance, rank in zip(
             texts, rows.tolist(), distances.tolist(), ranks.tolist(), strict=True
         )
     ]
-    if found is not None and found[1] and train.labels is not None:
-        chances = found[0].classify(drawn).softmax(1)[torch.arange(count), train.labels[rows]]
+    if found is not None and found.class_names == dataset.spec.class_names and train.labels is not None:
+        chances = found.classify(drawn).softmax(1)[torch.arange(count), train.labels[rows]]
         for entry, label, chance in zip(captions, train.labels[rows].tolist(), chances.tolist(), strict=True):
             entry |= {"class": dataset.spec.class_names[label], "probability": round(chance, 4)}
     return drawn, real, {
-        "rule": "distance in the judge's features between the image drawn and the caption's own image",
-        "features": judge.description,
+        "rule": "distance in the extractor's features between the image drawn and the caption's own image",
+        "features": extractor.description,
         "captions": f"the first of each of {count} of {len(train)} training images, every {k} in order",
         "seed": seed,
         "step": trained.step,
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str]) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=Path, help="a run of gan_cls or stackgan")
-    parser.add_argument("--out", type=Path, required=True, help="the page, .png; .json is written beside it")
+    parser.add_argument("--out", type=Path, required=True, help="the page, .png; .json is written next to it")
     parser.add_argument("--count", type=int, default=100, help="captions")
     parser.add_argument("--shown", type=int, default=6, help="captions in each of the three columns")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""`ganforge demo` in a fresh process, and its scores beside those of the untrained generator.
+"""`ganforge demo` in a fresh process, and its scores next to those of the untrained generator.
 
     python benchmarks/demo.py --out benchmarks/demo.json
 
@@ -18,7 +18,7 @@ from record import record
 
 from ganforge.cli.demo import DEMO
 from ganforge.data.open import open_dataset
-from ganforge.evaluation.evaluate import judge
+from ganforge.evaluation.evaluate import score_run
 from ganforge.runs.folder import Run
 from ganforge.runs.trained import Trained
 
@@ -26,7 +26,7 @@ COMMAND = "import sys; from ganforge.cli.main import program; sys.exit(program()
 
 
 def main() -> None:
-    """Run the demo, judge it and an untrained copy, print and store."""
+    """Run the demo, evaluate it and an untrained copy, print and store."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
@@ -37,7 +37,7 @@ def main() -> None:
     scores = json.loads((run.path / "evaluation.json").read_text(encoding="utf-8"))
     start, end = run.metrics("start")[0], run.metrics("end")[-1]
     rates = [line["images_per_second"] for line in run.metrics("train")]
-    before = judge(Trained(run, None), open_dataset(run.config.data), weights="raw")
+    before = score_run(Trained(run, None), open_dataset(run.config.data), weights="raw")
     result = {
         "command": "python benchmarks/demo.py",
         "what": f"ganforge demo, that is ganforge train {' '.join(DEMO)}, then ganforge evaluate",

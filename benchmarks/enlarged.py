@@ -2,8 +2,8 @@
 
 python benchmarks/enlarged.py runs/sketch --size 64 --out benchmarks/enlarged_sketch.json
 
-Samples of the run, told captions of training images as `ganforge evaluate` tells them, are enlarged by
-bicubic resampling to --size and judged as `ganforge evaluate` judges a run of that size.
+Samples of the run, conditioned on captions of training images as in `ganforge evaluate`, are enlarged by
+bicubic resampling to --size and scored as `ganforge evaluate` scores a run of that size.
 """
 
 import argparse
@@ -18,16 +18,17 @@ from ganforge.data.batch import to_uint8
 from ganforge.data.bicubic import resize
 from ganforge.data.open import open_dataset
 from ganforge.evaluation.features.classifiers import classifier_of
+from ganforge.evaluation.score import Evaluated
 from ganforge.evaluation.scores.captions import caption_conditions
 from ganforge.evaluation.scores.distribution import score_distribution
-from ganforge.evaluation.scores.labels import mean_of_classes, named
+from ganforge.evaluation.scores.labels import mean_of_classes, predictions
 from ganforge.text.embeddings import data_of
 
 CHUNK = 250
 
 
 def main() -> None:
-    """Draw, enlarge, judge, print and store."""
+    """Draw, enlarge, score, print and store."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -39,17 +40,25 @@ def main() -> None:
     given = parser.parse_args()
     trained = ganforge.load(given.run)
     own = data_of(trained.run)
-    told, captions = caption_conditions(own, given.num_samples, given.seed)
+    conditions, captions = caption_conditions(own, given.num_samples, given.seed)
     large = open_dataset(own.options.model_copy(update={"size": given.size, "text_encoder": None}))
-    found = classifier_of(large)
-    assert found is not None
-    assert told.labels is not None
-    judge = found[0]
-    parts = trained.draw(given.num_samples, seed=given.seed, given=told)
+    classifier = classifier_of(large)
+    assert classifier is not None
+    assert conditions.labels is not None
+    parts = trained.draw(given.num_samples, seed=given.seed, given=conditions)
     samples = torch.cat([to_uint8(resize(part, given.size, given.size)) for part in parts])
-    protocol = {"seed": given.seed, "step": trained.step, "weights": "ema", **captions}
-    scores = score_distribution(judge, samples, told.labels, large, protocol)
-    scores.append(mean_of_classes("category_agreement", named(judge, samples), told.labels, judge, protocol))
+    evaluated = Evaluated(
+        large,
+        samples,
+        {"seed": given.seed, "step": trained.step, "weights": "ema"},
+        captions,
+        conditions=conditions,
+        extractor=classifier,
+    )
+    scores = score_distribution(evaluated)
+    predicted, protocol = predictions(classifier, samples), evaluated.sample_protocol
+    accuracy = mean_of_classes("category_accuracy", predicted, conditions.labels, classifier, protocol)
+    scores.append(accuracy)
     record(
         {
             "command": shlex.join(

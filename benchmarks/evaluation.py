@@ -1,8 +1,8 @@
-"""What judging a run costs: CPU seconds, wall seconds and peak memory of `ganforge evaluate`.
+"""What evaluating a run costs: CPU seconds, wall seconds and peak memory of `ganforge evaluate`.
 
 python benchmarks/evaluation.py runs/dcgan-mnist --out benchmarks/evaluation.json
 
-The run is judged twice, each time in a process of its own: first with an empty cache of real features, then
+It is evaluated twice, each time in a process of its own: first with an empty cache of real features, then
 with what the first left there.
 """
 

@@ -1,4 +1,4 @@
-"""Bits per dimension of held-out images as lossless files, beside the likelihood of a model.
+"""Bits per dimension of held-out images as lossless files, next to the likelihood of a model.
 
 python benchmarks/lossless.py --data emoji --size 32 --out benchmarks/lossless_emoji.json
 """

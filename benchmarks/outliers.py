@@ -44,7 +44,7 @@ def main() -> None:
             rows.append(row | {"why": str(error)})
             continue
         for score in scores:
-            name = score.name.removeprefix("auroc_of_")
+            name = score.name.removeprefix("auroc_")
             rows.append(row | {"score": name, "auroc": round(score.value, 4), "protocol": score.protocol})
     record({"what": f"held-out images of the runs' own data against {given.data}", "rows": rows}, given.out)
 

@@ -24,11 +24,11 @@ COLUMNS = (
     ("precision", ("precision",), 3),
     ("recall", ("recall",), 3),
     ("coverage", ("coverage",), 3),
-    ("two-sample, %", ("classifier_accuracy",), 3),
+    ("two-sample, %", ("c2st_accuracy",), 3),
     ("nats", ("nll",), 4),
     ("samples/s", ("sampling_speed",), 4),
 )
-HIDDEN = ("sampling_speed", "fid_of_real_data")
+HIDDEN = ("sampling_speed", "fid_floor")
 INTRODUCTION = """# Results
 
 This page is made by `python benchmarks/results.py` from the JSON in [`benchmarks/`](../benchmarks) and from
@@ -107,7 +107,12 @@ def recipes_table() -> str:
 def surroundings() -> str:
     """The machines of all stored rows."""
     rows = [row for comparison in TABLE.values() for row in rows_of(comparison.file)]
-    machines = sorted({f"{row['machine']}, {row['threads']} thread(s), torch {row['torch']}" for row in rows})
+    machines = sorted(
+        {
+            f"{row['machine'].replace(' Processor', '')}, {row['threads']} thread(s), torch {row['torch']}"
+            for row in rows
+        }
+    )
     return "".join(f"* {machine}\n" for machine in machines)
 
 
@@ -115,7 +120,8 @@ def page() -> str:
     """The whole page as Markdown."""
     parts = [INTRODUCTION, HIGHLIGHTS.read_text(encoding="utf-8"), "## Methods side by side\n"]
     parts.append(
-        "Features of each data set's own judge, 10,000 samples against the test set, averaged weights; "
+        "Features of each data set's own reference classifier, 10,000 samples against the test set, "
+        "averaged weights; "
         "two-sample is the accuracy of a fresh classifier, nats are -log p(x) of the 256 levels, of the VAE "
         "estimated with 500 samples. Minutes are of one core that other work shared at times. "
         "Commands: `methods` of [`trainings_table.py`](../benchmarks/trainings_table.py).\n"
@@ -123,7 +129,7 @@ def page() -> str:
     for data in METHODS_DATA:
         parts += [f"### {data}\n", methods_table(data)]
     parts += [
-        "## Recipes: the paper beside ours\n",
+        "## Recipes: the paper next to ours\n",
         "`ganforge reproduce NAME` makes a row again.\n",
         recipes_table(),
     ]

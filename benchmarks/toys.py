@@ -20,7 +20,7 @@ SHOWN = {
 
 
 def measure(data: str, seed: int) -> dict[str, float | str]:
-    """Train and judge one toy; the errors of `gaussian` are against its exact mean and covariance (%)."""
+    """Train and evaluate one toy; the errors of `gaussian` are against its exact mean and covariance (%)."""
     with tempfile.TemporaryDirectory() as folder:
         begun = time.monotonic()
         ganforge.train("gan", data, run=f"{folder}/run", seed=seed, quiet=True)

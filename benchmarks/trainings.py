@@ -1,4 +1,4 @@
-"""The recipes that compare methods with their papers and with each other: train, judge, keep the numbers.
+"""The recipes that compare methods with their papers and with each other: train, evaluate, keep the numbers.
 
 python benchmarks/trainings.py toys --seeds 0 1 2 3 4        writes benchmarks/family_toys.json
 python benchmarks/trainings.py toys --table                  prints the stored rows as the docs have them
@@ -6,7 +6,7 @@ python benchmarks/trainings.py --list
 
 Every row is one run: its command, seed, minutes, images/s, peak memory and scores. Rows are kept as they
 come, so that a long comparison can be made in parts; a row measured again replaces the old one. Run folders
-stay under --runs: the same command resumes, and a finished run is only judged. In a command {runs} is the
+stay under --runs: the same command resumes, and a finished run is only evaluated. In a command {runs} is the
 comparison's folder and {seed} the seed, for trainings that begin with another one of the table.
 """
 
@@ -32,7 +32,7 @@ FOLDER = Path(__file__).parent
 
 
 def measure(training: Training, seed: int, runs: Path) -> dict[str, Any]:
-    """Train to the end (or go on), judge, and say what it cost and reached."""
+    """Train to the end (or resume), evaluate, and say what it cost and reached."""
     run = runs / f"{training.name}-{seed}"
     words = training.command.replace("{seed}", str(seed))
     # As anyone would type it, wherever --runs is here.
@@ -41,7 +41,7 @@ def measure(training: Training, seed: int, runs: Path) -> dict[str, Any]:
     program = [str(Path(sys.executable).with_name("ganforge"))]
     quiet = ["--sample-every", "1000000", "--checkpoint-every", "2000", "--log-every", "200", "--keep", "1"]
     subprocess.run([*program, *trained, "--run", str(run), *quiet], check=True)
-    judged = subprocess.run(
+    evaluated = subprocess.run(
         [*program, "evaluate", str(run), *shlex.split(training.evaluate), "--json"],
         check=True,
         capture_output=True,
@@ -61,7 +61,7 @@ def measure(training: Training, seed: int, runs: Path) -> dict[str, Any]:
         "health": sorted({line.get("signal", "") for line in lines if line["kind"] == "health"}),
         "scores": {
             score["name"]: [round(score["value"], 4), score["plus_minus"] and round(score["plus_minus"], 4)]
-            for score in json.loads(judged.stdout)
+            for score in json.loads(evaluated.stdout)
         },
     }
     if training.singular_values:
@@ -88,7 +88,7 @@ def keep(comparison: Comparison, row: dict[str, Any]) -> None:
 def print_table(comparison: Comparison) -> None:
     """The stored rows in Markdown, a line for each run."""
     rows = json.loads((FOLDER / comparison.file).read_text(encoding="utf-8"))["rows"]
-    hidden = ("sampling_speed", "fid_of_real_data")
+    hidden = ("sampling_speed", "fid_floor")
     scores = [
         name for name in dict.fromkeys(key for row in rows for key in row["scores"]) if name not in hidden
     ]

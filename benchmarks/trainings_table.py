@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Training(NamedTuple):
-    """One command, its name in the results, and the options with which it is judged."""
+    """One command, its name in the results, and the options with which it is evaluated."""
 
     name: str
     command: str
@@ -82,7 +82,7 @@ TABLE: dict[str, Comparison] = {
         ),
     ),
     "stacked": Comparison(
-        "stacked MNIST: modes of 1,000 and KL of 26,000 samples, by the MNIST judge on each channel",
+        "stacked MNIST: modes of 1,000 and KL of 26,000 samples, by the MNIST classifier on each channel",
         "family_stacked.json",
         (
             Training("dcgan", "train dcgan --data stacked-mnist --width 32 --steps 12000"),
@@ -102,7 +102,7 @@ TABLE: dict[str, Comparison] = {
         ),
     ),
     "conditional": Comparison(
-        "labelled MNIST: how often the judge reads the digit that was asked for",
+        "labelled MNIST: class accuracy, the share of samples classified as the requested digit",
         "family_conditional.json",
         (
             Training(
@@ -141,7 +141,7 @@ TABLE: dict[str, Comparison] = {
         ),
     ),
     "emoji": Comparison(
-        "emoji at 32x32 for equal minutes: KID in the emoji judge's features",
+        "emoji at 32x32 for equal minutes: KID in the emoji classifier's features",
         "family_emoji.json",
         (
             Training("dcgan", "train dcgan --data emoji --size 32 --width 32 --steps 2000"),
@@ -195,7 +195,7 @@ TABLE: dict[str, Comparison] = {
         ),
     ),
     "pix2pix": Comparison(
-        "edges to emoji at 64x64: the ablation of tables 1 and 2 of Isola et al. 2016, by the emoji judge",
+        "edges to emoji at 64x64: the ablation of Isola et al. 2016 (tables 1, 2), by the emoji classifier",
         "family_pix2pix.json",
         tuple(
             Training(name, f"{_EDGES_TO_EMOJI} {options}--steps 9000", _FIVE_TIMES)
@@ -219,7 +219,7 @@ TABLE: dict[str, Comparison] = {
         ),
     ),
     "superresolution": Comparison(
-        "photos x4: PSNR and SSIM on luma of held-out images, beside bicubic; srgan goes on from srresnet",
+        "photos x4: PSNR and SSIM on luma of held-out images, next to bicubic; srgan starts from srresnet",
         "family_superresolution.json",
         (
             Training(
@@ -235,7 +235,7 @@ TABLE: dict[str, Comparison] = {
         ),
     ),
     "text": Comparison(
-        "captions of emoji at 32x32: does a caption find its image, and are images what they are told",
+        "captions of emoji at 32x32: retrieval, and whether samples show their captions",
         "family_text.json",
         (
             Training("encoder", "train text_encoder --data emoji --size 32"),

@@ -245,9 +245,9 @@ def test_options_are_frozen() -> None:
     }
     assert options == {
         "Sample": ["run", "out", "count", "seed", "weights", "labels", "sources", "text", "text_file",
-                   "interpolate", "code", "checkpoint"],
+                   "interpolate", "code", "checkpoint", "system"],
         "Evaluate": ["run", "num_samples", "seed", "weights", "checkpoint", "features", "features_weights",
-                     "samples", "devices", "json"],
+                     "samples", "devices", "json", "verbose", "system"],
         "Listing": ["what", "folder", "verbose"],
     }  # fmt: skip
 

@@ -28,7 +28,7 @@ WORDS = {
 ALLOWED = re.compile(
     r"sentence[-_]transformers?|SentenceTransformer|`?\"?sentence:|sentence\.json|sentence-transformers"
     r"|platform\.processor|\" Processor\"|' Processor'"
-    r"|captions_per_picture|\"pictures\": \"image\"|judge_confidence"
+    r"|captions_per_picture|\"pictures\": \"image\"|judge_confidence|new_picture_recall"
     r"|\(\"image\", \"img\", \"picture\"\)|picture` column"
 )
 FILES = [

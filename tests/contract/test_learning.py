@@ -10,7 +10,7 @@ import ganforge
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.sources.toys import GAUSSIAN_COVARIANCE, GAUSSIAN_MEAN, ring
-from ganforge.evaluation.evaluate import judge
+from ganforge.evaluation.evaluate import score_run
 from ganforge.evaluation.metrics.modes import ModeCoverage, mode_coverage
 from ganforge.runs.trained import Trained
 
@@ -67,7 +67,7 @@ def test_dcgan_approaches_mnist(tmp_path: Path) -> None:
         }
         run = tmp_path / str(steps)
         trained = ganforge.train("dcgan", "mnist", run=run, steps=steps, quiet=True, **small)
-        scores = judge(trained, dataset, num_samples=2_048)
+        scores = score_run(trained, dataset, num_samples=2_048)
         return next(score.value for score in scores if score.name == "fid")
 
     assert fid(400) < 0.6 * fid(1)

@@ -11,6 +11,7 @@ import torch
 from command import draw_images, run
 
 import ganforge
+from ganforge.cli.tables import print_comparison
 from ganforge.data.batch import DataSpec
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
@@ -156,12 +157,28 @@ def test_user_mistakes_are_named(make: Make, tmp_path: Path) -> None:
         read_evaluated([good])
     with pytest.raises(UserError, match="good is named twice"):
         read_evaluated([good, good / ".." / "good"])
-    with pytest.raises(UserError, match="has not been judged: first `ganforge evaluate"):
+    with pytest.raises(UserError, match="has not been evaluated: first `ganforge evaluate"):
         read_evaluated([good, unjudged])
-    with pytest.raises(UserError, match="cannot be read: write it anew with `ganforge evaluate"):
+    with pytest.raises(UserError, match="cannot be read: write it again with `ganforge evaluate"):
         read_evaluated([good, torn])
     with pytest.raises(UserError, match="not a run folder"):
         read_evaluated([good, tmp_path])
+
+
+def test_scores_of_older_versions_are_read_with_a_note(
+    make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = score("label_agreement", 90) | {"judge_version": 3}
+    paths = [make("old", [old, score("of_some_system", 1)]), make("new", [score("class_accuracy", 80)])]
+    runs = read_evaluated(paths)
+    assert [value.name for value in runs[0].scores] == ["class_accuracy", "of_some_system"]
+    (accuracy, _) = lines_of(runs)
+    assert {place: value.value for place, value in accuracy.scores.items()} == {0: 90, 1: 80}
+    print_comparison(runs, lines_of(runs))
+    printed = capsys.readouterr().out
+    assert "note: old: label_agreement is called class_accuracy now" in printed
+    assert "note: old: fields of another version are left out: judge_version" in printed
+    assert runs[1].notes == ()
 
 
 def test_the_command(make: Make, tmp_path: Path) -> None:

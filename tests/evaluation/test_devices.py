@@ -15,7 +15,7 @@ import ganforge
 from ganforge.data.batch import Batch
 from ganforge.distributed import Shard, shared
 from ganforge.errors import UserError
-from ganforge.evaluation.evaluate import judge
+from ganforge.evaluation.evaluate import score_run
 from ganforge.runs import sampling
 from ganforge.runs.trained import Trained, load
 from ganforge.system import LatentSystem
@@ -86,8 +86,8 @@ def test_systems_that_draw_more_than_latents_are_refused(
 def test_points_are_refused(tmp_path: Path) -> None:
     ganforge.train("gan", "ring", run=tmp_path / "run", batch=8, steps=1, quiet=True, device="cpu")
     trained = load(tmp_path / "run", device="cpu")
-    with pytest.raises(UserError, match="--devices 2: only images"):
-        judge(trained, data_of(trained.run), num_samples=20, share=Shard(0, 2))
+    with pytest.raises(UserError, match="--devices 2: expected a run that generates images"):
+        score_run(trained, data_of(trained.run), num_samples=20, shard=Shard(0, 2))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Judging runs: protocols, floors, known truths, and what is refused."""
+"""Evaluating runs: protocols, floors, known truths, and what is refused."""
 
 import json
 import math
@@ -24,7 +24,7 @@ from ganforge.data.sources.catalogue import locate
 from ganforge.data.sources.stacked_mnist import stack_digits
 from ganforge.data.split import in_memory
 from ganforge.errors import UserError
-from ganforge.evaluation.evaluate import Score, evaluate, judge
+from ganforge.evaluation.evaluate import Score, evaluate, score_run
 from ganforge.evaluation.features.classifiers import classifier_of, load_classifier
 from ganforge.evaluation.metrics.frechet import SMALLEST_FID_COUNT
 from ganforge.evaluation.scores.self_reported import mean_measures
@@ -33,17 +33,17 @@ from ganforge.runs.trained import Trained, load
 SIMILAR = {"ms_ssim"}
 """Scores of images of 11 pixels or more."""
 PATHS = {"perceptual_path_length"}
-"""Scores of images with a judge, of systems that decode latents without codes."""
+"""Scores of images with a reference classifier, of systems that decode latents without codes."""
 NEIGHBOURS = {
     "precision",
     "recall",
     "density",
     "coverage",
-    "nearest_neighbour_accuracy",
-    "classifier_accuracy",
+    "one_nn_accuracy",
+    "c2st_accuracy",
     "memorisation_ratio",
 }
-"""Scores of images with a judge, from a hundred on."""
+"""Scores of images with a reference classifier, from a hundred on."""
 TRAINING: dict[str, Any] = {"steps": 2, "quiet": True, "precision": "fp32", "device": "cpu"}
 
 
@@ -90,7 +90,7 @@ def give(trained: Trained, samples: Tensor, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_few_samples_leave_fid_out(images: Path, mnist: Dataset) -> None:
     said: list[str] = []
-    scores = by_name(judge(load(images), mnist, num_samples=100, seed=5, weights="raw", say=said.append))
+    scores = by_name(score_run(load(images), mnist, num_samples=100, seed=5, weights="raw", say=said.append))
     assert set(scores) == NEIGHBOURS | SIMILAR | PATHS | {
         "sampling_speed",
         "kid",
@@ -102,7 +102,7 @@ def test_few_samples_leave_fid_out(images: Path, mnist: Dataset) -> None:
         assert {"weights": "raw", "seed": 5, "step": 2}.items() <= score.protocol.items(), name
     assert scores["kid"].protocol["generated"] == 100
     assert scores["kid"].protocol["reference"] == "mnist test, 100 images"
-    assert "mnist judge" in scores["kid"].protocol["features"]
+    assert "mnist classifier" in scores["kid"].protocol["features"]
     assert scores["kid"].plus_minus is not None
     assert scores["parzen_log_likelihood"].protocol["reference"] == "mnist test, 10000 images"
     assert "sigma" in scores["parzen_log_likelihood"].protocol
@@ -112,7 +112,7 @@ def test_few_samples_leave_fid_out(images: Path, mnist: Dataset) -> None:
 def test_fid_needs_more_than_a_covariance_of_full_rank(images: Path, mnist: Dataset) -> None:
     """150 samples in 128 dimensions have one, and a distance biased by so much that it is not told."""
     assert SMALLEST_FID_COUNT == 2_048
-    assert "fid" not in by_name(judge(load(images), mnist, num_samples=150))
+    assert "fid" not in by_name(score_run(load(images), mnist, num_samples=150))
 
 
 def test_few_held_out_images_leave_fid_to_the_training_ones(
@@ -123,21 +123,21 @@ def test_few_held_out_images_leave_fid_to_the_training_ones(
     splits = {"train": in_memory(train), "test": in_memory(mnist.splits["test"].read(rows[:100]))}
     trained = load(images)
     give(trained, as_images(train), monkeypatch)
-    scores = by_name(judge(trained, replace(mnist, splits=splits), num_samples=len(rows)))
+    scores = by_name(score_run(trained, replace(mnist, splits=splits), num_samples=len(rows)))
     assert "fid" not in scores
     assert scores["fid_to_training"].value == pytest.approx(0, abs=1e-3)
     assert scores["fid_to_training"].protocol["reference"] == "mnist train, 2048 images"
 
 
 @pytest.mark.parametrize("count", [-1, 0, 1])
-def test_counts_that_cannot_be_judged(images: Path, mnist: Dataset, count: int) -> None:
+def test_counts_that_cannot_be_scored(images: Path, mnist: Dataset, count: int) -> None:
     with pytest.raises(UserError, match="2 or more"):
-        judge(load(images), mnist, num_samples=count)
+        score_run(load(images), mnist, num_samples=count)
 
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_the_fewest_samples(images: Path, mnist: Dataset, count: int) -> None:
-    names = set(by_name(judge(load(images), mnist, num_samples=count)))
+    names = set(by_name(score_run(load(images), mnist, num_samples=count)))
     assert "kid" in names
     assert not names & NEIGHBOURS
 
@@ -148,8 +148,8 @@ def test_real_images_in_place_of_samples_score_the_floor(
     trained = load(images)
     chosen = some_rows(mnist.splits["train"], SMALLEST_FID_COUNT)
     give(trained, as_images(mnist.splits["train"].read(chosen)), monkeypatch)
-    scores = by_name(judge(trained, mnist, num_samples=SMALLEST_FID_COUNT))
-    floor = scores["fid_of_real_data"]
+    scores = by_name(score_run(trained, mnist, num_samples=SMALLEST_FID_COUNT))
+    floor = scores["fid_floor"]
     assert scores["fid"].value == pytest.approx(floor.value, rel=1e-6)
     assert 0 < floor.value < 5
     assert floor.protocol["weights"] == "none"
@@ -207,14 +207,14 @@ def test_images_of_broken_weights_are_refused(images: Path, mnist: Dataset, weig
     trained = load(images)
     break_weights(trained, "generator")
     with pytest.raises(UserError, match="NaN"):
-        judge(trained, mnist, num_samples=50, weights=weights)
+        score_run(trained, mnist, num_samples=50, weights=weights)
 
 
 def test_points_of_broken_weights_are_refused(points: Path) -> None:
     trained = load(points)
     break_weights(trained, "generator")
     with pytest.raises(UserError, match="NaN"):
-        judge(trained, data_of(points), num_samples=50)
+        score_run(trained, data_of(points), num_samples=50)
 
 
 def test_a_broken_discriminator_is_refused(images: Path, mnist: Dataset) -> None:
@@ -222,7 +222,7 @@ def test_a_broken_discriminator_is_refused(images: Path, mnist: Dataset) -> None
     for parameter in trained.system.get_submodule("discriminator").parameters():
         torch.nn.init.constant_(parameter, torch.nan)
     with pytest.raises(UserError, match="NaN"):
-        judge(trained, mnist, num_samples=50)
+        score_run(trained, mnist, num_samples=50)
 
 
 @pytest.mark.parametrize("name", ["ring", "grid"])
@@ -232,7 +232,7 @@ def test_true_samples_of_a_mixture(name: str, tmp_path: Path, monkeypatch: pytes
     trained, dataset = load(tmp_path / "run"), open_dataset(DataOptions(data=name))
     truth, _ = toys.draw(name, "test")
     give(trained, truth, monkeypatch)
-    scores = by_name(judge(trained, dataset, num_samples=10_000))
+    scores = by_name(score_run(trained, dataset, num_samples=10_000))
     modes = {"ring": 8, "grid": 25}[name]
     assert scores["modes"].value == modes
     assert scores["modes"].unit == f"of {modes}"
@@ -248,19 +248,19 @@ def test_true_samples_of_the_gaussian(tmp_path: Path, monkeypatch: pytest.Monkey
     trained, dataset = load(tmp_path / "run"), open_dataset(DataOptions(data="gaussian"))
     exact = torch.distributions.MultivariateNormal(toys.GAUSSIAN_MEAN, toys.GAUSSIAN_COVARIANCE)
     give(trained, exact.sample((10_000,)).reshape(-1, 2, 1, 1), monkeypatch)
-    scores = by_name(judge(trained, dataset, num_samples=10_000))
+    scores = by_name(score_run(trained, dataset, num_samples=10_000))
     assert scores["largest_mean_error"].value < 5 * (4.25 / 10_000) ** 0.5
     assert scores["largest_covariance_error"].value < 5 * 100 * (2 / 10_000) ** 0.5
     assert scores["frechet_distance"].value < 0.02
     wrong = exact.sample((10_000,)) * torch.tensor([1.0, 1.5]) + 1
     give(trained, wrong.reshape(-1, 2, 1, 1), monkeypatch)
-    scores = by_name(judge(trained, dataset, num_samples=10_000))
+    scores = by_name(score_run(trained, dataset, num_samples=10_000))
     assert scores["largest_covariance_error"].value == pytest.approx(125, abs=10)
     assert scores["largest_mean_error"].value == pytest.approx(2.0, abs=0.15)
 
 
 def test_only_what_applies_is_scored(points: Path) -> None:
-    scores = by_name(judge(load(points), data_of(points), num_samples=200))
+    scores = by_name(score_run(load(points), data_of(points), num_samples=200))
     name = points.name
     assert ("modes" in scores) == (name in ("ring", "grid"))
     assert ("largest_mean_error" in scores) == (name == "gaussian")
@@ -310,12 +310,12 @@ def give_digits(
     return asked
 
 
-def test_labels_are_asked_for_as_the_data_has_them_and_evenly_for_parzen(
+def test_labels_are_requested_as_the_data_has_them_and_evenly_for_parzen(
     labelled: Path, mnist: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = load(labelled, system="toy_systems:Labelled")
     asked = give_digits(trained, mnist, monkeypatch, lambda labels: labels)
-    scores = by_name(judge(trained, mnist, num_samples=500, seed=2))
+    scores = by_name(score_run(trained, mnist, num_samples=500, seed=2))
     drawn, even = asked
     of_data = mnist.splits["test"].labels
     assert of_data is not None
@@ -327,55 +327,53 @@ def test_labels_are_asked_for_as_the_data_has_them_and_evenly_for_parzen(
     assert scores["kid"].protocol["labels"] == "those of mnist test, shuffled by the seed"
     assert scores["parzen_log_likelihood"].protocol["labels"] == "50 samples of each of 10 classes"
     other = give_digits(trained, mnist, monkeypatch, lambda labels: labels)
-    judge(trained, mnist, num_samples=500, seed=3)
+    score_run(trained, mnist, num_samples=500, seed=3)
     assert not torch.equal(other[0], drawn)
 
 
-def test_label_agreement_is_the_judges_accuracy_on_real_digits(
+def test_class_accuracy_is_that_of_the_classifier_on_real_digits(
     labelled: Path, mnist: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = load(labelled, system="toy_systems:Labelled")
     give_digits(trained, mnist, monkeypatch, lambda labels: labels)
-    scores = by_name(judge(trained, mnist, num_samples=1_000))
-    assert scores["label_agreement"].value > 99
-    assert 97 < scores["label_agreement_of_worst_class"].value <= scores["label_agreement"].value
-    assert "mnist judge" in scores["label_agreement"].protocol["classifier"]
+    scores = by_name(score_run(trained, mnist, num_samples=1_000))
+    assert scores["class_accuracy"].value > 99
+    assert 97 < scores["worst_class_accuracy"].value <= scores["class_accuracy"].value
+    assert "mnist classifier" in scores["class_accuracy"].protocol["classifier"]
     # One class shown as another: its share is lost, and it is the worst.
     give_digits(trained, mnist, monkeypatch, lambda labels: torch.where(labels == 4, 6, labels))
-    scores = by_name(judge(trained, mnist, num_samples=1_000))
+    scores = by_name(score_run(trained, mnist, num_samples=1_000))
     labels = mnist.splits["test"].labels
     assert labels is not None
     lost = 100 * float((labels[some_rows(mnist.splits["test"], 1_000)] == 4).double().mean())
-    assert scores["label_agreement"].value == pytest.approx(100 - lost, abs=1)
-    assert scores["label_agreement_of_worst_class"].value < 2
-    assert scores["label_agreement_of_worst_class"].note == "class 4"
-    assert scores["label_agreement_of_worst_class"].protocol["generated"] == round(10 * lost)
+    assert scores["class_accuracy"].value == pytest.approx(100 - lost, abs=1)
+    assert scores["worst_class_accuracy"].value < 2
+    assert scores["worst_class_accuracy"].note == "class 4"
+    assert scores["worst_class_accuracy"].protocol["generated"] == round(10 * lost)
 
 
-def test_conditional_discriminators_are_told_the_labels(
-    labelled: Path, mnist: Dataset, tmp_path: Path
-) -> None:
+def test_conditional_discriminators_get_the_labels(labelled: Path, mnist: Dataset, tmp_path: Path) -> None:
     """The toy's is sure of its own samples only under the label they were asked for with."""
-    scores = by_name(judge(load(labelled, system="toy_systems:Labelled"), mnist, num_samples=300))
+    scores = by_name(score_run(load(labelled, system="toy_systems:Labelled"), mnist, num_samples=300))
     assert scores["discriminator_on_generated"].value == pytest.approx(1, abs=1e-3)
     assert 0 <= scores["discriminator_on_held_out"].value < 0.2
 
 
-def test_no_agreement_without_a_judge_of_these_classes(
+def test_no_class_accuracy_without_a_classifier_of_these_classes(
     labelled: Path, mnist: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = load(labelled, system="toy_systems:Labelled")
     renamed = mnist.spec.model_copy(update={"class_names": tuple("abcdefghij")})
-    scores = by_name(judge(trained, replace(mnist, spec=renamed), num_samples=100))
+    scores = by_name(score_run(trained, replace(mnist, spec=renamed), num_samples=100))
     assert "kid" in scores
-    assert "label_agreement" not in scores
+    assert "class_accuracy" not in scores
 
 
-def test_a_copy_of_the_data_at_another_path_and_size_has_the_judge(tmp_path: Path) -> None:
+def test_a_copy_of_the_data_at_another_path_and_size_has_the_classifier(tmp_path: Path) -> None:
     folder = Path(toys.__file__).parent / "builtin" / "mnist"
     for size in (None, 16):
         dataset = open_dataset(DataOptions(data=str(folder), size=size))
-        assert classifier_of(dataset) == (load_classifier("mnist"), True)
+        assert classifier_of(dataset) is load_classifier("mnist")
     other = {file.name: file.read_bytes() for file in folder.iterdir()}
     other["train-labels-idx1-ubyte.gz"] = other["t10k-labels-idx1-ubyte.gz"]
     other["train-images-idx3-ubyte.gz"] = other["t10k-images-idx3-ubyte.gz"]
@@ -403,7 +401,7 @@ def test_codes_and_measures_of_a_system(
         return (torch.where(true == 7, 1, true) * 3) % 10
 
     monkeypatch.setattr(trained, "categorise", shuffled_classes)
-    scores = by_name(judge(trained, mnist, num_samples=100))
+    scores = by_name(score_run(trained, mnist, num_samples=100))
     share_of_seven = 100 * float((labels == 7).double().mean())
     for name in ("code_error", "code_error_many_to_one"):
         assert scores[name].value == pytest.approx(share_of_seven)
@@ -447,7 +445,7 @@ def test_real_stacks_have_the_modes_of_their_digits(
     dataset, trained = data_of(stacks_run), load(stacks_run)
     count = 2_000
     give(trained, as_images(dataset.splits["test"].read(torch.arange(count))), monkeypatch)
-    scores = by_name(judge(trained, dataset, num_samples=count))
+    scores = by_name(score_run(trained, dataset, num_samples=count))
     assert not {"parzen_log_likelihood", "fid", "kid"} & set(scores)
     digits = mnist.splits["test"].labels
     assert digits is not None
@@ -460,7 +458,7 @@ def test_real_stacks_have_the_modes_of_their_digits(
     assert scores["reverse_kl"].value == pytest.approx(0.29, abs=0.03)
     one = dataset.splits["test"].read(torch.zeros(count, dtype=torch.long))
     give(trained, as_images(one), monkeypatch)
-    scores = by_name(judge(trained, dataset, num_samples=count))
+    scores = by_name(score_run(trained, dataset, num_samples=count))
     assert scores["modes"].value == 1
     assert scores["reverse_kl"].value == pytest.approx(math.log(1_000))
 
@@ -477,7 +475,7 @@ def test_stacks_are_counted_over_as_many_samples_as_in_the_papers(
 
     monkeypatch.setattr(trained, "draw", draw)
     with pytest.raises(UserError, match="enough"):
-        judge(trained, data_of(stacks_run), num_samples=asked)
+        score_run(trained, data_of(stacks_run), num_samples=asked)
     assert counts == [expected]
 
 
@@ -493,7 +491,7 @@ def test_a_single_test_image_has_no_parzen_score(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("features", ["random", "pixels"])
-def test_images_without_a_judge_are_judged_by_a_floor(tmp_path: Path, features: str) -> None:
+def test_images_without_a_classifier_are_scored_by_a_floor(tmp_path: Path, features: str) -> None:
     folder = draw_images(tmp_path / "images", count=120, side=14)
     ganforge.train("dcgan", str(folder), run=tmp_path / "run", width=2, batch=8, **TRAINING)
     without = by_name(evaluate(tmp_path / "run", num_samples=110))
@@ -504,7 +502,7 @@ def test_images_without_a_judge_are_judged_by_a_floor(tmp_path: Path, features: 
     assert "no FID: it needs 2048" in scores["kid"].note
 
 
-def test_any_folder_of_jpegs_can_be_judged(images: Path, mnist: Dataset, tmp_path: Path) -> None:
+def test_any_folder_of_jpegs_can_be_scored(images: Path, mnist: Dataset, tmp_path: Path) -> None:
     folder = tmp_path / "jpegs"
     folder.mkdir()
     for row, pixels in enumerate(mnist.splits["test"].read(torch.arange(120, 240))):
@@ -515,7 +513,7 @@ def test_any_folder_of_jpegs_can_be_judged(images: Path, mnist: Dataset, tmp_pat
     scores = {score["name"]: score for score in json.loads(done.stdout)}
     assert set(scores) == {"kid", "ms_ssim"} | NEIGHBOURS
     assert scores["coverage"]["value"] > 0.5
-    assert "mnist judge" in scores["kid"]["protocol"]["features"]
+    assert "mnist classifier" in scores["kid"]["protocol"]["features"]
     assert "brought to 28x28" in scores["kid"]["protocol"]["samples"]
     assert sorted(images.iterdir()) == before
     few = run("evaluate", images, "--samples", folder, "--num-samples", 1, cwd=tmp_path)

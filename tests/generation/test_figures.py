@@ -136,9 +136,9 @@ def test_what_is_less_like_the_data_scores_higher(rivals: dict[str, Path]) -> No
 
 def test_rivals_judge_single_images(rivals: dict[str, Path], capfd: pytest.CaptureFixture[str]) -> None:
     expected = {
-        "vae": {"auroc_of_elbo", "auroc_of_reconstruction"},
-        "autoencoder": {"auroc_of_reconstruction"},
-        "pixelcnn": {"auroc_of_likelihood"},
+        "vae": {"auroc_elbo", "auroc_reconstruction"},
+        "autoencoder": {"auroc_reconstruction"},
+        "pixelcnn": {"auroc_likelihood"},
     }
     for name, scores in expected.items():
         assert (

@@ -44,7 +44,7 @@ SCORES = [
     {"name": "fid", "value": 12.345, "unit": "", "plus_minus": None, "note": "",
      "protocol": {"features": "mnist", "generated": 10000, "reference": "mnist test, 10000", "seed": 0}},
     {"name": "kid", "value": 3.21, "unit": "x 10^-3", "plus_minus": 0.43, "note": "100 subsets",
-     "protocol": {"features": "mnist judge", "weights": "ema"}},
+     "protocol": {"features": "mnist classifier", "weights": "ema"}},
 ]  # fmt: skip
 HEADINGS = ["Training", "Other measurements", "Samples over time", "Nearest training images", "Scores",
             "Cost", "Settings", "Commands", "Notes", "About this page"]  # fmt: skip

@@ -12,7 +12,7 @@ from ganforge.cli.main import main
 from ganforge.data.batch import to_uint8
 from ganforge.data.open import open_dataset
 from ganforge.evaluation.features.classifiers import classifier_of
-from ganforge.evaluation.scores.labels import mean_of_classes, named
+from ganforge.evaluation.scores.labels import mean_of_classes, predictions
 from ganforge.runs.pretrained import packaged
 from ganforge.text.embeddings import describe
 
@@ -51,5 +51,5 @@ def test_the_judge_finds_the_categories_of_captions() -> None:
     rows = torch.arange(0, len(train), 8)
     texts = [(train.captions or ())[row][0] for row in rows.tolist()]
     drawn = trained.sample(len(rows), seed=0, given=describe(trained, texts))
-    score = mean_of_classes("", named(found[0], to_uint8(drawn)), train.labels[rows], found[0], {})
+    score = mean_of_classes("", predictions(found[0], to_uint8(drawn)), train.labels[rows], found[0], {})
     assert score.value > 60  # 10 by guessing

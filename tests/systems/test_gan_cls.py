@@ -187,9 +187,9 @@ def test_it_draws_the_colour_that_it_is_told(place: Path) -> None:
 def test_the_discriminator_hears_a_wrong_caption(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     scores = {score.name: score for score in ganforge.evaluate("gan", num_samples=40)}
-    assert scores["matching_above_mismatched"].value > 80  # 50 by guessing
-    assert scores["matching_above_mismatched_of_new"].value > 80
-    assert scores["matching_above_mismatched"].protocol["captions"] == "of shapes train, drawn by the seed"
+    assert scores["caption_ranking_accuracy"].value > 80  # 50 by guessing
+    assert scores["caption_ranking_accuracy_held_out"].value > 80
+    assert scores["caption_ranking_accuracy"].protocol["captions"] == "of shapes train, drawn by the seed"
     assert (place / "gan" / "neighbours.png").exists()
 
 

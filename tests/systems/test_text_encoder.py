@@ -145,18 +145,18 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_captions_find_their_images(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shapes)
     scores = {score.name: score for score in ganforge.evaluate("encoder")}
-    found = scores["new_image_recall_at_10"]
+    found = scores["held_out_image_recall_at_10"]
     assert found.protocol["captions"] == 32
     assert found.value > 80  # 62.5 by guessing
-    chance = scores["new_image_recall_over_chance"]
+    chance = scores["held_out_image_recall_over_chance"]
     assert chance.value == pytest.approx(found.value / 62.5)
 
 
 def test_neighbours_of_captions_are_of_their_class(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shapes)
     scores = {score.name: score for score in ganforge.evaluate("encoder")}
-    assert 25 < scores["neighbour_agreement"].value <= 100  # 25 by guessing
-    new = scores["neighbour_agreement_of_new"]
+    assert 25 < scores["caption_neighbour_accuracy"].value <= 100  # 25 by guessing
+    new = scores["caption_neighbour_accuracy_held_out"]
     assert (new.protocol["images"], new.protocol["classes"], new.protocol["split"]) == (16, 4, "test")
     assert new.value > 80
 

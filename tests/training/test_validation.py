@@ -9,14 +9,17 @@ import torch
 from command import files_of, metrics_of, run
 
 import ganforge
+from ganforge.data.batch import as_images
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
+from ganforge.data.sources import toys
 from ganforge.errors import UserError
-from ganforge.evaluation.evaluate import judge
+from ganforge.evaluation.evaluate import score_run
 from ganforge.runs.checkpoint import load_checkpoint, load_newest
 from ganforge.runs.options import HIGHER_IS_BETTER, TrainOptions
 from ganforge.runs.trained import load
 from ganforge.training import validation as evaluation
+from ganforge.training.previews import Previews
 
 SMALL: dict[str, Any] = {
     "batch": 8,
@@ -38,9 +41,11 @@ def test_scores_are_those_of_ganforge_evaluate(tmp_path: Path, monkeypatch: pyte
     trained = ganforge.train("dcgan", "mnist", run=tmp_path / "run", steps=6, seed=3, **SMALL)
     (line,) = lines_of(tmp_path / "run")
     assert line["step"] == 4
-    assert "120 samples, ema weights, seed 3, against mnist test, 120; mnist judge" in line["protocol"]
+    assert "120 samples, ema weights, seed 3, against mnist test, 120; mnist classifier" in line["protocol"]
     ganforge.train("dcgan", "mnist", run=tmp_path / "same", steps=4, seed=3, **SMALL)
-    scores = judge(load(tmp_path / "same"), open_dataset(DataOptions(data="mnist")), num_samples=120, seed=3)
+    scores = score_run(
+        load(tmp_path / "same"), open_dataset(DataOptions(data="mnist")), num_samples=120, seed=3
+    )
     found = {score.name: score.value for score in scores}
     for name in ("kid", "precision", "recall", "coverage"):
         assert line[name] == pytest.approx(found[name], rel=1e-5), name
@@ -134,3 +139,11 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     ganforge.train("dcgan", "mnist", run=tmp_path / "none", steps=1, **SMALL)
     with pytest.raises(UserError, match="has kept no best checkpoint: train it with --evaluate-every"):
         load(tmp_path / "none", checkpoint="best")
+
+
+def test_a_copy_of_mnist_is_previewed_with_its_classifier() -> None:
+    folder = Path(toys.__file__).parent / "builtin" / "mnist"
+    copy = open_dataset(DataOptions(data=str(folder)))
+    measured = Previews(copy, 0).measure(as_images(copy.splits["test"].read(torch.arange(50))))
+    assert sum(measured["classes"].values()) == 50
+    assert measured["classifier_confidence"] > 0.9

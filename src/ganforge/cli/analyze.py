@@ -11,7 +11,7 @@ from typing import Annotated
 import tyro
 from torch import Tensor
 
-from ganforge.cli.arguments import WEIGHTS
+from ganforge.cli.arguments import SYSTEM, WEIGHTS
 from ganforge.cli.tables import print_fidelity, print_or_dump, print_skipped
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
@@ -37,6 +37,7 @@ class Features:
     data: Annotated[str | None, tyro.conf.arg(help="A data set; default: the run's own.")] = None
     count: Annotated[int | None, tyro.conf.arg(help="Images of each split; default: all.")] = None
     weights: Annotated[Weights, WEIGHTS] = "ema"
+    system: Annotated[str | None, SYSTEM] = None
 
     def __call__(self, command: str) -> int:
         """Write the features; returns the exit code."""
@@ -48,7 +49,7 @@ class Features:
             dataset = open_dataset(validated(DataOptions, {"data": self.data}))
             extract: Callable[[Tensor], Tensor] = pixels
         else:
-            trained = load(self.run)
+            trained = load(self.run, system=self.system)
             dataset = open_like(trained.run.config, self.data)
             extract = partial(features_of_run, trained, weights=self.weights)
         for name, shape in write_features(extract, dataset, self.out, self.count).items():
@@ -99,12 +100,13 @@ class Outliers:
     seed: Annotated[int, tyro.conf.arg(help="Seed of the noise in a system's outlier scores.")] = 0
     weights: Annotated[Weights, WEIGHTS] = "ema"
     json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.")] = False
+    system: Annotated[str | None, SYSTEM] = None
 
     def __call__(self, command: str) -> int:
         """Print the scores; returns the exit code."""
         if self.count < 1:
             raise UserError(f"--count {self.count}: expected 1 or more")
-        trained = load(self.run)
+        trained = load(self.run, system=self.system)
         config = trained.run.config
         datasets = open_like(config, None), open_like(config, self.data)
         print_or_dump(outliers(trained, *datasets, self.count, self.weights, self.seed), self.json)
@@ -121,12 +123,13 @@ class Classify:
     reject: Annotated[float, tyro.conf.arg(help="Percent of the training images that are rejected.")] = 5.0
     weights: Annotated[Weights, WEIGHTS] = "ema"
     json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.")] = False
+    system: Annotated[str | None, SYSTEM] = None
 
     def __call__(self, command: str) -> int:
         """Print the scores; returns the exit code."""
         if self.count < 1:
             raise UserError(f"--count {self.count}: expected 1 or more")
-        trained = load(self.run)
+        trained = load(self.run, system=self.system)
         config = trained.run.config
         other = None if self.data is None else open_like(config, self.data)
         scores = classify(trained, open_like(config, None), other, self.count, self.reject, self.weights)
@@ -148,10 +151,13 @@ class PSNR:
         int | None, tyro.conf.arg(help="Reduction factor; default: that of the runs, else 4.")
     ] = None
     json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.")] = False
+    system: Annotated[str | None, SYSTEM] = None
 
     def __call__(self, command: str) -> int:
         """Print the table; returns the exit code."""
-        rows, skipped = score_folder(self.images, [load(run) for run in self.runs], self.scale)
+        rows, skipped = score_folder(
+            self.images, [load(run, system=self.system) for run in self.runs], self.scale
+        )
         if self.json:
             print(json.dumps([dataclasses.asdict(row) for row in rows], indent=1))
         else:

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from ganforge.cli.arguments import WEIGHTS
+from ganforge.cli.arguments import SYSTEM, WEIGHTS
 from ganforge.cli.tables import print_skipped
 from ganforge.errors import UserError, printable
 from ganforge.generation.apply import DEFAULT_TILE, apply
@@ -32,11 +32,12 @@ class Apply:
     tile: Annotated[
         int, tyro.conf.arg(help="Side of the tiles of large images; smaller tiles need less memory.")
     ] = DEFAULT_TILE
+    system: Annotated[str | None, SYSTEM] = None
 
     def __call__(self, command: str) -> int:
         """Write the images; returns the exit code."""
         result = apply(
-            self.run,
+            load(self.run, system=self.system),
             self.images,
             self.out,
             command=command,
@@ -77,6 +78,7 @@ class Restyle:
         ),
     ] = None
     weights: Annotated[Weights, WEIGHTS] = "ema"
+    system: Annotated[str | None, SYSTEM] = None
 
     def __call__(self, command: str) -> int:
         """Write the images; returns the exit code."""
@@ -84,7 +86,11 @@ class Restyle:
             raise UserError("no style image: name one or more images after the run")
         choice = self.images, self.text, self.out, self.steps, self.weights, command
         with Console(stderr=True).status("style encoder") as status:
-            written = restyle(load(self.run), *choice, lambda text: status.update(f"style encoder: {text}"))
+            written = restyle(
+                load(self.run, system=self.system),
+                *choice,
+                lambda text: status.update(f"style encoder: {text}"),
+            )
         print(written)
         return 0
 
@@ -102,12 +108,13 @@ class Draw:
     rows: Annotated[int | None, tyro.conf.arg(help="Rows that completions keep; default: half.")] = None
     seed: Annotated[int, tyro.conf.arg(help="Seed of the images and of the completions.")] = 0
     weights: Annotated[Weights, WEIGHTS] = "ema"
+    system: Annotated[str | None, SYSTEM] = None
 
     def __call__(self, command: str) -> int:
         """Write the image; returns the exit code."""
         if self.count < 1 or self.out.suffix != ".png":
             raise UserError(f"--count {self.count} --out {self.out}: expected 1 or more, and a name in .png")
-        trained = load(self.run)
+        trained = load(self.run, system=self.system)
         dataset = open_like(trained.run.config, None)
         choice = self.count, self.rows, self.seed, self.weights
         image = draw_use(trained, dataset, self.kind, *choice)

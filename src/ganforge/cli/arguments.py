@@ -15,6 +15,7 @@ from ganforge.errors import UserError
 _STYLE = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
 _BOX = "│╭╮╰╯─"
 WEIGHTS = tyro.conf.arg(help="The averaged networks, or the raw ones of the last step.")
+SYSTEM = tyro.conf.arg(help="package.module:Class, to allow a run whose system is code outside of ganforge.")
 CHECKPOINT = tyro.conf.arg(help="The newest checkpoint, or the best, as kept by `train --keep-best`.")
 
 

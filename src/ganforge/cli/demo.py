@@ -22,6 +22,6 @@ class Demo:
         """Train or resume `runs/demo`, evaluate it and print what to type next; returns the exit code."""
         run = train_run(DEMO)
         assert run is not None
-        print_scores(evaluate_with_status(run.path))
+        print_scores(evaluate_with_status(run.path), verbose=False)
         print_finished(run)
         return 0

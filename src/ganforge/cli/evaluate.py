@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from ganforge.cli.arguments import CHECKPOINT, WEIGHTS
+from ganforge.cli.arguments import CHECKPOINT, SYSTEM, WEIGHTS
 from ganforge.cli.tables import print_or_dump
 from ganforge.errors import UserError
 from ganforge.evaluation.evaluate import Score, evaluate, evaluate_images
@@ -46,6 +46,8 @@ class Evaluate:
         tyro.conf.arg(help="Processes that share the sampling, started by torchrun, each on its own GPU."),
     ] = 1
     json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.")] = False
+    verbose: Annotated[bool, tyro.conf.arg(help="Print all scores, each with its protocol.")] = False
+    system: Annotated[str | None, SYSTEM] = None
 
     def __call__(self, command: str) -> int:
         """Evaluate, print and return the exit code."""
@@ -58,10 +60,10 @@ class Evaluate:
                 )
             scores = evaluate_images(self.run, self.samples, **{name: options[name] for name in names[:3]})
         else:
-            scores = evaluate_with_status(self.run, **options)
+            scores = evaluate_with_status(self.run, system=self.system, **options)
         if not scores:  # of several processes only the first prints
             return 0
-        print_or_dump(scores, self.json)
+        print_or_dump(scores, self.json, self.verbose)
         stored = self.samples is None and not str(self.run).startswith(PRETRAINED)
         if stored and not self.json:
             print(f"stored in {self.run / 'evaluation.json'}, shown in {self.run / 'report.html'}")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from ganforge.cli.arguments import SYSTEM
 from ganforge.errors import UserError
 from ganforge.export.package import write_shipped
 from ganforge.runs.trained import load
@@ -19,12 +20,13 @@ class Package:
     out: tyro.conf.Positional[
         Annotated[Path, tyro.conf.arg(help="The new folder; its name is NAME in pretrained:NAME.")]
     ]
+    system: Annotated[str | None, SYSTEM] = None
 
     def __call__(self, command: str) -> int:
         """Write the folder and print its size; returns the exit code."""
         if self.out.exists():
             raise UserError(f"{self.out} exists: remove it, or name another folder")
-        write_shipped(load(self.run), self.out, self.out.resolve().name)
+        write_shipped(load(self.run, system=self.system), self.out, self.out.resolve().name)
         size = sum(file.stat().st_size for file in self.out.rglob("*") if file.is_file())
         print(f"{self.out}: {size / 1e6:.2f} MB")
         return 0

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from ganforge.cli.arguments import CHECKPOINT, WEIGHTS
+from ganforge.cli.arguments import CHECKPOINT, SYSTEM, WEIGHTS
 from ganforge.cli.tables import print_skipped
 from ganforge.errors import UserError
 from ganforge.generation.sample import parse_labels, write_samples
@@ -58,10 +58,11 @@ class Sample:
         tyro.conf.arg(help="A latent code, fixed (0=4) or traversed (1=-1..1); repeat the option for more."),
     ] = ()
     checkpoint: Annotated[Which, CHECKPOINT] = "newest"
+    system: Annotated[str | None, SYSTEM] = None
 
     def __call__(self, command: str) -> int:
         """Write the samples; returns the exit code."""
-        trained = load(self.run, checkpoint=self.checkpoint)
+        trained = load(self.run, checkpoint=self.checkpoint, system=self.system)
         labels = None if self.labels is None else parse_labels(self.labels)
         choice = self.count, self.seed, self.weights
         if "sources" in trained.system.needs:

@@ -16,30 +16,80 @@ from ganforge.evaluation.psnr import Row
 
 NETWORKS = ("features", "classifier")
 """Parts of a protocol that are long and the same for several scores."""
+MAIN_SCORES = (
+    *("psnr_y", "ssim_y", "sharpness"),  # super-resolution
+    *("l1", "psnr"),  # translation
+    *("caption_recall_at_10", "held_out_image_recall_at_10", "caption_neighbour_accuracy"),  # text encoders
+    *("caption_ranking_accuracy", "category_accuracy"),  # captions
+    *("nll_bits_per_dim", "nll", "elbo"),  # likelihoods
+    *("class_accuracy", "code_error"),  # classes
+    *("modes", "high_quality", "reverse_kl", "frechet_distance"),  # mixtures, stacks
+    *("fid", "fid_to_training", "kid", "precision", "recall", "coverage"),
+)
+"""Those of special systems first: of these the first five that a run has are printed."""
+COMPARED_WITH = {
+    "fid": "fid_floor",
+    "class_accuracy": "worst_class_accuracy",
+    "category_accuracy": "category_accuracy_real",
+    "caption_ranking_accuracy": "caption_ranking_accuracy_held_out",
+    "psnr_y": "bicubic_psnr_y",
+    "ssim_y": "bicubic_ssim_y",
+    "sharpness": "bicubic_sharpness",
+}
 
 
-def print_scores(scores: list[Score]) -> None:
-    """Scores with what is special to each; what most share, and the judging networks, are said once below."""
-    protocols = [{name: str(text) for name, text in score.protocol.items()} for score in scores]
+def print_scores(scores: list[Score], verbose: bool = True) -> None:
+    """Scores with what is special to each; what most share, and the networks, are stated once below.
+
+    Not `verbose`: the five that matter most for this kind of system, each with what it compares with.
+    """
+    names = {score.name: score for score in scores}
+    shown = scores if verbose else _main_scores(scores)
+    protocols = [{name: str(text) for name, text in score.protocol.items()} for score in shown]
     shared = {}
     for name, text in protocols[0].items():  # such as seed and step, which scores of real images lack
         others = [protocol[name] for protocol in protocols if name in protocol]
         if name not in NETWORKS and set(others) == {text} and 2 * len(others) > len(protocols):
             shared[name] = text
-    table = Table("score", "value", "measured on")
-    for score, protocol in zip(scores, protocols, strict=True):
-        spread = "" if score.plus_minus is None else f" ± {score.plus_minus:.3g}"
+    table = Table("score", "value", "measured on" if verbose else "compared with")
+    footnotes: dict[str, list[str]] = {}
+    for score, protocol in zip(shown, protocols, strict=True):
         special = [f"{name}: {text}" for name, text in protocol.items() if name not in (*shared, *NETWORKS)]
         if absent := [name for name in shared if name not in protocol]:
             special.append(f"no {', '.join(absent)}")
-        measured_on = "; ".join([*special, score.note] if score.note else special)
-        table.add_row(score.name, f"{score.value:.4g}{spread} {score.unit}".strip(), measured_on)
+        if verbose:
+            about = "; ".join([*special, score.note] if score.note else special)
+        else:
+            about = _comparison(score, names)
+            footnotes.setdefault("; ".join(special), []).append(score.name)
+        table.add_row(score.name, f"{cell_of(score)} {score.unit}".strip(), Text(about))
     console = Console()
     console.print(table)
     console.print("all:", "; ".join(f"{name}: {text}" for name, text in shared.items()), highlight=False)
-    for network in NETWORKS:
-        for text in sorted({protocol[network] for protocol in protocols if network in protocol}):
-            console.print(f"{network}: {text}", highlight=False)
+    special_lines = [f"{', '.join(which)}: {text}" for text, which in footnotes.items() if text]
+    if special_lines:
+        console.print(" | ".join(special_lines), highlight=False, markup=False)
+    networks = {(part, protocol[part]) for protocol in protocols for part in NETWORKS if part in protocol}
+    for text in sorted({text for _, text in networks}):
+        parts = [part for part in NETWORKS if (part, text) in networks]
+        console.print(f"{', '.join(parts)}: {text}", highlight=False)
+    if len(shown) < len(scores):
+        print(f"{len(scores) - len(shown)} more scores and their protocols: --verbose, and the report")
+
+
+def _main_scores(scores: list[Score]) -> list[Score]:
+    """At most five of `scores`, in the order of `MAIN_SCORES`, filled up with the first others."""
+    rank = {name: place for place, name in enumerate(MAIN_SCORES)}
+    return sorted(scores, key=lambda score: rank.get(score.name, len(rank)))[:5]
+
+
+def _comparison(score: Score, scores: dict[str, Score]) -> str:
+    """The score that `score` compares with, in words, or its own note."""
+    other = scores.get(COMPARED_WITH.get(score.name, ""))
+    if other is None:
+        return score.note
+    detail = f" ({other.note})" if other.name == "worst_class_accuracy" else ""
+    return f"{other.name}: {cell_of(other)} {other.unit}".strip() + detail
 
 
 def print_fidelity(rows: Sequence[Row]) -> None:
@@ -58,7 +108,7 @@ def print_fidelity(rows: Sequence[Row]) -> None:
 
 
 def print_comparison(runs: Sequence[Compared], lines: Sequence[Line]) -> None:
-    """A line for each score and protocol, a column for each run; what all share is said once below."""
+    """A line for each score and protocol, a column for each run; what all share is stated once below."""
     table = Table("score")
     for compared in runs:
         table.add_column(Text(f"{compared.name}\n{compared.run.config.system}, step {compared.step}"))
@@ -70,15 +120,18 @@ def print_comparison(runs: Sequence[Compared], lines: Sequence[Line]) -> None:
     console.print(table)
     console.print(f"all: {shared_note(lines)}", highlight=False, markup=False)
     if any(line.differs for line in lines):
-        print("scores that were measured in different ways stand in lines of their own, with what differs")
+        print("scores that were measured in different ways have lines of their own, with what differs")
+    for compared in runs:
+        for note in compared.notes:
+            print(f"note: {compared.name}: {note}")
 
 
-def print_or_dump(scores: list[Score], as_json: bool) -> None:
+def print_or_dump(scores: list[Score], as_json: bool, verbose: bool = True) -> None:
     """Print scores as a table or as JSON."""
     if as_json:
         print(json.dumps([score.model_dump() for score in scores], indent=1))
     else:
-        print_scores(scores)
+        print_scores(scores, verbose)
 
 
 def print_skipped(skipped: dict[str, str]) -> int:

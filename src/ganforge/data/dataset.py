@@ -1,4 +1,4 @@
-"""`open_dataset`: from a name or path to a `Dataset`, whose splits give images of one shape."""
+"""`Dataset`: opened data, whose splits give images of one shape."""
 
 import hashlib
 import json
@@ -16,13 +16,26 @@ from ganforge.data.split import Split
 
 
 @dataclass(frozen=True)
+class Stack:
+    """Images whose channels are images of the data set `data`: a mode is a combination of its classes.
+
+    `num_samples` is how many samples papers count the modes over.
+    """
+
+    data: str
+    num_samples: int
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Opened data: `splits` always has "train", and may have "validation" and "test".
 
     `fingerprint` is the SHA-256, in hex, of the decoded arrays and labels; of sets too large for the memory,
     that of file names and sizes. `skipped` names the images that could not be read, with the reason.
-    `mixture` is the known distribution of the sets ring and grid. `undrawn` are the grey training images of
-    `--binarise dynamic`, whose "train" is one draw of them.
+    `mixture` is the known distribution of the sets ring and grid, `moments` the exact mean `[2]` and
+    covariance `[2, 2]` of gaussian, `stack` what stacked-mnist is made of; `finer_label_column` is the value
+    of `label_column` that gives finer classes. `undrawn` are the grey training images of `--binarise
+    dynamic`, whose "train" is one draw of them.
     """
 
     options: DataOptions
@@ -31,6 +44,9 @@ class Dataset:
     fingerprint: str
     skipped: tuple[tuple[str, str], ...] = ()
     mixture: Mixture | None = None
+    moments: tuple[Tensor, Tensor] | None = None
+    stack: Stack | None = None
+    finer_label_column: str | None = None
     undrawn: Split | None = None
 
     @property
@@ -80,11 +96,11 @@ def with_codes(dataset: Dataset) -> Dataset:
             for texts in kept_captions(name, images.caption_lists)
         ]
         splits[name] = images.with_texts(Texts.of(codes))
-    return with_splits_told(dataset, splits)
+    return with_splits(dataset, splits)
 
 
-def with_splits_told(dataset: Dataset, splits: Mapping[str, Split]) -> Dataset:
-    """`dataset` with `splits`, its own with texts; other captions give another fingerprint."""
+def with_splits(dataset: Dataset, splits: Mapping[str, Split]) -> Dataset:
+    """`dataset` with `splits`, which are its own with texts; other captions give another fingerprint."""
     digest = hashlib.sha256(dataset.fingerprint.encode())
     for name, images in sorted(splits.items()):
         digest.update(json.dumps([name, images.captions]).encode())

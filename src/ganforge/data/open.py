@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from ganforge.data.batch import DataSpec
 from ganforge.data.binarise import binarised_once
 from ganforge.data.captions import spec_of_captions
-from ganforge.data.dataset import Dataset
+from ganforge.data.dataset import Dataset, Stack
 from ganforge.data.decode import fit, flatten, to_array
 from ganforge.data.derived_pairs import derivation, derived_shape, is_derived
 from ganforge.data.fingerprint import hash_arrays, hash_names
@@ -23,13 +24,12 @@ from ganforge.data.sources import toys
 from ganforge.data.sources.arrays import Arrays
 from ganforge.data.sources.catalogue import ImageFiles, Points, locate
 from ganforge.data.sources.stacked_mnist import Stacked, stacks
-from ganforge.data.sources.toys import Mixture
 from ganforge.data.split import Split, in_memory
 from ganforge.errors import UserError, printable
 
 
 def open_dataset(options: DataOptions) -> Dataset:
-    """The data that `options` describe.
+    """Open the data that `options` describe.
 
     Raises `UserError` if there are none, more than 5 % of the images cannot be read, or options contradict
     the data.
@@ -47,11 +47,13 @@ def open_dataset(options: DataOptions) -> Dataset:
 
 
 def source_fingerprint(options: DataOptions) -> str:
-    """SHA-256, in hex, of the data as they are stored: the same whatever size or channels are asked for.
+    """SHA-256, in hex, of the data as they are stored: the same for any size, channels and label column.
 
     Of arrays, all bytes and label numbers; of images in files, their names, lengths, splits and labels.
     """
-    origin = locate(options)
+    origin = locate(
+        options.model_copy(update={"label_column": DataOptions.model_fields["label_column"].default})
+    )
     if isinstance(origin, ImageFiles):
         return hash_names(list(origin.listing.entries), origin.storage, (0, 0, 0), ())
     if isinstance(origin, Points | Stacked):
@@ -72,8 +74,14 @@ def _open_points(origin: Points, options: DataOptions) -> Dataset:
     splits = {split: in_memory(*toys.draw(origin.name, split)) for split in ("train", "test")}
     labels = splits["train"].labels
     class_names = () if labels is None else tuple(str(number) for number in range(int(labels.max()) + 1))
-    mixture = toys.mixture_of(origin.name)
-    return _finish(options, splits, class_names, "points", hash_arrays(splits, class_names), mixture=mixture)
+    fingerprint = hash_arrays(splits, class_names)
+    dataset = _finish(options, splits, class_names, "points", fingerprint)
+    exact = origin.name == "gaussian"
+    return replace(
+        dataset,
+        mixture=toys.mixture_of(origin.name),
+        moments=(toys.GAUSSIAN_MEAN, toys.GAUSSIAN_COVARIANCE) if exact else None,
+    )
 
 
 def _open_arrays(origin: Arrays, options: DataOptions) -> Dataset:
@@ -101,11 +109,12 @@ def _open_stacked(origin: Stacked, options: DataOptions) -> Dataset:
         for part in (digits, triples):
             digest.update(f"{split} {part.dtype} {tuple(part.shape)}".encode())
             digest.update(part.numpy().data.cast("B"))
-    return _finish(options, splits, (), "pixels", digest.hexdigest())
+    dataset = _finish(options, splits, (), "pixels", digest.hexdigest())
+    return replace(dataset, stack=Stack("mnist", num_samples=26_000))  # as VEEGAN and PacGAN count
 
 
 def fit_arrays(pixels: NDArray[np.uint8], options: DataOptions) -> Tensor:
-    """`pixels` uint8 `[count, height, width, channels]` in the shape that `options` ask for.
+    """`pixels` uint8 `[count, height, width, channels]` in the shape of `options`.
 
     Returns uint8 `[count, channels, height, width]`.
     """
@@ -150,9 +159,10 @@ def _resize_together(pixels: NDArray[np.uint8], width: int, height: int) -> NDAr
 
 
 def _open_images(origin: ImageFiles, options: DataOptions) -> Dataset:
-    found = open_encoded(origin, options)
-    fingerprint = found.fingerprint or hash_arrays(found.splits, found.class_names)
-    return _finish(options, found.splits, found.class_names, "pixels", fingerprint, found.skipped)
+    files = open_encoded(origin, options)
+    fingerprint = files.fingerprint or hash_arrays(files.splits, files.class_names)
+    dataset = _finish(options, files.splits, files.class_names, "pixels", fingerprint, files.skipped)
+    return replace(dataset, finer_label_column="subcategory" if options.data == "emoji" else None)
 
 
 def _finish(
@@ -162,7 +172,6 @@ def _finish(
     values: str,
     fingerprint: str,
     skipped: Mapping[str, str] | None = None,
-    mixture: Mixture | None = None,
 ) -> Dataset:
     if "train" not in splits:
         raise UserError(
@@ -198,11 +207,11 @@ def _finish(
             "source_shape": splits["train"].source_shape,
         }
     )
-    return Dataset(options, spec, splits, fingerprint, tuple((skipped or {}).items()), mixture, undrawn)
+    return Dataset(options, spec, splits, fingerprint, tuple((skipped or {}).items()), undrawn=undrawn)
 
 
 def _binarise(splits: Mapping[str, Split], options: DataOptions) -> Mapping[str, Split]:
-    """All are drawn once, whatever is asked for, so that a score is one of fixed images."""
+    """Each image is drawn once, also for "dynamic", so that a score is one of fixed images."""
     if options.dequantise:
         raise UserError("--dequantise would blur what --binarise makes black or white: leave one of them out")
     return {split: binarised_once(images, options.data) for split, images in splits.items()}

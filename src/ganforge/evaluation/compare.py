@@ -1,4 +1,4 @@
-"""Comparing judged runs: a line for each score, and never two protocols in one line."""
+"""Comparing evaluated runs: a line for each score, and never two protocols in one line."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
 from ganforge.evaluation.score import Score
 from ganforge.files.atomic import replace_file
 from ganforge.generation.sample import write_samples
@@ -25,17 +25,37 @@ from ganforge.runs.trained import load
 
 FREE_TO_DIFFER = ("step", "sigma")
 """Parts of a protocol that are what a run did, or what its score found, and not how it was measured."""
+RENAMED = {
+    "label_agreement": "class_accuracy",
+    "label_agreement_of_worst_class": "worst_class_accuracy",
+    "category_agreement": "category_accuracy",
+    "category_agreement_of_real": "category_accuracy_real",
+    "category_agreement_of_new": "category_accuracy_held_out",
+    "subcategory_agreement": "subcategory_accuracy",
+    "subcategory_agreement_of_real": "subcategory_accuracy_real",
+    "neighbour_agreement": "caption_neighbour_accuracy",
+    "neighbour_agreement_of_new": "caption_neighbour_accuracy_held_out",
+    "fid_of_real_data": "fid_floor",
+    "matching_above_mismatched": "caption_ranking_accuracy",
+    "matching_above_mismatched_of_new": "caption_ranking_accuracy_held_out",
+    "new_picture_recall_at_10": "held_out_image_recall_at_10",
+    "new_picture_recall_over_chance": "held_out_image_recall_over_chance",
+    "nearest_neighbour_accuracy": "one_nn_accuracy",
+    "classifier_accuracy": "c2st_accuracy",
+}
+"""Names of scores in runs of version 0.1, and their names now."""
 GRID_SIDE = 640  # pixels: larger sample grids are shrunk for the page
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A judged run: what to call it, how long it trained, and its scores."""
+    """An evaluated run: its name here, how long it trained, its scores, and remarks on how they were read."""
 
     name: str
     run: Run
     step: str
     scores: tuple[Score, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,13 +79,13 @@ def read_evaluated(paths: Sequence[Path]) -> list[Compared]:
     """
     if len(paths) < 2:
         raise UserError(
-            f"{len(paths)} named: compare needs two or more run folders, judged by `ganforge evaluate`"
+            f"{len(paths)} named: compare needs two or more run folders, scored by `ganforge evaluate`"
         )
     places = [path.resolve() for path in paths]
     twice = [str(path) for index, path in enumerate(paths) if places[index] in places[:index]]
     if twice:
         raise UserError(f"{twice[0]} is named twice: name each run folder once")
-    # Names that would be the same are told apart by their folders.
+    # Equal names are distinguished by their folders.
     short = [place.name for place in places]
     names = short if len(set(short)) == len(short) else [str(path) for path in paths]
     return [_read(path, name) for path, name in zip(paths, names, strict=True)]
@@ -74,13 +94,33 @@ def read_evaluated(paths: Sequence[Path]) -> list[Compared]:
 def _read(path: Path, name: str) -> Compared:
     run, file = Run.open(path), path / "evaluation.json"
     try:
-        scores = TypeAdapter(list[Score]).validate_json(file.read_bytes())
+        entries = TypeAdapter(list[dict[str, Any]]).validate_json(file.read_bytes())
+        scores = [Score.model_validate(_current(entry)) for entry in entries]
     except FileNotFoundError:
-        raise UserError(f"{path} has not been judged: first `ganforge evaluate {path}`") from None
+        raise UserError(f"{path} has not been evaluated: first `ganforge evaluate {path}`") from None
     except ValidationError:
-        raise UserError(f"{file} cannot be read: write it anew with `ganforge evaluate {path}`") from None
+        raise UserError(f"{file} cannot be read: write it again with `ganforge evaluate {path}`") from None
     steps = {str(score.protocol.get("step", "?")) for score in scores}
-    return Compared(name, run, ", ".join(sorted(steps)), tuple(scores))
+    return Compared(name, run, ", ".join(sorted(steps)), tuple(scores), _notes(entries))
+
+
+def _current(entry: dict[str, Any]) -> dict[str, Any]:
+    """A stored score without fields of other versions, under the name that it has now."""
+    known = {key: value for key, value in entry.items() if key in Score.model_fields}
+    name = str(known.get("name"))
+    return known | {"name": RENAMED.get(name, name)} if "name" in known else known
+
+
+def _notes(entries: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """What `_current` changed, in words."""
+    notes = [
+        f"{entry['name']} is called {RENAMED[entry['name']]} now"
+        for entry in entries
+        if entry["name"] in RENAMED
+    ]
+    if unknown := sorted({key for entry in entries for key in entry if key not in Score.model_fields}):
+        notes.append(f"fields of another version are left out: {', '.join(map(printable, unknown))}")
+    return tuple(notes)
 
 
 def lines_of(runs: Sequence[Compared]) -> list[Line]:
@@ -89,7 +129,7 @@ def lines_of(runs: Sequence[Compared]) -> list[Line]:
     In one line are only scores of equal name, unit and protocol, of runs on the same data: all of the
     protocol counts but the step and Parzen's sigma, which belong to the run.
     """
-    found: dict[str, dict[str, Line]] = {}
+    lines: dict[str, dict[str, Line]] = {}
     for place, compared in enumerate(runs):
         config = compared.run.config
         drawn = "" if config.data.binarise == "none" else f", binarise {config.data.binarise}"
@@ -98,15 +138,15 @@ def lines_of(runs: Sequence[Compared]) -> list[Line]:
             rule = {key: value for key, value in score.protocol.items() if key not in FREE_TO_DIFFER}
             protocol = rule | data
             key = json.dumps([score.unit, protocol], sort_keys=True)
-            line = found.setdefault(score.name, {}).setdefault(
+            line = lines.setdefault(score.name, {}).setdefault(
                 key, Line(score.name, score.unit, protocol, "", {})
             )
             line.scores[place] = score
-    return [line for same_name in found.values() for line in _told_apart(list(same_name.values()))]
+    return [line for same_name in lines.values() for line in _distinguish(list(same_name.values()))]
 
 
-def _told_apart(lines: list[Line]) -> list[Line]:
-    """The lines of one score, each saying where its protocol is not that of all."""
+def _distinguish(lines: list[Line]) -> list[Line]:
+    """The lines of one score, each with what its protocol does not share with all."""
     keys = sorted({key for line in lines for key in line.protocol})
     differing = [key for key in keys if len({str(line.protocol.get(key, "none")) for line in lines}) > 1]
     return [
@@ -161,7 +201,7 @@ def write_html(path: Path, runs: Sequence[Compared], lines: Sequence[Line], seed
         f'<section class="newest">{grids}</section>' if grids else "",
         f'<section><h2>Scores</h2><div class="scroll"><table><tr><th>score</th>{heads}</tr>{"".join(rows)}'
         f'</table></div><p class="quiet">{escape(shared_note(lines))}</p><p class="quiet">Numbers that were '
-        "measured in different ways stand in lines of their own, which say what differs.</p></section>",
+        "measured in different ways have lines of their own, with what differs.</p></section>",
     ]
     template = Template(resources.files("ganforge.reporting").joinpath("template.html").read_text("utf-8"))
     page = template.substitute(title=escape(title), body="\n".join(filter(None, body)))
@@ -185,7 +225,7 @@ def _grid(compared: Compared, seed: int) -> str:
             trained, out = load(compared.run.path), Path(folder) / "grid.png"
             write_samples(trained, out, seed=seed)
             return embed_png(out, GRID_SIDE, f"{compared.name}: step {trained.step:,}, seed {seed}")
-    except UserError:  # no checkpoint any more, or samples need sources or sentences
+    except UserError:  # no checkpoint any more, or samples need sources or captions
         return _stored_grid(compared)
 
 

@@ -1,6 +1,7 @@
-"""Judging a run: every number with the protocol that makes it comparable."""
+"""Evaluating a run: every number with the protocol that makes it comparable."""
 
 import shlex
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,28 +9,26 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from ganforge.data.batch import Batch, as_images, conditions
+from ganforge.data.batch import Batch, as_images, to_uint8
 from ganforge.data.dataset import Dataset, held_out
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
-from ganforge.data.sources import stacked_mnist
 from ganforge.distributed import Shard, shared
 from ganforge.errors import UserError
-from ganforge.evaluation.features.cache import FeatureNetwork
+from ganforge.evaluation.features.cache import FeatureExtractor
 from ganforge.evaluation.features.classifiers import classifier_of
-from ganforge.evaluation.features.select import feature_network
+from ganforge.evaluation.features.select import feature_extractor
 from ganforge.evaluation.features.untrained import RandomConvolutions
 from ganforge.evaluation.metrics.neighbours import nearest
-from ganforge.evaluation.score import Protocol, finite, stored_parts
+from ganforge.evaluation.score import Evaluated, Protocol, finite, has_parzen, stored_parts
 from ganforge.evaluation.score import Score as Score
 from ganforge.evaluation.scores.captions import caption_conditions, score_captions
 from ganforge.evaluation.scores.distribution import score_distribution
 from ganforge.evaluation.scores.diversity import score_path_length, score_similarity
-from ganforge.evaluation.scores.labels import score_codes, score_labels, score_translated_classes
-from ganforge.evaluation.scores.pixels import STACK_SAMPLES, has_parzen, score_parzen, score_stacks
+from ganforge.evaluation.scores.labels import score_classes, score_codes, score_translated_classes
+from ganforge.evaluation.scores.pixels import score_parzen, score_stacks
 from ganforge.evaluation.scores.points import score_points
 from ganforge.evaluation.scores.retrieval import score_retrieval
-from ganforge.evaluation.scores.samples import draw_images
 from ganforge.evaluation.scores.self_reported import score_discriminator, score_measures
 from ganforge.evaluation.scores.super_resolution import score_super_resolution
 from ganforge.evaluation.scores.translation import score_translation
@@ -62,33 +61,34 @@ def evaluate(
     system: str | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Score]:
-    """Judge the run folder `run` with `num_samples` samples; store the scores in it and remake its report.
+    """Score the run folder `run` with `num_samples` samples; store the scores in it and rewrite its report.
 
-    Of a run that came with the package nothing is stored.
-    Left out, these are 10,000, and of stacked-mnist the 26,000 of the papers; of pairs each held-out source.
-    `features` is the network whose features are compared, see `evaluation.features.select.feature_network`.
-    `checkpoint` "best" judges the one that `--keep-best` kept. Opens the data that the run was trained on;
-    `say` is told what is being measured; `system` as of `load`. Of `devices` processes that torchrun has
-    started, each calls this and draws its part of the samples; the first gets and stores the scores, which
-    are those of one process, the others get none. Raises UserError where the run or its data cannot be
-    opened, and as `shared`.
+    Nothing is stored in a run that came with the package. The default number of samples is 10,000, of
+    stacked-mnist the 26,000 of the papers, of pairs one for each held-out source. `features` names the
+    feature extractor, see `evaluation.features.select.feature_extractor`. `checkpoint` "best" scores the one
+    that `--keep-best` kept; `system` as of `load`. Opens the data that the run was trained on; calls `say`
+    with what is being measured. Of `devices` processes that torchrun has started, each calls this and draws
+    its part of the samples; the first returns and stores the scores, which are those of one process, the
+    others return none. Raises UserError where the run or its data cannot be opened, and as `shared`.
     """
-    with shared(devices, device, f"evaluate {shlex.quote(str(run))}") as share:
-        trained, dataset = _open(run, device, checkpoint, system)
-        network = None
-        if _draws_pixels(trained, dataset):
-            network = feature_network(features, dataset, features_weights)
-        scores = judge(
+    with shared(devices, device, f"evaluate {shlex.quote(str(run))}") as shard:
+        trained = load(run, device, checkpoint, system)
+        dataset = data_of(trained.run)
+        _check_unchanged(dataset, trained.run)
+        extractor = None  # the reference classifier, where there is one
+        if _draws_pixels(trained, dataset) and (features != "auto" or features_weights is not None):
+            extractor = feature_extractor(features, dataset, features_weights)
+        scores = score_run(
             trained,
             dataset,
             num_samples=num_samples,
             seed=seed,
             weights=weights,
-            network=network,
-            share=share,
+            extractor=extractor,
+            shard=shard,
             say=say,
         )
-    if share.rank:
+    if shard.rank:
         return []
     if trained.run.packaged:
         return scores
@@ -103,17 +103,17 @@ def evaluate(
 
 def evaluate_images(
     run: str | Path,
-    images_of: str,
+    images: str,
     *,
     num_samples: int | None = None,
     features: str = "auto",
     features_weights: Path | None = None,
 ) -> list[Score]:
-    """Judge the images of a folder or zip, whatever made them, against the data of `run`; writes nothing.
+    """Score the images of a folder or zip, from any source, against the data of `run`; writes nothing.
 
-    They are brought to the size and channels of these data; left out, `num_samples` is all, at most 10,000.
-    Without a judge of the data, "auto" is random convolutions. Raises UserError where either cannot be
-    opened, there are fewer than two images, or the data are points or are not square.
+    They are brought to the size and channels of these data; the default `num_samples` is all, at most
+    10,000. Without a reference classifier of the data, "auto" is random convolutions. Raises UserError where
+    either cannot be opened, there are fewer than two images, or the data are points or are not square.
     """
     opened = Run.open(Path(run))
     dataset = open_dataset(opened.config.data)
@@ -125,26 +125,23 @@ def evaluate_images(
             "expected square images"
         )
     channels = "grey" if spec.channels == 1 else "color"
-    asked = {"data": images_of, "size": spec.height, "channels": channels}
-    given = open_dataset(DataOptions.model_validate(asked))
-    found = given.splits["train"]
-    count = min(len(found), NUM_SAMPLES if num_samples is None else num_samples)
+    options = {"data": images, "size": spec.height, "channels": channels}
+    folder = open_dataset(DataOptions.model_validate(options))
+    split = folder.splits["train"]
+    count = min(len(split), NUM_SAMPLES if num_samples is None else num_samples)
     if count < 2:
-        raise UserError(f"--samples {images_of}: {count} images to judge, expected 2 or more")
-    network = feature_network(features, dataset, features_weights) or RandomConvolutions(*spec.shape)
-    samples = torch.cat(list(stored_parts(found, count)))
-    made = f"files, fingerprint {given.fingerprint[:12]}, brought to {spec.width}x{spec.height} by {RESIZING}"
-    protocol: Protocol = {"samples": made}
-    scores = score_distribution(network, samples, None, dataset, protocol)
-    return scores + score_similarity(samples, None, dataset, protocol)
-
-
-def _open(run: str | Path, device: str, checkpoint: Which, system: str | None) -> tuple[Trained, Dataset]:
-    """The run and the data that it was trained on; raises UserError where these have changed."""
-    trained = load(run, device, checkpoint, system)
-    dataset = data_of(trained.run)
-    _check_unchanged(dataset, trained.run)
-    return trained, dataset
+        raise UserError(f"--samples {images}: {count} images to score, expected 2 or more")
+    made = (
+        f"files, fingerprint {folder.fingerprint[:12]}, brought to {spec.width}x{spec.height} by {RESIZING}"
+    )
+    extractor = feature_extractor(features, dataset, features_weights)
+    evaluated = Evaluated(
+        dataset=dataset,
+        samples=torch.cat(list(stored_parts(split, count))),
+        protocol={"samples": made},
+        extractor=extractor or RandomConvolutions(*spec.shape),
+    )
+    return score_distribution(evaluated) + score_similarity(evaluated)
 
 
 def _draws_pixels(trained: Trained, dataset: Dataset) -> bool:
@@ -158,138 +155,160 @@ def _check_unchanged(dataset: Dataset, run: Run) -> None:
         )
 
 
-def judge(
+def score_run(
     trained: Trained,
     dataset: Dataset,
     *,
     num_samples: int | None = None,
     seed: int = 0,
     weights: Weights = "ema",
-    network: FeatureNetwork | None = None,
-    share: Shard = ALONE,
+    extractor: FeatureExtractor | None = None,
+    shard: Shard = ALONE,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Score]:
     """All scores that apply to this system and this data; writes nothing.
 
-    `network` is whose features are compared; left out: the judge of these data, where there is one. Of
-    several processes that `share` the work, all but the first return nothing.
+    The default `extractor` is the reference classifier of these data, where there is one. Of several
+    processes that share the work, all but the first return nothing.
     """
-    stacks = dataset.options.data == stacked_mnist.NAME
-    paired = "sources" in trained.system.needs
     if num_samples is None:
-        num_samples = STACK_SAMPLES if stacks else NUM_SAMPLES
-        num_samples = min(num_samples, len(held_out(dataset)[1])) if paired else num_samples
+        num_samples = NUM_SAMPLES if dataset.stack is None else dataset.stack.num_samples
+        if "sources" in trained.system.needs:
+            num_samples = min(num_samples, len(held_out(dataset)[1]))
     if num_samples < 2:
         raise UserError(f"--num-samples {num_samples}: expected 2 or more")
-    if share.ranks > 1 and not _draws_pixels(trained, dataset):
-        raise UserError(f"--devices {share.ranks}: only images are shared out: leave torchrun and it out")
-    weights = trained.resolve_weights(weights)
-    protocol: Protocol = {"weights": weights, "seed": seed, "step": trained.step}
+    if shard.ranks > 1 and not _draws_pixels(trained, dataset):
+        raise UserError(f"--devices {shard.ranks}: expected a run that generates images; use one device")
+    protocol = {"weights": trained.resolve_weights(weights), "seed": seed, "step": trained.step}
     if not trained.system.generates_images:
         say("captions of images")
-        return score_retrieval(trained, dataset, weights, protocol)
-    given, asked = _conditions_of_data(trained, dataset, num_samples, seed)
-    of_samples = protocol | asked
+        none = torch.empty(0, *dataset.spec.shape)
+        return score_retrieval(Evaluated(dataset, none, protocol, trained=trained))
     say(f"drawing {num_samples} samples")
     if dataset.spec.values == "points":
-        points = trained.sample(num_samples, seed=seed, weights=weights, given=given)
-        samples = finite(points, "samples")
-        scores = score_points(samples, dataset, of_samples)
+        evaluated = _draw_points(trained, dataset, num_samples, protocol)
+        scores = score_points(evaluated)
     else:
-        samples, scores = _judge_images(trained, dataset, num_samples, given, of_samples, network, share, say)
-        if share.rank:
+        evaluated = _draw_images(trained, dataset, num_samples, protocol, extractor, shard)
+        if shard.rank:
             return []
-        if paired:
-            judge_near = score_super_resolution if dataset.spec.enlarges else score_translation
-            scores += judge_near(samples, dataset, of_samples)
-        if "embeddings" in trained.system.needs:
-            say("captions")
-            scores += score_captions(trained, samples, dataset, classifier_of(dataset), of_samples)
-        if stacks:
-            say("stacks of digits")
-            scores += score_stacks(samples, of_samples)
+        scores = _score_images(evaluated, say)
     say("discriminator on held-out data")
-    scores += score_discriminator(trained, samples, given, dataset, of_samples)
-    scores += score_codes(trained, dataset, weights, protocol)
-    return scores + score_measures(trained, dataset, num_samples, seed, weights, protocol)
+    return [*scores, *score_discriminator(evaluated), *score_codes(evaluated), *score_measures(evaluated)]
+
+
+def _score_images(evaluated: Evaluated, say: Callable[[str], None]) -> list[Score]:
+    scores = _score_speed(evaluated)
+    say("distances and neighbours of features")
+    scores += score_distribution(evaluated)
+    scores += score_classes(evaluated) + score_translated_classes(evaluated)
+    say("paths between latents")
+    scores += score_path_length(evaluated) + score_similarity(evaluated)
+    say("Parzen log-likelihood")
+    scores += score_parzen(evaluated)
+    if evaluated.translated:
+        scores += score_super_resolution(evaluated) + score_translation(evaluated)
+    if "embeddings" in evaluated.needs:
+        say("captions")
+        scores += score_captions(evaluated)
+    return scores + score_stacks(evaluated)
+
+
+def _score_speed(evaluated: Evaluated) -> list[Score]:
+    assert evaluated.trained is not None
+    assert evaluated.seconds is not None
+    count = len(evaluated.samples)
+    rule = {"generated": count, "device": evaluated.trained.system.device.type}
+    if evaluated.processes > 1:
+        rule["processes"] = evaluated.processes
+    value = count / evaluated.seconds
+    protocol = evaluated.sample_protocol | rule
+    return [Score(name="sampling_speed", value=value, unit="images/s", protocol=protocol)]
 
 
 def _conditions_of_data(
     trained: Trained, dataset: Dataset, count: int, seed: int
 ) -> tuple[Batch | None, Protocol]:
-    """What the samples are asked for, by `conditions_like` or training captions, and what to say of it."""
+    """The conditions of the samples, by `conditions_like` or training captions, and their description."""
     if "embeddings" in trained.system.needs:
         return caption_conditions(dataset, count, seed)
     name, reference = held_out(dataset)
-    given = conditions_like(trained.system, reference, count, seed)
+    conditions = conditions_like(trained.system, reference, count, seed)
     if "sources" in trained.system.needs:
         times = f"{count / len(reference):.3g} times" if count > len(reference) else "once"
         options = dataset.options
-        said = {
+        return conditions, {
             "pairs": options.pairs if options.sources is None else f"files of {options.sources}",
             "sources": f"{min(count, len(reference))} of {options.data} {name}, each {times}",
         }
-        return given, said
     shuffled = f"those of {dataset.options.data} {name}, shuffled by the seed"
-    return given, {} if given is None else {"labels": shuffled}
+    return conditions, {} if conditions is None else {"labels": shuffled}
 
 
-def _judge_images(
+def _draw_points(trained: Trained, dataset: Dataset, count: int, protocol: Protocol) -> Evaluated:
+    conditions, described = _conditions_of_data(trained, dataset, count, protocol["seed"])
+    points = trained.sample(count, seed=protocol["seed"], weights=protocol["weights"], given=conditions)
+    samples = finite(points, "samples")
+    return Evaluated(dataset, samples, protocol, described, trained=trained, conditions=conditions)
+
+
+def _draw_images(
     trained: Trained,
     dataset: Dataset,
     count: int,
-    given: Batch | None,
     protocol: Protocol,
-    network: FeatureNetwork | None,
-    share: Shard,
-    say: Callable[[str], None],
-) -> tuple[Tensor, list[Score]]:
-    """The samples, uint8, and the scores of them as images; of several processes the first has both."""
-    found, weights = classifier_of(dataset), protocol["weights"]
-    chosen = found[0] if network is None and found is not None else network
-    drawn = draw_images(trained, dataset, count, given, protocol, chosen, share)
-    samples = drawn.pixels
-    if share.rank:
-        return samples, []
-    timing = protocol | {"generated": count, "device": trained.system.device.type}
-    if share.ranks > 1:
-        timing["processes"] = share.ranks
-    rate = count / drawn.seconds
-    scores = [Score(name="sampling_speed", value=rate, unit="images/s", protocol=timing)]
-    translates = given is not None and given.sources is not None
-    labels = None if given is None else given.labels
-    if chosen is not None:
-        say("distances and neighbours of features")
-        scores += score_distribution(chosen, samples, labels, dataset, protocol, drawn.features)
-    if found is not None:
-        judge_network, knows_classes = found
-        if knows_classes and labels is not None:
-            scores += score_labels(judge_network, samples, labels, dataset, protocol)
-            if translates:
-                scores += score_translated_classes(judge_network, samples, labels, dataset, protocol)
-        if not translates:
-            say("paths between latents")
-            scores += score_path_length(judge_network, trained, weights, protocol, given)
-    scores += score_similarity(samples, labels, dataset, protocol)
-    if has_parzen(dataset) and not translates:
-        say("Parzen log-likelihood")
-        unrounded = drawn.unrounded
-        if unrounded is None:  # Mirza and Osindero 2014, section 4.1: as many of each class
-            classes = len(dataset.spec.class_names)
-            even = conditions(torch.arange(count) % classes)
-            again = trained.sample(count, seed=protocol["seed"], weights=weights, given=even)
-            unrounded = finite(again, "samples")
-            protocol = protocol | {"labels": f"{count / classes:.10g} samples of each of {classes} classes"}
-        scores.append(score_parzen(unrounded, dataset, protocol))
-    return samples, scores
+    extractor: FeatureExtractor | None,
+    shard: Shard,
+) -> Evaluated:
+    """`count` samples as the only value that is scored; of several processes only number 0 has them all.
+
+    Each process draws its own part and extracts its features. Raises UserError for NaN, and as
+    `Trained.draw_share`.
+    """
+    conditions, described = _conditions_of_data(trained, dataset, count, protocol["seed"])
+    classifier = classifier_of(dataset)
+    extractor = extractor or classifier
+    started, seed, weights = time.monotonic(), protocol["seed"], protocol["weights"]
+    pixels = torch.zeros(count, *dataset.spec.shape, dtype=torch.uint8)
+    # As drawn they take four times as much memory: kept only where they are needed.
+    unrounded = torch.zeros(pixels.shape) if has_parzen(dataset) and conditions is None else None
+    own = []
+    for rows, part in trained.draw_share(count, shard, seed=seed, weights=weights, given=conditions):
+        pixels[rows] = to_uint8(finite(part, "samples"))
+        if unrounded is not None:
+            unrounded[rows] = part
+        own.append(rows)
+    seconds = time.monotonic() - started
+    features: Tensor | None = None
+    if extractor is not None and shard.ranks > 1:
+        features = torch.zeros(count, extractor.feature_size)
+        for rows in own:
+            features[rows] = extractor.features(as_images(pixels[rows])).float().cpu()
+    for values in (pixels, unrounded, features):
+        if values is not None:
+            shard.gather(values)
+    return Evaluated(
+        dataset,
+        pixels,
+        protocol,
+        described,
+        trained=trained,
+        conditions=conditions,
+        extractor=extractor,
+        classifier=classifier,
+        sample_features=features,
+        unrounded=unrounded,
+        seconds=seconds,
+        processes=shard.ranks,
+    )
 
 
 def _draw_neighbours(trained: Trained, dataset: Dataset, seed: int, weights: Weights) -> None:
-    """Figure 2 of Goodfellow et al. 2014: samples beside their nearest training images."""
-    given, _ = _conditions_of_data(trained, dataset, NUM_NEIGHBOURS, seed)
-    if given is not None and given.sources is None and given.embeddings is None:
-        given = None  # a system draws labels itself
-    samples = trained.sample(NUM_NEIGHBOURS, seed=seed, weights=weights, given=given)
+    """Figure 2 of Goodfellow et al. 2014: samples next to their nearest training images."""
+    conditions, _ = _conditions_of_data(trained, dataset, NUM_NEIGHBOURS, seed)
+    if conditions is not None and conditions.sources is None and conditions.embeddings is None:
+        conditions = None  # a system draws labels itself
+    samples = trained.sample(NUM_NEIGHBOURS, seed=seed, weights=weights, given=conditions)
     train = dataset.splits["train"]
     references = (as_images(part).flatten(1) for part in stored_parts(train))
     indices, _ = nearest(samples.flatten(1), references)

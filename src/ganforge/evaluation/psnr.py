@@ -40,7 +40,7 @@ class Row:
 
 
 def enlarging_scale(runs: Sequence[Trained], scale: int | None) -> int:
-    """The scale of all `runs`, or the one that is asked for; raises UserError where they are not the same."""
+    """The scale of all `runs`, or the given one; raises UserError where they are not the same."""
     scales = {name: tiling_of(run).scale for name, run in _by_name(runs).items()}
     for name, own in scales.items():
         if own == 1:
@@ -71,7 +71,7 @@ def score_folder(
 
     Each image is cut at the right and below to multiples of the scale, shrunk by MATLAB's bicubic
     resampling, enlarged by it and by each of `runs`, and compared on the luma, without as many pixels at each
-    border as the scale has. Raises UserError where nothing can be judged.
+    border as the scale has. Raises UserError where no image can be compared.
     """
     factor = enlarging_scale(runs, scale)
     if not Path(place).expanduser().exists():
@@ -85,7 +85,7 @@ def score_folder(
             skipped[name] = str(error)
     if not rows:
         first = "".join(f": {printable(name)} ({why})" for name, why in list(skipped.items())[:1])
-        raise UserError(f"{printable(place)} holds no image that can be judged{first}")
+        raise UserError(f"{printable(place)} holds no image that can be compared{first}")
     means = {way: _means([row.found[way] for row in rows]) for way in rows[0].found}
     return [*rows, Row(f"mean of {len(rows)}", 0, 0, means)], skipped
 

@@ -1,15 +1,25 @@
-"""A score and the protocol that makes it comparable."""
+"""What is scored, and a score: one number with the protocol that makes it comparable."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from ganforge.data.batch import Batch
-from ganforge.data.dataset import batch_of, some_rows
+from ganforge.data.batch import Batch, as_images
+from ganforge.data.dataset import Dataset, batch_of, held_out, some_rows
 from ganforge.data.split import Split
 from ganforge.errors import UserError
+from ganforge.evaluation.features.cache import FeatureExtractor, real_features
+from ganforge.evaluation.features.classifiers import ReferenceClassifier
+from ganforge.evaluation.metrics.frechet import Moments, fewest_for_fid
+from ganforge.evaluation.metrics.neighbours import Neighbourhoods
+from ganforge.runs.trained import Trained
 
 CHUNK = 1_000
 
@@ -30,11 +40,131 @@ class Score(BaseModel):
     note: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """Samples, what they are compared with, and how they were made: the argument of every score function.
+
+    `samples` as data sets store them: pixels uint8 `[count, channels, height, width]`, or points; none of a
+    text encoder. `conditions` are those they were drawn under, described by `condition_protocol`; `protocol`
+    holds the weights, the seed and the step. `extractor` gives the features that are compared, `classifier`
+    is the reference classifier of the data. `trained` is None for samples without a run, and while a run
+    trains. `unrounded` are the samples as drawn, where the Parzen score needs them; `seconds` is what
+    drawing them took, on `processes` processes.
+    """
+
+    dataset: Dataset
+    samples: Tensor
+    protocol: Protocol
+    condition_protocol: Protocol = field(default_factory=dict)
+    trained: Trained | None = None
+    conditions: Batch | None = None
+    extractor: FeatureExtractor | None = None
+    classifier: ReferenceClassifier | None = None
+    sample_features: Tensor | None = None
+    unrounded: Tensor | None = None
+    seconds: float | None = None
+    processes: int = 1
+    kid_subsets: int = 100
+    mode_samples: int = 2_500
+
+    @cached_property
+    def sample_protocol(self) -> Protocol:
+        """The protocol of a score of the samples."""
+        return self.protocol | self.condition_protocol
+
+    @cached_property
+    def reference(self) -> tuple[str, Split]:
+        """The split that the samples are compared with, and its name."""
+        return held_out(self.dataset)
+
+    @property
+    def labels(self) -> Tensor | None:
+        """The requested classes int64 `[count]`, where samples were drawn by class."""
+        return None if self.conditions is None else self.conditions.labels
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the system must be given to train; nothing where there is no run."""
+        return frozenset() if self.trained is None else self.trained.system.needs
+
+    @property
+    def translated(self) -> bool:
+        """Whether the samples were made from source images."""
+        return self.conditions is not None and self.conditions.sources is not None
+
+    @property
+    def class_classifier(self) -> ReferenceClassifier | None:
+        """The reference classifier, where its classes are those of the data."""
+        known = self.classifier is not None and self.classifier.class_names == self.dataset.spec.class_names
+        return self.classifier if known else None
+
+    @cached_property
+    def features(self) -> Tensor:
+        """Features `[count, size]` of the samples."""
+        if self.sample_features is not None:
+            return self.sample_features
+        assert self.extractor is not None
+        return torch.cat([self.extractor.features(as_images(part)) for part in self.samples.split(CHUNK)])
+
+    @cached_property
+    def real_features(self) -> Tensor:
+        """Features of as many reference images, or of all where these are fewer."""
+        assert self.extractor is not None
+        name = self.reference[0] if self.reference[0] in self.dataset.splits else "train"
+        return real_features(self.extractor, self.dataset, name, len(self.samples))
+
+    @cached_property
+    def train_features(self) -> Tensor:
+        """Features of as many training images as there are reference images."""
+        assert self.extractor is not None
+        count = min(len(self.real_features), len(self.dataset.splits["train"]))
+        return real_features(self.extractor, self.dataset, "train", count)
+
+    @cached_property
+    def real_moments(self) -> Moments:
+        """The moments of `real_features`; they keep the root of the covariance, half the cost of a FID."""
+        return Moments.of(self.real_features)
+
+    @cached_property
+    def neighbourhoods(self) -> Neighbourhoods:
+        """Those of equally many real and generated features, the first ones."""
+        count = min(len(self.real_features), len(self.features))
+        return Neighbourhoods(self.real_features[:count], self.features[:count])
+
+    @cached_property
+    def feature_protocol(self) -> Protocol:
+        """The protocol of a score that compares the features of all samples with `real_features`."""
+        assert self.extractor is not None
+        return self.sample_protocol | {
+            "features": self.extractor.description,
+            "generated": len(self.samples),
+            "reference": f"{self.dataset.options.data} {self.reference[0]}, {len(self.real_features)} images",
+        }
+
+    @property
+    def fewest_for_fid(self) -> int:
+        """The fewest samples, and real images, of which a FID is reported."""
+        return fewest_for_fid(self.features.shape[1])
+
+    @property
+    def allows_fid(self) -> bool:
+        """Whether there are as many."""
+        return min(len(self.features), len(self.real_features)) >= self.fewest_for_fid
+
+
 def finite(values: Tensor, what: str) -> Tensor:
-    """`values`; raises UserError where one is NaN or infinite, which as 8-bit pixels would pass unseen."""
+    """`values`; raises UserError where one is NaN or infinite, which 8-bit pixels would hide."""
     if not values.isfinite().all():
-        raise UserError(f"{what} hold NaN or infinity: training has diverged, train anew with a smaller rate")
+        raise UserError(
+            f"{what} hold NaN or infinity: training has diverged, train again with a smaller learning rate"
+        )
     return values
+
+
+def has_parzen(dataset: Dataset) -> bool:
+    """Whether there are images to choose a window by, and others to score, two of each at least."""
+    splits = dataset.splits
+    return all(name in splits and len(splits[name]) > 1 for name in ("validation", "test"))
 
 
 def rows_of(images: Split, count: int | None = None) -> Iterator[Tensor]:

@@ -174,7 +174,7 @@ class CGAN(LatentSystem):
     def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
         """Images of latents, of the labels of `given` or of random ones."""
         labels = labels_of(given, len(latents), self.data, self.device)
-        return self.generator(latents, self._one_hot(labels))
+        return self.generator(latents, self._one_hot(labels).to(latents.dtype))
 
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
         """Logits of images with the labels of `given`; None without labels."""

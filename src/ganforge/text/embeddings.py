@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganforge.data.batch import Batch, conditions
 from ganforge.data.captions import Texts, kept_captions, plain
-from ganforge.data.dataset import Dataset, with_codes, with_splits_told
+from ganforge.data.dataset import Dataset, with_codes, with_splits
 from ganforge.data.open import open_dataset
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
@@ -59,7 +59,7 @@ def embedded(dataset: Dataset, place: str) -> Dataset:
         count = torch.tensor([len(texts) for texts in kept_captions(name, images.caption_lists)])
         splits[name] = images.with_texts(Texts(parts[name].float(), count.cumsum(0) - count, count, average))
     size = parts["train"].shape[1]
-    told = with_splits_told(dataset, splits)
+    told = with_splits(dataset, splits)
     return replace(told, spec=dataset.spec.model_copy(update={"embedding_size": size}))
 
 

@@ -1,4 +1,4 @@
-"""What the sample images of a training are measured against."""
+"""Real images that a training's samples are measured against."""
 
 import math
 from typing import Any
@@ -9,13 +9,13 @@ from torch.nn.functional import avg_pool2d
 
 from ganforge.data.batch import Batch, as_images, conditions
 from ganforge.data.dataset import Dataset, batch_of, held_out
-from ganforge.evaluation.features.classifiers import ReferenceClassifier, classifier_for
+from ganforge.evaluation.features.classifiers import ReferenceClassifier, classifier_of
 from ganforge.evaluation.metrics.neighbours import nearest
 from ganforge.runs.conditions import PREVIEW_COLUMNS
 from ganforge.system import System
 
 NUM_REAL = 64
-NUM_JUDGED = 500
+NUM_CLASSIFIED = 500
 NUM_PAIRS = 16
 # Of more images than these a search would see a part only, and miss the copies of the others.
 MOST_REFERENCES = 10_000
@@ -28,8 +28,8 @@ CHUNK = 1_000
 class Previews:
     """Some real images of a run's data, chosen once, and what they say about samples.
 
-    `pairs` are held-out pairs for a system that needs sources to make samples of, `captions` the embeddings
-    and labels of training images for one that is told captions, each for a row of samples; else None.
+    `pairs` are held-out pairs for a system that translates sources, `captions` the embeddings and labels of
+    training images for one conditioned on captions, each for a row of samples; else None.
     """
 
     def __init__(self, dataset: Dataset, seed: int, system: System | None = None) -> None:
@@ -46,19 +46,17 @@ class Previews:
         self._real_class_distance = mean_distance(real.images, real.labels)
         self._train = self._small_training_images()
         self._real_neighbour_distance = None if self._train is None else self._of_real(self._train, order)
-        with torch.random.fork_rng(devices=[]):  # to build the judge's network draws first weights
-            self._judge = classifier_for(dataset.options.data, dataset.spec)
-        if self._judge is not None:
-            real_counts, self._real_confidence = _judged(
-                self._judge, as_images(train.read(order[:NUM_JUDGED]))
-            )
+        self._classifier = classifier_of(dataset)
+        if self._classifier is not None:
+            images = as_images(train.read(order[:NUM_CLASSIFIED]))
+            real_counts, self._real_confidence = _classify(self._classifier, images)
             self._real_shares = real_counts / real_counts.sum()
 
     def measure(self, images: Tensor, labels: Tensor | None = None) -> dict[str, Any]:
         """What a line of the log says of the samples `images`; nothing where they are not finite.
 
         `sample_distance` is the mean L2 distance of all pairs of samples, `class_distance` that of those
-        pairs for which the same one of the `labels` was asked; `neighbour_distance` the median of
+        pairs with the same requested label; `neighbour_distance` the median of
         the samples' L2 distances to their nearest training images, all made small; `classifier_confidence` is
         the reference classifier's mean probability for its predictions; each next to that of real images.
         `classes` counts these predictions, `expected_classes` those of as many real images, or the requested
@@ -69,24 +67,24 @@ class Previews:
             return {}
         if self.pairs is not None:
             return _measure_pairs(images, self.pairs.images)
-        found: dict[str, Any] = {"sample_distance": mean_distance(images)}
-        found["real_sample_distance"] = self._real_distance
+        measured: dict[str, Any] = {"sample_distance": mean_distance(images)}
+        measured["real_sample_distance"] = self._real_distance
         if labels is not None:
-            found["class_distance"] = mean_distance(images, labels)
-            found["real_class_distance"] = self._real_class_distance
+            measured["class_distance"] = mean_distance(images, labels)
+            measured["real_class_distance"] = self._real_class_distance
         if self._train is not None:
-            found["neighbour_distance"] = _median_to_nearest(_small(images), self._train)
-            found["real_neighbour_distance"] = self._real_neighbour_distance
-        if self._judge is not None:
-            counts, found["classifier_confidence"] = _judged(self._judge, images)
-            found["real_classifier_confidence"] = self._real_confidence
+            measured["neighbour_distance"] = _median_to_nearest(_small(images), self._train)
+            measured["real_neighbour_distance"] = self._real_neighbour_distance
+        if self._classifier is not None:
+            counts, measured["classifier_confidence"] = _classify(self._classifier, images)
+            measured["real_classifier_confidence"] = self._real_confidence
             expected = [round(len(images) * share, 2) for share in self._real_shares.tolist()]
-            if labels is not None:
+            if labels is not None and self._classifier.class_names == self._dataset.spec.class_names:
                 expected = labels.bincount(minlength=len(expected)).tolist()
-            names = self._judge.class_names
-            found["classes"] = dict(zip(names, counts.tolist(), strict=True))
-            found["expected_classes"] = dict(zip(names, expected, strict=True))
-        return found
+            names = self._classifier.class_names
+            measured["classes"] = dict(zip(names, counts.tolist(), strict=True))
+            measured["expected_classes"] = dict(zip(names, expected, strict=True))
+        return measured
 
     def _small_training_images(self) -> Tensor | None:
         """All of them, where they are few and in memory; None otherwise, and for points."""
@@ -146,10 +144,11 @@ def mean_distance(images: Tensor, labels: Tensor | None = None) -> float | None:
     return float(distances.mean()) if len(distances) else None
 
 
-def _judged(judge: ReferenceClassifier, images: Tensor) -> tuple[Tensor, float]:
-    """How many images the judge takes for each class, and its mean confidence."""
-    chances = judge.classify(images).softmax(1)
-    return chances.argmax(1).bincount(minlength=len(judge.class_names)), float(chances.amax(1).mean())
+def _classify(classifier: ReferenceClassifier, images: Tensor) -> tuple[Tensor, float]:
+    """How many images the classifier predicts for each class, and its mean confidence."""
+    probabilities = classifier.classify(images).softmax(1)
+    counts = probabilities.argmax(1).bincount(minlength=len(classifier.class_names))
+    return counts, float(probabilities.amax(1).mean())
 
 
 def _small(images: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ def test_commands(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
 def test_outliers_are_compared_in_the_shape_of_the_run(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["analyze", "outliers", str(run), "--data", "emoji", "--count", "100", "--json"]) == 0
     (score,) = json.loads(capfd.readouterr().out)
-    assert score["name"] == "auroc_of_discriminator"
+    assert score["name"] == "auroc_discriminator"
     assert 0 <= score["value"] <= 1
     assert score["protocol"]["own"] == "mnist test, 100"
     assert score["protocol"]["other"] == "emoji test, 100"
@@ -111,7 +111,7 @@ def test_outliers_are_compared_in_the_shape_of_the_run(run: Path, capfd: pytest.
     assert json.loads(capfd.readouterr().out)[0]["value"] == 0.5  # its own data against themselves
 
 
-def test_other_data_need_the_classes_that_a_run_judges_by(
+def test_other_data_need_the_classes_that_a_run_scores_by(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Emoji have ten classes, of which this run knows two; noise has none; the run's own are fine."""
@@ -121,7 +121,7 @@ def test_other_data_need_the_classes_that_a_run_judges_by(
     for other in ("emoji", str(noise)):
         assert main(["analyze", "outliers", str(tmp_path / "run"), "--data", other, "--count", "9"]) == 2
         error = capfd.readouterr().err
-        assert f"labels of its 2 classes, which {other} has not" in error
+        assert f"labels of its 2 classes, which {other} lacks" in error
         assert error.count("\n") == 1
     assert main(["analyze", "outliers", str(tmp_path / "run"), "--data", str(data), "--count", "9"]) == 0
 

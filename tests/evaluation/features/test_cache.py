@@ -11,7 +11,7 @@ from ganforge.data.batch import DataSpec
 from ganforge.data.dataset import Dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.split import in_memory
-from ganforge.evaluation.features.cache import FeatureNetwork, real_features
+from ganforge.evaluation.features.cache import FeatureExtractor, real_features
 from ganforge.evaluation.features.classifiers import load_classifier
 from ganforge.files.download import cache_folder
 
@@ -43,7 +43,7 @@ def kept() -> list[Path]:
 
 
 def test_are_made_once_and_equal_the_networks_own(data: Dataset) -> None:
-    network: FeatureNetwork = Sums()
+    network: FeatureExtractor = Sums()
     first = real_features(network, data, "train")
     again = real_features(network, data, "train")
     assert network.seen == 1_203  # type: ignore[attr-defined]  # counted by this test's network
@@ -110,5 +110,5 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     assert len(real_features(Sums(), data, "test")) == 7
 
 
-def test_judges_are_told_apart() -> None:
+def test_classifiers_are_distinguished() -> None:
     assert len({load_classifier(name).identity for name in ("mnist", "fashion-mnist", "emoji")}) == 3

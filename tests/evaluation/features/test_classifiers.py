@@ -17,15 +17,13 @@ from ganforge.errors import UserError
 from ganforge.evaluation.features.classifiers import (
     ReferenceClassifier,
     available_classifiers,
-    classifier_for,
+    classifier_of,
     load_classifier,
 )
 from ganforge.evaluation.features.classifiers import train as training
 from ganforge.evaluation.features.classifiers.classifier import Classifier, fold
 from ganforge.evaluation.metrics.frechet import Moments, frechet_distance
 from ganforge.evaluation.metrics.kernel import kernel_distance
-
-DIGITS_SPEC = DataSpec(channels=1, height=28, width=28, num_images=50_000, class_names=tuple("0123456789"))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +61,7 @@ def test_the_record_belongs_to_the_weights(name: str) -> None:
     assert record["weights_sha256"] == digest
     assert (record["data"], record["source_fingerprint"]) == (name, judge.source_fingerprint)
     for words in (
-        f"{name} judge",
+        f"{name} classifier",
         "128 features",
         digest[:12],
         f"test accuracy {record['test_accuracy_percent']:.2f} %",
@@ -85,7 +83,7 @@ def test_features_do_not_depend_on_the_batch(
     assert judge.features(digits[0][:0]).shape == (0, judge.feature_size)
 
 
-def test_images_are_judged_as_saved_files_and_without_autocast(
+def test_images_are_classified_as_saved_files_and_without_autocast(
     judge: ReferenceClassifier, digits: tuple[Tensor, Tensor], features: Tensor
 ) -> None:
     images = digits[0][:500]
@@ -125,17 +123,22 @@ def test_distances_tell_digits_from_noise(features: Tensor, judge: ReferenceClas
     assert abs(kernel.mean) < 3 * kernel.std
 
 
-def test_a_judge_belongs_to_its_data_by_name() -> None:
-    assert classifier_for("mnist", DIGITS_SPEC) is load_classifier("mnist")
-    assert classifier_for("emoji", DIGITS_SPEC) is None  # grey ones: another number of channels
-    assert classifier_for("ring", DIGITS_SPEC) is None
-    assert classifier_for("/data/mnist", DIGITS_SPEC) is None
-    assert classifier_for("mnist", DIGITS_SPEC.model_copy(update={"channels": 3})) is None
+def test_a_classifier_belongs_to_the_data_it_was_trained_on() -> None:
+    digits = DataOptions(data="mnist")
+    assert classifier_of(open_dataset(digits)) is load_classifier("mnist")
+    assert classifier_of(open_dataset(digits.model_copy(update={"channels": "color"}))) is None
+    assert classifier_of(open_dataset(DataOptions(data="ring"))) is None
     assert set(available_classifiers()) == {"emoji", "fashion-mnist", "mnist"}
 
 
+def test_other_classes_of_the_same_images_keep_the_classifier() -> None:
+    finer = open_dataset(DataOptions(data="emoji", size=8, label_column="subcategory"))
+    assert classifier_of(finer) is load_classifier("emoji")
+    assert len(finer.spec.class_names) > len(load_classifier("emoji").class_names)
+
+
 @pytest.mark.parametrize("name", ["mnist", "emoji"])
-def test_built_in_data_are_still_those_of_their_judge(name: str) -> None:
+def test_built_in_data_are_still_those_of_their_classifier(name: str) -> None:
     """At any size: the fingerprint is of what is stored."""
     source = source_fingerprint(DataOptions(data=name, size=16))
     assert source == load_classifier(name).source_fingerprint == source_fingerprint(DataOptions(data=name))
@@ -153,7 +156,7 @@ def test_accuracies_of_an_uneven_set() -> None:
 
 
 @pytest.mark.parametrize(("name", "at_least"), [("emoji", 60.0), ("fashion-mnist", 91.0)])
-def test_the_other_judges_hold_what_their_records_say(name: str, at_least: float) -> None:
+def test_the_other_classifiers_hold_what_their_records_say(name: str, at_least: float) -> None:
     files = resources.files("ganforge.evaluation.features.classifiers")
     record = json.loads((files / f"{name}.json").read_text())
     assert record["test_accuracy_percent"] >= at_least
@@ -203,7 +206,7 @@ class Stripes:
         return self.pixels[rows]
 
 
-def test_the_training_command_writes_a_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_training_command_writes_a_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = DataSpec(channels=1, height=8, width=8, num_images=200, class_names=("left", "right"))
     splits = {"train": Stripes(200), "validation": Stripes(20), "test": Stripes(20)}
     monkeypatch.setattr(training, "open_dataset", lambda options: SimpleNamespace(spec=spec, splits=splits))

@@ -9,7 +9,7 @@ import torch
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
-from ganforge.evaluation.features.select import feature_network
+from ganforge.evaluation.features.select import feature_extractor
 from ganforge.evaluation.features.untrained import PixelFeatures, RandomConvolutions
 from ganforge.evaluation.metrics.frechet import Moments, frechet_distance
 
@@ -51,15 +51,15 @@ def test_small_images_are_pixels_as_they_are() -> None:
 
 
 def test_names(emoji, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    judge = feature_network("auto", emoji)
+    judge = feature_extractor("auto", emoji)
     assert judge is not None
-    assert "emoji judge" in judge.description
-    assert isinstance(feature_network("pixels", emoji), PixelFeatures)
-    assert isinstance(feature_network("random", emoji), RandomConvolutions)
+    assert "emoji classifier" in judge.description
+    assert isinstance(feature_extractor("pixels", emoji), PixelFeatures)
+    assert isinstance(feature_extractor("random", emoji), RandomConvolutions)
     with pytest.raises(UserError, match="expected auto, pixels, random, inception"):
-        feature_network("inceptoin", emoji)
+        feature_extractor("inceptoin", emoji)
     with pytest.raises(UserError, match="leave it out"):
-        feature_network("random", emoji, tmp_path)
+        feature_extractor("random", emoji, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "my_features.py").write_text(
@@ -73,10 +73,10 @@ def test_names(emoji, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "def wrong(images): return images\n"
         "number = 3\n"
     )
-    own = feature_network("my_features:means", emoji)
+    own = feature_extractor("my_features:means", emoji)
     assert own is not None
     assert (own.feature_size, own.identity) == (3, "")
-    module = feature_network("my_features:Net", emoji)
+    module = feature_extractor("my_features:Net", emoji)
     assert module is not None
     assert module.feature_size == 4
     assert "weights SHA-256" in module.description
@@ -88,4 +88,4 @@ def test_names(emoji, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("none", "cannot import"),
     ):
         with pytest.raises(UserError, match=why):
-            feature_network(f"my_features:{name}", emoji)
+            feature_extractor(f"my_features:{name}", emoji)

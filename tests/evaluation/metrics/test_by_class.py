@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.evaluation.metrics.by_class import by_class
+from ganforge.evaluation.metrics.frechet import by_class
 
 
 def shift_of_means(real: Tensor, fake: Tensor) -> float:

@@ -10,8 +10,7 @@ from scipy.signal import convolve2d
 
 from ganforge.data.bicubic import resize
 from ganforge.data.derived_pairs import downscale
-from ganforge.evaluation.metrics.fidelity import luma, mean_gradient, psnr, without_border
-from ganforge.evaluation.metrics.similarity import ssim
+from ganforge.evaluation.metrics.similarity import luma, mean_gradient, psnr, ssim, without_border
 
 
 def pixels(*shape, seed=0):

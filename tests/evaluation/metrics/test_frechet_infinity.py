@@ -4,8 +4,13 @@ from scipy.stats import linregress, t
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.evaluation.metrics.frechet import Moments, frechet_distance
-from ganforge.evaluation.metrics.frechet_infinity import NUM_SIZES, STUDENT_95, frechet_at_infinity
+from ganforge.evaluation.metrics.frechet import (
+    NUM_SIZES,
+    STUDENT_95,
+    Moments,
+    frechet_at_infinity,
+    frechet_distance,
+)
 
 
 def features(count: int, dimension: int, seed: int) -> Tensor:

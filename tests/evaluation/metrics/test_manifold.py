@@ -8,9 +8,8 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.evaluation.metrics import distances
-from ganforge.evaluation.metrics.distances import Neighbourhoods
-from ganforge.evaluation.metrics.manifold import density_coverage, precision_recall
+from ganforge.evaluation.metrics import neighbours
+from ganforge.evaluation.metrics.neighbours import Neighbourhoods, density_coverage, precision_recall
 from ganforge.evaluation.metrics.two_sample import nearest_neighbour_test
 
 
@@ -53,7 +52,7 @@ def test_equals_the_definitions(k: int, offset: float, monkeypatch: pytest.Monke
     fake = 1.1 * features(400, 16, seed=1).relu() + offset + 0.1
     expected = by_hand(real, fake, k)
     for chunk_bytes in (8 * 400 * 7, 50_000_000):
-        monkeypatch.setattr(distances, "CHUNK_BYTES", chunk_bytes)
+        monkeypatch.setattr(neighbours, "CHUNK_BYTES", chunk_bytes)
         assert scores(real, fake, k) == pytest.approx(expected, rel=1e-6)
 
 
@@ -163,7 +162,7 @@ def test_the_p_value_is_the_binomial_one() -> None:
     for shift in (0.0, 0.4, 3.0):
         test = nearest_neighbour_test(Neighbourhoods(real, features(200, 3, seed=17) + shift))
         right = round(test.accuracy * 400)
-        assert test.num_judged == 400
+        assert test.num_tested == 400
         assert test.accuracy == pytest.approx((test.real_accuracy + test.fake_accuracy) / 2)
         assert test.p_value == pytest.approx(binomtest(right, 400).pvalue, rel=1e-6)
     same = nearest_neighbour_test(Neighbourhoods(real, real))

@@ -5,7 +5,7 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.evaluation.metrics.memorisation import memorisation
+from ganforge.evaluation.metrics.neighbours import memorisation
 
 
 def features(count: int, dimension: int, seed: int) -> Tensor:

@@ -6,7 +6,7 @@ from scipy.special import logsumexp
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.evaluation.metrics import distances
+from ganforge.evaluation.metrics import neighbours
 from ganforge.evaluation.metrics.parzen import SIGMA_GRID, log_likelihood, parzen
 
 
@@ -16,7 +16,7 @@ def uniform(count: int, dimension: int, seed: int) -> Tensor:
 
 def test_equals_the_naive_formula(monkeypatch: pytest.MonkeyPatch) -> None:
     samples, images = uniform(30, 6, seed=0), uniform(25, 6, seed=1)
-    monkeypatch.setattr(distances, "CHUNK_BYTES", 8 * 30 * 4)  # four images at a time
+    monkeypatch.setattr(neighbours, "CHUNK_BYTES", 8 * 30 * 4)  # four images at a time
     for sigma in (0.1, 0.5):
         squares = (images[:, None].double() - samples[None].double()).square().sum(-1).numpy()
         expected = logsumexp(-squares / (2 * sigma**2), axis=1) - math.log(30)

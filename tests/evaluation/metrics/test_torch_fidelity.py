@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from ganforge.evaluation.metrics.classifier_score import classifier_score
-from ganforge.evaluation.metrics.distances import Neighbourhoods
 from ganforge.evaluation.metrics.frechet import Moments, frechet_distance
 from ganforge.evaluation.metrics.kernel import kernel_distance
-from ganforge.evaluation.metrics.manifold import precision_recall
+from ganforge.evaluation.metrics.neighbours import Neighbourhoods, precision_recall
 
 COUNT, DIMENSION = 400, 64
 

@@ -24,7 +24,7 @@ def test_equal_distributions_are_told_apart_by_chance_alone() -> None:
     accuracies = []
     for seed in range(3):
         test = classifier_test(features(1000, 8, seed), features(1000, 8, seed + 100), seed)
-        assert test.num_judged == 1000
+        assert test.num_tested == 1000
         assert test.p_value == pytest.approx(binomial_tail(round(test.accuracy * 1000), 1000))
         accuracies.append(test.accuracy)
     # The mean of three has the standard deviation 1 / (2 sqrt(3000)); two of them, as for one test.

@@ -16,7 +16,7 @@ from ganforge.data.dataset import Dataset
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.evaluation.features.classifiers import ReferenceClassifier, classifier_of
-from ganforge.evaluation.score import Score
+from ganforge.evaluation.score import Evaluated, Score
 from ganforge.evaluation.scores.captions import score_captions
 from ganforge.evaluation.scores.diversity import score_path_length
 from ganforge.runs.conditions import captions_like
@@ -31,6 +31,7 @@ class Perfect:
 
     def __init__(self, dataset: Dataset) -> None:
         self._images = dataset.splits["test"]
+        self.system = SimpleNamespace(needs=frozenset({"embeddings"}))
 
     def discriminate(self, images: Tensor, given: Batch | None = None) -> None:
         return None
@@ -66,17 +67,22 @@ class OfCaption(LatentSystem):
 
 
 @pytest.mark.parametrize("gain", [0.0, 1.0])
-def test_both_ends_of_a_path_are_told_the_same_caption(gain: float) -> None:
+def test_both_ends_of_a_path_have_the_same_caption(gain: float) -> None:
     system = OfCaption(gain)
     trained = SimpleNamespace(
         system=system, draw_latents=lambda n, _: system.draw_latents(n), using=lambda _: nullcontext()
     )
-    judge = SimpleNamespace(exact_features=lambda images: images.flatten(1), description="pixels")
-    told = conditions(embeddings=torch.arange(7.0)[:, None])
-    torch.manual_seed(0)
-    found = score_path_length(
-        cast(ReferenceClassifier, judge), cast(Trained, trained), "ema", {"seed": 0}, told
+    pixels = SimpleNamespace(exact_features=lambda images: images.flatten(1), description="pixels")
+    evaluated = Evaluated(
+        cast(Dataset, None),
+        torch.empty(0),
+        {"seed": 0, "weights": "ema"},
+        trained=cast(Trained, trained),
+        conditions=conditions(embeddings=torch.arange(7.0)[:, None]),
+        classifier=cast(ReferenceClassifier, pixels),
     )
+    torch.manual_seed(0)
+    found = score_path_length(evaluated)
     assert found[0].name == "perceptual_path_length"
     assert (found[0].value == 0) == (
         gain == 0
@@ -94,27 +100,33 @@ def scores() -> dict[str, Score]:
     dataset = replace(dataset, splits=splits)
     train = splits["train"]
     samples = train.read(captions_like(dataset.splits["train"], COUNT, 5)[1])
-    protocol = {"seed": 5, "weights": "ema", "captions": "told"}
     found = score_captions(
-        cast(Trained, Perfect(dataset)), samples, dataset, classifier_of(dataset), protocol
+        Evaluated(
+            dataset,
+            samples,
+            {"seed": 5, "weights": "ema"},
+            {"captions": "of emoji"},
+            trained=cast(Trained, Perfect(dataset)),
+            classifier=classifier_of(dataset),
+        )
     )
     return {score.name: score for score in found}
 
 
 @pytest.mark.slow
 def test_copies_of_the_right_images_are_of_the_right_classes(scores: dict[str, Score]) -> None:
-    assert scores["subcategory_agreement"].value > 99  # the nearest training image is the image itself
-    assert scores["category_agreement"].value > scores["category_agreement_of_real"].value
-    assert scores["category_agreement_of_new"].value == scores["category_agreement_of_real"].value
+    assert scores["subcategory_accuracy"].value > 99  # the nearest training image is the image itself
+    assert scores["category_accuracy"].value > scores["category_accuracy_real"].value
+    assert scores["category_accuracy_held_out"].value == scores["category_accuracy_real"].value
 
 
 @pytest.mark.slow
 def test_real_images_have_figures_of_their_own(scores: dict[str, Score]) -> None:
     """Of images that the judge was not trained on, class by class: below its accuracy of 86.59 %."""
-    assert 60 < scores["category_agreement_of_real"].value < 86
-    assert 30 < scores["subcategory_agreement_of_real"].value < 60
+    assert 60 < scores["category_accuracy_real"].value < 86
+    assert 30 < scores["subcategory_accuracy_real"].value < 60
     for name, score in scores.items():
-        assert ("captions" in score.protocol) != name.endswith("_of_real")
+        assert ("captions" in score.protocol) != name.endswith("_real")
 
 
 @pytest.mark.parametrize("captions", [None, [[]] * 455])
@@ -126,9 +138,15 @@ def test_held_out_images_without_captions_are_left_out(captions: list[list[str]]
         for name, images in dataset.splits.items()
     }
     splits["test"].captions = captions
-    logits = SimpleNamespace(discriminate=lambda images, given: given.embeddings[:, 0])
+    system = SimpleNamespace(needs=frozenset({"embeddings"}))
+    logits = SimpleNamespace(discriminate=lambda images, given: given.embeddings[:, 0], system=system)
     samples = splits["train"].read(torch.arange(10))
     found = score_captions(
-        cast(Trained, logits), samples, replace(dataset, splits=splits), None, {"seed": 0, "weights": "ema"}
+        Evaluated(
+            replace(dataset, splits=splits),
+            samples,
+            {"seed": 0, "weights": "ema"},
+            trained=cast(Trained, logits),
+        )
     )
     assert found == []  # all embeddings are equal, so no pair differs

@@ -1,4 +1,4 @@
-"""Scores of a judge's features of digits: what is reported of how many, and what real digits score."""
+"""Scores of a classifier's features of digits: what is reported of how many, and what real digits score."""
 
 from dataclasses import replace
 
@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from ganforge.data.batch import conditions
 from ganforge.data.dataset import Dataset, some_rows
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.split import in_memory
 from ganforge.evaluation.features.classifiers import load_classifier
-from ganforge.evaluation.score import Score
+from ganforge.evaluation.score import Evaluated, Score
 from ganforge.evaluation.scores.distribution import score_distribution
 
 COUNT = 1_500
@@ -32,9 +33,14 @@ def digits(mnist: Dataset) -> tuple[Tensor, Tensor]:
 
 
 def scores_of(samples: Tensor, labels: Tensor | None, dataset: Dataset) -> dict[str, Score]:
-    found = score_distribution(
-        load_classifier("mnist"), samples, labels, dataset, {"weights": "ema", "seed": 5}
+    evaluated = Evaluated(
+        dataset,
+        samples,
+        {"weights": "ema", "seed": 5},
+        conditions=None if labels is None else conditions(labels),
+        extractor=load_classifier("mnist"),
     )
+    found = score_distribution(evaluated)
     assert len({score.name for score in found}) == len(found)
     return {score.name: score for score in found}
 
@@ -48,8 +54,8 @@ def test_real_digits_in_place_of_samples(mnist: Dataset, digits: tuple[Tensor, T
         "recall",
         "density",
         "coverage",
-        "nearest_neighbour_accuracy",
-        "classifier_accuracy",
+        "one_nn_accuracy",
+        "c2st_accuracy",
         "memorisation_ratio",
         "classifier_score",
     }
@@ -57,19 +63,19 @@ def test_real_digits_in_place_of_samples(mnist: Dataset, digits: tuple[Tensor, T
     assert scores["recall"].value > 0.6
     assert scores["density"].value == pytest.approx(1, abs=0.25)
     assert scores["coverage"].value == pytest.approx(1 - 2**-5, abs=0.1)
-    assert scores["nearest_neighbour_accuracy"].value == pytest.approx(50, abs=7)
-    assert scores["classifier_accuracy"].value == pytest.approx(50, abs=9)
+    assert scores["one_nn_accuracy"].value == pytest.approx(50, abs=7)
+    assert scores["c2st_accuracy"].value == pytest.approx(50, abs=9)
     assert scores["memorisation_ratio"].value == pytest.approx(1, abs=0.25)
     assert 9 < scores["classifier_score"].value <= 10
     assert abs(scores["kid_within_classes"].value) < 100
     for score in scores.values():
         assert score.protocol["generated"] == COUNT
         assert {"weights": "ema", "seed": 5}.items() <= score.protocol.items()
-        assert "mnist judge" in score.protocol.get("features", score.protocol.get("classifier"))
+        assert "mnist classifier" in score.protocol.get("features", score.protocol.get("classifier"))
     assert (scores["recall"].protocol["k"], scores["coverage"].protocol["k"]) == (3, 5)
     assert scores["memorisation_ratio"].protocol["against"] == f"mnist train, {COUNT} images"
-    assert "seed 0" in scores["classifier_accuracy"].protocol["judged by"]
-    assert "chance: 50 ±" in scores["classifier_accuracy"].note
+    assert "seed 0" in scores["c2st_accuracy"].protocol["classified by"]
+    assert "chance: 50 ±" in scores["c2st_accuracy"].note
     assert f"of the {COUNT} real images 9." in scores["classifier_score"].note
 
 

@@ -1,4 +1,4 @@
-"""What every score says of how it was measured, when none is given, and features that cannot be judged."""
+"""What every score says of how it was measured, when none is given, and features that cannot be scored."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ from ganforge.data.dataset import Dataset
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
-from ganforge.evaluation.evaluate import evaluate_images, judge
-from ganforge.evaluation.features.cache import FeatureNetwork
+from ganforge.evaluation.evaluate import evaluate_images, score_run
+from ganforge.evaluation.features.cache import FeatureExtractor
 from ganforge.evaluation.features.classifiers import available_classifiers, load_classifier
 from ganforge.evaluation.features.inception import InceptionFeatures
 from ganforge.evaluation.features.select import OwnFeatures
 from ganforge.evaluation.features.untrained import PixelFeatures, RandomConvolutions
 from ganforge.evaluation.metrics import frechet
-from ganforge.evaluation.score import Score
+from ganforge.evaluation.score import Evaluated, Score
 from ganforge.evaluation.scores.distribution import score_distribution
 from ganforge.nn.networks.inception import InceptionV3
 from ganforge.runs.trained import Trained, load
 
 COUNT, SIDE = 120, 14
 NO_FID = "no FID: it needs {} samples and as many real images"
-HEADLINES = {"fid", "fid_infinity", "fid_of_real_data", "fid_to_training", "fid_within_classes"}
+HEADLINES = {"fid", "fid_infinity", "fid_floor", "fid_to_training", "fid_within_classes"}
 
 
 @dataclass
@@ -70,8 +70,9 @@ def random_images(count: int = COUNT) -> Tensor:
     return torch.randint(0, 256, (count, 3, SIDE, SIDE), generator=generator, dtype=torch.uint8)
 
 
-def scores_of(network: FeatureNetwork, samples: Tensor, dataset: Dataset) -> dict[str, Score]:
-    found = score_distribution(network, samples, None, dataset, {"weights": "raw", "seed": 5})
+def scores_of(network: FeatureExtractor, samples: Tensor, dataset: Dataset) -> dict[str, Score]:
+    evaluated = Evaluated(dataset, samples, {"weights": "raw", "seed": 5}, extractor=network)
+    found = score_distribution(evaluated)
     return {score.name: score for score in found}
 
 
@@ -81,7 +82,7 @@ def give(trained: Trained, samples: Tensor, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_every_score_of_features_says_how_it_was_measured(trained: Trained, noise: Dataset) -> None:
     network = RandomConvolutions(3, SIDE, SIDE)
-    scores = judge(trained, noise, num_samples=110, seed=5, weights="raw", network=network)
+    scores = score_run(trained, noise, num_samples=110, seed=5, weights="raw", extractor=network)
     of_features = [score for score in scores if "features" in score.protocol]
     assert {"kid", "precision", "recall", "density", "coverage"} <= {score.name for score in of_features}
     for score in of_features:
@@ -114,7 +115,7 @@ def test_every_network_names_its_weights_size_resize_and_range() -> None:
         assert words in own.description
 
 
-def test_samples_are_judged_as_saved_files(
+def test_samples_are_scored_as_saved_files(
     trained: Trained, noise: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Less than half a grey level, and what lies beyond black and white, changes no score of images."""
@@ -125,7 +126,7 @@ def test_samples_are_judged_as_saved_files(
     network, found = Projected(40), []
     for samples in (images, beyond):
         give(trained, samples, monkeypatch)
-        scores = judge(trained, noise, num_samples=110, network=network)
+        scores = score_run(trained, noise, num_samples=110, extractor=network)
         found.append({score.name: score.value for score in scores if score.name != "sampling_speed"})
     assert {"kid", "coverage", "ms_ssim"} <= set(found[0])
     assert found[0] == found[1]
@@ -160,12 +161,12 @@ def test_images_that_are_no_numbers_are_refused(
     images[70, 1, 2, 3] = torch.nan
     give(trained, images, monkeypatch)
     with pytest.raises(UserError, match="samples hold NaN"):
-        judge(trained, noise, num_samples=110, network=Projected(8))
+        score_run(trained, noise, num_samples=110, extractor=Projected(8))
 
 
 def test_own_features_must_be_as_many_of_every_image() -> None:
     own = OwnFeatures("torch.nn:Flatten", (3, SIDE, SIDE))
-    with pytest.raises(UserError, match=r"gives 300 features, and 588 before: expected as many"):
+    with pytest.raises(UserError, match=r"gives 300 features, 588 before: expected as many"):
         own.features(torch.zeros(2, 3, 10, 10))
 
 
@@ -174,7 +175,7 @@ def test_fewer_samples_than_neighbours_leave_the_neighbourhoods_out(noise: Datas
         assert set(scores_of(Projected(8), random_images(count), noise)) == {"kid"}
 
 
-def test_other_images_are_judged_by_the_same_rules(trained: Trained, folder: Path, tmp_path: Path) -> None:
+def test_other_images_are_scored_by_the_same_rules(trained: Trained, folder: Path, tmp_path: Path) -> None:
     path = trained.run.path
     found = evaluate_images(path, str(folder))
     scores = {score.name: score for score in found}

@@ -1,4 +1,4 @@
-"""Telling other data from a run's own: how well each thing that a system says of an image does it."""
+"""Outlier detection: how well each score that a system gives an image separates other data from its own."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -25,8 +25,8 @@ def outliers(
     """The area under the ROC curve of every `System.outlier_scores`: held-out own images against others.
 
     1/2 is chance, 1 is perfect; below 1/2 the others look *more* like the data than the data do, as is known
-    of likelihoods (Nalisnick et al. 2019, arXiv 1810.09136). Where the system judges by label, the labels of
-    `other` are taken for its own classes of these numbers. Raises UserError where the system says nothing.
+    of likelihoods (Nalisnick et al. 2019, arXiv 1810.09136). Where the system scores by label, the labels of
+    `other` count as its own classes of these numbers. Raises UserError where the system has no such score.
     """
     weights = trained.resolve_weights(weights)
     names, values = [], []
@@ -41,13 +41,13 @@ def outliers(
         )
     if not values[1]:
         raise UserError(
-            f"{trained.run.config.system} judges images with labels of its {len(own.spec.class_names)} "
-            f"classes, which {other.options.data} has not: name other data, or use a run without labels"
+            f"{trained.run.config.system} scores images with labels of its {len(own.spec.class_names)} "
+            f"classes, which {other.options.data} lacks: name other data, or use a run without labels"
         )
     protocol = {"weights": weights, "step": trained.step, "own": names[0], "other": names[1]}
     return [
         Score(
-            name=f"auroc_of_{key}",
+            name=f"auroc_{key}",
             value=area_under_roc(finite(values[0][key], key), finite(values[1][key], key)),
             protocol=protocol,
         )

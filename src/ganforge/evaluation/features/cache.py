@@ -1,4 +1,4 @@
-"""Features of real images, kept on disk: they are the larger part of judging the same data again."""
+"""Features of real images, kept on disk: they are most of the cost of evaluating on the same data again."""
 
 import hashlib
 import json
@@ -19,10 +19,10 @@ FORM = 2
 """Of the files; a higher number leaves those of earlier versions alone and unread."""
 
 
-class FeatureNetwork(Protocol):
-    """Turns images into features `[n, feature_size]`; `description` is printed beside every number of it.
+class FeatureExtractor(Protocol):
+    """Turns images into features `[n, feature_size]`; `description` is printed next to every number of it.
 
-    `identity` tells one network, weights included, from any other; where it is empty nothing is kept.
+    `identity` distinguishes an extractor, weights included, from any other; without one nothing is kept.
     """
 
     description: str
@@ -34,34 +34,37 @@ class FeatureNetwork(Protocol):
         ...
 
 
-def real_features(network: FeatureNetwork, dataset: Dataset, split: str, count: int | None = None) -> Tensor:
+def real_features(
+    extractor: FeatureExtractor, dataset: Dataset, split: str, count: int | None = None
+) -> Tensor:
     """Features of `count` images of a split (`some_rows`), or of all: from the cache, else made and kept.
 
-    On the CPU. A file in the cache is found by the data's fingerprint and options, the split, the count and
-    the network's identity; one that is damaged is made again; a cache that cannot be written is done without.
+    On the CPU. A file in the cache is named by the data's fingerprint and options, the split, the count and
+    the identity of the extractor; a damaged one is made again, and a
+    cache that cannot be written is not used.
     """
     images = dataset.splits[split]
     chosen = some_rows(images, count)
     count = len(chosen)
-    path = cache_folder() / "features" / f"{_key(network, dataset, split, count)}.safetensors"
-    kept = _read(path.read_bytes(), count) if network.identity and path.is_file() else None
+    path = cache_folder() / "features" / f"{_key(extractor, dataset, split, count)}.safetensors"
+    kept = _read(path.read_bytes(), count) if extractor.identity and path.is_file() else None
     if kept is not None:
         return kept
-    parts = [network.features(as_images(images.read(rows))).float().cpu() for rows in chosen.split(CHUNK)]
-    found = torch.cat(parts)
-    if network.identity:
+    parts = [extractor.features(as_images(images.read(rows))).float().cpu() for rows in chosen.split(CHUNK)]
+    features = torch.cat(parts)
+    if extractor.identity:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, _content(found))
+            replace_file(path, _content(features))
         except OSError:  # a full or read-only disk: the features are here all the same
             pass
-    return found
+    return features
 
 
-def _key(network: FeatureNetwork, dataset: Dataset, split: str, count: int) -> str:
+def _key(extractor: FeatureExtractor, dataset: Dataset, split: str, count: int) -> str:
     # Where the data lie does not matter; what is made of them does.
     options = dataset.options.model_dump(mode="json", exclude={"data", "sources"})
-    parts = [FORM, network.identity, dataset.fingerprint, options, split, count]
+    parts = [FORM, extractor.identity, dataset.fingerprint, options, split, count]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

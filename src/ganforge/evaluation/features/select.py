@@ -1,4 +1,4 @@
-"""Which network judges: the data's own judge, Inception, one of the user's, or a floor."""
+"""Which feature extractor: the data's reference classifier, Inception, one of the user's, or untrained."""
 
 import hashlib
 import importlib
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ganforge.data.batch import to_float, to_uint8
 from ganforge.data.dataset import Dataset
 from ganforge.errors import UserError
-from ganforge.evaluation.features.cache import FeatureNetwork
+from ganforge.evaluation.features.cache import FeatureExtractor
 from ganforge.evaluation.features.classifiers import available_classifiers, classifier_of, load_classifier
 from ganforge.evaluation.features.inception import load_inception
 from ganforge.evaluation.features.untrained import PixelFeatures, RandomConvolutions
@@ -25,10 +25,10 @@ BATCH_SIZE = 100
 
 @final
 class OwnFeatures:
-    """A callable of the user's as a feature network: images float `[n, c, h, w]` in [-1, 1] to `[n, d]`.
+    """A callable of the user's as a feature extractor: images float `[n, c, h, w]` in [-1, 1] to `[n, d]`.
 
-    A class is called once without arguments. Of a module the weights are part of its identity; features of
-    other callables are not kept in the cache. Images are rounded to 8 bit before.
+    A class is called once without arguments. The weights of a module are part of its identity; features of
+    other callables are not cached. Images are rounded to 8 bit first.
     """
 
     def __init__(self, name: str, shape: tuple[int, int, int]) -> None:
@@ -56,18 +56,18 @@ class OwnFeatures:
 
     def _of(self, images: Tensor) -> Tensor:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            found = self._function(images)
-        if not isinstance(found, Tensor) or found.dim() != 2 or len(found) != len(images):
-            shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            features = self._function(images)
+        if not isinstance(features, Tensor) or features.dim() != 2 or len(features) != len(images):
+            shape = list(features.shape) if isinstance(features, Tensor) else type(features).__name__
             raise UserError(
                 f"--features {self._name} gives {shape} for {len(images)} images: expected [{len(images)}, d]"
             )
-        if found.shape[1] != (self.feature_size or found.shape[1]):
+        if features.shape[1] != (self.feature_size or features.shape[1]):
             raise UserError(
-                f"--features {self._name} gives {found.shape[1]} features, and {self.feature_size} before: "
+                f"--features {self._name} gives {features.shape[1]} features, {self.feature_size} before: "
                 "expected as many of every image"
             )
-        return found.float()
+        return features.float()
 
 
 def _imported(name: str) -> Callable[[Tensor], object]:
@@ -75,27 +75,26 @@ def _imported(name: str) -> Callable[[Tensor], object]:
     if os.getcwd() not in sys.path:  # a console script does not look into the folder it is typed in
         sys.path.append(os.getcwd())
     try:
-        found = getattr(importlib.import_module(module_name), attribute)
+        function = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise UserError(f"cannot import --features {name}: {error}") from error
-    if isinstance(found, type):
-        found = found()
-    if not callable(found):
-        raise UserError(f"--features {name} is {type(found).__name__}: expected a callable of images")
-    return found
+    if isinstance(function, type):
+        function = function()
+    if not callable(function):
+        raise UserError(f"--features {name} is {type(function).__name__}: expected a callable of images")
+    return function
 
 
-def feature_network(name: str, dataset: Dataset, weights: Path | None = None) -> FeatureNetwork | None:
-    """The network called `name`, for images of `dataset`; None for "auto" where the data has no judge.
+def feature_extractor(name: str, dataset: Dataset, weights: Path | None = None) -> FeatureExtractor | None:
+    """The extractor called `name`, for images of `dataset`; for "auto" the reference classifier, or None.
 
     "auto", "pixels", "random", "inception", "inception-clean" (with a file of `weights`, or downloaded), the
-    name of a shipped judge, or `package.module:callable`. Raises UserError for another name.
+    name of a shipped classifier, or `package.module:callable`. Raises UserError for another name.
     """
     if weights is not None and not name.startswith("inception"):
         raise UserError("--features-weights is for --features inception: leave it out")
     if name == "auto":
-        found = classifier_of(dataset)
-        return None if found is None else found[0]
+        return classifier_of(dataset)
     if name == "pixels":
         return PixelFeatures(*dataset.spec.shape)
     if name == "random":

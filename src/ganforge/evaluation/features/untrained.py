@@ -33,7 +33,7 @@ class PixelFeatures:
         )
 
     def features(self, images: Tensor) -> Tensor:
-        """`[n, feature_size]` of `images` in [-1, 1] of the shape asked for; raises UserError of another."""
+        """`[n, feature_size]` of `images` in [-1, 1] of this shape; raises UserError for another."""
         _check_shape(images, self._shape)
         return F.adaptive_avg_pool2d(to_float(to_uint8(images)), self._side).flatten(1)
 
@@ -66,7 +66,7 @@ class RandomConvolutions:
         )
 
     def features(self, images: Tensor) -> Tensor:
-        """`[n, feature_size]` of `images` in [-1, 1] of the shape asked for; raises UserError of another."""
+        """`[n, feature_size]` of `images` in [-1, 1] of this shape; raises UserError for another."""
         _check_shape(images, self._shape)
         if not len(images):
             return torch.empty(0, self.feature_size)

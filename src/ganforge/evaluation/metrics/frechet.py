@@ -1,4 +1,7 @@
-"""The Fréchet distance between two sets of features, read as Gaussians (FID)."""
+"""The Fréchet distance between two sets of features, read as Gaussians (FID), and what it is at infinity."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -6,6 +9,9 @@ from torch import Tensor
 from ganforge.errors import UserError
 
 SMALLEST_FID_COUNT = 2_048
+NUM_SIZES = 15
+STUDENT_95 = 2.160368656
+"""The 97.5 % quantile of Student's t with `NUM_SIZES` - 2 degrees of freedom."""
 
 
 def fewest_for_fid(feature_size: int) -> int:
@@ -110,7 +116,8 @@ def frechet_distance(real: Moments, fake: Moments) -> float:
     """
     if real.dimension != fake.dimension:
         raise UserError(
-            f"features of {real.dimension} and {fake.dimension} dimensions: both sides need the same judge"
+            f"features of {real.dimension} and {fake.dimension} dimensions: "
+            "both sides need the same feature extractor"
         )
     real_covariance = real.covariance
     fake_covariance = fake.covariance.to(real_covariance.device)
@@ -121,3 +128,74 @@ def frechet_distance(real: Moments, fake: Moments) -> float:
     shift = real.mean - fake.mean.to(real.mean.device)
     distance = shift @ shift + real_covariance.trace() + fake_covariance.trace() - 2 * cross
     return max(0.0, float(distance))
+
+
+@dataclass(frozen=True)
+class ExtrapolatedDistance:
+    """The intercept of the line, half the width of its 95 % interval, and the (size, distance) behind it."""
+
+    value: float
+    half_width: float
+    distances: tuple[tuple[int, float], ...]
+
+
+def frechet_at_infinity(real: Moments, fake: Tensor, smallest: int, seed: int = 0) -> ExtrapolatedDistance:
+    """The distance of `fake` `[m, d]` from `real` for infinitely many fakes: a line in 1 / number, at 0.
+
+    The bias of the distance is proportional to 1 / number of fakes. 15 sizes, evenly spaced from `smallest`
+    to m, each get a random subset, drawn by a generator of this function's own from `seed`; their distances
+    are regressed on 1 / size by least squares. It may be slightly negative. The interval is that of the
+    intercept, by Student's t: the subsets share samples, so it is too narrow if anything. The bias that comes
+    from the finite number of *real* features stays. Raises `UserError` unless 2 <= `smallest` <= m / 2, and
+    whatever `Moments` refuses. Chong and Forsyth 2020, section 3.
+    """
+    if fake.dim() != 2 or not 2 <= smallest <= len(fake) / 2:
+        raise UserError(
+            f"fakes {list(fake.shape)} from {smallest} on: [n, d] with at least {2 * max(smallest, 2)} rows "
+            "are needed to extrapolate, draw more samples"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    sizes = torch.linspace(smallest, len(fake), NUM_SIZES, dtype=torch.float64).round().long().tolist()
+    distances = []
+    for size in sizes:
+        rows = torch.randperm(len(fake), generator=generator)[:size].to(fake.device)
+        distances.append(frechet_distance(real, Moments.of(fake[rows])))
+    intercept, error = _intercept(
+        1 / torch.tensor(sizes, dtype=torch.float64), torch.tensor(distances, dtype=torch.float64)
+    )
+    return ExtrapolatedDistance(intercept, STUDENT_95 * error, tuple(zip(sizes, distances, strict=True)))
+
+
+def _intercept(places: Tensor, values: Tensor) -> tuple[float, float]:
+    """Where the least-squares line through the points meets 0, and the standard error of that."""
+    centred = places - places.mean()
+    scatter = centred.square().sum()
+    slope = (centred * values).sum() / scatter
+    intercept = values.mean() - slope * places.mean()
+    residuals = values - intercept - slope * places
+    variance = residuals.square().sum() / (len(places) - 2)
+    error = (variance * (1 / len(places) + places.mean().square() / scatter)).sqrt()
+    return intercept.item(), error.item()
+
+
+def by_class(
+    distance: Callable[[Tensor, Tensor], float],
+    real: Tensor,
+    real_labels: Tensor,
+    fake: Tensor,
+    fake_labels: Tensor,
+) -> list[float]:
+    """`distance(real, fake)` of the features of each class in turn: one number for each class.
+
+    `real` `[n, d]` with `real_labels` int64 `[n]`, `fake` `[m, d]` with `fake_labels` `[m]`. Raises
+    `UserError` for other shapes, or where the two sides do not have the same classes.
+    """
+    if real_labels.shape != real.shape[:1] or fake_labels.shape != fake.shape[:1]:
+        raise UserError(
+            f"labels {list(real_labels.shape)} and {list(fake_labels.shape)} of features {list(real.shape)} "
+            f"and {list(fake.shape)}: pass one for each row"
+        )
+    classes, requested = real_labels.unique().tolist(), fake_labels.unique().tolist()
+    if classes != requested:
+        raise UserError(f"real classes {classes} and generated classes {requested}: pass the same ones")
+    return [distance(real[real_labels == number], fake[fake_labels == number]) for number in classes]

@@ -1,4 +1,4 @@
-"""The Parzen-window log-likelihood of Goodfellow et al. 2014: a historical check, not a judge of quality."""
+"""The Parzen-window log-likelihood of Goodfellow et al. 2014: a historical check, no measure of quality."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.evaluation.metrics.distances import squared_distance_chunks
+from ganforge.evaluation.metrics.neighbours import squared_distance_chunks
 
 SIGMA_GRID = tuple(10 ** (-1 + step / 9) for step in range(10))
 NUM_VALIDATION_IMAGES = 1000

@@ -1,4 +1,7 @@
-"""Structural similarity of images, and how alike samples of one class are by it (MS-SSIM)."""
+"""How similar images are: PSNR and SSIM to an original, sharpness, and MS-SSIM among samples of one class.
+
+PSNR, luma and gradients take values from 0 to 255 and give one float64 for each image.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -6,10 +9,48 @@ from torch import Tensor
 
 from ganforge.errors import UserError
 
+LUMA = (65.481, 128.553, 24.966)  # ITU-R BT.601, studio swing: 16 is black, 235 white
+PEAK = 255.0
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW_SIZE, WINDOW_STD = 11, 1.5
 K1, K2 = 0.01, 0.03
 NUM_PAIRS = 100
+
+
+def luma(pixels: Tensor) -> Tensor:
+    """Y float64 `[count, height, width]` of uint8 `[count, 1 or 3, height, width]`, as MATLAB's `rgb2ycbcr`.
+
+    16 + 65.481 R + 128.553 G + 24.966 B with R, G, B in [0, 1], not rounded. Grey images have no luma to
+    take: they are returned as they are, from 0 to 255.
+    """
+    values = pixels.double()
+    if pixels.shape[1] == 1:
+        return values[:, 0]
+    weights = torch.tensor(LUMA, dtype=torch.float64, device=pixels.device) / 255
+    return 16 + torch.einsum("c,nchw->nhw", weights, values)
+
+
+def without_border(images: Tensor, border: int) -> Tensor:
+    """`images` `[..., height, width]` without `border` rows and columns on each side."""
+    height, width = images.shape[-2:]
+    return images[..., border : height - border, border : width - border]
+
+
+def psnr(images: Tensor, originals: Tensor) -> Tensor:
+    """10 log10(255^2 / mean squared error) in dB, `[count]`; infinite where they are equal."""
+    errors = (images.double() - originals.double()).square().flatten(1).mean(1)
+    return 10 * (PEAK**2 / errors).log10()
+
+
+def mean_gradient(images: Tensor) -> Tensor:
+    """The mean length of the gradient `[count]` of `[count, height, width]`, in levels per pixel.
+
+    By differences to the next pixel across and down. The sharper an image, or the noisier, the longer.
+    """
+    values = images.double()
+    across = values[:, :-1, 1:] - values[:, :-1, :-1]
+    down = values[:, 1:, :-1] - values[:, :-1, :-1]
+    return torch.hypot(across, down).flatten(1).mean(1)
 
 
 def num_scales(height: int, width: int) -> int:

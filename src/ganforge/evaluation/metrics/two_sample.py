@@ -9,32 +9,32 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.evaluation.metrics.distances import TIE, Neighbourhoods, checked_pair
+from ganforge.evaluation.metrics.neighbours import TIE, Neighbourhoods, checked_pair
 
 HIDDEN_UNITS, NUM_STEPS, BATCH_SIZE, LEARNING_RATE = 20, 1_500, 200, 3e-3
 
 
 @dataclass(frozen=True)
 class TwoSampleTest:
-    """The share of right answers among `num_judged`, and how likely one so far off is without a difference.
+    """The share of right answers among `num_tested`, and how likely one so far off is without a difference.
 
     `real_accuracy` and `fake_accuracy` are the shares among the real features and among the fakes.
     """
 
     accuracy: float
     p_value: float
-    num_judged: int
+    num_tested: int
     real_accuracy: float
     fake_accuracy: float
 
 
-def binomial_tail(num_right: int, num_judged: int) -> float:
-    """The probability of `num_right` heads or more among `num_judged` throws of a fair coin, exactly."""
-    if not 0 <= num_right <= num_judged or num_judged < 1:
-        raise UserError(f"{num_right} right of {num_judged}: expected 0 to {num_judged} of at least 1")
-    heads = torch.arange(num_right, num_judged + 1, dtype=torch.float64)
-    ways = math.lgamma(num_judged + 1) - torch.lgamma(heads + 1) - torch.lgamma(num_judged - heads + 1)
-    return min(1.0, float((ways - num_judged * math.log(2)).logsumexp(dim=0).exp()))
+def binomial_tail(num_right: int, num_tested: int) -> float:
+    """The probability of `num_right` heads or more among `num_tested` throws of a fair coin, exactly."""
+    if not 0 <= num_right <= num_tested or num_tested < 1:
+        raise UserError(f"{num_right} right of {num_tested}: expected 0 to {num_tested} of at least 1")
+    heads = torch.arange(num_right, num_tested + 1, dtype=torch.float64)
+    ways = math.lgamma(num_tested + 1) - torch.lgamma(heads + 1) - torch.lgamma(num_tested - heads + 1)
+    return min(1.0, float((ways - num_tested * math.log(2)).logsumexp(dim=0).exp()))
 
 
 def nearest_neighbour_test(pairs: Neighbourhoods) -> TwoSampleTest:
@@ -54,12 +54,12 @@ def nearest_neighbour_test(pairs: Neighbourhoods) -> TwoSampleTest:
         start += len(squares)
     real_right = _own_side(pairs.within_real[:, 0], to_fake)
     fake_right = _own_side(pairs.within_fake[:, 0], to_real)
-    judged, right = 2 * len(pairs.real), real_right + fake_right
+    tested, right = 2 * len(pairs.real), real_right + fake_right
     # One tail is as long as the other: of a share below 1/2 take what is right the other way round.
-    extreme = math.floor(max(right, judged - right))
-    p_value = min(1.0, 2 * binomial_tail(extreme, judged))
+    extreme = math.floor(max(right, tested - right))
+    p_value = min(1.0, 2 * binomial_tail(extreme, tested))
     return TwoSampleTest(
-        right / judged, p_value, judged, real_right / len(pairs.real), fake_right / len(pairs.fake)
+        right / tested, p_value, tested, real_right / len(pairs.real), fake_right / len(pairs.fake)
     )
 
 
@@ -75,29 +75,29 @@ def classifier_test(real: Tensor, fake: Tensor, seed: int = 0) -> TwoSampleTest:
     One hidden layer of 20 ReLUs, Adam, as in Lopez-Paz and Oquab 2017 (section 4), on features standardised
     by the training half; which half that is, the weights and the batches come from `seed` alone. 1/2 means
     that it found no difference. The p-value is the exact, one-sided binomial one: the null hypothesis has an
-    accuracy of mean 1/2 and variance 1 / (4 `num_judged`). Raises `UserError` for unequal shapes, NaN or
+    accuracy of mean 1/2 and variance 1 / (4 `num_tested`). Raises `UserError` for unequal shapes, NaN or
     infinite features, or fewer than 4 of either.
     """
     real, fake = checked_pair(real, fake, 4)
     _check_equal(real, fake)
     generator = torch.Generator().manual_seed(seed)
     half = len(real) // 2
-    learn, judge = [], []
+    learn, test = [], []
     for features in (real, fake):
         order = torch.randperm(len(features), generator=generator).to(features.device)
         learn.append(features[order[:half]])
-        judge.append(features[order[half:]])
+        test.append(features[order[half:]])
     centre, spread = torch.cat(learn).mean(dim=0), torch.cat(learn).std(dim=0)
     # A feature that never varies says nothing there, and elsewhere must not be blown up.
     spread = torch.where(spread > 0, spread, 1.0)
-    learn, judge = ([((f - centre) / spread).float() for f in sides] for sides in (learn, judge))
+    learn, test = ([((f - centre) / spread).float() for f in sides] for sides in (learn, test))
     weights = _learn(torch.cat(learn), half, generator)
-    real_right = int((_logits(judge[0], *weights) > 0).sum())
-    fake_right = int((_logits(judge[1], *weights) <= 0).sum())
+    real_right = int((_logits(test[0], *weights) > 0).sum())
+    fake_right = int((_logits(test[1], *weights) <= 0).sum())
     rest = len(real) - half
-    judged, right = 2 * rest, real_right + fake_right
+    tested, right = 2 * rest, real_right + fake_right
     return TwoSampleTest(
-        right / judged, binomial_tail(right, judged), judged, real_right / rest, fake_right / rest
+        right / tested, binomial_tail(right, tested), tested, real_right / rest, fake_right / rest
     )
 
 

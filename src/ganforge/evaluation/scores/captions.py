@@ -1,4 +1,4 @@
-"""Scores of a system that is told captions: whether it draws what they name, and hears a wrong one."""
+"""Scores of a system conditioned on captions: the classes of its samples, and how D ranks captions."""
 
 import torch
 from torch import Tensor
@@ -7,64 +7,49 @@ from ganforge.data.batch import Batch, as_images, conditions, to_uint8
 from ganforge.data.dataset import Dataset, batch_of, held_out
 from ganforge.data.open import open_dataset
 from ganforge.data.split import Split
-from ganforge.evaluation.features.classifiers import ReferenceClassifier
 from ganforge.evaluation.metrics.neighbours import nearest
-from ganforge.evaluation.score import CHUNK, Protocol, Score, finite, rows_of, stored_parts
-from ganforge.evaluation.scores.labels import mean_of_classes, named
+from ganforge.evaluation.score import CHUNK, Evaluated, Protocol, Score, finite, rows_of, stored_parts
+from ganforge.evaluation.scores.labels import mean_of_classes, predictions
 from ganforge.runs.conditions import captions_at, captions_like
-from ganforge.runs.trained import Trained
 
 MOST_PAIRS = 2_000
-SUBCATEGORIES = {"emoji": "subcategory"}  # data set -> column of its metadata with finer classes
 
 
 def caption_conditions(dataset: Dataset, count: int, seed: int) -> tuple[Batch, Protocol]:
     """Captions of training images for `count` samples, with their labels, drawn by the seed."""
     train = dataset.splits["train"]
     averaged = dataset.options.captions_per_image
-    said = f"of {dataset.options.data} train, drawn by the seed"
+    text = f"of {dataset.options.data} train, drawn by the seed"
     if averaged > 1:
-        said += f", means of up to {averaged} of an image"
-    return captions_like(train, count, seed)[0], {"captions": said}
+        text += f", means of up to {averaged} of an image"
+    return captions_like(train, count, seed)[0], {"captions": text}
 
 
-def score_captions(
-    trained: Trained,
-    samples: Tensor,
-    dataset: Dataset,
-    found: tuple[ReferenceClassifier, bool] | None,
-    protocol: Protocol,
-) -> list[Score]:
-    """Scores of `samples` uint8 that were told the captions of `caption_conditions`."""
-    scores = _matching(trained, dataset, protocol)
-    if found is None or not found[1] or dataset.splits["train"].labels is None:
+def score_captions(evaluated: Evaluated) -> list[Score]:
+    """Scores of samples that were drawn with the captions of `caption_conditions`."""
+    trained, dataset, protocol = evaluated.trained, evaluated.dataset, evaluated.sample_protocol
+    if trained is None or "embeddings" not in evaluated.needs:
+        return []
+    scores = _caption_ranking(evaluated)
+    classifier, train = evaluated.class_classifier, dataset.splits["train"]
+    if classifier is None or train.labels is None:
         return scores
-    judge = found[0]
-    train = dataset.splits["train"]
-    name, reference = held_out(dataset)
-    _, rows = captions_like(train, len(samples), protocol["seed"])
-    assert train.labels is not None
-    found_classes = named(judge, samples)
-    scores += [mean_of_classes("category_agreement", found_classes, train.labels[rows], judge, protocol)]
+    name, reference = evaluated.reference
+    _, rows = captions_like(train, len(evaluated.samples), protocol["seed"])
+    predicted = predictions(classifier, evaluated.samples)
+    scores += [mean_of_classes("category_accuracy", predicted, train.labels[rows], classifier, protocol)]
     captioned = _captioned(reference)
     if reference is not train and reference.labels is not None and len(captioned):
-        images = torch.cat(list(stored_parts(reference)))
+        images = predictions(classifier, torch.cat(list(stored_parts(reference))))
         rule = {"data": f"{dataset.options.data} {name}, {len(reference)} real images"}
-        real = mean_of_classes(
-            "category_agreement_of_real", named(judge, images), reference.labels, judge, rule
-        )
+        scores += [mean_of_classes("category_accuracy_real", images, reference.labels, classifier, rule)]
         given = captions_at(reference, captioned)
         drawn = trained.draw(len(captioned), seed=protocol["seed"], weights=protocol["weights"], given=given)
-        others = to_uint8(finite(torch.cat(list(drawn)), "samples"))
+        others = predictions(classifier, to_uint8(finite(torch.cat(list(drawn)), "samples")))
         rule = protocol | {"captions": f"the first of each of {dataset.options.data} {name}"}
-        new = "category_agreement_of_new"
-        scores += [
-            real,
-            mean_of_classes(new, named(judge, others), reference.labels[captioned], judge, rule),
-        ]
-    if dataset.options.data in SUBCATEGORIES:
-        scores += _subcategories(judge, samples, rows, dataset, protocol)
-    return scores
+        labels = reference.labels[captioned]
+        scores += [mean_of_classes("category_accuracy_held_out", others, labels, classifier, rule)]
+    return scores + _subcategories(evaluated, rows)
 
 
 def _captioned(images: Split) -> Tensor:
@@ -73,13 +58,15 @@ def _captioned(images: Split) -> Tensor:
     return torch.tensor([row for row, texts in enumerate(captions) if texts], dtype=torch.int64)
 
 
-def _matching(trained: Trained, dataset: Dataset, protocol: Protocol) -> list[Score]:
-    """How often D prefers a real image's own caption to another image's, at random, that differs."""
+def _caption_ranking(evaluated: Evaluated) -> list[Score]:
+    """How often D ranks a real image's own caption above another image's, at random, that differs."""
+    scores = []
+    trained, dataset, protocol = evaluated.trained, evaluated.dataset, evaluated.sample_protocol
+    assert trained is not None
     if not trained.has_discriminator:
         return []
-    scores = []
-    name, reference = held_out(dataset)
-    for kind, split, images in (("", "train", dataset.splits["train"]), ("_of_new", name, reference)):
+    name, reference = evaluated.reference
+    for kind, split, images in (("", "train", dataset.splits["train"]), ("_held_out", name, reference)):
         if kind and images is dataset.splits["train"]:
             continue
         generator = torch.Generator().manual_seed(protocol["seed"] % 2**64)
@@ -96,37 +83,38 @@ def _matching(trained: Trained, dataset: Dataset, protocol: Protocol) -> list[Sc
             own, other = trained.call("discriminate", pairs, weights="raw")
             differs = (wrong != batch.embeddings).any(1)
             above.append((own > other)[differs])
-        if not len(torch.cat(above)):  # all captions are the same
+        ranked = torch.cat(above)
+        if not len(ranked):  # all captions are the same
             continue
-        share = float(torch.cat(above).double().mean())
-        rule = protocol | {"pairs": f"{len(torch.cat(above))} images of {dataset.options.data} {split}"}
-        scores.append(
-            Score(name=f"matching_above_mismatched{kind}", value=100 * share, unit="%", protocol=rule)
-        )
+        rule = protocol | {"pairs": f"{len(ranked)} images of {dataset.options.data} {split}"}
+        value = 100 * float(ranked.double().mean())
+        scores.append(Score(name=f"caption_ranking_accuracy{kind}", value=value, unit="%", protocol=rule))
     return scores
 
 
-def _subcategories(
-    judge: ReferenceClassifier, samples: Tensor, rows: Tensor, dataset: Dataset, protocol: Protocol
-) -> list[Score]:
-    """The same by finer classes, named by the nearest training image in the judge's features."""
-    options = dataset.options.model_copy(update={"label_column": SUBCATEGORIES[dataset.options.data]})
+def _subcategories(evaluated: Evaluated, rows: Tensor) -> list[Score]:
+    """The same by finer classes, predicted by the nearest training image in the classifier's features."""
+    dataset, protocol, classifier = evaluated.dataset, evaluated.sample_protocol, evaluated.classifier
+    if dataset.finer_label_column is None or classifier is None:
+        return []
+    options = dataset.options.model_copy(update={"label_column": dataset.finer_label_column})
     finer = open_dataset(options)
     name, reference = held_out(finer)
     train = finer.splits["train"]
     assert train.labels is not None
     assert reference.labels is not None
-    known = torch.cat([judge.features(as_images(train.read(part))) for part in rows_of(train)])
-    rule = {"classifier": f"nearest training image in the features of the {judge.name} judge"}
+    known = torch.cat([classifier.features(as_images(train.read(part))) for part in rows_of(train)])
+    rule = {"classifier": f"nearest training image in the features of the {classifier.name} classifier"}
 
-    def named(images: Tensor) -> Tensor:
+    def predicted(images: Tensor) -> Tensor:
         assert train.labels is not None
-        features = torch.cat([judge.features(as_images(part)) for part in images.split(CHUNK)])
+        features = torch.cat([classifier.features(as_images(part)) for part in images.split(CHUNK)])
         return train.labels[nearest(features, [known])[0]]
 
-    real = named(torch.cat(list(stored_parts(reference))))
+    samples = predicted(evaluated.samples)
+    real = predicted(torch.cat(list(stored_parts(reference))))
     of_real = rule | {"data": f"{dataset.options.data} {name}, {len(reference)} real images"}
     return [
-        mean_of_classes("subcategory_agreement", named(samples), train.labels[rows], None, protocol | rule),
-        mean_of_classes("subcategory_agreement_of_real", real, reference.labels, None, of_real),
+        mean_of_classes("subcategory_accuracy", samples, train.labels[rows], None, protocol | rule),
+        mean_of_classes("subcategory_accuracy_real", real, reference.labels, None, of_real),
     ]

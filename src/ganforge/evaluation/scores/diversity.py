@@ -5,25 +5,22 @@ import copy
 import torch
 from torch import Tensor
 
-from ganforge.data.batch import Batch, conditions
-from ganforge.data.dataset import Dataset, held_out, some_rows
-from ganforge.evaluation.features.classifiers import ReferenceClassifier
+from ganforge.data.batch import conditions
+from ganforge.data.dataset import some_rows
 from ganforge.evaluation.metrics.path_length import EPSILON, path_length
 from ganforge.evaluation.metrics.similarity import NUM_PAIRS, ms_ssim, num_scales, sample_pairs
-from ganforge.evaluation.score import Protocol, Score
+from ganforge.evaluation.score import Evaluated, Score
 from ganforge.runs.sampling import CHUNK
-from ganforge.runs.trained import Trained, Weights
 from ganforge.system import HasCodes, LatentSystem
 
 NUM_PATHS = 500
 
 
-def score_similarity(
-    samples: Tensor, labels: Tensor | None, dataset: Dataset, protocol: Protocol
-) -> list[Score]:
-    """MS-SSIM of random pairs of `samples` uint8, of one class where `labels` int64 `[n]` were asked for."""
+def score_similarity(evaluated: Evaluated) -> list[Score]:
+    """MS-SSIM of random pairs of samples, of one class where samples were drawn by class."""
+    samples, labels = evaluated.samples, evaluated.labels
     scales = num_scales(*samples.shape[2:])
-    name, reference = held_out(dataset)
+    name, reference = evaluated.reference
     counted = reference.labels is not None and labels is not None
     groups = labels.bincount().max() if labels is not None else len(samples)
     if not scales or int(groups) < 2 or len(reference) < 2:
@@ -46,42 +43,39 @@ def score_similarity(
             name="ms_ssim",
             value=value.mean().item(),
             plus_minus=value.std().item() / NUM_PAIRS**0.5,
-            protocol=protocol | rule,
+            protocol=evaluated.sample_protocol | rule,
             note=f"of real {name} images {real.item():.4g}; lower is more various",
         )
     ]
 
 
-def score_path_length(
-    judge: ReferenceClassifier,
-    trained: Trained,
-    weights: Weights,
-    protocol: Protocol,
-    given: Batch | None = None,
-) -> list[Score]:
-    """The perceptual path length in the judge's features, of systems whose latents have no codes.
+def score_path_length(evaluated: Evaluated) -> list[Score]:
+    """The perceptual path length in the reference classifier's features, where latents have no codes.
 
-    The ends of a path are told the same caption of `given`, where the system is told captions.
+    Both ends of a path have the same caption, in a system that is conditioned on captions.
     """
-    system = trained.system
+    trained, classifier, given = evaluated.trained, evaluated.classifier, evaluated.conditions
+    if trained is None or classifier is None or evaluated.translated:
+        return []
+    system, protocol = trained.system, evaluated.sample_protocol
     if not isinstance(system, LatentSystem) or isinstance(system, HasCodes):
         return []
     seed, spherical = protocol["seed"], system.latents_are_gaussian
     latents = trained.draw_latents(2 * NUM_PATHS, seed).double()
     texts = None if given is None or given.embeddings is None else given.embeddings.double()
-    with trained.using(weights):
+    with trained.using(protocol["weights"]):
         exact = copy.deepcopy(system).cpu().double().eval()
 
     def features(points: Tensor) -> Tensor:
-        found = []
+        parts = []
         for rows in torch.arange(len(points)).split(CHUNK):
-            told = None if texts is None else conditions(embeddings=texts[rows % len(texts)])
+            captions = None if texts is None else conditions(embeddings=texts[rows % len(texts)])
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed % 2**63)  # labels that the system draws are those of the other end
-                found.append(judge.exact_features(exact.decode(points[rows], told).double()))
-        return torch.cat(found)
+                parts.append(classifier.exact_features(exact.decode(points[rows], captions).double()))
+        return torch.cat(parts)
 
-    found = path_length(
+    result = path_length(
         lambda near, far: (features(near) - features(far)).square().sum(1),
         latents[:NUM_PATHS],
         latents[NUM_PATHS:],
@@ -91,13 +85,13 @@ def score_path_length(
     rule = {
         "paths": f"{NUM_PATHS} {'arcs' if spherical else 'lines'}, epsilon {EPSILON:g}, 1 % cut at each end",
         "arithmetic": "float64 but for the generator's last layer, which is float32",
-        "features": f"squared L2, samples not rounded, of the {judge.description}",
+        "features": f"squared L2, samples not rounded, of the {classifier.description}",
     }
     return [
         Score(
             name="perceptual_path_length",
-            value=found.mean,
-            plus_minus=found.standard_error,
+            value=result.mean,
+            plus_minus=result.standard_error,
             protocol=protocol | rule,
         )
     ]

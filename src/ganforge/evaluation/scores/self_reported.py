@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from ganforge.data.batch import Batch, as_images
-from ganforge.data.dataset import Dataset, held_out
 from ganforge.errors import UserError
-from ganforge.evaluation.score import CHUNK, Protocol, Score, batches, finite
+from ganforge.evaluation.score import CHUNK, Evaluated, Score, batches, finite
 from ganforge.runs.trained import Trained, Weights
 from ganforge.system import Discriminates, Measures
 
@@ -19,17 +18,14 @@ UNITS = {"_nats": "nats", "_bits_per_dim": "bits/dim", "_percent": "%"}
 KEPT = "_bits_per_dim"  # in the score's name: the same in nats would have no other
 
 
-def score_discriminator(
-    trained: Trained, samples: Tensor, given: Batch | None, dataset: Dataset, protocol: Protocol
-) -> list[Score]:
-    """Mean D on held-out real and on generated data; 1/2 on both is the solution of the game.
-
-    `samples` as stored: pixels uint8, or points; `given` their conditions.
-    """
-    system = trained.system
-    if not (isinstance(system, Discriminates) and trained.has_discriminator and system.logits_are_log_odds):
+def score_discriminator(evaluated: Evaluated) -> list[Score]:
+    """Mean D on held-out real and on generated data; 1/2 on both is the solution of the game."""
+    trained, samples = evaluated.trained, evaluated.samples
+    if trained is None or not isinstance(trained.system, Discriminates) or not trained.has_discriminator:
         return []
-    name, reference = held_out(dataset)
+    if not trained.system.logits_are_log_odds:
+        return []
+    name, reference = evaluated.reference
 
     def mean_probability(parts: Iterable[Batch]) -> float | None:
         pairs = ((part.images, part) for part in parts)
@@ -39,7 +35,7 @@ def score_discriminator(
         return float(torch.sigmoid(finite(torch.cat(logits), "discriminator logits").double()).mean())
 
     real = mean_probability(batches(reference, len(samples)))
-    fake = mean_probability(_sample_batches(samples, given))
+    fake = mean_probability(_sample_batches(samples, evaluated.conditions))
     if real is None or fake is None:
         return []
     count = min(len(reference), len(samples))
@@ -47,11 +43,12 @@ def score_discriminator(
         Score(
             name=f"discriminator_on_{kind}",
             value=value,
-            protocol=protocol | {"data": data, "mode": "evaluation (running statistics, no dropout)"},
+            protocol=evaluated.sample_protocol
+            | {"data": data, "mode": "evaluation (running statistics, no dropout)"},
             note=f"{abs(value - 0.5):.3f} from 1/2",
         )
         for kind, value, data in (
-            ("held_out", real, f"{dataset.options.data} {name}, {count}"),
+            ("held_out", real, f"{evaluated.dataset.options.data} {name}, {count}"),
             ("generated", fake, f"{len(samples)} samples"),
         )
     ]
@@ -77,20 +74,22 @@ def mean_measures(
     return {name: total / count for name, total in sums.items()}
 
 
-def score_measures(
-    trained: Trained, dataset: Dataset, count: int, seed: int, weights: Weights, protocol: Protocol
-) -> list[Score]:
-    """A score for each entry of `Measures.measure` on `count` held-out images or points."""
-    if not isinstance(trained.system, Measures):
+def score_measures(evaluated: Evaluated) -> list[Score]:
+    """A score for each entry of `Measures.measure` on as many held-out images or points as samples."""
+    trained, protocol, count = evaluated.trained, evaluated.protocol, len(evaluated.samples)
+    if trained is None or not isinstance(trained.system, Measures):
         return []
-    name, reference = held_out(dataset)
-    values = mean_measures(trained, batches(reference, count), seed, weights)
-    rule = protocol | {"reference": f"{dataset.options.data} {name}, {min(count, len(reference))}"}
+    name, reference = evaluated.reference
+    values = mean_measures(trained, batches(reference, count), protocol["seed"], protocol["weights"])
+    data = evaluated.dataset.options.data
+    rule = protocol | {"reference": f"{data} {name}, {min(count, len(reference))}"}
     rule |= trained.system.measure_protocol
     scores = []
     for full_name, value in values.items():
         if not math.isfinite(value):
-            raise UserError(f"{full_name} is {value}: training has diverged, train anew with a smaller rate")
+            raise UserError(
+                f"{full_name} is {value}: training has diverged, train again with a smaller learning rate"
+            )
         suffix = next((suffix for suffix in UNITS if full_name.endswith(suffix)), "")
         unit = UNITS.get(suffix, "")
         score_name = full_name if suffix == KEPT else full_name.removesuffix(suffix)

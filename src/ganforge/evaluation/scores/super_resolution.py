@@ -1,4 +1,4 @@
-"""Scores of enlarged images as papers have them, beside those of bicubic enlargement."""
+"""Scores of enlarged images as papers report them, next to those of bicubic enlargement."""
 
 import math
 from typing import NamedTuple
@@ -7,10 +7,16 @@ import torch
 from torch import Tensor
 
 from ganforge.data.bicubic import resize
-from ganforge.data.dataset import Dataset, held_out, repeated_rows
-from ganforge.evaluation.metrics.fidelity import luma, mean_gradient, psnr, without_border
-from ganforge.evaluation.metrics.similarity import WINDOW_SIZE, ssim
-from ganforge.evaluation.score import Protocol, Score
+from ganforge.data.dataset import repeated_rows
+from ganforge.evaluation.metrics.similarity import (
+    WINDOW_SIZE,
+    luma,
+    mean_gradient,
+    psnr,
+    ssim,
+    without_border,
+)
+from ganforge.evaluation.score import Evaluated, Protocol, Score
 
 CHUNK = 16
 MOST_DECIBELS = 100.0
@@ -49,23 +55,26 @@ def enlarge_bicubic(sources: Tensor, height: int, width: int) -> Tensor:
     return resize(sources.double(), height, width).round().clamp(0, 255).to(torch.uint8)
 
 
-def score_super_resolution(samples: Tensor, dataset: Dataset, protocol: Protocol) -> list[Score]:
-    """Scores of `samples` uint8, the enlarged held-out sources, which take turns; then those of bicubic."""
-    name, reference = held_out(dataset)
+def score_super_resolution(evaluated: Evaluated) -> list[Score]:
+    """Scores of samples that are held-out sources enlarged, which take turns; then those of bicubic."""
+    samples, dataset = evaluated.samples, evaluated.dataset
+    if not evaluated.translated or not dataset.spec.enlarges:
+        return []
+    name, reference = evaluated.reference
     height, width = samples.shape[2:]
     assert reference.source_shape is not None
     scale = height // reference.source_shape[1]
     if min(height, width) < smallest_side(scale):
         return []
-    found: dict[str, list[Fidelity]] = {"": [], "bicubic_": []}
+    parts_of: dict[str, list[Fidelity]] = {"": [], "bicubic_": []}
     turns = repeated_rows(reference, len(samples)).split(CHUNK)
     for part, rows in zip(samples.split(CHUNK), turns, strict=True):
         originals, sources = reference.read_pairs(rows)
         assert sources is not None
-        found[""].append(fidelity(part, originals, scale))
-        found["bicubic_"].append(fidelity(enlarge_bicubic(sources, height, width), originals, scale))
+        parts_of[""].append(fidelity(part, originals, scale))
+        parts_of["bicubic_"].append(fidelity(enlarge_bicubic(sources, height, width), originals, scale))
     plane = "the grey levels" if samples.shape[1] == 1 else "Y of BT.601, 16 to 235"
-    rule = protocol | {
+    rule = evaluated.sample_protocol | {
         "generated": len(samples),
         "reference": f"{dataset.options.data} {name}, the image of each source; 8-bit pixels",
         "on": f"{plane}, without {scale} pixels at each border; mean of images",
@@ -73,21 +82,21 @@ def score_super_resolution(samples: Tensor, dataset: Dataset, protocol: Protocol
     }
     return [
         score
-        for prefix, parts in found.items()
+        for prefix, parts in parts_of.items()
         for score in _scores(prefix, Fidelity(*map(torch.cat, zip(*parts, strict=True))), rule)
     ]
 
 
-def _scores(prefix: str, found: Fidelity, protocol: Protocol) -> list[Score]:
+def _scores(prefix: str, values: Fidelity, protocol: Protocol) -> list[Score]:
     if prefix:
         protocol = protocol | {"weights": "none", "images": "enlarged by bicubic resampling"}
     gaussian = {"window": "Gaussian 11x11, standard deviation 1.5; whole windows"}
     gradient = {"measured": "mean gradient over that of the original; 1 is as sharp"}
     scores = [
-        Score(name=f"{prefix}psnr_y", value=float(found.psnr.mean()), unit="dB", protocol=protocol),
-        Score(name=f"{prefix}ssim_y", value=float(found.ssim.mean()), protocol=protocol | gaussian),
+        Score(name=f"{prefix}psnr_y", value=float(values.psnr.mean()), unit="dB", protocol=protocol),
+        Score(name=f"{prefix}ssim_y", value=float(values.ssim.mean()), protocol=protocol | gaussian),
     ]
-    sharpness = float(found.sharpness.nanmean())  # images of one colour do not count
+    sharpness = float(values.sharpness.nanmean())  # images of one colour do not count
     if not math.isnan(sharpness):
         scores.append(Score(name=f"{prefix}sharpness", value=sharpness, protocol=protocol | gradient))
     return scores

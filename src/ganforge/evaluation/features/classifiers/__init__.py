@@ -1,6 +1,6 @@
-"""Judges: small shipped classifiers whose features feed the Fréchet and kernel distances.
+"""Reference classifiers: small shipped classifiers whose features feed the Fréchet and kernel distances.
 
-A judge is a pair of files here, `NAME.safetensors` and its record `NAME.json`, written by
+One is a pair of files here, `NAME.safetensors` and its record `NAME.json`, written by
 `python -m ganforge.evaluation.features.classifiers.train --data NAME --out NAME.safetensors`.
 """
 
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganforge.data.batch import DataSpec, to_float, to_uint8
+from ganforge.data.batch import to_float, to_uint8
 from ganforge.data.dataset import Dataset
 from ganforge.data.open import source_fingerprint
 from ganforge.errors import UserError, unknown_name
@@ -42,9 +42,9 @@ class ReferenceClassifier:
         self.size: int = record["architecture"]["size"]
         self.feature_size: int = record["architecture"]["feature_size"]
         self.source_fingerprint: str = record["source_fingerprint"]
-        self.identity = f"judge {record['weights_sha256']}"
+        self.identity = f"classifier {record['weights_sha256']}"
         self.description = (
-            f"{name} judge, {self.feature_size} features, "
+            f"{name} classifier, {self.feature_size} features, "
             f"test accuracy {record['test_accuracy_percent']:.2f} %, "
             f"weights SHA-256 {record['weights_sha256'][:12]}; images rounded to 8 bit, "
             f"other sizes resized to {self.size}x{self.size} with antialiased bilinear interpolation"
@@ -55,7 +55,7 @@ class ReferenceClassifier:
     def features(self, images: Tensor) -> Tensor:
         """The features `[n, feature_size]`, float32, of `images` `[n, channels, height, width]` in [-1, 1].
 
-        Raises `UserError` where the number of channels is not the judge's.
+        Raises `UserError` where the number of channels is another than the classifier's.
         """
         return self._run(self._network.features, images, self.feature_size)
 
@@ -95,12 +95,13 @@ class ReferenceClassifier:
     def _check(self, images: Tensor) -> None:
         if images.dim() != 4 or images.shape[1] != self.channels:
             raise UserError(
-                f"images {list(images.shape)} for the {self.name} judge: [n, {self.channels}, height, width] "
-                "is needed; for other data: python -m ganforge.evaluation.features.classifiers.train"
+                f"images {list(images.shape)} for the {self.name} classifier: expected "
+                f"[n, {self.channels}, height, width]; for other data: "
+                "python -m ganforge.evaluation.features.classifiers.train"
             )
 
     def _prepare(self, images: Tensor) -> Tensor:
-        """The images as a saved PNG would give them back, at the judge's size."""
+        """The images as a saved PNG would give them back, at the classifier's size."""
         return self._resize(to_float(to_uint8(images)))
 
     def _resize(self, images: Tensor) -> Tensor:
@@ -113,7 +114,7 @@ class ReferenceClassifier:
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """No gradients, no autocast, no TF32: a judge's numbers shall not depend on how the run was set up.
+    """No gradients, no autocast, no TF32: a classifier's numbers must not depend on how the run was set up.
 
     Sets each operation's own precision, and only that way: reading torch's older `allow_tf32` flags is an
     error wherever a program has used the newer ones.
@@ -132,50 +133,55 @@ def full_precision(device: torch.device) -> Iterator[None]:
 
 
 def available_classifiers() -> tuple[str, ...]:
-    """The names of the shipped judges, sorted."""
+    """The names of the shipped classifiers, sorted."""
     files = resources.files(__package__).iterdir()
     return tuple(sorted(file.name.removesuffix(".json") for file in files if file.name.endswith(".json")))
 
 
 @cache
+def _record(name: str) -> dict[str, Any]:
+    text = resources.files(__package__).joinpath(f"{name}.json").read_text(encoding="utf-8")
+    record: dict[str, Any] = json.loads(text)
+    return record
+
+
+@cache
 def load_classifier(name: str) -> ReferenceClassifier:
-    """The shipped judge `name`, read once; raises `UserError` for an unknown name."""
+    """The shipped classifier `name`, read once; raises `UserError` for an unknown name."""
     if name not in available_classifiers():
-        raise unknown_name("judge", name, available_classifiers(), "(shipped judges)")
+        raise unknown_name("reference classifier", name, available_classifiers(), "(shipped classifiers)")
+    record = _record(name)
     files = resources.files(__package__)
-    record = json.loads(files.joinpath(f"{name}.json").read_text(encoding="utf-8"))
     weights = safetensors.torch.load(files.joinpath(f"{name}.safetensors").read_bytes())
-    network = Classifier(**record["architecture"], folded=True)
+    with torch.random.fork_rng(devices=[]):  # first weights, which are replaced
+        network = Classifier(**record["architecture"], folded=True)
     network.load_state_dict({key: value.float() for key, value in weights.items()})
     return ReferenceClassifier(name, network, record)
 
 
-def classifier_for(data_name: str, spec: DataSpec) -> ReferenceClassifier | None:
-    """The judge that was trained on the data named `data_name`, or `None` where there is none that fits.
+def classifier_of(dataset: Dataset) -> ReferenceClassifier | None:
+    """The reference classifier of these data; None without one.
 
-    Only the very name counts ("mnist"): a look-alike folder of digits has other statistics.
+    Found by what is stored, at any path and in any size: a look-alike folder of digits has other statistics.
     """
-    if data_name not in available_classifiers() or spec.values != "pixels":
+    if dataset.spec.values != "pixels":
         return None
-    judge = load_classifier(data_name)
-    return judge if judge.channels == spec.channels else None
+    if dataset.fingerprint not in _NAMES:
+        _NAMES[dataset.fingerprint] = _name_by_content(dataset)
+    name = _NAMES[dataset.fingerprint]
+    return None if name is None else load_classifier(name)
 
 
-def classifier_of(dataset: Dataset) -> tuple[ReferenceClassifier, bool] | None:
-    """The judge of these data, and whether it numbers the classes as they do; `None` without a judge.
+_NAMES: dict[str, str | None] = {}
+"""Of fingerprints of data: hashing what is stored takes a second, and is done once in a process."""
 
-    Found by the name of the data, else by what is stored: copies of a judge's very data have it at any path
-    and in any size.
-    """
-    options, spec = dataset.options, dataset.spec
-    judge = classifier_for(options.data, spec)
-    if judge is not None:
-        return judge, judge.class_names == spec.class_names
-    if spec.values != "pixels":
-        return None
-    source = source_fingerprint(options)
+
+def _name_by_content(dataset: Dataset) -> str | None:
+    size = dataset.spec.num_images, dataset.spec.channels
+    names = []
     for name in available_classifiers():
-        judge = classifier_for(name, spec)
-        if judge is not None and judge.source_fingerprint == source:
-            return judge, len(judge.class_names) == len(spec.class_names)
-    return None
+        record = _record(name)
+        if size == (record["num_training_images"], record["architecture"]["channels"]):
+            names.append(name)
+    source = source_fingerprint(dataset.options) if names else ""
+    return next((name for name in names if _record(name)["source_fingerprint"] == source), None)

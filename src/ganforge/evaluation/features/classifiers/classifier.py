@@ -1,4 +1,4 @@
-"""The small convolutional classifier behind a judge: keyword arguments in, features and logits out."""
+"""The small convolutional network of a reference classifier: images in, features and logits out."""
 
 import torch
 from torch import Tensor, nn

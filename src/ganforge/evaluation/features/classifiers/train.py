@@ -1,4 +1,6 @@
-"""Train a judge: `python -m ganforge.evaluation.features.classifiers.train --data mnist --out FILE`.
+"""Train a reference classifier.
+
+`python -m ganforge.evaluation.features.classifiers.train --data mnist --out FILE`
 
 Fits the training split only. The validation split, where there is one, chooses nothing (neither the epoch nor
 a setting): the weights of the last epoch are the result, and the accuracies on validation and test are
@@ -119,8 +121,8 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     spec = dataset.spec
     if not spec.class_names or spec.height != spec.width:
         raise UserError(
-            f"a judge needs labelled square images, {options.data!r} has {len(spec.class_names)} classes and "
-            f"{spec.height}x{spec.width} pixels: choose another one with --data"
+            f"a reference classifier needs labelled square images, {options.data!r} has "
+            f"{len(spec.class_names)} classes and {spec.height}x{spec.width} pixels: choose other --data"
         )
     architecture = {
         "channels": spec.channels,
@@ -142,7 +144,7 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     # The accuracies are those of the stored weights: folded and rounded to fp16.
     stored = Classifier(**architecture, folded=True)
     stored.load_state_dict({name: value.float() for name, value in weights.items()})
-    # Only names of files: a folder says nothing about the judge, but something about its trainer.
+    # Only names of files: a folder says nothing about the classifier, but something about its trainer.
     name = Path(options.data).name if Path(options.data).exists() else options.data
     given = {**vars(options), "data": name, "out": Path(options.out).name}
     command = " ".join(

@@ -2,16 +2,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check lint coverage docs dist wheel-check format install hooks clean
+.PHONY: demo test check soak lint coverage docs dist wheel-check format install hooks clean
 
 demo: .venv/installed  ## train a DCGAN on MNIST for a few minutes and evaluate it
 	$(BIN)/ganforge demo
 
 test: lint  ## the checks, and all tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 -m "not soak"
 
 check: lint  ## the checks and the fast tests
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 -m "not slow and not soak"
+
+soak: .venv/installed-dev  ## tests of minutes to hours, such as death at every file operation
+	$(BIN)/pytest -n 2 -m soak --timeout 0
 
 lint: .venv/installed-dev  ## format, lint, spelling and types
 	$(BIN)/ruff format --check .
@@ -20,7 +23,7 @@ lint: .venv/installed-dev  ## format, lint, spelling and types
 	$(BIN)/mypy
 
 coverage: lint  ## `make test` traced: the lines that no test reaches; fails below the floor in pyproject.toml
-	$(BIN)/pytest -n 2 --cov --cov-report=term-missing:skip-covered
+	$(BIN)/pytest -n 2 -m "not soak" --cov --cov-report=term-missing:skip-covered
 
 docs: .venv/installed-docs  ## the documentation as a site, in site/; warnings are errors
 	$(BIN)/python tools/stage_docs.py build/docs

@@ -98,7 +98,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=1_500)
     options = parser.parse_args()
     trained = ganforge.train("own_system:HingeGAN", options.data, run="runs/hinge", steps=options.steps)
-    for score in ganforge.evaluate(trained.run.path):
+    for score in ganforge.evaluate(trained.run.path, system="own_system:HingeGAN"):
         print(f"{score.name}: {score.value:.4g} {score.unit}")
     return 0
 

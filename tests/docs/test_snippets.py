@@ -88,5 +88,5 @@ def test_the_class_of_the_tour_trains(data: str, workplace: Path, monkeypatch: p
     train = ["train", f"{module}:{name}", "--data", data, "--run", run, "--batch", "4", *size]
     assert main([*train, "--steps", "2"]) == 0
     assert main([*train, "--steps", "3"]) == 0
-    assert main(["sample", run, "--count", "4", "--out", f"{run}.png"]) == 0
+    assert main(["sample", run, "--count", "4", "--out", f"{run}.png", "--system", f"{module}:{name}"]) == 0
     assert Path(f"{run}.png").is_file()

@@ -22,6 +22,7 @@ from ganforge.runs.conditions import MOST_PREVIEW_ROWS, preview_conditions
 from ganforge.runs.sampling import CHUNK
 from ganforge.runs.trained import Trained
 
+SYSTEM = ("--system", "toy_systems:Labelled")
 CLASSES = ("1", "2", "10", "cat", "dog")  # "1" is number 0, and "10" is no number of a class
 
 
@@ -243,7 +244,7 @@ def test_two_ranges_go_down_and_across(coded: Trained, tmp_path: Path) -> None:
         (["2=1"], None, "no code 2"),
         (["0=10"], None, "out of range"),
         (["1=-3..1"], None, "out of range"),
-        (["0=1", "0=2"], None, "given once"),
+        (["0=1", "0=2"], None, "each code once"),
         (["1=-1..1"], 5, "--count does not go with a range"),
         (["0=1..2", "1=0..1", "2=0..1"], None, "3 ranges"),
     ],
@@ -293,7 +294,7 @@ def test_the_command(
     labelled: Trained, coded: Trained, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = str(tmp_path / "a.npz")
-    assert main(["sample", str(labelled.run.path), "--labels", "cat,0,dog", "--out", out]) == 0
+    assert main(["sample", str(labelled.run.path), *SYSTEM, "--labels", "cat,0,dog", "--out", out]) == 0
     with np.load(out, allow_pickle=False) as archive:
         assert archive["labels"].tolist() == [3, 0, 4]
     words = ["sample", str(coded.run.path), "--out", out, "--code", "0=3", "--code", "1=-1..1"]
@@ -315,7 +316,7 @@ def test_the_command(
 def test_mistakes_of_the_command(
     labelled: Trained, tmp_path: Path, capfd: pytest.CaptureFixture[str], words: list[str], expected: str
 ) -> None:
-    assert main(["sample", str(labelled.run.path), "--out", str(tmp_path / "a.png"), *words]) == 2
+    assert main(["sample", str(labelled.run.path), *SYSTEM, "--out", str(tmp_path / "a.png"), *words]) == 2
     said = capfd.readouterr()
     assert said.out == ""
     assert said.err.startswith("error: ")

@@ -122,7 +122,7 @@ def test_the_command_trains_once_and_draws_rows(
     [
         (("gan", "wide.png"), "--text is empty"),
         (("gan", "wide.png", "--text", " "), "--text is empty"),
-        (("gan", "--text", "a"), "name one after the run"),
+        (("gan", "--text", "a"), "name one or more images after the run"),
         (("gan", "broken.png", "--text", "a"), "broken.png cannot be read"),
         (("gan", "none.png", "--text", "a"), "none.png cannot be read (missing)"),
         (("gan", "wide.png", "--text", "a", "--steps", 0), "--steps 0: expected 1 or more"),

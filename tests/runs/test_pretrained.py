@@ -42,14 +42,14 @@ def test_sentences_make_a_difference() -> None:
     assert float((apple - heart).abs().mean()) > 0.1
 
 
-def test_the_judge_finds_the_categories_of_captions() -> None:
+def test_the_reference_classifier_finds_the_categories_of_captions() -> None:
     trained = ganforge.load(f"pretrained:{NAME}")
     dataset = open_dataset(trained.run.config.data.model_copy(update={"text_encoder": None}))
-    train, found = dataset.splits["train"], classifier_of(dataset)
+    train, classifier = dataset.splits["train"], classifier_of(dataset)
     assert train.labels is not None
-    assert found is not None
+    assert classifier is not None
     rows = torch.arange(0, len(train), 8)
     texts = [(train.captions or ())[row][0] for row in rows.tolist()]
     drawn = trained.sample(len(rows), seed=0, given=describe(trained, texts))
-    score = mean_of_classes("", predictions(found[0], to_uint8(drawn)), train.labels[rows], found[0], {})
+    score = mean_of_classes("", predictions(classifier, to_uint8(drawn)), train.labels[rows], classifier, {})
     assert score.value > 60  # 10 by guessing

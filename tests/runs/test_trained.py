@@ -18,7 +18,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     run = tmp_path_factory.mktemp("trained") / "run"
     few = {"steps": 2, "batch": 4, "quiet": True, "device": "cpu", "precision": "fp32"}
     ganforge.train("toy_systems:Coded", "mnist", run=run, **few)
-    return load(run)
+    return load(run, system="toy_systems:Coded")
 
 
 def test_results_are_those_of_the_method_part_by_part(trained: Trained) -> None:

@@ -205,7 +205,7 @@ def test_a_file_of_any_texts_and_a_folder(place: Path) -> None:
     (place / "texts.txt").write_text("a red dot\n\n红色的点\n😀 \n" + "x" * 10_000, encoding="utf-8")
     done = run("sample", "gan", "--text-file", "texts.txt", "--out", "rows.png", cwd=place)
     assert done.returncode == 0, done.stderr
-    assert "32 samples, 4 captions" in done.stdout
+    assert "32 samples, 4 prompts" in done.stdout
     done = run("sample", "gan", "--text-file", "texts.txt", "--count", 1, "--out", "each", cwd=place)
     assert done.returncode == 0, done.stderr
     assert len(list((place / "each").glob("*.png"))) == 4
@@ -359,7 +359,7 @@ def test_an_encoder_that_an_interrupted_start_left(place: Path) -> None:
     command = "train gan_cls --data shapes --size 8 --text-encoder moved --run left --steps 1"
     refused = run(*command.split(), cwd=place)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
-    assert "is there, but no run: remove it" in refused.stderr
+    assert "is not a run folder and not empty (text_encoder)" in refused.stderr
 
 
 def test_scores_on_a_schedule_are_told_captions(place: Path) -> None:
@@ -384,7 +384,7 @@ def test_scores_on_a_schedule_are_told_captions(place: Path) -> None:
     )
     refused = run(*encoder, cwd=place)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
-    assert "text_encoder makes no images to judge: leave it out" in refused.stderr
+    assert "text_encoder generates no images to score" in refused.stderr
 
 
 def test_other_captions_are_other_data(place: Path) -> None:

@@ -270,7 +270,7 @@ def test_labels_that_are_missing_are_named() -> None:
         build("pixelcnn", "gated", (1, 4, 4), conditional=True)
     assert "\n" not in str(refused.value)
     system = build("pixelcnn", "gated", (1, 4, 4), conditional=True, classes=2)
-    with pytest.raises(UserError, match="with their labels"):
+    with pytest.raises(UserError, match="images with labels"):
         system.measure(Batch(torch.zeros(2, 1, 4, 4)))
 
 

@@ -80,7 +80,7 @@ def test_user_mistakes_are_named(exact: Moments) -> None:
         frechet_at_infinity(exact, features(399, 32, seed=0), smallest=200)
     with pytest.raises(UserError, match="at least 4 rows"):
         frechet_at_infinity(exact, features(3, 32, seed=0), smallest=1)
-    with pytest.raises(UserError, match="same judge"):
+    with pytest.raises(UserError, match="same feature extractor"):
         frechet_at_infinity(exact, features(100, 8, seed=0), smallest=10)
     with pytest.raises(UserError, match="NaN"):
         frechet_at_infinity(exact, features(100, 32, seed=0) * torch.nan, smallest=10)

@@ -33,8 +33,7 @@ class Perfect:
         self._images = dataset.splits["test"]
         self.system = SimpleNamespace(needs=frozenset({"embeddings"}))
 
-    def discriminate(self, images: Tensor, given: Batch | None = None) -> None:
-        return None
+    has_discriminator = False
 
     def draw(self, count: int, **_: Any) -> Iterator[Tensor]:
         yield as_images(self._images.read(torch.arange(count)))
@@ -139,7 +138,12 @@ def test_held_out_images_without_captions_are_left_out(captions: list[list[str]]
     }
     splits["test"].captions = captions
     system = SimpleNamespace(needs=frozenset({"embeddings"}))
-    logits = SimpleNamespace(discriminate=lambda images, given: given.embeddings[:, 0], system=system)
+
+    def call(method: str, pairs: list[tuple[Tensor, Batch]], weights: str) -> list[Tensor]:
+        assert (method, weights) == ("discriminate", "raw")
+        return [given.embeddings[:, 0] for _, given in pairs if given.embeddings is not None]
+
+    logits = SimpleNamespace(call=call, has_discriminator=True, system=system)
     samples = splits["train"].read(torch.arange(10))
     found = score_captions(
         Evaluated(

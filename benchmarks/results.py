@@ -14,7 +14,7 @@ from trainings_table import METHODS, METHODS_DATA, TABLE
 
 FOLDER = Path(__file__).parent
 PAGE = FOLDER.parent / "docs" / "results.md"
-HIGHLIGHTS = FOLDER / "highlights.md"
+HIGHLIGHTS = FOLDER.parent / "docs" / "highlights.md"
 RECIPES = FOLDER.parent / "src" / "ganforge" / "recipes" / "recipes.json"
 
 # Column, names of the score (the first that a row has counts), digits.

@@ -297,7 +297,18 @@ def test_the_command(
     assert main(["sample", str(labelled.run.path), *SYSTEM, "--labels", "cat,0,dog", "--out", out]) == 0
     with np.load(out, allow_pickle=False) as archive:
         assert archive["labels"].tolist() == [3, 0, 4]
-    words = ["sample", str(coded.run.path), "--out", out, "--code", "0=3", "--code", "1=-1..1"]
+    words = [
+        "sample",
+        str(coded.run.path),
+        "--system",
+        "toy_systems:Coded",
+        "--out",
+        out,
+        "--code",
+        "0=3",
+        "--code",
+        "1=-1..1",
+    ]
     assert main(words) == 0
     assert capfd.readouterr().out.splitlines() == [f"{out}: 3 samples", f"{out}: 80 samples"]
 

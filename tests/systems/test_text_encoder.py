@@ -24,7 +24,7 @@ from ganforge.nn.losses import contrastive_loss, joint_embedding_loss
 from ganforge.nn.networks.text import CharacterEncoder
 from ganforge.systems.text_encoder import TextEncoder
 from ganforge.text.embeddings import keep_encoder, with_texts, write_embeddings
-from ganforge.text.encoders import SentenceEncoder, open_encoder
+from ganforge.text.encoders import LibraryEncoder, open_encoder
 from ganforge.training.update import OptimizerUpdate
 
 
@@ -214,14 +214,14 @@ def test_a_sentence_model_stands_in(shapes: Path) -> None:
         return np.array([[len(text), text.count("a"), 1.0] for text in texts])
 
     dataset = open_dataset(DataOptions(data=str(shapes / "shapes")))
-    encoder = SentenceEncoder("stand-in", hashed)
+    encoder = LibraryEncoder("stand-in", hashed)
     assert encoder.encode(["abc"]).square().mean() == pytest.approx(1)
     parts = {
         name: torch.ones(sum(map(len, images.captions or [])), 3) for name, images in dataset.splits.items()
     }
     keep_encoder(encoder, dataset, shapes / "kept", parts)
     again = open_encoder(str(shapes / "kept"))
-    assert isinstance(again, SentenceEncoder)
+    assert isinstance(again, LibraryEncoder)
     assert (again.model, again.key) == ("stand-in", encoder.key)
 
 

@@ -28,7 +28,7 @@ COMMANDS: dict[str, list[str]] = {
         "--data",
         "../data",
         "--text-encoder",
-        "../te",
+        "../encoder_run",
         "--size",
         "16",
         *NETWORKS,
@@ -45,13 +45,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ganforge.train("gan", "ring", run=folder / "parent", steps=1, seed=5, **small, **TINY)
     draw_captioned(folder / "data")
     small = {"size": 16, "width": 4, "embedding_size": 8}
-    ganforge.train("text_encoder", str(folder / "data"), run=folder / "te", steps=1, **small, **TINY)
+    ganforge.train("text_encoder", str(folder / "data"), run=folder / "encoder_run", steps=1, **small, **TINY)
     return folder
 
 
 def die(place: Path, folder: Path, kind: str, first: int, stride: int) -> None:
     """Run the command of `kind` with a death at every `stride`-th operation, and compare what stays."""
-    for name in ("parent", "data", "te"):
+    for name in ("parent", "data", "encoder_run"):
         (folder / name).symlink_to(place / name)
     words = [sys.executable, deaths.__file__, str(first), str(stride), *COMMANDS[kind], *ALL]
     done = subprocess.run(words, cwd=folder, env=environment(), capture_output=True, encoding="utf-8")

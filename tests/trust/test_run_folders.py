@@ -78,14 +78,18 @@ def watched() -> Iterator[list[str]]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Honest runs to be made hostile: `gan` of points, `te` and `gan_cls` of captions."""
+    """Honest runs to be made hostile: `gan` of points, `encoder_run` and `gan_cls` of captions."""
     folder = tmp_path_factory.mktemp("honest")
     ganforge.train("gan", "ring", run=folder / "gan", **TINY)
     draw_captioned(folder / "data")
     data = str(folder / "data")
-    ganforge.train("text_encoder", data, run=folder / "te", size=16, width=4, embedding_size=8, **TINY)
+    ganforge.train(
+        "text_encoder", data, run=folder / "encoder_run", size=16, width=4, embedding_size=8, **TINY
+    )
     small = {"size": 16, "width": 4, "discriminator_width": 4, "latent_size": 4, "text_size": 4}
-    ganforge.train("gan_cls", data, run=folder / "gan_cls", text_encoder=str(folder / "te"), **small, **TINY)
+    ganforge.train(
+        "gan_cls", data, run=folder / "gan_cls", text_encoder=str(folder / "encoder_run"), **small, **TINY
+    )
     return folder
 
 

@@ -1,4 +1,4 @@
-"""A recipe again: which ones, and its scores beside the paper's and the recorded ones."""
+"""Repeat recipes, and compare their scores with the paper's and the recorded ones."""
 
 import json
 import shlex
@@ -23,8 +23,8 @@ def choose(
 ) -> tuple[list[Recipe], dict[str, str]]:
     """The recipes to make, the shortest first, and of those left out the name and the reason.
 
-    Before one that goes on from another comes that other one. Raises UserError for unknown names, for no
-    names or names besides `everything`, or where nothing fits.
+    A recipe that starts from another's run comes after it. Raises UserError for unknown names, for no
+    names, or names together with `everything`, or where nothing fits.
     """
     known = {recipe.name: recipe for recipe in recipes()}
     if bool(names) == everything:
@@ -34,12 +34,12 @@ def choose(
             raise unknown_name("recipe", name, known, "(`ganforge list recipes`)")
     if minutes is not None and minutes <= 0:
         raise UserError(f"--minutes {minutes:g}: expected more than 0")
-    asked = list(known.values()) if everything else [known[name] for name in dict.fromkeys(names)]
+    requested = list(known.values()) if everything else [known[name] for name in dict.fromkeys(names)]
     chosen: list[Recipe] = []
     left: dict[str, str] = {}
     total = 0.0
-    whole = {recipe.name: sum(entry.minutes for entry in _chain(recipe, known)) for recipe in asked}
-    for recipe in sorted(asked, key=lambda recipe: (whole[recipe.name], recipe.name)):
+    whole = {recipe.name: sum(entry.minutes for entry in _chain(recipe, known)) for recipe in requested}
+    for recipe in sorted(requested, key=lambda recipe: (whole[recipe.name], recipe.name)):
         missing = [entry for entry in _chain(recipe, known) if entry not in chosen]
         needed = sum(entry.minutes for entry in missing)
         if minutes is not None and total + needed > minutes:
@@ -57,7 +57,7 @@ def _chain(recipe: Recipe, known: dict[str, Recipe]) -> list[Recipe]:
 
 
 def words_of(recipe: Recipe, folder: Path) -> list[str]:
-    """The words after `ganforge train` of the recipe's command; the run it goes on from is in `folder`."""
+    """The words after `ganforge train` of the recipe's command; the run it starts from is in `folder`."""
     words = shlex.split(recipe.command)[2:]
     if not recipe.after:
         return words
@@ -65,7 +65,7 @@ def words_of(recipe: Recipe, folder: Path) -> list[str]:
 
 
 def reproduction(recipe: Recipe, run: Run, scores: Sequence[Score]) -> dict[str, Any]:
-    """What the recipe reached here beside what is published and recorded; stored in the run folder too."""
+    """The recipe's scores here next to the published and the recorded ones; stored in the run folder too."""
     seconds = sum(line["seconds"] for line in run.metrics("end"))
     found: dict[str, Any] = {
         "recipe": recipe.name,

@@ -85,6 +85,13 @@ def _disk_error(error: OSError, path: Path, size: int) -> UserError:
     return UserError(f"{why} and type the same command again; earlier checkpoints are intact")
 
 
+def delete_older(folder: Path, keep: int) -> None:
+    """Delete all but the newest `keep` checkpoints under `folder`, and what a crash left half-written."""
+    _remove_leftovers(folder)
+    for old in committed(folder)[keep:]:
+        shutil.rmtree(old)
+
+
 def load_newest(folder: Path, warn: list[str] | None = None) -> Checkpoint | None:
     """The newest checkpoint under `folder` whose files match their manifest, or None where there is none.
 

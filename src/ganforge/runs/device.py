@@ -20,13 +20,13 @@ from ganforge.system import System, networks
 Precision = Literal["fp32", "bf16"]
 
 
-def choose_device(asked: str) -> torch.device:
+def choose_device(requested: str) -> torch.device:
     """The device for "auto", "cpu" or "cuda"; raises UserError where there is no GPU."""
-    if asked == "auto":
+    if requested == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if asked == "cuda" and not torch.cuda.is_available():
+    if requested == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch finds no GPU here: use --device cpu or auto")
-    return torch.device(asked)
+    return torch.device(requested)
 
 
 @functools.cache
@@ -63,11 +63,11 @@ def _matmul_seconds(*dtypes: torch.dtype, size: int = 256, repeats: int = 100) -
     return fastest
 
 
-def choose_precision(asked: str, device: torch.device) -> Precision:
+def choose_precision(requested: str, device: torch.device) -> Precision:
     """The precision for "auto", "fp32" or "bf16"."""
-    if asked == "auto":
+    if requested == "auto":
         return "bf16" if bf16_pays(device) else "fp32"
-    return "bf16" if asked == "bf16" else "fp32"
+    return "bf16" if requested == "bf16" else "fp32"
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -81,7 +81,7 @@ def lay_out(system: nn.Module) -> None:
 
 
 def compile_networks(system: System, options: TrainOptions, device: torch.device) -> None:
-    """Compile each child network in place, where that was asked for.
+    """Compile each child network in place, on request.
 
     "auto" compiles nothing. On a CPU it makes DCGAN's steps a tenth faster (`benchmarks/dcgan_speed.json`),
     which a short run does not earn back, and it needs a compiler; on GPUs it has not been measured.
@@ -106,7 +106,7 @@ def explained_compiler(options: TrainOptions) -> Iterator[None]:
 
 
 def describe_machine(device: torch.device) -> str:
-    """Processor or GPU, in words."""
+    """The model of the CPU or GPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:

@@ -27,14 +27,16 @@ def with_texts(dataset: Dataset, needs: frozenset[str], kept: Path | None = None
     """`dataset` with its captions as systems with these `needs` take them: codes, embeddings, or neither.
 
     `kept` is the encoder of a run that was begun; else it is the one that the data's options name. Raises
-    UserError where an encoder is asked for and not of use, or cannot be opened.
+    UserError where an encoder is requested that these data or systems do not use, or that cannot be opened.
     """
-    asked = dataset.options.text_encoder
+    requested = dataset.options.text_encoder
     if "embeddings" in needs and dataset.spec.caption_alphabet:
-        place = kept if kept is not None and kept.is_dir() else asked
+        place = kept if kept is not None and kept.is_dir() else requested
         return dataset if place is None else embedded(dataset, str(place))
-    if asked is not None and "embeddings" not in needs:
-        raise UserError(f"--text-encoder {printable(asked)} is for systems that take text, such as gan_cls")
+    if requested is not None and "embeddings" not in needs:
+        raise UserError(
+            f"--text-encoder {printable(requested)} is for systems that take text, such as gan_cls"
+        )
     return with_codes(dataset) if "captions" in needs else dataset
 
 
@@ -59,8 +61,8 @@ def embedded(dataset: Dataset, place: str) -> Dataset:
         count = torch.tensor([len(texts) for texts in kept_captions(name, images.caption_lists)])
         splits[name] = images.with_texts(Texts(parts[name].float(), count.cumsum(0) - count, count, average))
     size = parts["train"].shape[1]
-    told = with_splits(dataset, splits)
-    return replace(told, spec=dataset.spec.model_copy(update={"embedding_size": size}))
+    captioned = with_splits(dataset, splits)
+    return replace(captioned, spec=dataset.spec.model_copy(update={"embedding_size": size}))
 
 
 def make_embeddings(encoder: Encoder, dataset: Dataset) -> dict[str, Tensor]:
@@ -85,7 +87,7 @@ def write_embeddings(place: str, dataset: Dataset, out: Path | None = None) -> t
     if not dataset.spec.caption_alphabet:
         raise UserError(
             f"{printable(dataset.options.data)} has no captions to embed: expected one for each image, in "
-            "a column `text` of metadata.jsonl, or in a .txt beside it"
+            "a column `text` of metadata.jsonl, or in a .txt file of the same name"
         )
     encoder = open_encoder(place)
     if out is None and (place.startswith(PRETRAINED) or not isinstance(encoder, RunEncoder)):
@@ -129,7 +131,7 @@ def keep_encoder(
 
 
 def describe(trained: Trained, texts: Sequence[str]) -> Batch:
-    """The sentences `texts` as what the system of `trained` is given, one for each sample.
+    """The prompts `texts` as conditions of the system of `trained`, one for each sample.
 
     Raises UserError where it takes none, or one is empty.
     """

@@ -1,8 +1,8 @@
-"""Sentences as embeddings: by a run of text_encoder or by a library, written once, read by training.
+"""Text encoders: a run of text_encoder, or a model of a library. Embeddings are written once.
 
 A text encoder is a folder: a run, or `sentence.json` that names a model of sentence-transformers. Its
 `embeddings/KEY.safetensors` are those of a data set's captions. A run that is trained on embeddings keeps its
-encoder as `text_encoder/`, so that it can be told sentences wherever it is copied to.
+encoder as `text_encoder/`, so that it accepts prompts wherever it is copied to.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from ganforge.runs.pretrained import PRETRAINED, packaged
 from ganforge.runs.trained import load, write_packed
 
 FOLDER = "text_encoder"
-SENTENCE = "sentence:"
+LIBRARY = "sentence:"
 CHUNK = 256
 
 
@@ -72,7 +72,7 @@ class RunEncoder:
 
 
 @final
-class SentenceEncoder:
+class LibraryEncoder:
     """A model of the library sentence-transformers; `network` stands in for it in tests.
 
     `recorded`: a file names the model, not the user, so that nothing is downloaded and no code of it runs.
@@ -83,13 +83,13 @@ class SentenceEncoder:
     ) -> None:
         self.model = model
         self._recorded = recorded
-        self.key = hashlib.sha256(f"{SENTENCE}{model}".encode()).hexdigest()
+        self.key = hashlib.sha256(f"{LIBRARY}{model}".encode()).hexdigest()
         self._network = network
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """See `Encoder`; raises UserError where the library or the model is missing."""
         if self._network is None:
-            self._network = _load_sentence_model(self.model, self._recorded)
+            self._network = _load_library_model(self.model, self._recorded)
         return _to_length(torch.as_tensor(self._network(list(texts))))
 
     def keep(self, folder: Path) -> None:
@@ -98,14 +98,14 @@ class SentenceEncoder:
         replace_file(folder / "sentence.json", json.dumps({"model": self.model}).encode())
 
 
-def _load_sentence_model(model: str, recorded: bool) -> Callable[[list[str]], Any]:
+def _load_library_model(model: str, recorded: bool) -> Callable[[list[str]], Any]:
     if recorded:
         _refuse_code(model)
     try:
         from sentence_transformers import SentenceTransformer
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{SENTENCE}{printable(model)} needs the library sentence-transformers: type `pip install "
+            f"{LIBRARY}{printable(model)} needs the library sentence-transformers: type `pip install "
             "'ganforge[text]'`, or take a run of `ganforge train text_encoder`"
         ) from error
     try:
@@ -113,7 +113,7 @@ def _load_sentence_model(model: str, recorded: bool) -> Callable[[list[str]], An
     except Exception as error:  # the library passes on whatever the hub's client raises
         reason = printable(" ".join(str(error).split()))[:120]
         raise UserError(
-            f"{SENTENCE}{printable(model)} could not be loaded ({type(error).__name__}: {reason}): expected "
+            f"{LIBRARY}{printable(model)} could not be loaded ({type(error).__name__}: {reason}): expected "
             "a model that sentence-transformers knows, or its folder"
         ) from error
     return network
@@ -150,15 +150,15 @@ def open_encoder(place: str) -> Encoder:
 
     A run that was trained on embeddings stands for its own encoder. Raises UserError where there is none.
     """
-    if place.startswith(SENTENCE):
-        return SentenceEncoder(place.removeprefix(SENTENCE))
+    if place.startswith(LIBRARY):
+        return LibraryEncoder(place.removeprefix(LIBRARY))
     path = (
         packaged(place.removeprefix(PRETRAINED)) if place.startswith(PRETRAINED) else Path(place).expanduser()
     )
     for folder in (path, path / FOLDER):
         try:
             model = str(json.loads((folder / "sentence.json").read_bytes())["model"])
-            return SentenceEncoder(model, recorded=True)
+            return LibraryEncoder(model, recorded=True)
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
     if (path / FOLDER / "config.json").is_file():

@@ -27,7 +27,7 @@ EXPLODED_NORM, EXPLODED_SHARE = 100.0, 10.0
 # samples are one noisy image. Samples that still become more different, by 5 % an image, are only young.
 # Samples of one label are held against real images of one label.
 LOST_SHARE, GROWTH = 0.4, 1.05
-# A judge is sure of blots too, and before samples are as different as real images most of them are one class.
+# A classifier is confident about blots too; most samples are of one class until they are diverse.
 # Then it is sure of digits nearly as it is of real ones: 0.88 to 0.97 of that.
 VARIED_SHARE, SURE_SHARE = 0.8, 0.85
 # A class with fewer expected samples is missed by chance.
@@ -245,7 +245,7 @@ class Diagnosis:
             )
 
     def _advice(self, names: tuple[str, ...]) -> str:
-        """What to change, of what this system can be told."""
+        """What to change, of this system's options."""
         if self._options.get("loss") == "minimax" and names == _AGAINST_SURENESS:
             return "begin a new run with --loss non_saturating"
         known = [_ADVICE[name] for name in names if name in self._options]

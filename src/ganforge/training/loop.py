@@ -15,7 +15,7 @@ from ganforge.data.loader import Loader
 from ganforge.errors import UserError
 from ganforge.reporting import grids
 from ganforge.reporting.page import write_report
-from ganforge.runs.checkpoint import Checkpoint, save_checkpoint
+from ganforge.runs.checkpoint import Checkpoint, delete_older, save_checkpoint
 from ganforge.runs.conditions import PREVIEW_COLUMNS, preview_conditions
 from ganforge.runs.device import describe_machine, explained_compiler, peak_memory_bytes
 from ganforge.runs.folder import Run, RunConfig, locked
@@ -129,6 +129,8 @@ def _train(
             display.say(warning)
         if training.step == steps:
             display.say(f"{run.path} has its {steps} steps done already: give more --steps to continue")
+            if not any(line["step"] == steps for line in run.metrics("end")):
+                _finish(run, training)
             return
         if training.step:
             display.say(f"resuming {run.path} at step {training.step}")
@@ -236,7 +238,7 @@ def _advance_to_the_end(run: Run, training: Training, session: _Session, request
             if training.step % options.checkpoint_every == 0 or last:
                 _save(run, training)
         if last:
-            _end_line(run, training, session.clock)
+            _end_line(run, training, time.monotonic() - session.clock.begun)
         if stop is not None and training.step < steps:
             raise Stopped(training.step, stop)
 
@@ -328,14 +330,22 @@ def _save(run: Run, training: Training) -> None:
     save_checkpoint(run.checkpoints, training.step, tensors, state, run.config.train.keep)
 
 
-def _end_line(run: Run, training: Training, clock: Clock) -> None:
+def _finish(run: Run, training: Training) -> None:
+    """Do what a training that was killed after its last checkpoint left undone."""
+    with _writing(run.path):
+        delete_older(run.checkpoints, run.config.train.keep)
+        _end_line(run, training, float((run.metrics() or [{"seconds": 0.0}])[-1]["seconds"]))
+        write_report(run.path)
+
+
+def _end_line(run: Run, training: Training, seconds: float) -> None:
     _append(
         run,
         {
             "kind": "end",
             "step": training.step,
             "images": training.images,
-            "seconds": round(time.monotonic() - clock.begun, 3),
+            "seconds": round(seconds, 3),
             "peak_memory_bytes": peak_memory_bytes(training.device),
         },
     )

@@ -36,6 +36,7 @@ FILES = [
     for pattern in (
         "src/**/*.py",
         "src/**/*.html",
+        "src/ganforge/*/*.json",
         "docs/**/*.md",
         "*.md",
         "benchmarks/*.py",

@@ -22,7 +22,7 @@ CHUNK = 256
 
 
 def pack(options: DataOptions, out: Path, size: int | None = None) -> int:
-    """Write the data that `options` describe to the zip `out`, at `size` if given; returns their number.
+    """Write the data that `options` describe to the zip `out`, resized to `size`; returns their number.
 
     The zip holds PNG files, `metadata.jsonl` (file_name, split, label, texts, source, source_file_name) and
     `classes.json`; opening it gives the same pixels, labels and sources. It appears complete or not at all.

@@ -125,7 +125,7 @@ def test_sizes_are_brought_to_one_for_both(fill):
     assert (spec.shape, spec.source_shape) == ((3, 4, 4), (3, 4, 4))
 
 
-def test_the_fingerprint_heeds_the_sources(fill):
+def test_the_fingerprint_depends_on_the_sources(fill):
     path = by_columns(fill)
     before = opened(path).fingerprint
     assert before != opened(path, pairs="none").fingerprint
@@ -223,9 +223,9 @@ def test_loose_sources(fill):
     assert torch.equal(found[0], torch.from_numpy(noise(1)).permute(2, 0, 1))
     assert read_sources(str(path), (1, 4, 4), options, count=1)[0].shape == (1, 1, 4, 4)
     assert read_sources(str(path / "a.png"), (3, 8, 8), options)[1] == ["a.png"]
-    with pytest.raises(UserError, match=r"no image that this run can take: c\.png \(grey, but"):
+    with pytest.raises(UserError, match=r"no image that this run can use: c\.png \(grey, but"):
         read_sources(str(path / "c.png"), (3, 8, 8), options)
-    with pytest.raises(UserError, match=r"no image that this run can take: b\.png"):
+    with pytest.raises(UserError, match=r"no image that this run can use: b\.png"):
         read_sources(str(path / "b.png"), (3, 8, 8), options)
     with pytest.raises(UserError, match="does not exist"):
         read_sources(str(path / "d.png"), (3, 8, 8), options)

@@ -205,7 +205,7 @@ def test_a_file_of_any_texts_and_a_folder(place: Path) -> None:
     (place / "texts.txt").write_text("a red dot\n\n红色的点\n😀 \n" + "x" * 10_000, encoding="utf-8")
     done = run("sample", "gan", "--text-file", "texts.txt", "--out", "rows.png", cwd=place)
     assert done.returncode == 0, done.stderr
-    assert "32 samples, 4 captions" in done.stdout
+    assert "32 samples, 4 prompts" in done.stdout
     done = run("sample", "gan", "--text-file", "texts.txt", "--count", 1, "--out", "each", cwd=place)
     assert done.returncode == 0, done.stderr
     assert len(list((place / "each").glob("*.png"))) == 4

@@ -46,7 +46,7 @@ def test_idx_round_trip(pack, shape):
     ],
 )
 def test_a_damaged_idx_file_is_refused(data):
-    with pytest.raises(UserError, match="is not the IDX file"):
+    with pytest.raises(UserError, match="is not an IDX file"):
         parse_idx(data, 3, "x")
 
 

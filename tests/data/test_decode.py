@@ -67,7 +67,7 @@ def test_transparency_shows_the_background():
 @pytest.mark.parametrize(
     ("mode", "grey"), [("1", True), ("L", True), ("LA", True), ("RGB", False), ("RGBA", False), ("P", False)]
 )
-def test_grey_is_told_from_color(mode, grey):
+def test_grey_and_color_are_distinguished(mode, grey):
     image = Image.fromarray(noise(3)).convert(mode)
     assert read_header(save(image)).grey is grey
 
@@ -118,7 +118,7 @@ def test_crop_keeps_the_centre_and_pad_keeps_everything():
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
 @pytest.mark.parametrize("size", [(1, 3000), (3000, 1), (1, 1), (7, 5)])
-def test_any_proportions_give_the_asked_shape(fit, size):
+def test_any_proportions_give_the_requested_shape(fit, size):
     assert exact(encode(noise(2, *size)), (3, 16, 16), fit=fit).shape == (3, 16, 16)
 
 

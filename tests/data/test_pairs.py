@@ -125,7 +125,7 @@ def test_sizes_are_brought_to_one_for_both(fill):
     assert (spec.shape, spec.source_shape) == ((3, 4, 4), (3, 4, 4))
 
 
-def test_the_fingerprint_heeds_the_sources(fill):
+def test_the_fingerprint_depends_on_the_sources(fill):
     path = by_columns(fill)
     before = opened(path).fingerprint
     assert before != opened(path, pairs="none").fingerprint

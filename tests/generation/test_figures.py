@@ -134,7 +134,7 @@ def test_what_is_less_like_the_data_scores_higher(rivals: dict[str, Path]) -> No
     assert torch.equal(doubts, -next(dcgan.call("discriminate", [digits.images])))
 
 
-def test_rivals_judge_single_images(rivals: dict[str, Path], capfd: pytest.CaptureFixture[str]) -> None:
+def test_rivals_score_single_images(rivals: dict[str, Path], capfd: pytest.CaptureFixture[str]) -> None:
     expected = {
         "vae": {"auroc_elbo", "auroc_reconstruction"},
         "autoencoder": {"auroc_reconstruction"},

@@ -244,7 +244,7 @@ def test_two_ranges_go_down_and_across(coded: Trained, tmp_path: Path) -> None:
         (["2=1"], None, "no code 2"),
         (["0=10"], None, "out of range"),
         (["1=-3..1"], None, "out of range"),
-        (["0=1", "0=2"], None, "each code once"),
+        (["0=1", "0=2"], None, "expected each code once"),
         (["1=-1..1"], 5, "--count does not go with a range"),
         (["0=1..2", "1=0..1", "2=0..1"], None, "3 ranges"),
     ],

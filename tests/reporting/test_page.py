@@ -238,7 +238,7 @@ def test_an_almost_empty_config_is_enough(tmp_path: Path, config: dict[str, Any]
     assert page.tags.count("svg") == 3
 
 
-def test_a_torn_last_line_is_expected_and_a_torn_middle_one_is_told(tmp_path: Path) -> None:
+def test_a_torn_last_line_is_expected_and_a_torn_middle_one_is_reported(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", CONFIG, [START, *train_lines(3)])
     metrics = run / "metrics.jsonl"
     whole = metrics.read_bytes()
@@ -278,7 +278,7 @@ def test_any_metric_finds_its_chart(tmp_path: Path) -> None:
     assert "step 9: odd" in page.text
 
 
-def test_values_that_are_no_numbers_are_left_out_and_told(tmp_path: Path) -> None:
+def test_values_that_are_no_numbers_are_left_out_and_reported(tmp_path: Path) -> None:
     lines = [*train_lines(3), *train_lines(1, first=150, generator_loss=math.nan, gradient_norm=10**400)]
     html, page = read(write_report(write_run(tmp_path / "run", CONFIG, lines)))
     assert "generator_loss was not a finite number from step 200" in page.text
@@ -312,7 +312,7 @@ def test_hostile_strings_are_text(tmp_path: Path) -> None:
     assert "$body ${title}" in page.text
 
 
-def test_broken_parts_are_left_out_and_told(tmp_path: Path) -> None:
+def test_broken_parts_are_left_out_and_reported(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", CONFIG, train_lines(2))
     grids.save_png(grids.grid(digits(4)), run / "samples/000100.png", {})
     whole = (run / "samples/000100.png").read_bytes()

@@ -1,4 +1,4 @@
-"""Binary images: every pixel black or white, white with the probability that its brightness says."""
+"""Binary images: every pixel is black or white, white with the probability of its brightness."""
 
 import hashlib
 

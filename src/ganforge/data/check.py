@@ -29,7 +29,7 @@ from ganforge.errors import UserError, printable
 
 FEW_IMAGES = 1000
 STRONG_IMBALANCE = 10.0
-ASPECT_TOLERANCE = 0.25  # of the usual shape of files with two images
+ASPECT_TOLERANCE = 0.25  # relative difference to the usual aspect ratio
 SHOWN = 10  # items of a list in `lines`; `to_json` has all
 
 

@@ -16,13 +16,13 @@ from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.split import Split, in_threads
 from ganforge.errors import UserError, printable
-from ganforge.files.atomic import sync_folder
+from ganforge.files.atomic import replacing
 
 CHUNK = 256
 
 
 def pack(options: DataOptions, out: Path, size: int | None = None) -> int:
-    """Write the data that `options` describe to the zip `out`, at `size` if given; returns their number.
+    """Write the data that `options` describe to the zip `out`, resized to `size`; returns their number.
 
     The zip holds PNG files, `metadata.jsonl` (file_name, split, label, texts, source, source_file_name) and
     `classes.json`; opening it gives the same pixels, labels and sources. It appears complete or not at all.
@@ -42,21 +42,13 @@ def pack(options: DataOptions, out: Path, size: int | None = None) -> int:
         raise UserError(f"--pairs {options.pairs} is derived whenever data are opened: leave it out")
     if dataset.spec.values != "pixels":
         raise UserError(f"{options.data} holds 2-D points, and pack writes images: use --data with its name")
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
-        with open(partial, "xb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                _write(dataset, archive)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(partial, out)
+        with replacing(out) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            _write(dataset, archive)
     except OSError as error:
         raise UserError(
             f"{shown} could not be written ({error.strerror}): check the disk, then type it again"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
-    sync_folder(out.parent)
     return sum(len(images) for images in dataset.splits.values())
 
 

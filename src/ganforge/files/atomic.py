@@ -1,7 +1,10 @@
 """Atomic, durable writes: a file is complete or absent, also after a power cut."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 TEMPORARY = ".tmp-"
 
@@ -31,13 +34,23 @@ def make_folder(folder: Path) -> None:
         sync_folder(path.parent)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace the file `path` as a whole: after a crash it holds the old content or the new, never a part."""
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of `path` when it is complete, and never in part."""
     temporary = path.with_name(f"{path.name}{TEMPORARY}{os.getpid()}")
     try:
-        write_synced(temporary, content)
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace the file `path` as a whole: after a crash it holds the old content or the new, never a part."""
+    with replacing(path) as file:
+        file.write(content)

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ganforge.files.atomic import sync_folder
+from ganforge.files.atomic import replacing
 
 COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # grey, grey and alpha, RGB, RGBA
 COMPRESSION = 4
@@ -32,17 +32,9 @@ def write_png(
     `about` becomes text chunks, sorted; the ICC `profile` is kept where it has as many colours. The
     file appears complete or not at all.
     """
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(temporary, "wb") as file:
-            _write(file, width, height, bands, about, profile)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    with replacing(path) as file:
+        _write(file, width, height, bands, about, profile)
 
 
 def read_text(path: Path) -> dict[str, str]:

@@ -48,7 +48,7 @@ def test_first_outputs_are_of_order_one() -> None:
     assert 0.3 < float(images.detach().std()) < 1.5
 
 
-def test_samples_are_judged_alone() -> None:
+def test_samples_do_not_affect_each_other() -> None:
     torch.manual_seed(0)
     network = R3GANDiscriminator(channels=1, start=4, doublings=1, width=16, group_size=8, blocks=1)
     for parameter in network.parameters():

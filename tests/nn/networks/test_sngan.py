@@ -131,7 +131,7 @@ def test_initial_weights() -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_discriminator_judges_each_image_on_its_own(training: bool) -> None:
+def test_images_of_a_batch_do_not_affect_each_other_in_the_discriminator(training: bool) -> None:
     _, discriminator = pair(16, num_classes=3, spectral=not training)
     discriminator.train(training)
     images, labels = torch.randn(6, 3, 16, 16), torch.arange(6) % 3

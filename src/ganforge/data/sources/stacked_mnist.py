@@ -15,7 +15,6 @@ LINE = "128,000 stacks of three digits of mnist, color 28x28, 1,000 modes (VEEGA
 TRAIN_STACKS = 128_000
 TEST_STACKS = 10_000
 DIGITS_IN_STACK = 3
-NUM_MODES = 10**DIGITS_IN_STACK
 _SEED = 2017  # fixed, so that the name always means the same stacks
 
 

@@ -126,6 +126,8 @@ def test_conditional() -> None:
 def test_refusals() -> None:
     with pytest.raises(ValidationError, match="pack joins images of different labels"):
         R3GANConfig(conditional=True, pack=2)
+    with pytest.raises(ValidationError, match="leave out --conditional or --network mlp"):
+        R3GANConfig(conditional=True, network="mlp")
     with pytest.raises(ValidationError, match="group_size 5 does not divide 32"):
         R3GANConfig(width=16, group_size=5)
     plain = COLOUR.model_copy(update={"class_names": ()})

@@ -219,7 +219,7 @@ def _row(line: Line, num_runs: int) -> str:
 
 
 def _grid(compared: Compared, seed: int) -> str:
-    """Samples of `seed`, drawn anew; where that cannot be, those that training stored."""
+    """Fresh samples of `seed`; where that cannot be, those that training stored."""
     try:
         with TemporaryDirectory() as folder:
             trained, out = load(compared.run.path), Path(folder) / "grid.png"

@@ -1,6 +1,6 @@
 """Augmentation of discriminator inputs: DiffAugment, and the pipeline of ADA with its controller.
 
-Both are drawn anew for every sample, and both are linear in the pixels (affine in the colours) once drawn, so
+Both are drawn for every sample, and both are linear in the pixels (affine in the colours) once drawn, so
 that gradients of any order go through them to the generator or to a penalty. Images are
 `[batch, channels, height, width]` in [-1, 1], in which 0 is grey; results may leave that range, as in the
 released codes. Lower precisions are computed in float32. Nothing is read back from the device.

@@ -72,6 +72,8 @@ class R3GANConfig(AdversarialConfig):
                     f"group_size {self.group_size} does not divide {inner}, twice the width of some maps: "
                     "use --group-size 16 and a width that is a multiple of 8"
                 )
+        if self.conditional and self.network == "mlp":
+            raise ValueError("--network mlp takes no labels: leave out --conditional or --network mlp")
         if self.conditional and self.pack > 1:
             raise ValueError("pack joins images of different labels: leave out --pack or --conditional")
 

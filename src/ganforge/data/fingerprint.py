@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 
-from ganforge.data.sources.image_folder import Entry
+from ganforge.data.sources.entry import Entry
 from ganforge.data.sources.storage import Storage
 from ganforge.data.split import Split
 

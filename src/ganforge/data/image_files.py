@@ -16,14 +16,17 @@ from ganforge.data.derived_pairs import derived_shape, is_derived
 from ganforge.data.fingerprint import hash_names
 from ganforge.data.options import DataOptions
 from ganforge.data.pairs import PairHeader, Partners, decode_pair, find_partners, read_pair_header
+from ganforge.data.settle import little_range_of, settle
 from ganforge.data.sources.catalogue import ImageFiles
-from ganforge.data.sources.image_folder import Entry
+from ganforge.data.sources.entry import Entry, of
 from ganforge.data.sources.storage import Storage
+from ganforge.data.spec import LONGEST_SIDE, MOST_PIXELS
 from ganforge.data.split import MAX_UNREADABLE, Split, in_memory, in_threads, lazy
 from ganforge.errors import UserError, printable
 
 IN_MEMORY_BYTES = 2 * 2**30
 LARGEST_DEFAULT_SIZE = 64
+SHOWN_UNREADABLE = 3
 
 Shape = tuple[int, int, int]
 Decode = Callable[[str], NDArray[np.uint8]]
@@ -31,12 +34,18 @@ Decode = Callable[[str], NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Decoded:
-    """The splits of image files, and the skipped files; no `fingerprint` where all are in memory."""
+    """The splits of image files, and the skipped files; no `fingerprint` where all are in memory.
 
+    `options` are those requested with "auto" and "data" replaced by what they came to; `notes` say why.
+    """
+
+    options: DataOptions
     splits: Mapping[str, Split]
     class_names: tuple[str, ...]
     skipped: Mapping[str, str]
     fingerprint: str | None
+    bits: int
+    notes: tuple[str, ...]
 
 
 def open_encoded(origin: ImageFiles, options: DataOptions) -> Decoded:
@@ -51,7 +60,10 @@ def open_encoded(origin: ImageFiles, options: DataOptions) -> Decoded:
     refuse_unreadable(skipped, len(entries), options)
     readable = [entry for entry in entries if entry.name not in skipped]
     good = [head for head in headers if isinstance(head, PairHeader)]
+    refuse_alpha([head.image for head in good], partners is not None, options)
     shape = choose_shape([head.image for head in good], options, origin.default_size)
+    settled = settle(origin, partners, list(zip(readable, good, strict=True)), shape, options)
+    options = settled.options
     source_channels = choose_source_channels(good)
     target = Target(shape, origin.centre_crop)
     decode_name = partial(decode_pair, storage, partners, target, source_channels, options)
@@ -81,7 +93,15 @@ def open_encoded(origin: ImageFiles, options: DataOptions) -> Decoded:
             splits[split] = lazy(shape, decode_name, names, stop, labels, texts, source_channels)
     refuse_unreadable(skipped, len(entries), options)
     fingerprint = None if fits else _fingerprint_of_files(readable, origin, partners, shape)
-    return Decoded(splits, class_names, skipped, fingerprint)
+    notes = [*settled.notes, *origin.listing.notes]
+    if options.fit == "pad" and settled.fit_reason:
+        notes.insert(0, f"--fit pad is chosen, since {settled.fit_reason}")
+    if "train" in splits and options.range == "full" and all(head.image.bits == 8 for head in good):
+        notes += little_range_of(splits["train"])
+    for attribute, what in (("animated", "frame"), ("paged", "page")):
+        if count := sum(getattr(head.image, attribute) for head in good):
+            notes.append(f"{of(count, 'image')} with more than one {what}: the first {what} is used")
+    return Decoded(options, splits, class_names, skipped, fingerprint, settled.bits, tuple(notes))
 
 
 def _fingerprint_of_files(
@@ -98,7 +118,7 @@ def _fingerprint_of_files(
 
 def _header_of(storage: Storage, partners: Partners | None, entry: Entry) -> PairHeader | str:
     try:
-        return read_pair_header(storage, partners, entry)
+        return read_pair_header(storage.read(entry.name), partners, entry)
     except Unreadable as error:
         return str(error)
 
@@ -143,16 +163,39 @@ def choose_shape(headers: list[Header], options: DataOptions, default_size: int 
     grey = options.channels == "grey" or (
         options.channels == "auto" and all(header.grey for header in headers)
     )
-    channels = 1 if grey else 3
-    size = options.size or default_size
+    channels = 4 if options.alpha == "keep" else 1 if grey else 3
+    if options.sides is not None:
+        return (channels, *options.sides)
+    size = default_size
     if size is None:
         sizes = Counter((header.height, header.width) for header in headers)
         if len(sizes) == 1:
-            return (channels, *next(iter(sizes)))
+            height, width = next(iter(sizes))
+            if height * width > MOST_PIXELS or max(height, width) > LONGEST_SIDE:
+                raise UserError(f"images of {width}x{height} are too large to train on: give a --size")
+            return (channels, height, width)
         sides = sorted(min(header.height, header.width) for header in headers)
         median = sides[(len(sides) - 1) // 2]
         size = min(LARGEST_DEFAULT_SIZE, 1 << (median.bit_length() - 1))
     return (channels, size, size)
+
+
+def refuse_alpha(headers: list[Header], paired: bool, options: DataOptions) -> None:
+    """Raise UserError where `--alpha keep` keeps nothing, or contradicts other options."""
+    if options.alpha != "keep":
+        return
+    others = {
+        "--channels grey": options.channels == "grey",
+        f"--binarise {options.binarise}": options.binarise != "none",
+        f"--range {options.range}": options.range != "full",
+        "--sources": options.sources is not None,
+        "pairs": paired or is_derived(options.pairs),
+    }
+    for option, there in others.items():
+        if there:
+            raise UserError(f"--alpha keep does not go with {option}: leave one of them out")
+    if not any(header.alpha for header in headers):
+        raise UserError(f"--alpha keep: no image of {printable(options.data)} is transparent: leave it out")
 
 
 def choose_source_channels(headers: list[PairHeader]) -> int:
@@ -165,11 +208,21 @@ def choose_source_channels(headers: list[PairHeader]) -> int:
 
 def refuse_unreadable(skipped: Mapping[str, str], total: int, options: DataOptions) -> None:
     """Raise UserError if more images are unreadable than `options` allow."""
+    line = too_many_unreadable(skipped, total, options)
+    if line is not None:
+        raise UserError(
+            f"{line}; type `ganforge data check {printable(options.data)} --json` for the whole list, then "
+            "repair or remove them"
+        )
+
+
+def too_many_unreadable(skipped: Mapping[str, str], total: int, options: DataOptions) -> str | None:
+    """A line where more images are unreadable than `options` allow."""
     allowed = MAX_UNREADABLE * total if options.unreadable == "skip" else 0
     if len(skipped) <= allowed:
-        return
-    first = "; ".join(f"{printable(name)} ({reason})" for name, reason in list(skipped.items())[:3])
-    raise UserError(
-        f"{len(skipped)} of {total} images cannot be read: {first}; expected at most {int(allowed)}; type "
-        f"`ganforge data check {printable(options.data)}` for the whole list, then repair or remove them"
+        return None
+    first = "; ".join(
+        f"{printable(name)} ({reason})" for name, reason in list(skipped.items())[:SHOWN_UNREADABLE]
     )
+    more = "; ..." if len(skipped) > SHOWN_UNREADABLE else ""
+    return f"{len(skipped)} of {total} images cannot be read: {first}{more}; expected at most {int(allowed)}"

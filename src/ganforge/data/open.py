@@ -21,8 +21,10 @@ from ganforge.data.image_files import open_encoded
 from ganforge.data.options import DataOptions
 from ganforge.data.pairs import refuse_files_of_pairs
 from ganforge.data.sources import toys
-from ganforge.data.sources.arrays import Arrays
+from ganforge.data.sources.arrays import Arrays, resize_together
 from ganforge.data.sources.catalogue import ImageFiles, Points, locate
+from ganforge.data.sources.scene_attributes import KINDS
+from ganforge.data.sources.scenes import DEFAULT_SIDE, Scenes
 from ganforge.data.sources.stacked_mnist import Stacked, stacks
 from ganforge.data.split import Split, in_memory
 from ganforge.errors import UserError, printable
@@ -35,15 +37,39 @@ def open_dataset(options: DataOptions) -> Dataset:
     the data.
     """
     origin = locate(options)
+    if options.alpha == "keep" and not isinstance(origin, ImageFiles):
+        raise UserError(
+            f"--alpha keep is for image files, which {printable(options.data)} is not: leave it out"
+        )
+    if not isinstance(origin, ImageFiles):
+        options = settle_without_files(options)
     if isinstance(origin, Points):
         return _open_points(origin, options)
     if not isinstance(origin, ImageFiles):
         refuse_files_of_pairs(options)
     if isinstance(origin, Arrays):
         return _open_arrays(origin, options)
+    if isinstance(origin, Scenes):
+        return _open_scenes(origin, options)
     if isinstance(origin, Stacked):
         return _open_stacked(origin, options)
     return _open_images(origin, options)
+
+
+def settle_without_files(options: DataOptions) -> DataOptions:
+    """`options` of arrays and points, which have no metadata and fill their range; raises UserError."""
+    if options.range != "full":
+        raise UserError(
+            f"--range {options.range} is for image files, but {printable(options.data)} has none: "
+            "leave it out"
+        )
+    if options.label_column not in ("auto", "label"):
+        raise UserError(
+            f"--label-column {printable(options.label_column)} is for image files with metadata, and "
+            f"{printable(options.data)} has none: leave it out"
+        )
+    fit = "crop" if options.fit == "auto" else options.fit
+    return options.model_copy(update={"fit": fit, "label_column": "label"})
 
 
 def source_fingerprint(options: DataOptions) -> str:
@@ -56,7 +82,7 @@ def source_fingerprint(options: DataOptions) -> str:
     )
     if isinstance(origin, ImageFiles):
         return hash_names(list(origin.listing.entries), origin.storage, (0, 0, 0), ())
-    if isinstance(origin, Points | Stacked):
+    if isinstance(origin, Points | Scenes | Stacked):
         return open_dataset(options).fingerprint
     digest = hashlib.sha256()
     for split, pixels in sorted(origin.pixels.items()):
@@ -113,6 +139,23 @@ def _open_stacked(origin: Stacked, options: DataOptions) -> Dataset:
     return replace(dataset, stack=Stack("mnist", num_samples=26_000))  # as VEEGAN and PacGAN count
 
 
+def _open_scenes(origin: Scenes, options: DataOptions) -> Dataset:
+    """Drawn at the requested size; where that is no square, at its longer side, and fitted like images."""
+    side = max(options.sides or (DEFAULT_SIDE,))
+    splits, digest = {}, hashlib.sha256(repr((KINDS, options.sides, options.channels, options.fit)).encode())
+    for split, attributes in origin.attributes.items():
+        pixels = fit_arrays(origin.images(split, side).transpose(0, 2, 3, 1), options)
+        labels = torch.from_numpy(origin.labels(split))
+        splits[split] = in_memory(pixels, labels, origin.captions[split])
+        # Not of the pixels: edges of shapes may differ by a grey level from machine to machine.
+        for part in (attributes, *origin.digits[split]):
+            digest.update(f"{split} {part.dtype} {part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).data.cast("B"))
+    dataset = _finish(options, splits, KINDS, "pixels", digest.hexdigest())
+    attributes_of = {split: torch.from_numpy(part) for split, part in origin.attributes.items()}
+    return replace(dataset, scenes=attributes_of)
+
+
 def fit_arrays(pixels: NDArray[np.uint8], options: DataOptions) -> Tensor:
     """`pixels` uint8 `[count, height, width, channels]` in the shape of `options`.
 
@@ -120,14 +163,13 @@ def fit_arrays(pixels: NDArray[np.uint8], options: DataOptions) -> Tensor:
     """
     count, height, width, depth = pixels.shape
     channels = {"auto": depth, "grey": 1, "color": 3}[options.channels]
-    if options.size is not None:
-        height, width = options.size, options.size
+    height, width = options.sides or (height, width)
     if (count, height, width, channels) == pixels.shape:
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
 
     if channels >= depth and width * pixels.shape[1] == height * pixels.shape[2]:
         blocks = range(0, count, 4096)
-        parts = [_resize_together(pixels[start : start + 4096], width, height) for start in blocks]
+        parts = [resize_together(pixels[start : start + 4096], width, height) for start in blocks]
         fitted = np.concatenate(parts).transpose(0, 3, 1, 2)
         return torch.from_numpy(
             np.ascontiguousarray(np.broadcast_to(fitted, (count, channels, height, width)))
@@ -140,28 +182,13 @@ def fit_arrays(pixels: NDArray[np.uint8], options: DataOptions) -> Tensor:
     return torch.from_numpy(fitted)
 
 
-def _resize_together(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """`pixels` `[count, own height, own width, channels]` as `fit` would resize each, in two calls.
-
-    Pillow resamples all rows, then all columns. So one tall image of everybody's rows can take the first
-    pass, and one of everybody's columns the second.
-    """
-    scale = width / pixels.shape[2]
-    resample = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
-
-    def across(rows: NDArray[np.uint8], length: int) -> NDArray[np.uint8]:
-        count, height, width, depth = rows.shape
-        tall = np.ascontiguousarray(rows).reshape((count * height, width, depth)[: 2 if depth == 1 else 3])
-        resized = np.asarray(Image.fromarray(tall).resize((length, count * height), resample))
-        return resized.reshape(count, height, length, depth)
-
-    return across(across(pixels, width).transpose(0, 2, 1, 3), height).transpose(0, 2, 1, 3)
-
-
 def _open_images(origin: ImageFiles, options: DataOptions) -> Dataset:
     files = open_encoded(origin, options)
     fingerprint = files.fingerprint or hash_arrays(files.splits, files.class_names)
-    dataset = _finish(options, files.splits, files.class_names, "pixels", fingerprint, files.skipped)
+    dataset = _finish(
+        files.options, files.splits, files.class_names, "pixels", fingerprint, files.skipped, files.bits
+    )
+    dataset = replace(dataset, notes=files.notes)
     return replace(dataset, finer_label_column="subcategory" if options.data == "emoji" else None)
 
 
@@ -172,6 +199,7 @@ def _finish(
     values: str,
     fingerprint: str,
     skipped: Mapping[str, str] | None = None,
+    bits: int = 8,
 ) -> Dataset:
     if "train" not in splits:
         raise UserError(
@@ -205,6 +233,7 @@ def _finish(
             "caption_alphabet": alphabet,
             "caption_length": caption_length,
             "source_shape": splits["train"].source_shape,
+            "bits": bits,
         }
     )
     return Dataset(options, spec, splits, fingerprint, tuple((skipped or {}).items()), undrawn=undrawn)

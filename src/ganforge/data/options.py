@@ -1,9 +1,13 @@
 """`DataOptions`: which data a run uses, and how images are brought to one shape."""
 
+import math
 import re
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator
+
+from ganforge.data.levels import parse_levels, show_levels
+from ganforge.data.spec import LONGEST_SIDE, MOST_PIXELS
 
 _PAIRS = re.compile(r"auto|none|side-by-side(:right)?|edges|grey|blur|mask|downscale:([2-9]|[1-9][0-9]{1,2})")
 
@@ -17,14 +21,16 @@ class DataOptions(BaseModel):
         description="A name that `ganforge list data` shows, a folder, a .zip file, an IDX file, "
         "celeba:FOLDER or hf:OWNER/NAME."
     )
-    size: PositiveInt | None = Field(
+    size: PositiveInt | str | None = Field(
         None,
-        description="Side of the square images, in pixels. Left out: the images' own size; where their "
-        "sizes differ, the largest power of two not above the median shorter side, at most 64.",
+        description="Side of square images, in pixels, or HEIGHTxWIDTH, such as 48x64 for images 48 high "
+        "and 64 wide. Left out: the images' own size; where their sizes differ, the largest power of two not "
+        "above the median shorter side, at most 64.",
     )
-    fit: Literal["crop", "pad", "stretch"] = Field(
-        "crop",
-        description="How an image becomes square: crop its centre, pad it with background, or stretch it.",
+    fit: Literal["auto", "crop", "pad", "stretch"] = Field(
+        "auto",
+        description="How an image becomes square: crop its centre, pad it with background, or stretch it; "
+        "auto: pad where a crop would cut off content, else crop.",
     )
     channels: Literal["auto", "grey", "color"] = Field(
         "auto", description="Grey or color images; auto is grey only if all images are stored as grey."
@@ -33,8 +39,19 @@ class DataOptions(BaseModel):
         "white",
         description="The colour behind transparent images and of `--fit pad`'s margins; black suits digits.",
     )
+    alpha: Literal["background", "keep"] = Field(
+        "background",
+        description="Transparent images: on the background, or keep alpha as a fourth channel, for the GANs.",
+    )
+    range: str = Field(
+        "full",
+        description="The values that are black and white: full, as the file format has it; data, the lowest "
+        "and highest value of the training images; or LOW..HIGH, such as 0..4095.",
+    )
     label_column: str = Field(
-        "label", description="The column of the metadata file, or the CelebA attribute, that holds the class."
+        "auto",
+        description="The column of the metadata file, or the CelebA attribute, that holds the class; auto: "
+        "label, a synonym or the only column left; folder: the name of the folder; none: no classes.",
     )
     pairs: str = Field(
         "auto",
@@ -78,6 +95,36 @@ class DataOptions(BaseModel):
     dequantise: bool = Field(
         False, description="Add uniform noise of one grey level, so that pixels are continuous (WGAN-GP)."
     )
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _known_size(cls, size: object) -> object:
+        if isinstance(size, str) and size.isdecimal() and len(size) < 20:
+            size = int(size)
+        if not isinstance(size, str):
+            if isinstance(size, int) and size * size > MOST_PIXELS:
+                raise ValueError(f"expected at most {math.isqrt(MOST_PIXELS):,} pixels")
+            return size
+        match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", size.strip().lower())
+        if match is None:
+            raise ValueError("expected a number of pixels, or height x width, such as --size 48x64")
+        if int(match[1]) * int(match[2]) > MOST_PIXELS or max(int(match[1]), int(match[2])) > LONGEST_SIDE:
+            raise ValueError(f"expected at most {MOST_PIXELS:,} pixels")
+        return int(match[1]) if match[1] == match[2] else match[0]
+
+    @property
+    def sides(self) -> tuple[int, int] | None:
+        """Height and width of `size`."""
+        if self.size is None or isinstance(self.size, int):
+            return None if self.size is None else (self.size, self.size)
+        height, _, width = self.size.partition("x")
+        return int(height), int(width)
+
+    @field_validator("range")
+    @classmethod
+    def _known_range(cls, text: str) -> str:
+        levels = parse_levels(text)
+        return text if levels is None else show_levels(levels)
 
     @field_validator("pairs")
     @classmethod

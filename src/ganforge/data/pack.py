@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ganforge.data.alpha import CHANNELS, straight
+from ganforge.data.batch import to_float, to_uint8
 from ganforge.data.dataset import Dataset
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
@@ -90,6 +92,8 @@ def _encoded(images: Split) -> Iterator[tuple[bytes, bytes | None]]:
 
 
 def _to_png(image: Tensor) -> bytes:
+    if len(image) == CHANNELS:
+        image = to_uint8(straight(to_float(image[None])))[0]
     pixels = image[0] if len(image) == 1 else image.permute(1, 2, 0)
     buffer = io.BytesIO()
     Image.fromarray(pixels.contiguous().numpy()).save(buffer, "PNG")

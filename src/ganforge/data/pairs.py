@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganforge.data.decode import Header, Target, Unreadable, decode, decode_halves, read_header
+from ganforge.data.decode import Header, Target, Unreadable, Whole, decode, decode_halves, read_header
 from ganforge.data.derived_pairs import is_derived
+from ganforge.data.formats import READABLE
 from ganforge.data.options import DataOptions
-from ganforge.data.sources.image_folder import Entry
-from ganforge.data.sources.storage import Archive, Folder, Storage, is_image_name, read_regular
+from ganforge.data.sources.entry import Entry
+from ganforge.data.sources.storage import Archive, Folder, Storage, is_image_file, read_regular
 from ganforge.errors import UserError, printable
 
 
@@ -79,9 +80,8 @@ def _in_folder(entries: tuple[Entry, ...], options: DataOptions) -> Partners:
         raise UserError(f"--sources {shown} does not exist: expected a folder or a .zip of images")
     storage = open_storage(path, f"--sources {shown}")
     plain: dict[str, list[str]] = {}
-    for name in storage.names:
-        if is_image_name(name):
-            plain.setdefault(posixpath.splitext(name)[0], []).append(name)
+    for name in storage.image_names:
+        plain.setdefault(posixpath.splitext(name)[0], []).append(name)
     exact = set(storage.names)
     names = {}
     for entry in entries:
@@ -116,42 +116,46 @@ def read_sources(
     options: DataOptions,
     count: int | None = None,
     takes_grey: bool = False,
+    bits: int = 8,
+    option: str = "--sources",
 ) -> tuple[Tensor, list[str], dict[str, str]]:
     """The first `count` images of `place`, or all, as sources of `shape`: uint8 `[n, *shape]`, their names.
 
     `place` is an image, a folder or a .zip. Those that cannot be read are skipped: name -> reason; so are
-    grey ones where the sources have colours, unless `takes_grey`. Raises UserError where none is left.
+    grey ones where the sources have colours, unless `takes_grey`. `bits` is the depth of images that
+    `options.range` is for; others have the full range. Raises UserError where none is left.
     """
     path = Path(place).expanduser()
-    shown = f"--sources {printable(place)}"
+    shown = f"{option} {printable(place)}"
     if not path.exists():
         raise UserError(f"{shown} does not exist: expected an image, a folder or a .zip of images")
-    single = path.is_file() and is_image_name(path.name)
+    single = path.is_file() and is_image_file(path)
     storage = None if single else open_storage(path, shown)
-    names = [path.name] if storage is None else [name for name in storage.names if is_image_name(name)]
+    names = [path.name] if storage is None else storage.image_names
     pixels, kept, skipped = list[Tensor](), list[str](), dict[str, str]()
+    full = options.model_copy(update={"range": "full"})
     for name in names:
         if len(kept) == count:
             break
         try:
             data = read_regular(path) if storage is None else storage.read(name)
-            if shape[0] == 3 and not takes_grey and read_header(data).grey:
+            header = read_header(data)
+            if shape[0] == 3 and not takes_grey and header.grey:
                 raise Unreadable("grey, but this run translates colour images: save it in colour")
-            pixels.append(torch.from_numpy(np.array(decode(data, Target(shape), options))))
+            own = source_options(options) if header.bits == bits else full
+            pixels.append(torch.from_numpy(np.array(decode(data, Target(shape), own))))
             kept.append(name)
         except Unreadable as error:
             skipped[name] = str(error)
     if not kept:
         first = "".join(f": {printable(name)} ({why})" for name, why in list(skipped.items())[:1])
-        raise UserError(
-            f"{shown} holds no image that this run can use{first}: expected PNG, JPEG, WebP, BMP or GIF"
-        )
+        raise UserError(f"{shown} holds no image that this run can use{first}: expected {READABLE}")
     return torch.stack(pixels), kept, skipped
 
 
-def read_pair_header(storage: Storage, partners: Partners | None, entry: Entry) -> PairHeader:
-    """The headers of an image and its source; raises `Unreadable` where they are not a pair."""
-    header = read_header(storage.read(entry.name))
+def read_pair_header(data: bytes, partners: Partners | None, entry: Entry) -> PairHeader:
+    """The headers of the image `data` and its source; raises `Unreadable` where they are not a pair."""
+    header = read_header(data)
     if partners is None:
         return PairHeader(header)
     if partners.half is not None:
@@ -159,9 +163,9 @@ def read_pair_header(storage: Storage, partners: Partners | None, entry: Entry) 
             raise Unreadable(f"{header.width} pixels wide: two images side by side must have equal width")
         half = replace(header, width=header.width // 2)
         return PairHeader(half, half)
-    data = read_partner(partners, entry.name)
+    file = read_partner(partners, entry.name)
     try:
-        source = read_header(data)
+        source = read_header(file)
     except Unreadable as error:
         raise of_source(partners, entry.name, error) from error
     if (source.width, source.height) != (header.width, header.height):
@@ -193,10 +197,29 @@ def decode_pair(
         return np.concatenate((right, left) if partners.half == "left" else (left, right))
     image, data = decode(storage.read(name), target, options), read_partner(partners, name)
     try:
-        source = decode(data, source_target, options)
+        source = decode(data, source_target, source_options(options))
     except Unreadable as error:
         raise of_source(partners, name, error) from error
     return np.concatenate((image, source))
+
+
+def source_options(options: DataOptions) -> DataOptions:
+    """The options for sources: those in files of their own have the full range, whatever the images have."""
+    return options if takes_levels(options) else options.model_copy(update={"range": "full"})
+
+
+def takes_levels(options: DataOptions) -> bool:
+    """Whether sources have the range of the images, as those derived from them or next to them have."""
+    with_images = is_derived(options.pairs) or options.pairs.startswith("side-by-side")
+    return options.range == "full" or (with_images and options.sources is None)
+
+
+def half_of(image: Whole, source: Literal["left", "right"]) -> Whole:
+    """The half of a file that is the image, where the `source` half is its source."""
+    middle = image.colours.shape[2] // 2
+    part = slice(middle, 2 * middle) if source == "left" else slice(middle)
+    alpha = None if image.alpha is None else image.alpha[:, part]
+    return Whole(image.colours[:, :, part], alpha, image.profile)
 
 
 def read_partner(partners: Partners, name: str) -> bytes:

@@ -2,7 +2,10 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, model_validator
+
+LONGEST_SIDE, MOST_PIXELS = 16_384, 2**24
+"""Of an image that networks are trained on: a file that asks for more must not get the memory."""
 
 
 class DataSpec(BaseModel):
@@ -12,7 +15,8 @@ class DataSpec(BaseModel):
     with the shape `2x1x1`. `binary` pixels are -1 or 1. `num_images` counts the training split.
     `caption_alphabet` and `caption_length` say how captions become codes; `embedding_size` is the size
     of caption embeddings. `source_shape` is that of the input image (channels, height,
-    width) that each image has, if any.
+    width) that each image has, if any. `bits` a channel is the depth of the image files that `--range`
+    is for, 32 for floats; 8 where the range is full.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,14 +29,27 @@ class DataSpec(BaseModel):
     binary: bool = False
     class_names: tuple[str, ...] = ()
     caption_alphabet: str = ""
-    caption_length: int = 0
-    embedding_size: int = 0
-    source_shape: tuple[int, int, int] | None = None
+    caption_length: NonNegativeInt = 0
+    embedding_size: NonNegativeInt = 0
+    source_shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
+    bits: PositiveInt = 8
+
+    @model_validator(mode="after")
+    def _fits(self) -> "DataSpec":
+        for _, height, width in filter(None, (self.shape, self.source_shape)):
+            if max(height, width) > LONGEST_SIDE or height * width > MOST_PIXELS:
+                raise ValueError(f"{width}x{height} images: expected at most {MOST_PIXELS:,} pixels")
+        return self
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height, width."""
         return (self.channels, self.height, self.width)
+
+    @property
+    def kind(self) -> Literal["pixels", "points", "alpha"]:
+        """What a system must accept: its `values`, or "alpha" for pixels with alpha, premultiplied."""
+        return "alpha" if self.values == "pixels" and self.channels == 4 else self.values
 
     @property
     def enlarges(self) -> bool:

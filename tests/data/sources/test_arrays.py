@@ -9,6 +9,7 @@ import torch
 from drawn import noise
 from PIL import Image
 
+from ganforge.data.check import check
 from ganforge.data.decode import fit
 from ganforge.data.open import fit_arrays, open_dataset
 from ganforge.data.options import DataOptions
@@ -148,3 +149,11 @@ def test_a_damaged_cifar_archive_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(UserError, match="not CIFAR-10"):
         read_cifar10(path)
+
+
+def test_idx_files_of_empty_images_are_refused(tmp_path):
+    head = bytes([0, 0, 8, 3]) + b"".join(size.to_bytes(4, "big") for size in (10, 0, 0))
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(head)
+    with pytest.raises(UserError, match="images of 0x0 pixels"):
+        open_dataset(DataOptions(data=str(tmp_path)))
+    assert "0x0" in check(DataOptions(data=str(tmp_path))).problems[0]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ganforge.data.decode import explain
 from ganforge.errors import UserError, printable
@@ -60,6 +61,12 @@ def read_idx_set(
                     f"{place}: {labels_name} has {len(labels[split])} labels, but {images_name} has "
                     f"{len(pixels[split])} images: expected as many; download both again"
                 )
+    for split, images in pixels.items():
+        if 0 in images.shape[1:]:
+            raise UserError(
+                f"{place} has {split} images of {images.shape[2]}x{images.shape[1]} pixels: expected 1x1 "
+                "or more; download it again"
+            )
     if len(pixels.get("train", ())) == 0:
         raise UserError(f"{place} has no training images: expected a file like train-images-idx3-ubyte.gz")
     if len(pixels["train"]) == 60_000:
@@ -143,3 +150,21 @@ def _member(archive: tarfile.TarFile, name: str, limit: int) -> bytes:
         raise ValueError(f"{name} is not a file")
     content: bytes = file.read(limit)
     return content
+
+
+def resize_together(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """`pixels` uint8 `[count, own height, own width, channels]` as `fit` would resize each, in two calls.
+
+    Pillow resamples all rows, then all columns. So one tall image of everybody's rows can take the first
+    pass, and one of everybody's columns the second.
+    """
+    scale = width / pixels.shape[2]
+    resample = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
+
+    def across(rows: NDArray[np.uint8], length: int) -> NDArray[np.uint8]:
+        count, height, width, depth = rows.shape
+        tall = np.ascontiguousarray(rows).reshape((count * height, width, depth)[: 2 if depth == 1 else 3])
+        resized = np.asarray(Image.fromarray(tall).resize((length, count * height), resample))
+        return resized.reshape(count, height, length, depth)
+
+    return across(across(pixels, width).transpose(0, 2, 1, 3), height).transpose(0, 2, 1, 3)

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ganforge.data.options import DataOptions
-from ganforge.data.sources import stacked_mnist, toys
+from ganforge.data.sources import scenes, stacked_mnist, toys
 from ganforge.data.sources.arrays import Arrays, idx_images_name, read_cifar10, read_idx_set
-from ganforge.data.sources.image_folder import Entry, Listing, list_images
+from ganforge.data.sources.entry import Entry
+from ganforge.data.sources.image_folder import Listing, list_images
+from ganforge.data.sources.scenes import Scenes, make_scenes
 from ganforge.data.sources.stacked_mnist import Stacked, stack_digits
 from ganforge.data.sources.storage import Archive, Folder, Storage
 from ganforge.errors import UserError, printable, unknown_name
@@ -31,6 +33,9 @@ FASHION_CLASSES = (
     "Ankle boot",
 )
 
+PREFIXES = ("hf:", "celeba:")
+"""What data that are neither a name nor a path begin with."""
+
 
 @dataclass(frozen=True)
 class ImageFiles:
@@ -49,7 +54,7 @@ class Points:
     name: str
 
 
-Origin = ImageFiles | Arrays | Points | Stacked
+Origin = ImageFiles | Arrays | Points | Scenes | Stacked
 
 
 def available() -> dict[str, str]:
@@ -57,6 +62,7 @@ def available() -> dict[str, str]:
     return {
         "mnist": "built in: 70,000 handwritten digits, grey 28x28, 10 classes",
         "emoji": "built in: 3,786 emoji, color 64x64, with captions and 10 classes",
+        scenes.NAME: f"built in: {scenes.LINE}",
         stacked_mnist.NAME: f"built in: {stacked_mnist.LINE}",
         **{name: f"built in: {line}" for name, line in toys.TOYS.items()},
         "fashion-mnist": "download, 30 MB: 70,000 clothes, grey 28x28, 10 classes",
@@ -65,6 +71,11 @@ def available() -> dict[str, str]:
         "hf:OWNER/NAME": "an image data set on the Hugging Face hub (needs the extra hub-data)",
         "FOLDER or FILE.zip": "your own images: sub-folders are classes, or a metadata.jsonl",
     }
+
+
+def is_built_in(data: str) -> bool:
+    """Whether `data` names a built-in set, which no path of that name hides."""
+    return data in toys.TOYS or data in ("mnist", "emoji", scenes.NAME, stacked_mnist.NAME)
 
 
 def locate(options: DataOptions) -> Origin:
@@ -78,6 +89,7 @@ def locate(options: DataOptions) -> Origin:
     by_name: dict[str, Callable[[], Origin]] = {
         "mnist": _mnist,
         "emoji": lambda: _emoji(options),
+        scenes.NAME: lambda: make_scenes(_mnist()),
         stacked_mnist.NAME: lambda: stack_digits(_mnist()),
     }
     downloads: dict[str, Callable[[], Origin]] = {
@@ -178,7 +190,7 @@ def _celeba(path: Path, options: DataOptions) -> ImageFiles:
             "it there"
         )
     storage = Folder(path / "img_align_celeba")
-    listing = list_images(storage, f"{shown}/img_align_celeba", options.label_column)
+    listing = list_images(storage, f"{shown}/img_align_celeba", "none")
     splits = {row[0]: row[1] for row in _table(path / "list_eval_partition.txt") if len(row) == 2}
     attributes = _celeba_attribute(path / "list_attr_celeba.txt", options.label_column)
     entries = tuple(
@@ -189,8 +201,9 @@ def _celeba(path: Path, options: DataOptions) -> ImageFiles:
         )
         for entry in listing.entries
     )
-    crop = CELEBA_CROP if options.fit == "crop" else None
-    return ImageFiles(storage, Listing(entries, ("no", "yes")), crop, CELEBA_SIZE)
+    crop = CELEBA_CROP if options.fit in ("auto", "crop") else None
+    column = "label" if options.label_column == "auto" else options.label_column
+    return ImageFiles(storage, Listing(entries, ("no", "yes"), label_column=column), crop, CELEBA_SIZE)
 
 
 def _table(path: Path) -> list[list[str]]:
@@ -200,9 +213,16 @@ def _table(path: Path) -> list[list[str]]:
 
 
 def _celeba_attribute(path: Path, attribute: str) -> dict[str, str]:
-    """File name -> "yes" or "no" for one of the 40 attributes; empty if it is not one of them."""
+    """File name -> "yes" or "no" for one of the 40 attributes; empty where none is requested."""
     rows = _table(path)  # the number of files, the names of the attributes, then a file and 40 times 1 or -1
-    if len(rows) < 2 or attribute not in rows[1]:
+    if attribute in ("auto", "label", "none"):
         return {}
+    if len(rows) < 2:
+        raise UserError(f"--label-column {printable(attribute)}: {printable(str(path))} is missing or empty")
+    if attribute not in rows[1]:
+        raise UserError(
+            f"--label-column {printable(attribute)}: CelebA has no such attribute: expected one of "
+            f"{', '.join(map(printable, rows[1][:40]))}"
+        )
     column = rows[1].index(attribute) + 1
     return {row[0]: "yes" if row[column] == "1" else "no" for row in rows[2:] if len(row) > column}

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any, final
 
 from ganforge.data.decode import Unreadable
-from ganforge.data.sources.image_folder import SPLITS, Entry, Listing
+from ganforge.data.sources.entry import Entry
+from ganforge.data.sources.folder_names import split_named
+from ganforge.data.sources.image_folder import Listing
 from ganforge.data.sources.storage import Storage, read_regular
 from ganforge.errors import UserError, printable
 from ganforge.files.download import refuse_offline
@@ -69,11 +71,17 @@ def list_hub_set(name: str, label_column: str) -> tuple[HubRows, Listing]:
             f"hf:{name} has the columns {', '.join(features)}: expected one called image with images"
         )
     tables = {
-        SPLITS.get(split, split): table.cast_column(column, datasets.Image(decode=False))
+        split_named(split) or split: table.cast_column(column, datasets.Image(decode=False))
         for split, table in loaded.items()
     }
+    if label_column not in ("auto", "label", "none", *features):
+        raise UserError(
+            f"--label-column {printable(label_column)}: hf:{printable(name)} has no such column: expected "
+            f"one of {', '.join(feature for feature in features if feature != column)}"
+        )
     entries, class_order = list_rows(tables, column, label_column)
-    return HubRows(tables, column), Listing(tuple(entries), class_order)
+    resolved = "label" if label_column == "auto" else label_column
+    return HubRows(tables, column), Listing(tuple(entries), class_order, label_column=resolved)
 
 
 def list_rows(tables: dict[str, Any], column: str, label_column: str) -> tuple[list[Entry], tuple[str, ...]]:
@@ -81,7 +89,8 @@ def list_rows(tables: dict[str, Any], column: str, label_column: str) -> tuple[l
     entries = []
     class_order: tuple[str, ...] = ()
     for split, table in tables.items():
-        labels = next((name for name in (label_column, "label", "labels") if name in table.features), None)
+        wanted = () if label_column == "none" else (label_column, "label", "labels")
+        labels = next((name for name in wanted if name in table.features), None)
         texts = next((name for name in TEXT_COLUMNS if name in table.features), None)
         names = getattr(table.features[labels], "names", None) if labels else None
         class_order = class_order or tuple(names or ())

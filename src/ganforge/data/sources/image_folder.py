@@ -1,38 +1,35 @@
-"""The ImageFolder convention: the images of a folder or zip, their splits, classes, captions, partners.
+"""The images of a folder or zip by the conventions in use: their splits, classes, captions, partners.
 
-`metadata.jsonl` or `metadata.csv` (columns `file_name`, a label, `text`/`texts`/`caption`, `split`,
-`*_file_name`) decides if there is one; else sub-folders are classes, top-level folders train, validation
-(or val) and test are splits, and cat.txt next to cat.png holds its captions, one a line.
+A table decides if there is one: `metadata.jsonl` or `metadata.csv` (columns `file_name`, a label,
+`text`/`texts`/`caption`, `split`, `*_file_name`), else one that names the images, such as Kaggle's
+labels.csv, else StyleGAN's `dataset.json`. Without one sub-folders are classes, top-level folders such as
+train, validation and test are splits, and cat.txt next to cat.png holds its captions, one a line.
 """
 
-import csv
-import io
 import json
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from ganforge.data.decode import Unreadable
-from ganforge.data.sources.storage import Storage, is_hidden, is_image_name, is_unsafe
+from ganforge.data.formats import READABLE
+from ganforge.data.sources import table_entries
+from ganforge.data.sources.entry import Entry, counted, encodable, of
+from ganforge.data.sources.folder_names import are_running, domains, folder_splits, split_named
+from ganforge.data.sources.storage import Storage, is_hidden
+from ganforge.data.sources.tables import Table
 from ganforge.errors import UserError, printable
 
-METADATA = ("metadata.jsonl", "metadata.csv")
-SPLITS = {"train": "train", "test": "test", "validation": "validation", "val": "validation"}
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An image by file name, with its metadata.
-
-    `partners` are its `*_file_name` columns, `source_file_name` first: the first is its source.
-    """
-
-    name: str
-    split: str = "train"
-    label: str | None = None
-    captions: tuple[str, ...] = ()
-    partners: tuple[str, ...] = ()
+AUTO, FOLDER, NONE = "auto", "folder", "none"
+"""Values of --label-column that are no columns."""
+_DATA_SUFFIXES = (
+    ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".txt", ".xlsx", ".xls", ".ods", ".xml",
+    ".yaml", ".yml", ".npy", ".npz", ".mat", ".pkl", ".h5", ".hdf5", ".feather", ".arrow", ".db", ".sqlite",
+    ".tfrecord", ".tfrecords", ".mdb", ".pt", ".pth", ".nii", ".nii.gz",
+)  # fmt: skip
+_ABOUT = ("readme", "license", "licence", "notice", "copying", "changelog", "requirements", "attribution")
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -40,12 +37,15 @@ class Listing:
     """The images of a folder or archive, in order.
 
     `class_order` is the content of `classes.json`, which `pack` writes; empty: classes are sorted by name.
-    `unlisted` counts images that the metadata do not name.
+    `unlisted` counts images that the metadata do not name. `label_column` is what "auto" has become. `notes`
+    say, one line each, how the files were understood where that is in doubt, and which were not read.
     """
 
     entries: tuple[Entry, ...]
     class_order: tuple[str, ...] = ()
     unlisted: int = 0
+    label_column: str = "label"
+    notes: tuple[str, ...] = ()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -61,51 +61,192 @@ class Listing:
 
 
 def list_images(storage: Storage, place: str, label_column: str) -> Listing:
-    """The images in `storage` by the ImageFolder convention; `place` names it in errors.
+    """The images in `storage` by the conventions above; `place` names it in errors.
 
-    Raises UserError if there are no images or the metadata are malformed.
+    Raises UserError if there are no images, the metadata are malformed or have no column `label_column`, or
+    the folders can be understood in more than one way.
     """
-    images = [name for name in storage.names if is_image_name(name)]
-    tables = [name for name in storage.names if posixpath.basename(name) in METADATA and not is_hidden(name)]
-    if not tables and "metadata.parquet" in storage.names:
+    images = storage.image_names
+    tables, unused = table_entries.find_tables(storage, images, place, label_column)
+    if tables:
+        found = table_entries.read(tables, images, place, label_column)
+    else:
+        found = _from_folders(images, place, storage, label_column)
+    if not found.entries:
         raise UserError(
-            f"{place} has metadata.parquet, which is not read: write it as metadata.jsonl or metadata.csv"
-        )
-    entries = (
-        _from_tables(storage, tables, place, label_column)
-        if tables
-        else _from_folders(images, place, storage)
-    )
-    if not entries:
-        raise UserError(
-            f"{place} holds no images: expected PNG, JPEG, WebP, BMP or GIF files in it or in sub-folders; "
+            f"{place} holds no images: expected {READABLE} files in it or in sub-folders; "
             "see `ganforge list data` for data that needs no folder"
         )
-    named = {entry.name for entry in entries} | {name for entry in entries for name in entry.partners}
+    named = {entry.name for entry in found.entries} | {n for entry in found.entries for n in entry.partners}
     unlisted = sum(name not in named for name in images)
-    return Listing(tuple(entries), _class_order(storage), unlisted)
+    order, used = _class_order(storage)
+    read = {*found.read, *used, *named}
+    notes = [*found.notes, *_incomplete(found.entries)]
+    if label_column == AUTO and not any(entry.label for entry in found.entries):
+        notes += table_entries.unused_columns(unused)
+    if unlisted:
+        notes.append(f"{counted(unlisted, 'image')} not named by {_tables(tables)}, and not used")
+    notes += _links(storage)
+    notes += _unread([name for name in storage.names if name not in read], set(images))
+    return Listing(tuple(found.entries), order, unlisted, found.label_column, tuple(notes))
 
 
-def _from_folders(names: list[str], place: str, storage: Storage) -> list[Entry]:
-    inside = names
+def _tables(tables: Iterable[Table]) -> str:
+    names = [printable(table.name) for table in tables]
+    return names[0] if len(names) == 1 else "the metadata"
+
+
+def _incomplete(entries: Iterable[Entry]) -> list[str]:
+    """Which of the things that only count where every image has them are there for some images."""
+    listed, notes = list(entries), []
+    for part, what in (("label", "label: no label is used"), ("captions", "caption")):
+        missing = [entry.name for entry in listed if not getattr(entry, part)]
+        if 0 < len(missing) < len(listed):
+            verb = "has" if len(missing) == 1 else "have"
+            notes.append(
+                f"{len(missing):,} of {of(len(listed), 'image')} {verb} no {what} ({_first(missing)})"
+            )
+    return notes
+
+
+def _links(storage: Storage) -> list[str]:
+    """A line about links that leave the folder: what they lead to does not move with it."""
+    if not storage.links_outside:
+        return []
+    what = counted(len(storage.links_outside), "link")
+    return [f"{what} to places outside of the folder: {_first([*storage.links_outside])}"]
+
+
+def _unread(names: list[str], images: set[str]) -> list[str]:
+    """A line that names files which look like metadata and are not read."""
+    kinds: dict[str, list[str]] = {}
+    for name in names:
+        plain = name.lower()
+        suffix = next((suffix for suffix in _DATA_SUFFIXES if plain.endswith(suffix)), None)
+        about = is_hidden(name) or posixpath.basename(plain).startswith(_ABOUT)
+        if suffix and not about and name not in images:
+            kinds.setdefault(suffix, []).append(name)
+    if not kinds:
+        return []
+    parts = [
+        _first(found) if len(found) <= _SHOWN else f"{len(found)} {suffix} files such as {_first(found, 1)}"
+        for suffix, found in kinds.items()
+    ]
+    return [
+        f"not read: {', '.join(parts)} (classes and captions come from a metadata.csv with the columns "
+        "file_name, label and text)"
+    ]
+
+
+def _first(names: list[str], count: int = _SHOWN) -> str:
+    return ", ".join(map(printable, names[:count])) + (", ..." if len(names) > count > 1 else "")
+
+
+def _from_folders(names: list[str], place: str, storage: Storage, label_column: str) -> table_entries.Found:
+    if label_column not in (AUTO, "label", FOLDER, NONE):
+        raise UserError(
+            f"--label-column {printable(label_column)}: {place} has no table of its images, so its classes "
+            "are its folders: leave it out, or add a metadata.csv with the columns file_name and "
+            f"{printable(label_column)}"
+        )
+    inside, outer = names, ""
     # A single outer folder, as most zip programs add, says nothing.
-    while inside and len({_top(name) for name in inside}) == 1 and _top(inside[0]) not in ("", *SPLITS):
+    while inside and len({_top(name) for name in inside}) == 1 and not _says_something(_top(inside[0])):
+        outer += f"{_top(inside[0])}/"
         inside = [name.split("/", 1)[1] for name in inside]
-    split_of = _folder_splits(inside, place)
-    entries, texts = [], {name for name in storage.names if name.endswith(".txt")}
-    for name, inner in zip(names, inside, strict=True):
-        split = split_of.get(_top(inner), "train")
-        label = _top(inner.split("/", 1)[1] if split_of else inner)
+    _refuse_domains(inside, place, outer)
+    splits, inside = _splits_and_rests(inside, folder_splits(inside, place))
+    captions, read = _captions(storage, names, place)
+    labels, note, files = _stylegan_labels(storage, outer, names)
+    if label_column in (FOLDER, NONE):
+        note, labels = None, None if label_column == FOLDER else {}
+    elif labels is None and are_running(inside):
+        labels = {}
+        note = (
+            f"folders such as {printable(_top(inside[0]))}/ only count on and are no classes; "
+            "--label-column folder makes them classes"
+        )
+    entries = [
+        Entry(
+            name,
+            split,
+            (encodable(_top(rest)) or None) if labels is None else labels.get(name),
+            captions.get(name, ()),
+        )
+        for name, split, rest in zip(names, splits, inside, strict=True)
+    ]
+    resolved = "label" if label_column == AUTO else label_column
+    return table_entries.Found(entries, resolved, [note] if note else [], read | files)
+
+
+def _says_something(top: str) -> bool:
+    return not top or split_named(top) is not None
+
+
+def _splits_and_rests(names: list[str], split_of: dict[str, str]) -> tuple[list[str], list[str]]:
+    """The split of each file, and its path without the folder that says so.
+
+    That is the first or the second one: "train/cat/1.png" and "cat/train/1.png" are both "cat/1.png". A
+    single folder in each split, as in "train/images/cat/1.png", says nothing either.
+    """
+    if not split_of:
+        return ["train"] * len(names), names
+    splits, rests = [], []
+    for name in names:
+        top, _, rest = name.partition("/")
+        second, _, deep = rest.partition("/")
+        splits.append(split_of[top] if top in split_of else split_of[f"*/{second}"])
+        rests.append(rest if top in split_of else f"{top}/{deep}")
+    while rests and all(_top(rest) for rest in rests):
+        inner = {
+            split: {_top(r) for r, s in zip(rests, splits, strict=True) if s == split} for split in splits
+        }
+        if any(len(tops) > 1 for tops in inner.values()):
+            break
+        rests = [rest.partition("/")[2] for rest in rests]
+    return splits, rests
+
+
+def _top(name: str) -> str:
+    return name.split("/", 1)[0] if "/" in name else ""
+
+
+def _refuse_domains(inside: list[str], place: str, outer: str) -> None:
+    """Raise UserError for CycleGAN's layout, with the commands that read it."""
+    folders = domains(sorted({_top(name) for name in inside}))
+    if not folders:
+        return
+    where = f"{place}/{printable(outer)}"
+    stems = [
+        {posixpath.splitext(name)[0].partition("/")[2] for name in inside if _top(name) == folder}
+        for folder in (folders["A"], folders["B"])
+    ]
+    unpack = "unpack it, then " if place.lower().endswith(".zip") else ""
+    where = where.replace(".zip/", "/") if unpack else where
+    one = f"`--data {where}{folders['B']}`"
+    if stems[0] == stems[1]:
+        both = f"`--data {where}{folders['B']} --sources {where}{folders['A']}`"
+        one = f"{both} for pairs, or {one} for one domain"
+    raise UserError(
+        f"{place} has CycleGAN's folders {folders['A']} and {folders['B']}, two domains and not two classes: "
+        f"{unpack}type {one}"
+    )
+
+
+def _captions(storage: Storage, images: list[str], place: str) -> tuple[dict[str, tuple[str, ...]], set[str]]:
+    """The captions of images from text files of the same name, one a line; and these files."""
+    texts = {name for name in storage.names if name.endswith(".txt")}
+    captions = {}
+    for name in images:
         text = f"{posixpath.splitext(name)[0]}.txt"
-        captions = _lines_of(storage, text, place) if text in texts else ()
-        entries.append(Entry(name, split, label or None, captions))
-    return entries
+        if text in texts:
+            captions[name] = _lines_of(storage, text, place)
+    return captions, {f"{posixpath.splitext(name)[0]}.txt" for name in captions}
 
 
 def _lines_of(storage: Storage, name: str, place: str) -> tuple[str, ...]:
-    """The captions in the text file `name`, one a line."""
     try:
-        return _nonempty(storage.read(name).decode("utf-8-sig").splitlines())
+        return table_entries.nonempty(storage.read(name).decode("utf-8-sig").splitlines())
     except (Unreadable, ValueError) as error:
         raise UserError(
             f"{place}: {printable(name)} cannot be read as captions ({printable(str(error))[:99]}): expected "
@@ -113,122 +254,55 @@ def _lines_of(storage: Storage, name: str, place: str) -> tuple[str, ...]:
         ) from error
 
 
-def _nonempty(texts: Iterable[object]) -> tuple[str, ...]:
-    return tuple(text for text in map(str, texts) if text.strip())
+def _stylegan_labels(
+    storage: Storage, outer: str, names: list[str]
+) -> tuple[dict[str, str] | None, str | None, set[str]]:
+    """The labels in StyleGAN's `dataset.json` by file name, a line about them, and the files read.
 
-
-def _top(name: str) -> str:
-    return name.split("/", 1)[0] if "/" in name else ""
-
-
-def _folder_splits(names: list[str], place: str) -> dict[str, str]:
-    """Top-level folder -> split; empty if the top-level folders are no splits."""
-    tops = {_top(name) for name in names}
-    if tops <= SPLITS.keys():
-        return {top: SPLITS[top] for top in tops}
-    if "train" in tops:
-        others = ", ".join(
-            printable(top) if top else "loose images" for top in sorted(tops - SPLITS.keys())[:3]
-        )
-        raise UserError(
-            f"{place} has a folder train next to {others}: splits or classes? Keep only train, "
-            "validation and test at the top, or add a metadata.jsonl with the columns file_name, label and "
-            "split"
-        )
-    return {}
-
-
-def _from_tables(storage: Storage, tables: list[str], place: str, label_column: str) -> list[Entry]:
-    folders = {posixpath.dirname(table): table for table in reversed(tables)}
-    chosen = {folder: posixpath.join(folder, "metadata.jsonl") for folder in folders}
-    chosen = {folder: table if table in tables else folders[folder] for folder, table in chosen.items()}
-    rows = [
-        (folder, f"{place}: {table} row {number}", row)
-        for folder, table in sorted(chosen.items())
-        for number, row in _rows(storage, table, place)
-    ]
-    names = [_image_name(folder, where, row) for folder, where, row in rows]
-    if not any(row.get("split") for _, _, row in rows):
-        split_of = _folder_splits(names, place) if any(_top(name) == "train" for name in names) else {}
-    else:
-        split_of = {}
-    entries: dict[str, Entry] = {}
-    for name, (folder, where, row) in zip(names, rows, strict=True):
-        if name in entries:
-            raise UserError(
-                f"{where}: file_name {printable(name)!r} is a duplicate: expected one row for each image"
-            )
-        split = str(row.get("split") or split_of.get(_top(name), "train")).lower()
-        label = row.get(label_column)
-        entries[name] = Entry(
-            name=name,
-            split=SPLITS.get(split, split),
-            label=None if label is None or label == "" else str(label),
-            captions=_captions(row),
-            partners=tuple(_partners(folder, where, row)),
-        )
-    return list(entries.values())
-
-
-def _rows(storage: Storage, table: str, place: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    None where there is no such file; no label for any image where it says null, or holds vectors.
+    """
+    parts = outer.split("/")
+    places = ["".join(f"{part}/" for part in parts[:count]) for count in range(len(parts))]
+    place = next((place for place in places if f"{place}dataset.json" in storage.names), None)
+    if place is None:
+        return None, None, set()
+    file = f"{place}dataset.json"
     try:
-        text = storage.read(table).decode("utf-8-sig")
-        if table.endswith(".csv"):
-            reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-            yield from ((number, dict(row)) for number, row in enumerate(reader, start=1))
-            return
-        for number, line in enumerate(text.split("\n"), start=1):
-            if line.strip():
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise ValueError(f"line {number} is not an object")
-                yield number, row
-    except (Unreadable, ValueError, csv.Error, RecursionError) as error:
-        reason = printable(" ".join(str(error).split()))[:150]
-        raise UserError(
-            f"{place}: {table} cannot be read ({reason}): expected UTF-8 text with one row for each image, "
-            'such as {"file_name": "cat.png", "label": "cat"}'
-        ) from error
+        content = json.loads(storage.read(file))
+    except (Unreadable, ValueError, RecursionError) as error:
+        return {}, f"dataset.json cannot be read ({printable(str(error))[:99]}): no label is used", {file}
+    labels = content.get("labels", False) if isinstance(content, dict) else False
+    if labels is None:
+        return {}, "dataset.json says that the images have no labels", {file}
+    pairs = [[*pair] for pair in labels.items()] if isinstance(labels, dict) else labels
+    if not isinstance(pairs, list) or not all(isinstance(row, list) and len(row) == 2 for row in pairs):
+        return None, None, set()
+    found = {place + str(name).replace("\\", "/"): _class_in(value) for name, value in pairs}
+    good = {name: label for name, label in found.items() if label is not None}
+    if len(good) < len(found):
+        return {}, "the labels in dataset.json are vectors, not classes: no label is used", {file}
+    missing = sorted(good.keys() - set(names))
+    note = f"{counted(len(missing), 'image')} named by dataset.json and missing: {_first(missing)}"
+    return good, note if missing else None, {file}
 
 
-def _image_name(folder: str, where: str, row: dict[str, Any]) -> str:
-    for column in ("file_name", "target_file_name"):
-        if row.get(column):
-            return _checked_name(folder, where, row[column])
-    raise UserError(f"{where} has no file_name: expected the image's name relative to the metadata file")
+def _class_in(value: object) -> str | None:
+    """The class that a label of `dataset.json` is: a number, a name, or the place of the 1 in a vector."""
+    if isinstance(value, list):
+        ones = [place for place, number in enumerate(value) if number == 1]
+        return str(ones[0]) if len(ones) == 1 and Counter(value)[0] == len(value) - 1 else None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return encodable(str(value)) if isinstance(value, int | str) and not isinstance(value, bool) else None
 
 
-def _partners(folder: str, where: str, row: dict[str, Any]) -> Iterator[str]:
-    own = "file_name" if row.get("file_name") else "target_file_name"
-    columns = [column for column in row if isinstance(column, str) and column.endswith("_file_name")]
-    for column in sorted(columns, key=lambda column: column != "source_file_name"):
-        if column != own and row[column]:
-            yield _checked_name(folder, where, row[column])
-
-
-def _checked_name(folder: str, where: str, name: object) -> str:
-    if not isinstance(name, str) or is_unsafe(name):
-        shown = printable(str(name))[:80]
-        raise UserError(
-            f"{where}: file name {shown!r} is rejected: expected a relative path without '..' or '://'"
-        )
-    return posixpath.normpath(posixpath.join(folder, name.replace("\\", "/")))
-
-
-def _captions(row: dict[str, Any]) -> tuple[str, ...]:
-    for column in ("texts", "captions", "text", "caption"):
-        value = row.get(column)
-        captions = _nonempty([value] if isinstance(value, str) else value if isinstance(value, list) else [])
-        if captions:
-            return captions
-    return ()
-
-
-def _class_order(storage: Storage) -> tuple[str, ...]:
+def _class_order(storage: Storage) -> tuple[tuple[str, ...], set[str]]:
+    """The classes in `classes.json`, and the files read."""
     if "classes.json" not in storage.names:
-        return ()
+        return (), set()
     try:
         names = json.loads(storage.read("classes.json"))
     except (Unreadable, ValueError, RecursionError):
-        return ()
-    return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()
+        return (), set()
+    good = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return (tuple(names), {"classes.json"}) if good else ((), set())

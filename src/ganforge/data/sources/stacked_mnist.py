@@ -11,7 +11,7 @@ from ganforge.data.sources.arrays import Arrays
 from ganforge.data.split import Split
 
 NAME = "stacked-mnist"
-LINE = "128,000 stacks of three digits of mnist, color 28x28, 1,000 modes (VEEGAN, PacGAN)"
+LINE = "128,000 stacks of three digits, 1,000 modes"
 TRAIN_STACKS = 128_000
 TEST_STACKS = 10_000
 DIGITS_IN_STACK = 3

@@ -4,10 +4,13 @@ import os
 import stat
 import zipfile
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import final
 
-from ganforge.data.decode import SUFFIXES, Unreadable, explain
+from ganforge.data.decode import Unreadable, explain
+from ganforge.data.formats import HEAD_BYTES, READ_SUFFIXES, SUFFIXES, starts_like_image
 from ganforge.errors import UserError, printable
 
 MAX_FILE_BYTES = 256 * 2**20
@@ -27,6 +30,21 @@ def is_hidden(name: str) -> bool:
 def is_image_name(name: str) -> bool:
     """Whether `name` ends like an image and is not hidden."""
     return name.lower().endswith(SUFFIXES) and not is_hidden(name)
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether the file at `path` is an image by its name or its content."""
+    return is_image_name(path.name) or (path.is_file() and starts_like_image(_head_of(path)))
+
+
+def _head_of(path: Path) -> bytes:
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # before `open`, which would block on a FIFO
+            return b""
+        with open(path, "rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError:
+        return b""
 
 
 def read_regular(path: Path) -> bytes:
@@ -50,6 +68,23 @@ class Storage(ABC):
     """Files by name, with `/` between folders, in sorted order."""
 
     names: list[str]
+    links_outside: Sequence[str] = ()
+    """Links that lead out of a folder."""
+
+    @cached_property
+    def image_names(self) -> list[str]:
+        """The files that are images by name or, without the ending of one, by content."""
+        return [name for name in self.names if is_image_name(name) or self._hides_image(name)]
+
+    def _hides_image(self, name: str) -> bool:
+        return not is_hidden(name) and not is_unsafe(name) and starts_like_image(self.head(name))
+
+    def head(self, name: str) -> bytes:
+        """The first bytes of the file, which tell its format; none where it cannot be read."""
+        try:
+            return self.read(name)[:HEAD_BYTES]
+        except Unreadable:
+            return b""
 
     @abstractmethod
     def read(self, name: str) -> bytes:
@@ -66,7 +101,10 @@ class Folder(Storage):
 
     def __init__(self, root: Path):
         self.root = root
+        self._inside = os.path.realpath(root)
+        self.links_outside: list[str] = []
         self.names = sorted(self._walk())
+        self.links_outside.sort()
 
     def _walk(self) -> list[str]:
         names: list[str] = []
@@ -85,7 +123,9 @@ class Folder(Storage):
                 continue
             for item in items:
                 name = f"{prefix}/{item.name}" if prefix else item.name
-                if not _is_folder(item) or is_image_name(name):
+                if item.is_symlink() and not self._stays_inside(name):
+                    self.links_outside.append(name)
+                if not _is_folder(item) or (name.lower().endswith(READ_SUFFIXES) and not is_hidden(name)):
                     names.append(name)
                 elif item.is_symlink():
                     linked.append(name)
@@ -93,11 +133,19 @@ class Folder(Storage):
                     waiting.append(name)
         return names
 
+    def _stays_inside(self, name: str) -> bool:
+        place = os.path.realpath(self.root / name)
+        return os.path.commonpath([place, self._inside]) == self._inside
+
     def read(self, name: str) -> bytes:
         """The whole file; raises `Unreadable` if that is not possible."""
         if is_unsafe(name):
             raise Unreadable("its name escapes the folder")
         return read_regular(self.root / name)
+
+    def head(self, name: str) -> bytes:
+        """The first bytes of the file, which tell its format; none where it cannot be read."""
+        return _head_of(self.root / name)
 
     def size(self, name: str) -> int:
         """The file's size in bytes, 0 if it has none."""
@@ -139,6 +187,14 @@ class Archive(Storage):
                 return file.read(member.file_size + 1)
         except Exception as error:
             raise Unreadable(explain(error)) from error
+
+    def head(self, name: str) -> bytes:
+        """The first bytes of the file, which tell its format; none where it cannot be read."""
+        try:
+            with self._archive.open(self._members[name]) as file:
+                return file.read(HEAD_BYTES)
+        except Exception:  # as in `read`
+            return b""
 
     def size(self, name: str) -> int:
         """The file's size in bytes, 0 if it has none."""

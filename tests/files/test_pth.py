@@ -27,6 +27,22 @@ def test_reads_what_torch_saved(tmp_path: Path, zipped: bool) -> None:
         assert torch.equal(found[name], tensor), name
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_reads_the_weights_of_a_checkpoint_with_its_optimizer(tmp_path: Path, zipped: bool) -> None:
+    network = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5))
+    optimizer = torch.optim.Adam(network.parameters(), 2e-4, betas=(0.0, 0.9))
+    network(torch.randn(4, 3)).sum().backward()
+    optimizer.step()
+    state = network.state_dict()
+    whole = {"model_state_dict": state, "optimizer_state_dict": optimizer.state_dict(), "global_step": 70_000}
+    torch.save(whole, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
+    found = read_tensors(tmp_path / "w.pth", "model_state_dict")
+    assert list(found) == list(state)
+    assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
+    with pytest.raises(UserError, match="expected a dictionary of tensors"):
+        read_tensors(tmp_path / "w.pth")
+
+
 class Evil:
     def __reduce__(self) -> tuple[object, ...]:
         return os.mkdir, ("executed",)

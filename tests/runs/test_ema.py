@@ -1,4 +1,4 @@
-"""The averaged weights: their half-life, ramp-up and buffers, and how they stand in for the raw ones."""
+"""The averaged weights: their half-life, ramp-up and buffers, and how they are sampled."""
 
 from typing import ClassVar
 
@@ -31,7 +31,9 @@ class Toy(System):
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         return {}
 
-    def sample(self, count: int, given: Batch | None = None) -> Tensor:
+    def sample(
+        self, count: int, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         return self.generator(torch.zeros(count, 2, dtype=torch.float64))
 
 
@@ -109,30 +111,22 @@ def test_zero_turns_it_off() -> None:
     average = Average(system)
     average.update(10, 10)
     assert average.state() == {}
-    raw = system.generator
-    with average.in_place_of_raw(system):
-        assert system.generator is raw
+    assert average.averaged(system).generator is system.generator
 
 
-def test_in_place_of_raw_restores() -> None:
-    system = Toy()
-    average = Average(system)
-    raw, names = system.generator, list(system.state_dict())
-    with average.in_place_of_raw(system):
-        assert system.generator is average.networks["generator"]
-        assert list(system.state_dict()) == names
-    assert system.generator is raw
-    assert list(system.state_dict()) == names
-
-
-def test_in_place_of_raw_restores_after_an_exception() -> None:
+def test_the_averaged_system_is_the_same_but_for_its_averages() -> None:
     system = Toy()
     average = Average(system)
     raw = system.generator
-    with pytest.raises(RuntimeError, match="inside"), average.in_place_of_raw(system):
-        raise RuntimeError("inside")
+    averaged = average.averaged(system)
+    assert averaged.generator is average.networks["generator"]
+    assert averaged.discriminator is system.discriminator
+    assert list(averaged.state_dict()) == list(system.state_dict())
+    assert type(averaged) is type(system)
+    averaged.eval()
     assert system.generator is raw
-    assert average.networks["generator"] is not raw
+    assert system.training
+    assert raw.training
 
 
 def test_state_round_trip_goes_on_alike() -> None:

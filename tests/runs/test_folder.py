@@ -17,6 +17,7 @@ from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.runs.build import build_system
 from ganforge.runs.folder import Run, RunConfig, find_runs, locked
+from ganforge.runs.identity import check_same
 from ganforge.runs.options import TrainOptions
 
 HOLD = """
@@ -55,7 +56,7 @@ def test_a_config_comes_back_exactly(tmp_path: Path) -> None:
 
 def test_the_same_config_may_go_on_and_some_things_may_change(tmp_path: Path) -> None:
     run = Run.create(tmp_path, config())
-    run.check_same(config())
+    check_same(run, config())
     free = {
         "log_every": 1,
         "keep": 9,
@@ -64,13 +65,14 @@ def test_the_same_config_may_go_on_and_some_things_may_change(tmp_path: Path) ->
         "compile": "on",
         "device": "cpu",
     }
-    run.check_same(
+    check_same(
+        run,
         config(
             config=config().config | {"steps": 99},
             ganforge="9.9",
             train=TrainOptions(seed=2**64 - 1, precision="fp32", **free),
             start_from="runs/other",
-        )
+        ),
     )
 
 
@@ -79,21 +81,24 @@ def test_the_same_config_may_go_on_and_some_things_may_change(tmp_path: Path) ->
     [
         (
             {"config": {"steps": 40, "learning_rate": 0.5}},
-            "config.learning_rate is 0.30000000000000004 there and 0.5",
+            "--learning-rate is 0.30000000000000004 there and 0.5",
         ),
         (
             {"train": TrainOptions(seed=3, precision="fp32")},
-            "train.seed is 18446744073709551615 there and 3 here",
+            "--seed is 18446744073709551615 there and 3 here",
         ),
         (
             {"train": TrainOptions(seed=2**64 - 1, precision="bf16")},
-            "train.precision is 'fp32' there and 'bf16' here",
+            "--precision is 'fp32' there and 'bf16' here",
         ),
-        ({"data": DataOptions(data="émoji 🎈", size=8)}, "data.size is 16 there and 8 here"),
-        ({"fingerprint": "xyz"}, "fingerprint is 'abc' there and 'xyz' here"),
+        ({"data": DataOptions(data="émoji 🎈", size=8)}, "--size is 16 there and 8 here"),
         (
-            {"spec": DataSpec(channels=3, height=16, width=8, num_images=6)},
-            "spec.num_images is 5 there and 6 here",
+            {"fingerprint": "xyz"},
+            "trained on other data: as many training images of the same size",
+        ),
+        (
+            {"fingerprint": "xyz", "spec": DataSpec(channels=3, height=16, width=8, num_images=6)},
+            "5 training images then, 6 now; 2 classes then, no classes now: put the earlier data back",
         ),
         ({"system": "dcgan", "config": {}}, "another run: system is gan there and dcgan here"),
     ],
@@ -101,7 +106,7 @@ def test_the_same_config_may_go_on_and_some_things_may_change(tmp_path: Path) ->
 def test_differences_are_shown(tmp_path: Path, changes: dict[str, Any], shown: str) -> None:
     run = Run.create(tmp_path, config())
     with pytest.raises(UserError) as caught:
-        run.check_same(config(**changes))
+        check_same(run, config(**changes))
     assert shown in str(caught.value)
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -121,7 +126,9 @@ def test_rewind_drops_what_came_after(tmp_path: Path) -> None:
     before = (tmp_path / "metrics.jsonl").read_bytes().splitlines()
     (tmp_path / "samples").mkdir()
     (tmp_path / "config.json.tmp-17").touch()
-    (tmp_path / "report.html.tmp-17").touch()  # perhaps that of an evaluation that is just going on
+    (
+        tmp_path / f"report.html.tmp-{os.getppid()}"
+    ).touch()  # perhaps that of an evaluation that is just going on
     for name in (
         "000000.png",
         "000020.png",
@@ -135,7 +142,7 @@ def test_rewind_drops_what_came_after(tmp_path: Path) -> None:
     run.rewind(20)
     assert (tmp_path / "metrics.jsonl").read_bytes().splitlines() == before[:4]
     assert [line["step"] for line in run.metrics()] == [7, 14, 20]
-    assert [path.name for path in tmp_path.glob("*.tmp-*")] == ["report.html.tmp-17"]
+    assert [path.name for path in tmp_path.glob("*.tmp-*")] == [f"report.html.tmp-{os.getppid()}"]
     left = sorted(path.name for path in (tmp_path / "samples").iterdir())
     assert left == ["000000.png", "000020.png", "mine.png", "²5.png"]
     run.rewind(20)

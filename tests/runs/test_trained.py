@@ -72,3 +72,54 @@ def test_a_system_of_the_current_folder_leaves_the_import_path_alone(
     before = list(sys.path)
     assert find("only_here:Mine").__name__ == "Mine"
     assert sys.path == before
+
+
+OLD = """
+import torch, toy_systems
+
+class Old(toy_systems.Toy):
+    def draw_latents(self, count):
+        return torch.rand(count, 3)
+
+class OldDecode(toy_systems.Toy):
+    def decode(self, latents, given=None):
+        return super().decode(latents, given)
+
+class Forgetful(toy_systems.Toy):
+    def draw_latents(self, count, generator=None):
+        return torch.rand(count, 3)
+"""
+
+
+@pytest.fixture
+def old_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "old_systems.py").write_text(OLD)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("kind", "signature"),
+    [("Old", "draw_latents(self, count, gen"), ("OldDecode", "decode(self, latents, given=None, gen")],
+)
+def test_a_system_whose_methods_take_no_generator_is_rejected(
+    old_systems: Path, kind: str, signature: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        ganforge.train(f"old_systems:{kind}", "mnist", run=old_systems / "run", steps=1, quiet=True)
+    method = signature.partition("(")[0]
+    assert str(error.value) == (
+        f"{method} of old_systems:{kind} takes no generator: write `def {signature}erator=None)`, and "
+        "torch.randn(..., generator=generator) where it draws"
+    )
+    assert not (old_systems / "run").exists()
+
+
+def test_a_system_that_draws_from_torchs_own_numbers_is_rejected(old_systems: Path) -> None:
+    """Its training would depend on how often it is looked at."""
+    with pytest.raises(
+        UserError, match="Forgetful was sampled with torch's own random numbers: pass"
+    ) as error:
+        ganforge.train("old_systems:Forgetful", "mnist", run=old_systems / "run", steps=1, quiet=True)
+    assert "\n" not in str(error.value)
+    assert not (old_systems / "run").exists()

@@ -19,12 +19,15 @@ from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.reporting.page import write_report
 from ganforge.training.diagnosis import (
+    FALSE_ALARMS,
     IMAGE_WARM_UP_STEPS,
     NUM_IMAGES,
     NUM_LINES,
+    NUM_RECOUNTED,
     NUM_STEPS,
     WARM_UP_STEPS,
     Diagnosis,
+    must_recount,
 )
 from ganforge.training.previews import Previews, mean_distance
 from ganforge.training.update import OptimizerUpdate
@@ -103,7 +106,7 @@ def test_a_class_that_is_never_drawn_is_named(tmp_path: Path) -> None:
     options = {"steps": 1100, "sample_every": 100, "log_every": 500, "batch": 1}
     said = train("unhealthy:Unhealthy", "mnist", tmp_path / "r", draws="no threes", **options)
     assert signals(said) == ["classes_missing"]
-    assert re.search(r"of the classes 3 \(\d\.\d expected\): ", said[0]["text"])
+    assert re.search(r"no sample of 512 is of the classes 3 \(\d\d\.\d expected\): ", said[0]["text"])
 
 
 def test_an_exploding_gradient_is_told_and_so_is_its_end(images: Path, tmp_path: Path) -> None:
@@ -228,24 +231,83 @@ def test_samples_that_still_become_different_are_young_not_lost() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("distance", "confidence", "expected"), [(7.0, 0.99, 6.0), (10.0, 0.8, 6.0), (10.0, 0.99, 3.9)]
-)
-def test_classes_are_missed_only_where_that_can_be_told(
-    distance: float, confidence: float, expected: float
-) -> None:
-    def line(step: int, distance: float, confidence: float, expected: float) -> Line:
-        classes = {
-            "classes": {"cat": 0, "dog": 64},
-            "expected_classes": {"cat": expected, "dog": 64 - expected},
-        }
-        judged = {"classifier_confidence": confidence, "real_classifier_confidence": 0.99}
-        return samples_line(step, distance, **judged, **classes)
+def class_line(
+    step: int,
+    cats: tuple[int, int],
+    share: float = 0.1,
+    distance: float = 10.0,
+    confidence: float = 0.99,
+) -> Line:
+    """The grid and the recount have so many `cats`, of which a `share` is expected."""
+    (grid, recounted), count = cats, NUM_RECOUNTED
+    classes = {
+        "classes": {"cat": grid, "dog": 64 - grid},
+        "expected_classes": {"cat": 64 * share, "dog": 64 - 64 * share},
+    }
+    sure = {"classifier_confidence": confidence, "real_classifier_confidence": 0.99}
+    line = samples_line(step, distance, **sure, **classes)
+    more = {"recounted_classes": {"cat": recounted, "dog": count - recounted}}
+    return line | more if must_recount(line) else line
 
-    steps = range(IMAGE_WARM_UP_STEPS, 5000, 500)
-    assert listen([line(s, distance, confidence, expected) for s in steps]) == []
-    (sign,) = listen([line(s, 10.0, 0.99, 6.0) for s in steps])
-    assert "no sample of 64 is of the classes cat (6.0 expected)" in sign["text"]
+
+CHECKS = range(IMAGE_WARM_UP_STEPS, 50_000, 500)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cats": (0, 0), "distance": 7.0},
+        {"cats": (0, 0), "confidence": 0.8},
+        {"cats": (0, 0), "share": 0.005},
+        {"cats": (0, 1)},
+        {"cats": (1, 0)},
+    ],
+)
+def test_classes_are_missed_only_where_that_can_be_told(options: dict[str, Any]) -> None:
+    assert listen([class_line(s, **options) for s in CHECKS]) == []
+
+
+@pytest.mark.parametrize("share", [0.04, 0.1, 0.5])
+def test_a_class_that_grid_and_recount_lack_is_missing_and_its_return_is_said(share: float) -> None:
+    lines = [class_line(s, (0, 0), share) for s in CHECKS[:50]]
+    begun, gone = listen([*lines, *(class_line(s, (6, 0), share) for s in CHECKS[50:])])
+    assert f"no sample of 512 is of the classes cat ({512 * share:.1f} expected)" in begun["text"]
+    assert begun["step"] == CHECKS[1]
+    assert "every class that should be" in gone["text"]
+
+
+def test_before_the_warm_up_and_with_every_class_nothing_is_recounted() -> None:
+    assert not must_recount(class_line(IMAGE_WARM_UP_STEPS - 500, (0, 0)))
+    assert not must_recount(class_line(IMAGE_WARM_UP_STEPS, (1, 0)))
+    assert must_recount(class_line(IMAGE_WARM_UP_STEPS, (0, 0)))
+
+
+@pytest.mark.parametrize("grid_of_one_draw", [True, False])
+@pytest.mark.parametrize("rarest", [0.1, 0.012, 0.004])
+def test_a_balanced_generator_raises_a_false_alarm_in_one_run_of_a_hundred_at_most(
+    rarest: float, grid_of_one_draw: bool
+) -> None:
+    """Whether the grid's latents, which are the same at every check, always lack a class or by chance."""
+    random, names = np.random.default_rng(0), [str(number) for number in range(10)]
+    shares = np.array([rarest, *[(1 - rarest) / 9] * 9])
+    num_runs, num_checks, lacking, alarms = 400, 40, 0, 0
+    for _ in range(num_runs):
+        health, warned, lacked = Diagnosis({}), False, False
+        grids = random.multinomial(64, shares, num_checks)
+        for check in range(num_checks):
+            grid = grids[0 if grid_of_one_draw else check]
+            line = samples_line(IMAGE_WARM_UP_STEPS + 500 * check, 10.0)
+            line |= {"classifier_confidence": 0.99, "real_classifier_confidence": 0.99}
+            line |= {"classes": dict(zip(names, grid.tolist(), strict=True))}
+            line |= {"expected_classes": dict(zip(names, (64 * shares).tolist(), strict=True))}
+            if must_recount(line):
+                recounted = random.multinomial(NUM_RECOUNTED, shares).tolist()
+                line |= {"recounted_classes": dict(zip(names, recounted, strict=True))}
+                lacked = True
+            warned = warned or bool(health.look(line))
+        lacking, alarms = lacking + lacked, alarms + warned
+    assert lacking > 0  # the grids alone, by which it was told before, do lack classes
+    assert alarms <= FALSE_ALARMS * num_runs
 
 
 def test_blank_samples_are_no_copies_though_they_are_near_to_a_image() -> None:
@@ -377,14 +439,18 @@ def test_the_report_lists_signs_as_text_and_draws_samples_beside_real_images(tmp
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     html = write_report(tmp_path).read_text("utf-8")
     assert (
-        "<h2>Training diagnosis</h2>\n<ul><li>step 60: &lt;b&gt;alike&lt;/b&gt;</li><li>step 90: different"
+        "<h2>Training diagnosis</h2>\n<ul>\n<li>step 60: &lt;b&gt;alike&lt;/b&gt;</li>\n<li>step 90: differ"
         in html
     )
     assert "<h2>Notes</h2>" not in html
-    charts = dict(re.findall(r'<figure><b>(.*?)</b><div class="legend">(.*?)</div>', html))
+    found = re.findall(
+        r'<div class="heading"><b>(.*?)</b>.*?<div class="legend">(.*?)</div>', html, re.DOTALL
+    )
+    charts = dict(found)
     assert sorted(charts) == ["gradient norms", "sample distance", "skipped updates"]
-    assert re.findall(r"</i>([^<]*)<", charts["sample distance"]) == ["real images 10", "samples 3"]
-    assert re.findall(r"</i>([^<]*)<", charts["gradient norms"]) == ["critic 2", "generator 1"]
+    entry = r"</i>([^<]*) <b>([^<]*)<"
+    assert re.findall(entry, charts["sample distance"]) == [("real images", "10"), ("samples", "3")]
+    assert re.findall(entry, charts["gradient norms"]) == [("critic", "2"), ("generator", "1")]
 
 
 # Norms of gradients -----------------------------------------------------------------------------------------

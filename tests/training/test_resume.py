@@ -100,6 +100,65 @@ def assert_same_images(folder: Path, reference: Path) -> None:
         assert mine[name] == theirs[name], name
 
 
+def cut_short(reference: Path, folder: Path) -> Path:
+    """A copy of the whole run in `folder`, as a kill after step 30 leaves it; samples name their run."""
+    copy = folder / reference.name
+    shutil.copytree(reference, copy)
+    shutil.rmtree(copy / "checkpoints" / f"{STEPS:06d}")
+    return copy
+
+
+@pytest.mark.parametrize("kind", list(SMALL))
+def test_resume_needs_only_the_folder_and_gives_the_same_bytes(
+    place: Path, tmp_path: Path, kind: str
+) -> None:
+    """From another working directory than the run began in."""
+    reference = whole(place, kind)
+    folder = cut_short(reference, tmp_path)
+    done = run("resume", folder.name, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_same(folder, reference)
+    assert metrics_of(folder, "start")[-1]["command"] == f"ganforge resume {folder.name}"
+    finished = run("resume", folder, cwd=place)
+    assert finished.returncode == 0
+    assert f"ganforge resume {folder} --steps {2 * STEPS}" in finished.stderr + finished.stdout
+    assert_same(folder, reference)
+
+
+def test_resume_from_python_is_the_command(place: Path, tmp_path: Path) -> None:
+    reference = whole(place, "gaussian")
+    folder = cut_short(reference, tmp_path)
+    assert ganforge.resume(folder, quiet=True).step == STEPS
+    assert metrics_of(folder) == metrics_of(reference)
+    assert ganforge.resume(folder, steps=STEPS + 2, log_every=1, quiet=True).step == STEPS + 2
+    assert [line["step"] for line in metrics_of(folder)][-2:] == [STEPS + 1, STEPS + 2]
+    with pytest.raises(UserError, match=r"batch cannot change in a run: expected some of steps, device"):
+        ganforge.resume(folder, batch=3)
+    with pytest.raises(UserError, match=f"{STEPS + 2} steps done, 5 were requested"):
+        ganforge.resume(folder, steps=5)
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["nowhere"], "nowhere is not a run folder"),
+        (["pretrained:srgan-photos"], "came with the package and stays as it is"),
+        (
+            ["gaussian-whole", "--learning-rate", "1"],
+            "only the options of `ganforge resume --help` can change",
+        ),
+        (["gaussian-whole", "--keep-best", "kid"], "--keep-best kid needs evaluations"),
+        (["gaussian-whole", "--steps", "0"], "--steps"),
+    ],
+)
+def test_what_resume_rejects(place: Path, words: list[str], shown: str) -> None:
+    whole(place, "gaussian")
+    done = run("resume", *words, cwd=place)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert shown in line
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", list(SMALL))
 def test_kill_9_and_the_same_command_give_the_same_bytes(place: Path, kind: str) -> None:
@@ -149,7 +208,7 @@ def test_a_signal_saves_within_a_step_and_the_same_command_goes_on(
     assert time.monotonic() - sent < 5
     assert process.returncode == code, said
     (line,) = said.splitlines()
-    found = re.fullmatch(r"stopped at step (\d+), everything is saved: the same command resumes", line)
+    found = re.fullmatch(r"stopped at step (\d+), everything is saved: the same command resumes.*", line)
     assert found, said
     step = int(found[1])
     assert 14 <= step < STEPS

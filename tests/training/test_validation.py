@@ -147,3 +147,18 @@ def test_a_copy_of_mnist_is_previewed_with_its_classifier() -> None:
     measured = Previews(copy, 0).measure(as_images(copy.splits["test"].read(torch.arange(50))))
     assert sum(measured["classes"].values()) == 50
     assert measured["classifier_confidence"] > 0.9
+
+
+def test_the_error_of_codes_is_logged_and_kept_best(tmp_path: Path) -> None:
+    options = SMALL | {"dense_units": 8, "evaluate_every": 2, "keep_best": "code_error"}
+    options["evaluate_samples"] = 10_000  # the test split: what `ganforge evaluate` classifies
+    trained = ganforge.train("infogan", "mnist", run=tmp_path / "run", steps=4, **options)
+    lines = lines_of(tmp_path / "run")
+    assert [line["step"] for line in lines] == [2, 4]
+    best = min(line["code_error"] for line in lines)
+    state = load_newest(tmp_path / "run" / "checkpoints" / "best", [])
+    assert state is not None
+    assert state.state["value"] == best
+    scores = score_run(trained, open_dataset(DataOptions(data="mnist")), num_samples=120, seed=3)
+    (found,) = [score.value for score in scores if score.name == "code_error"]
+    assert lines[-1]["code_error"] == pytest.approx(found, abs=0.02)  # of 10,000 a borderline case or two

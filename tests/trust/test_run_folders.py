@@ -105,6 +105,7 @@ def _data(name: str) -> Callable[[Path], None]:
     def change(run: Path) -> None:
         config = json.loads((run / "config.json").read_bytes())
         config["data"] |= {"data": name}
+        config["places"] = {}  # where the data are now, whatever their name
         replace_file(run / "config.json", json.dumps(config).encode())
 
     return change

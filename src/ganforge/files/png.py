@@ -16,6 +16,7 @@ COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # grey, grey and alpha, RGB, RGBA
 COMPRESSION = 4
 LONGEST_TEXT = 2**20  # bytes of a text chunk
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+TEXTS = {b"iTXt": (b"\0\0\0\0\0", "utf-8"), b"tEXt": (b"\0", "latin-1")}
 UP = 2  # the filter that stores the difference to the row above
 
 
@@ -38,7 +39,7 @@ def write_png(
 
 
 def read_text(path: Path) -> dict[str, str]:
-    """The text chunks that `write_png` puts before the pixels; none for other files."""
+    """The uncompressed text chunks before the pixels, as we write them; none for other files."""
     texts: dict[str, str] = {}
     try:
         with open(path, "rb") as file:
@@ -46,11 +47,15 @@ def read_text(path: Path) -> dict[str, str]:
                 return {}
             while len(head := file.read(8)) == 8:
                 length, kind = struct.unpack(">I4s", head)
-                if kind in (b"IDAT", b"IEND") or (kind == b"iTXt" and length > LONGEST_TEXT):
+                if kind in (b"IDAT", b"IEND") or (kind in TEXTS and length > LONGEST_TEXT):
                     break
-                if kind == b"iTXt":
-                    key, _, text = file.read(length).partition(b"\0\0\0\0\0")
-                    texts[key.decode("utf-8", "replace")] = text.decode("utf-8", "replace")
+                if kind in TEXTS:
+                    separator, encoding = TEXTS[kind]
+                    data = file.read(length)
+                    if len(data) < length:
+                        break
+                    key, _, text = data.partition(separator)
+                    texts[key.decode("latin-1")] = text.decode(encoding, "replace")
                     length = 0
                 file.seek(length + 4, os.SEEK_CUR)
     except OSError:

@@ -7,12 +7,13 @@ from torch import Tensor
 
 from ganforge.data.batch import Batch, conditions
 from ganforge.data.captions import kept_captions
-from ganforge.data.dataset import batch_of, held_out, repeated_rows, some_rows
-from ganforge.data.open import open_dataset
+from ganforge.data.dataset import batch_of, held_out, repeated_rows, some_rows, with_codes
 from ganforge.data.split import Split
 from ganforge.errors import UserError
 from ganforge.files.download import offline
+from ganforge.runs.data import open_data
 from ganforge.runs.folder import Run
+from ganforge.runs.pretrained import PRETRAINED
 from ganforge.runs.trained import Label, Trained
 from ganforge.system import System
 
@@ -87,15 +88,16 @@ def class_conditions(
     return batch, len(labels) if in_columns else None
 
 
-def training_captions(run: Run, seed: int) -> list[str]:
+def training_captions(run: Run, seed: int, data: str | None = None) -> list[str]:
     """The first captions of `NUM_CAPTIONS` training images of a run, drawn by the seed.
 
-    Raises UserError, which names --text, where its data cannot be opened or no longer have captions.
+    `data` as of `open_data`. Raises UserError, which names --text, where its data cannot be opened or no
+    longer have captions.
     """
     hint = 'add --text "a red apple"'
     try:
         with offline():
-            dataset = open_dataset(run.config.data)
+            dataset = open_data(run, data, finish=with_codes, strict=False)
     except UserError as error:
         raise UserError(
             f"no --text, and the captions of the run's data cannot be read ({error}): {hint}"
@@ -107,16 +109,21 @@ def training_captions(run: Run, seed: int) -> list[str]:
     return [captions[row][0] for row in order[:NUM_CAPTIONS].tolist()]
 
 
-def held_out_pairs(run: Run, count: int | None) -> tuple[Batch, list[str]]:
-    """`count` held-out pairs of a run's data, evenly spaced, and their names.
+def held_out_pairs(run: Run, count: int | None, data: str | None = None) -> tuple[Batch, list[str]]:
+    """`count` held-out pairs of a run's data, evenly spaced, and their names; `data` as of `open_data`.
 
     Raises UserError, which names --sources, where the data cannot be opened or have changed.
     """
     config = run.config
     try:
         with offline():
-            dataset = open_dataset(config.data)
+            dataset = open_data(run, data, strict=False)
     except UserError as error:
+        if run.packaged:  # its images are somebody's, and not in the package
+            raise UserError(
+                f"{PRETRAINED}{run.path.name} needs images of yours: ganforge apply "
+                f"{PRETRAINED}{run.path.name} photo.jpg, or name some with --sources"
+            ) from error
         raise UserError(
             f"the data of {run.path} cannot be opened ({error}): give other sources with --sources"
         ) from error

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ganforge.errors import UserError
 from ganforge.runs.options import TrainOptions
@@ -21,12 +21,44 @@ Precision = Literal["fp32", "bf16"]
 
 
 def choose_device(requested: str) -> torch.device:
-    """The device for "auto", "cpu" or "cuda"; raises UserError where there is no GPU."""
+    """The device for "auto", "cpu", "cuda" or "mps" (Apple's GPUs); raises UserError where there is none."""
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if requested == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if requested == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch finds no GPU here: use --device cpu or auto")
+        requested = next(name for name, there in present.items() if there)
+    if not present[requested]:
+        what = "GPU" if requested == "cuda" else "Apple GPU"
+        raise UserError(f"--device {requested}: torch finds no {what} here: use --device cpu or auto")
     return torch.device(requested)
+
+
+def check_device(device: torch.device, precision: str, options: TrainOptions) -> None:
+    """Raise UserError for what an Apple GPU does not do here: bf16, and compiled networks."""
+    if device.type != "mps":
+        return
+    if precision == "bf16":
+        raise UserError(
+            "--device mps trains in fp32, and bf16 was chosen for this run: use --precision fp32 for a new "
+            "run, or another --device"
+        )
+    if options.compile == "on":
+        raise UserError("--compile on does not go with --device mps: leave it out")
+
+
+def random_state(device: torch.device) -> Tensor:
+    """The state of torch's global generator of a `device`."""
+    if device.type == "mps":
+        return torch.mps.get_rng_state()
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def set_random_state(device: torch.device, state: Tensor) -> None:
+    """Restore what `random_state` gave."""
+    if device.type == "mps":
+        torch.mps.set_rng_state(state)
+    elif device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
 
 
 @functools.cache
@@ -38,6 +70,8 @@ def bf16_pays(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "mps":
+        return False
     if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return False
     fp32, bf16 = _matmul_seconds(torch.float32, torch.bfloat16)
@@ -76,7 +110,9 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 def lay_out(system: nn.Module) -> None:
-    """Put convolution weights channels-last, which CPU and GPU kernels prefer in bf16."""
+    """Put convolution weights channels-last, which CPU and CUDA kernels prefer in bf16."""
+    if any(parameter.device.type == "mps" for parameter in system.parameters()):
+        return
     system.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -109,6 +145,8 @@ def describe_machine(device: torch.device) -> str:
     """The model of the CPU or GPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
+    if device.type == "mps":
+        return f"Apple GPU of {platform.machine()}"
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -117,9 +155,17 @@ def describe_machine(device: torch.device) -> str:
     return names[0] if names else platform.machine()
 
 
+def synchronise(device: torch.device) -> None:
+    """Wait until `device` has done what was requested so far."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def peak_memory_bytes(device: torch.device) -> int:
     """Largest memory of this process so far: on the GPU where there is one, else resident."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if device.type == "mps":  # which keeps no peak
+        return torch.mps.driver_allocated_memory()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -1,8 +1,6 @@
 """The moving average of weights (EMA) that is sampled and evaluated."""
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -57,17 +55,11 @@ class Average:
                 {k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)}
             )
 
-    @contextmanager
-    def in_place_of_raw(self, system: System) -> Iterator[None]:
-        """Within this context the averages are the system's children."""
-        raw = {name: system.get_submodule(name) for name in self.networks}
-        try:
-            for name, network in self.networks.items():
-                setattr(system, name, network)
-            yield
-        finally:
-            for name, network in raw.items():
-                setattr(system, name, network)
+    def averaged(self, system: System) -> System:
+        """A system whose children are the averages; all else is that of `system`, which stays as it is."""
+        averaged = copy.copy(system)
+        averaged.__dict__["_modules"] = {**system._modules, **self.networks}
+        return averaged
 
 
 def _tensors(network: nn.Module) -> list[Tensor]:

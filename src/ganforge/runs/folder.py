@@ -1,13 +1,14 @@
 """The run folder, the only interface between training and everything after it.
 
 runs/NAME/  config.json  metrics.jsonl  samples/000500.png  checkpoints/000500/...
-            evaluation.json  neighbours.png  report.html  text_encoder/
+            evaluations/  neighbours.png  report.html  text_encoder/
 """
 
 import json
 import os
 import re
-import shutil
+import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,16 +24,41 @@ from pydantic import (
 from ganforge.data.options import DataOptions
 from ganforge.data.spec import DataSpec
 from ganforge.errors import UserError
-from ganforge.files.atomic import TEMPORARY, make_folder, replace_file
-from ganforge.reporting.log import current_line
+from ganforge.files.atomic import TEMPORARY, make_folder, remove, remove_leftovers, replace_file
+from ganforge.files.reading import kind_of, read_json, read_regular
+from ganforge.reporting.log import MOST_STEPS, parse_lines
 from ganforge.runs.compatibility import current_data_options, without_unknown
-from ganforge.runs.options import FREE_TO_CHANGE, TrainOptions
+from ganforge.runs.options import TrainOptions
 from ganforge.runs.pretrained import PRETRAINED, packaged
 
-_BEGUN = ("metrics.jsonl", "report.html", "samples", "text_encoder", "config.json")
+LOG, DAMAGED = "metrics.jsonl", "metrics.damaged.jsonl"
+_BEGUN = (LOG, DAMAGED, "report.html", "samples", "text_encoder", "config.json")
 """What a training makes before its first checkpoint."""
 _LEFTOVER = re.compile(rf"({'|'.join(map(re.escape, _BEGUN))}){re.escape(TEMPORARY)}\d+")
 """What a kill leaves of it half-written."""
+SHARED = "model.safetensors"
+"""The weights of a folder that `export hub` wrote, in the place of checkpoints."""
+_FILES = (
+    "config.json",
+    SHARED,
+    LOG,
+    DAMAGED,
+    "evaluation.json",
+    "neighbours.png",
+    "samples.png",
+    "report.html",
+)
+_FOLDERS = ("checkpoints", "checkpoints/best", "samples", "evaluations", "text_encoder")
+
+
+class Origin(BaseModel):
+    """Where the weights of an imported run are from: the `kind` of code, and a file by name and SHA-256."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    file: str
+    sha256: str
 
 
 class RunConfig(BaseModel):
@@ -48,9 +74,17 @@ class RunConfig(BaseModel):
     spec: DataSpec
     fingerprint: str
     suggested_for: Literal["cpu", "cuda"] = "cpu"  # where it began: suggestions stay those of this device
+    suggested: dict[str, Any] | None = None
+    """What was suggested for this data when the run began; None: a run of 0.2 or before."""
     start_from: str | None = None
     start_networks: dict[str, str] = {}
     """Own network -> the network, run and step that its first weights are from; empty: whatever fitted."""
+    start_fields: tuple[str, ...] = ()
+    """Fields of `config` whose defaults came from the run `start_from`."""
+    places: dict[str, str] = {}
+    """`data`, `sources`, `text_encoder`, `start_from` -> the absolute path where it was last seen."""
+    origin: Origin | None = None
+    """Of weights that were imported, whose data are not known: `fingerprint` is empty."""
 
 
 class Run:
@@ -79,7 +113,7 @@ class Run:
             )
         make_folder(path)
         for leftover in leftovers:
-            _remove(leftover)
+            remove(leftover)
         run = cls(path, config)
         run.write_config(config)
         return run
@@ -94,10 +128,16 @@ class Run:
         if named:
             path = packaged(str(path).removeprefix(PRETRAINED))
         file = path / "config.json"
-        if not file.is_file():
+        if not file.exists():
             raise UserError(f"{path} is not a run folder (no config.json): see `ganforge list runs`")
+        _check_kinds(path)
         try:
             run = cls(path, RunConfig.model_validate(_current(file)))
+            steps = run.config.config.get("steps")
+            if type(steps) is not int or not 0 < steps <= MOST_STEPS:
+                raise ValueError(f"steps is {str(steps)[:40]!r}, expected a number from 1")
+        except OSError as error:
+            raise UserError(f"{file} cannot be read: {error.strerror or error}") from error
         except ValueError as error:
             if not isinstance(error, ValidationError):
                 raise UserError(f"{file} cannot be read: JSON: {error}") from error
@@ -115,22 +155,7 @@ class Run:
     def discard(self) -> None:
         """Remove what was begun before any checkpoint; the config last, so that a kill leaves a run."""
         for name in _BEGUN:
-            _remove(self.path / name)
-
-    def check_same(self, config: RunConfig) -> None:
-        """Raise UserError, with the differences, where `config` is not that of this run."""
-        mine, theirs = _flatten(self.config.model_dump(mode="json")), _flatten(config.model_dump(mode="json"))
-        different = [
-            f"{name} is {mine.get(name)!r} there and {theirs.get(name)!r} here"
-            for name in sorted(mine.keys() | theirs.keys())
-            if name not in FREE_TO_CHANGE and not name.startswith("start_networks.")
-            if mine.get(name) != theirs.get(name)
-        ]
-        if self.config.system != config.system:
-            different = [f"system is {self.config.system} there and {config.system} here"]
-        if different:
-            shown = "; ".join(different[:4]) + ("; ..." if len(different) > 4 else "")
-            raise UserError(f"{self.path} holds another run: {shown}: name a new folder with --run")
+            remove(self.path / name)
 
     @property
     def checkpoints(self) -> Path:
@@ -142,47 +167,77 @@ class Run:
         """The folder of the checkpoint that `--keep-best` keeps."""
         return self.checkpoints / "best"
 
+    @property
+    def shared(self) -> bool:
+        """Whether `export hub` wrote the folder: it has weights and no checkpoint, and cannot be resumed."""
+        return (self.path / SHARED).is_file() and not self.checkpoints.exists()
+
     def append(self, line: dict[str, Any]) -> None:
         """Append a line to `metrics.jsonl`."""
-        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+        with open(self.path / LOG, "a", encoding="utf-8") as file:
             file.write(json.dumps(line, allow_nan=True) + "\n")
 
     def sync_log(self) -> None:
         """Wait until the disk has `metrics.jsonl`."""
-        with open(self.path / "metrics.jsonl", "ab") as file:
+        with open(self.path / LOG, "ab") as file:
             os.fsync(file.fileno())
 
     def metrics(self, kind: str = "train") -> list[dict[str, Any]]:
         """The lines of one kind of `metrics.jsonl`; a line that a crash tore is left out."""
-        file = self.path / "metrics.jsonl"
-        return [line for line in _lines(file) if line.get("kind") == kind] if file.exists() else []
+        return [line for line in self.lines() if line.get("kind") == kind]
 
-    def rewind(self, step: int | None) -> None:
+    def lines(self) -> list[dict[str, Any]]:
+        """All lines of `metrics.jsonl`, but for damaged ones."""
+        return self._parsed()[0]
+
+    def _parsed(self) -> tuple[list[dict[str, Any]], list[bytes]]:
+        try:
+            return parse_lines(read_regular(self.path / LOG))
+        except FileNotFoundError:
+            return [], []
+
+    def rewind(self, step: int | None) -> int:
         """Drop what was recorded after the checkpoint of `step`, so that a resumed run has each step once.
 
         None: there is no checkpoint, and only what is known of the earlier starts stays. What a kill left
-        half-written goes too, of the files that only the holder of the run writes.
+        half-written goes too. Damaged lines move to `metrics.damaged.jsonl`; returns how many.
         """
-        for pattern in ("config.json", "metrics.jsonl", "samples/*", "text_encoder"):
-            for leftover in self.path.glob(f"{pattern}{TEMPORARY}[0-9]*"):
-                _remove(leftover)
-        file, last = self.path / "metrics.jsonl", -1 if step is None else step
+        self.remove_leftovers()
+        file, last = self.path / LOG, -1 if step is None else step
+        lines, damaged = self._parsed()
+        if damaged:
+            aside = self.path / DAMAGED
+            earlier = read_regular(aside) if aside.exists() else b""
+            known = earlier.split(b"\n")  # killed after this, before the next
+            new = [text for text in damaged if text not in known]
+            replace_file(aside, earlier + b"".join(text + b"\n" for text in new))
         if file.exists():
-            lines = _lines(file)
-            kept = [line for line in lines if line.get("step", 0) <= last]
+            kept = [line for line in lines if line["step"] <= last]
             if step is None:
-                kept = [line for line in lines if line.get("kind") == "start"]
+                kept = [line for line in lines if line["kind"] == "start"]
             replace_file(file, "".join(json.dumps(line, allow_nan=True) + "\n" for line in kept).encode())
         for image in (self.path / "samples").glob("[0-9]*.png"):
             if image.stem.isdigit() and int(image.stem) > last:
                 image.unlink()
+        return len(damaged)
+
+    def remove_leftovers(self, held: bool = True) -> None:
+        """Remove what killed processes left half-written; `held`: this one holds the folder.
+
+        A report or an evaluation may be another process's, which lives.
+        """
+        for name in ("config.json", LOG, DAMAGED, "text_encoder", "samples/*") if held else ():
+            for leftover in self.path.glob(f"{name}{TEMPORARY}[0-9]*"):
+                remove(leftover)
+        for folder in (self.path, self.path / "evaluations"):
+            remove_leftovers(folder)
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the run folder `path`; raises UserError where another process holds it. Death releases it."""
     made = not path.exists()
-    lock = FileLock(path / ".lock", timeout=0)
+    lock = FileLock(path / ".lock", timeout=0.5)  # `is_held` holds it for a moment
     try:
         make_folder(path)
         lock.acquire()
@@ -205,12 +260,57 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process is training in the run folder `path`; changes nothing there."""
+    if sys.platform == "win32":
+        try:
+            with FileLock(path / ".lock", timeout=0):
+                return False
+        except Timeout:
+            return True
+    import fcntl  # not on Windows
+
+    try:
+        descriptor = os.open(path / ".lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _check_kinds(run: Path) -> None:
+    """Raise UserError where a part of the run folder is a link out of it, or neither file nor folder.
+
+    Reading such a part could wait for ever or fill the memory, and writing it would change other files.
+    """
+    root = run.resolve()
+    for name in (*_FILES, *_FOLDERS):
+        path = run / name
+        try:
+            status = os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):
+                if not path.resolve().is_relative_to(root):
+                    raise UserError(f"{path} is a link out of the run folder: put what it names in its place")
+                status = os.stat(path)
+        except FileNotFoundError:
+            continue
+        except (OSError, RuntimeError) as error:  # a link to itself
+            raise UserError(f"{path} cannot be read: {error}") from error
+        expected = stat.S_ISDIR if name in _FOLDERS else stat.S_ISREG
+        if not expected(status.st_mode):
+            what = "a file" if stat.S_ISREG(status.st_mode) else kind_of(status.st_mode)
+            wanted = "a folder" if name in _FOLDERS else "a file"
+            raise UserError(f"{path} is {what}, expected {wanted}: remove it")
+
+
 def _current(file: Path) -> Any:
     """What `config.json` holds, by the names and fields of this version."""
-    try:
-        values = json.loads(file.read_bytes())
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    values = read_json(file)
     if not isinstance(values, dict):
         return values
     values = without_unknown(RunConfig, values, str(file))
@@ -219,32 +319,6 @@ def _current(file: Path) -> Any:
     if isinstance(values.get("train"), dict):
         values["train"] = without_unknown(TrainOptions, values["train"], str(file))
     return values
-
-
-def _lines(file: Path) -> list[dict[str, Any]]:
-    lines = []
-    for text in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(line, dict):
-            lines.append(current_line(line))
-    return lines
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def find_runs(folder: Path = Path("runs")) -> list[Path]:

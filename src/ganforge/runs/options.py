@@ -7,13 +7,14 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
     model_validator,
 )
 
 Metric = Literal[
     "fid", "kid", "precision", "recall", "coverage", "frechet_distance", "modes", "high_quality",
-    "nll_nats", "nll_bits_per_dim", "elbo_nats",
+    "nll_nats", "nll_bits_per_dim", "elbo_nats", "code_error",
 ]  # fmt: skip
 
 
@@ -29,6 +30,7 @@ HIGHER_IS_BETTER: dict[Metric, bool] = {
     "nll_nats": False,
     "nll_bits_per_dim": False,
     "elbo_nats": True,
+    "code_error": False,
 }
 """What `--keep-best` can choose by."""
 
@@ -41,11 +43,19 @@ class TrainOptions(BaseModel):
     seed: NonNegativeInt = Field(
         0, lt=2**64, description="Seed of the weights, the data's order and the latents."
     )
+    minutes: PositiveFloat | None = Field(
+        None,
+        allow_inf_nan=False,
+        description="Train for about this long: times the first steps and chooses --steps, and where few fit "
+        "--width and --size too. What it chose is kept in the run.",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
         description="auto: bf16 where it is measured to be faster, else fp32; settled when a run begins.",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="Where to train: cuda, mps (Apple's GPUs), or cpu; auto: the first that is here."
+    )
     compile: Literal["auto", "on", "off"] = Field(
         "auto",
         description="Compile each network; auto: only where it was measured to pay, so far nowhere.",
@@ -68,6 +78,14 @@ class TrainOptions(BaseModel):
         "and continue with other random numbers, at most 3 times from each.",
     )
 
+    freeze_discriminator: NonNegativeInt = Field(
+        0,
+        description="With --from: stages of the discriminator, from the image on, without updates (FreezeD).",
+    )
+    partial: bool = Field(
+        False, description="With --from: take what fits, even if it is less than half of a network."
+    )
+
     @model_validator(mode="after")
     def _best_needs_evaluations(self) -> "TrainOptions":
         if self.keep_best is not None and not self.evaluate_every:
@@ -77,6 +95,9 @@ class TrainOptions(BaseModel):
 
 # What the same run may be continued with; everything else is part of what the run is.
 FREE_TO_CHANGE = ("config.steps", "train.device", "train.compile", "train.checkpoint_every",
-                  "train.sample_every",
+                  "train.sample_every", "train.minutes",
                   "train.log_every", "train.keep", "train.evaluate_every", "train.evaluate_samples",
-                  "train.keep_best", "train.on_nan", "ganforge", "start_from")  # fmt: skip
+                  "train.keep_best", "train.on_nan", "train.partial", "ganforge", "start_from")  # fmt: skip
+
+# Where files were found; what they hold is known by the fingerprint, the kept encoder and the SHA-256.
+LOCATIONS = ("data.data", "data.sources", "data.text_encoder", "config.vgg_weights")

@@ -1,7 +1,6 @@
-"""Sampling reproducibly, without disturbing the random state of a training."""
+"""Sampling reproducibly, with random numbers of its own: torch's global state is neither read nor changed."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -14,40 +13,14 @@ from ganforge.system import LatentSystem, System
 CHUNK = 250
 
 
-class SeededRandom:
-    """A random state of torch of its own: starts from a seed, and continues in stretches."""
+def seeded(seed: int, device: torch.device) -> torch.Generator:
+    """A generator of random numbers that starts from a seed; raises UserError for one out of range.
 
-    def __init__(self, seed: int, device: torch.device) -> None:
-        if not 0 <= seed < 2**64:
-            raise UserError(f"seed is {seed}: expected 0 to 2**64 - 1")
-        self._seed = seed
-        self._devices = [device] if device.type == "cuda" else []
-        self.states: list[Tensor] = []
-
-    @contextmanager
-    def stretch(self) -> Iterator[None]:
-        """Within this context torch draws from this state; afterwards its own is as before."""
-        with torch.random.fork_rng(devices=self._devices, device_type="cuda"):
-            if self.states:
-                torch.set_rng_state(self.states[0])
-                for device, state in zip(self._devices, self.states[1:], strict=True):
-                    torch.cuda.set_rng_state(state, device)
-            else:
-                torch.manual_seed(self._seed)
-            yield
-            self.states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self._devices)]
-
-
-@contextmanager
-def evaluation_mode(system: System) -> Iterator[None]:
-    """Within this context `system` is in evaluation mode, without gradients."""
-    was_training = system.training
-    system.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        system.train(was_training)
+    On the CPU it gives the numbers that torch itself gives after `torch.manual_seed(seed)`.
+    """
+    if not 0 <= seed < 2**64:
+        raise UserError(f"seed is {seed}: expected 0 to 2**64 - 1")
+    return torch.Generator(device).manual_seed(int(seed))
 
 
 def chunks(count: int) -> Iterator[slice]:
@@ -57,12 +30,12 @@ def chunks(count: int) -> Iterator[slice]:
 
 
 def draw(system: System, count: int, seed: int, given: Batch | None = None) -> Iterator[Tensor]:
-    """Samples of `system` in evaluation mode and float32, `[at most CHUNK, ...]` at a time, on the CPU."""
-    random = SeededRandom(seed, system.device)
+    """Samples of `system`, in evaluation mode, in float32, `[at most CHUNK, ...]` at a time, on the CPU."""
+    generator = seeded(seed, system.device)
     for rows in chunks(count):
         part = None if given is None else given[rows].to(system.device)
-        with evaluation_mode(system), random.stretch():
-            images = system.sample(rows.stop - rows.start, part).float().cpu()
+        with torch.no_grad():
+            images = system.sample(rows.stop - rows.start, part, generator=generator).float().cpu()
         yield images
 
 
@@ -80,27 +53,27 @@ def draw_share(
     )
     if not isinstance(system, LatentSystem) or type(system).sample is not LatentSystem.sample:
         raise refused
-    random = SeededRandom(seed, system.device)
+    generator = seeded(seed, system.device)
     for index, rows in enumerate(chunks(count)):
-        with evaluation_mode(system), random.stretch():
-            latents = system.draw_latents(rows.stop - rows.start)
+        with torch.no_grad():
+            latents = system.draw_latents(rows.stop - rows.start, generator=generator)
         if index % share.ranks != share.rank:
             continue
-        before, part = random.states, None if given is None else given[rows].to(system.device)
-        with evaluation_mode(system), random.stretch():
-            images = system.decode(latents, part).float().cpu()
-        if not all(map(torch.equal, before, random.states)):
+        before, part = generator.get_state(), None if given is None else given[rows].to(system.device)
+        with torch.no_grad():
+            images = system.decode(latents, part, generator=generator).float().cpu()
+        if not torch.equal(before, generator.get_state()):
             raise refused
         yield rows, images
 
 
 def draw_latents(system: LatentSystem, count: int, seed: int) -> Tensor:
     """The latents `[count, ...]` on the CPU that `draw` decodes, where all conditions are given."""
-    random = SeededRandom(seed, system.device)
-    parts = []
-    for rows in chunks(count):
-        with evaluation_mode(system), random.stretch():
-            parts.append(system.draw_latents(rows.stop - rows.start).cpu())
+    generator = seeded(seed, system.device)
+    with torch.no_grad():
+        parts = [
+            system.draw_latents(rows.stop - rows.start, generator=generator).cpu() for rows in chunks(count)
+        ]
     return torch.cat(parts)
 
 
@@ -109,9 +82,9 @@ def decode(system: LatentSystem, latents: Tensor, given: Batch | None = None) ->
 
     What the system itself draws, such as missing labels, comes from the seed 0.
     """
-    random = SeededRandom(0, system.device)
+    generator = seeded(0, system.device)
     for rows in chunks(len(latents)):
         part = None if given is None else given[rows].to(system.device)
-        with evaluation_mode(system), random.stretch():
-            images = system.decode(latents[rows].to(system.device), part).float().cpu()
+        with torch.no_grad():
+            images = system.decode(latents[rows].to(system.device), part, generator=generator).float().cpu()
         yield images

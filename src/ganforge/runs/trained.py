@@ -1,9 +1,11 @@
 """A trained run, ready to sample: `ganforge.load(path).sample(16, seed=7)`."""
 
+import hashlib
 import operator
 import warnings
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,20 +17,31 @@ from ganforge.distributed import Shard
 from ganforge.errors import UserError, printable
 from ganforge.runs import sampling
 from ganforge.runs.build import build_system
-from ganforge.runs.checkpoint import Checkpoint, load_newest, save_checkpoint
+from ganforge.runs.checkpoint import (
+    LEFT_OUT,
+    Checkpoint,
+    committed,
+    load_checkpoint,
+    load_newest,
+    load_shared,
+    save_checkpoint,
+)
 from ganforge.runs.compatibility import current_tensors
 from ganforge.runs.device import choose_device, lay_out
 from ganforge.runs.ema import Average
-from ganforge.runs.folder import Run
-from ganforge.system import Discriminates, HasCodes, LatentSystem
+from ganforge.runs.folder import SHARED, Run
+from ganforge.runs.hub import HUB, open_hub
+from ganforge.runs.samples import Samples
+from ganforge.system import DRAWING, Discriminates, HasCodes, LatentSystem, System, networks
 from ganforge.systems.discovery import available, find
 
 Weights = Literal["ema", "raw"]
-Which = Literal["newest", "best"]
+Which = int | str
+"""A checkpoint: "newest", "best", or the step of a kept one."""
 Label = int | str
 SHOWN_CLASSES = 20
-LEFT_OUT = "left_out"
-"""In a checkpoint's state: the names of networks whose weights were not kept."""
+NUM_SHOWN = 16
+"""Samples of a run that a notebook shows."""
 RESULTS = {
     "class_nats": "p(x given y)",
     "complete": "completions",
@@ -46,8 +59,12 @@ class RemovedNetwork(nn.Module):
     def forward(self, *_: object) -> Tensor:
         """Nothing."""
         raise UserError(
-            "this run has no discriminator: train one of your own (runs of the package leave it out)"
+            "this run has no discriminator: train one of your own (packaged and imported runs leave it out)"
         )
+
+    def features(self, images: Tensor) -> Tensor:
+        """Nothing."""
+        return self(images)
 
 
 def _on(argument: Any, device: torch.device) -> Any:
@@ -64,7 +81,12 @@ def _on_cpu(result: Any) -> Any:
 
 
 class Trained:
-    """The system of a run at a checkpoint, or without one as it was before training, in evaluation mode."""
+    """The system of a run at a checkpoint, or without one as it was before training, in evaluation mode.
+
+    `system` is what is sampled: its networks have the averaged weights where the run has some. `raw` is the
+    same system with the weights that the last step left; it is `system` itself in a run without an average.
+    Sampling changes neither, nor torch's random numbers, so that threads may share a run.
+    """
 
     def __init__(
         self, run: Run, checkpoint: Checkpoint | None, device: str = "auto", system: str | None = None
@@ -72,35 +94,88 @@ class Trained:
         self.run = run
         self.step = 0 if checkpoint is None else int(checkpoint.state["step"])
         with torch.random.fork_rng(devices=[]):  # the caller's random state is left as it was
-            self.system = build_system(run.config, system)
-        self._average = Average(self.system)
+            self.raw = build_system(run.config, system, checkpoint)
+        self._average = Average(self.raw)
         if checkpoint is not None:
             self._load(checkpoint)
-        for network in (self.system, *self._average.networks.values()):
+        for network in (self.raw, *self._average.networks.values()):
             network.to(choose_device(device))
             lay_out(network)
             network.eval()
+        self.system = self._average.averaged(self.raw)
+        self._hashes: dict[Weights, str] = {}
 
-    def average_state(self) -> dict[str, Tensor]:
-        """The averaged weights by name, as a checkpoint has them."""
-        return self._average.state()
+    def __repr__(self) -> str:
+        config = self.run.config
+        size = "x".join(map(str, config.spec.shape))
+        return (
+            f"<Trained {config.system} on {config.data.data}: {self.run.path}, step {self.step:,}, "
+            f"{size} {config.spec.values}, {self.system.device.type}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what it is, and samples of a run that decodes latents, which is fast."""
+        text = f"<p>{escape(repr(self))}</p>"
+        if "sources" in self.system.conditions or not isinstance(self.system, LatentSystem):
+            return text
+        try:
+            content = self.sample(NUM_SHOWN)._repr_png_()
+        except UserError:  # such as one that needs captions
+            content = None
+        if content is None:
+            return text
+        return f'{text}<img alt="samples" src="data:image/png;base64,{b64encode(content).decode()}">'
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """The raw and the averaged weights by name, as a checkpoint has them."""
+        return {"system": self.raw.state_dict(), "average": self._average.state()}
 
     def resolve_weights(self, weights: Weights) -> Weights:
         """The weights that `weights` gives: a run without an average has only raw ones."""
         return weights if self._average.networks else "raw"
 
+    def hash_weights(self, weights: Weights = "ema") -> str:
+        """A SHA-256 of the weights that are sampled, as they are when it is first asked for."""
+        if weights not in self._hashes:
+            digest = hashlib.sha256()
+            for name, tensor in sorted(self.with_weights(weights).state_dict().items()):
+                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+                digest.update(tensor.detach().cpu().contiguous().flatten().numpy().tobytes())
+            self._hashes[weights] = digest.hexdigest()
+        return self._hashes[weights]
+
+    def with_weights(self, weights: Weights) -> System:
+        """`system`, or with "raw" `raw`; raises UserError where one was put into training mode."""
+        system = self.raw if weights == "raw" else self.system
+        if any(module.training for module in system.modules()):
+            which = "raw" if weights == "raw" else "system"
+            raise UserError(
+                f"a network of this run is in training mode, where samples depend on one another: call "
+                f"`trained.{which}.eval()` first"
+            )
+        return system
+
     def _load(self, checkpoint: Checkpoint) -> None:
+        children = networks(self.raw)
         for name in checkpoint.state.get(LEFT_OUT, ()):
-            setattr(self.system, name, RemovedNetwork())
+            if name not in children:
+                raise UserError(f"checkpoint {checkpoint.path} leaves out {printable(name)[:80]}, no network")
+            setattr(self.raw, name, RemovedNetwork())
         try:
-            own = self.system.state_dict()
-            self.system.load_state_dict(current_tensors(checkpoint.tensors["system"], own))
+            own = self.raw.state_dict()
+            self.raw.load_state_dict(current_tensors(checkpoint.tensors["system"], own))
             self._average.load(current_tensors(checkpoint.tensors["average"], own))
         except (KeyError, RuntimeError) as error:
             first = str(error).splitlines()[0]
             raise UserError(
                 f"checkpoint {checkpoint.path} is not of this version's networks: {first}"
             ) from error
+        tensors = ((name, t) for group in self.tensors().values() for name, t in group.items())
+        if broken := next((name for name, tensor in tensors if not tensor.isfinite().all()), None):
+            warnings.warn(
+                f"checkpoint {checkpoint.path} has NaN or infinity in {broken}: samples mean nothing",
+                stacklevel=4,
+            )
 
     def sample(
         self,
@@ -110,8 +185,10 @@ class Trained:
         weights: Weights = "ema",
         labels: Sequence[Label] | None = None,
         given: Batch | None = None,
-    ) -> Tensor:
+    ) -> Samples:
         """`count` samples `[count, channels, height, width]` in [-1, 1] (or points), by the seed.
+
+        A tensor whose `pil()` gives PIL images, and which a notebook shows as a grid.
 
         `labels` as of `conditions`, or other conditions as `given`; missing ones are drawn at random.
         Raises UserError for labels that the run does not have.
@@ -122,14 +199,14 @@ class Trained:
             if given is not None:
                 raise UserError("labels and given: expected one of them, since given holds labels")
             given = self.conditions(labels, count)
-        return torch.cat(list(self.draw(count, seed=seed, weights=weights, given=given)))
+        samples = torch.cat(list(self.draw(count, seed=seed, weights=weights, given=given)))
+        return samples.as_subclass(Samples)
 
     def draw(
         self, count: int, *, seed: int = 0, weights: Weights = "ema", given: Batch | None = None
     ) -> Iterator[Tensor]:
         """The same samples, some at a time, so that many never sit in memory at once."""
-        with self.using(weights):
-            yield from sampling.draw(self.system, count, seed, given)
+        yield from sampling.draw(self.with_weights(weights), count, seed, given)
 
     def draw_share(
         self, count: int, share: Shard, *, seed: int = 0, weights: Weights = "ema", given: Batch | None = None
@@ -144,8 +221,7 @@ class Trained:
                 yield slice(start, start + len(part)), part
                 start += len(part)
             return
-        with self.using(weights):
-            yield from sampling.draw_share(self.system, count, seed, given, share)
+        yield from sampling.draw_share(self.with_weights(weights), count, seed, given, share)
 
     def call(
         self, method: str, parts: Iterable[Any], *, seed: int = 0, weights: Weights = "ema"
@@ -159,13 +235,14 @@ class Trained:
             able = " or ".join(name for name in available() if hasattr(find(name), method))
             what = RESULTS.get(method, method)
             raise UserError(f"{self.run.config.system} gives no {what}: use a run of {able}")
-        random = sampling.SeededRandom(seed, self.system.device)
-        with self.using(weights):
-            for part in parts:
-                arguments = part if isinstance(part, tuple) else (part,)
-                with sampling.evaluation_mode(self.system), random.stretch():
-                    result = getattr(self.system, method)(*(_on(a, self.system.device) for a in arguments))
-                yield _on_cpu(result)
+        system = self.with_weights(weights)
+        generator = sampling.seeded(seed, system.device)
+        random = {"generator": generator} if method in DRAWING else {}
+        for part in parts:
+            arguments = part if isinstance(part, tuple) else (part,)
+            with torch.no_grad():
+                result = getattr(system, method)(*(_on(a, system.device) for a in arguments), **random)
+            yield _on_cpu(result)
 
     @property
     def has_discriminator(self) -> bool:
@@ -173,12 +250,12 @@ class Trained:
         removed = isinstance(getattr(self.system, "discriminator", None), RemovedNetwork)
         return isinstance(self.system, Discriminates) and not removed
 
-    def draw_latents(self, count: int, seed: int = 0) -> Tensor:
+    def draw_latents(self, count: int, seed: int = 0, weights: Weights = "ema") -> Tensor:
         """The latents `[count, ...]` behind the samples of this count and seed.
 
         Raises UserError where the system decodes no latents.
         """
-        return sampling.draw_latents(self._latent_system(), count, seed)
+        return sampling.draw_latents(self._latent_system(weights), count, seed)
 
     def set_code(self, latents: Tensor, index: int, values: Tensor | float) -> Tensor:
         """A copy of `latents` whose code number `index` has the value, or each its own of `values` `[count]`.
@@ -189,11 +266,10 @@ class Trained:
             raise UserError(f"{self.run.config.system} has no codes: use a run of infogan")
         return self.system.set_code(latents, index, torch.as_tensor(values).expand(len(latents)))
 
-    def decode(self, latents: Tensor, given: Batch | None = None, weights: Weights = "ema") -> Tensor:
+    def decode(self, latents: Tensor, given: Batch | None = None, weights: Weights = "ema") -> Samples:
         """Images in [-1, 1] (or points) of `latents` `[count, ...]`, on the CPU; raises as `draw_latents`."""
-        system = self._latent_system()
-        with self.using(weights):
-            return torch.cat(list(sampling.decode(system, latents, given)))
+        images = torch.cat(list(sampling.decode(self._latent_system(weights), latents, given)))
+        return images.as_subclass(Samples)
 
     def conditions(self, labels: Sequence[Label], count: int | None = None) -> Batch:
         """The conditions of `count` samples, whose labels take turns; without `count` one sample each.
@@ -212,19 +288,11 @@ class Trained:
             raise UserError(f"{len(numbers)} labels for {count} samples: expected as many samples or more")
         return conditions(numbers[torch.arange(count) % len(numbers)])
 
-    def _latent_system(self) -> LatentSystem:
-        if not isinstance(self.system, LatentSystem):
+    def _latent_system(self, weights: Weights) -> LatentSystem:
+        system = self.with_weights(weights)
+        if not isinstance(system, LatentSystem):
             raise UserError(f"{self.run.config.system} decodes no latents: draw samples instead")
-        return self.system
-
-    @contextmanager
-    def using(self, weights: Weights) -> Iterator[None]:
-        """Within this context the system has these weights."""
-        if weights == "raw":
-            yield
-            return
-        with self._average.in_place_of_raw(self.system):
-            yield
+        return system
 
 
 def known_classes(class_names: Sequence[str]) -> str:
@@ -250,29 +318,47 @@ def _class_number(label: Label, class_names: Sequence[str]) -> int:
 
 def write_packed(trained: Trained, out: Path) -> None:
     """Write a run folder of `trained` into `out` without what only a resumed training needs."""
-    tensors = {"system": trained.system.state_dict(), "average": trained.average_state()}
     out.mkdir(parents=True, exist_ok=True)
     Run(out, trained.run.config).write_config(trained.run.config)
-    save_checkpoint(out / "checkpoints", trained.step, tensors, {"step": trained.step}, keep=1)
+    save_checkpoint(out / "checkpoints", trained.step, trained.tensors(), {"step": trained.step}, keep=1)
 
 
 def load(
     path: str | Path, device: str = "auto", checkpoint: Which = "newest", system: str | None = None
 ) -> Trained:
-    """The system of the run folder `path` at its newest good checkpoint, or the best; needs no data.
+    """The system of the run folder `path` at its newest good checkpoint, the best, or one by its step.
 
-    A run of a system outside of ganforge loads only where `system` is its name, `package.module:Class`.
-    Warns of damaged checkpoints; raises UserError where there is no run or no usable checkpoint.
+    `hf:owner/name` is a model on the Hugging Face hub that `ganforge export hub` wrote. Needs no data. A run
+    of a system outside of ganforge loads only where `system` is its name, `package.module:Class`. Warns of
+    damaged checkpoints; raises UserError where there is no run or no usable checkpoint.
     """
-    run = Run.open(Path(path))
+    run = open_hub(str(path)) if str(path).startswith(HUB) else Run.open(Path(path))
     damage: list[str] = []
-    stored = load_newest(run.best if checkpoint == "best" else run.checkpoints, damage)
-    if stored is None and checkpoint == "best":
-        raise UserError(
-            f"{run.path} has kept no best checkpoint: train it with --evaluate-every 1000 --keep-best kid"
-        )
-    if stored is None:
-        raise UserError(f"{run.path} has no checkpoint yet: train it first (the same command resumes)")
+    stored = _checkpoint(run, checkpoint, damage)
     for text in damage:
         warnings.warn(text, stacklevel=2)
     return Trained(run, stored, device, system)
+
+
+def _checkpoint(run: Run, which: Which, damage: list[str]) -> Checkpoint:
+    """The checkpoint that is wanted; damaged ones that are passed over go to `damage`."""
+    if run.shared and which in ("newest", "best"):
+        return load_shared(run.path / SHARED)
+    if which in ("newest", "best"):
+        stored = load_newest(run.best if which == "best" else run.checkpoints, damage)
+        if stored is not None:
+            return stored
+        if which == "best":
+            raise UserError(
+                f"{run.path} has kept no best checkpoint: train it with --evaluate-every 1000 --keep-best kid"
+            )
+        raise UserError(f"{run.path} has no checkpoint yet: train it first, or `ganforge resume {run.path}`")
+    kept = {int(path.name): path for folder in (run.best, run.checkpoints) for path in committed(folder)}
+    step = int(which) if str(which).isdecimal() else None
+    if step in kept:
+        return load_checkpoint(kept[step])
+    steps = ", ".join(map(str, sorted(kept))) or "none"
+    raise UserError(
+        f"{run.path} has no checkpoint {printable(str(which))}: expected newest, best or the step of a kept "
+        f"one ({steps}); `ganforge train --keep 10` keeps more"
+    )

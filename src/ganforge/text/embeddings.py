@@ -14,9 +14,10 @@ from torch import Tensor
 from ganforge.data.batch import Batch, conditions
 from ganforge.data.captions import Texts, kept_captions, plain
 from ganforge.data.dataset import Dataset, with_codes, with_splits
-from ganforge.data.open import open_dataset
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
+from ganforge.files.reading import read_regular
+from ganforge.runs.data import open_data
 from ganforge.runs.folder import Run
 from ganforge.runs.pretrained import PRETRAINED
 from ganforge.runs.trained import Trained
@@ -40,12 +41,15 @@ def with_texts(dataset: Dataset, needs: frozenset[str], kept: Path | None = None
     return with_codes(dataset) if "captions" in needs else dataset
 
 
-def data_of(run: Run) -> Dataset:
-    """The data of a run, opened, with captions as its system takes them."""
-    dataset, spec = open_dataset(run.config.data), run.config.spec
-    if spec.embedding_size:
-        return embedded(dataset, str(run.path))
-    return with_codes(dataset) if spec.caption_alphabet else dataset
+def data_of(run: Run, data: str | None = None, sources: str | None = None, *, strict: bool = True) -> Dataset:
+    """The data of a run, opened, with captions as its system takes them; the rest as of `open_data`."""
+
+    def finish(dataset: Dataset) -> Dataset:
+        if run.config.spec.embedding_size:
+            return embedded(dataset, str(run.path))
+        return with_codes(dataset) if run.config.spec.caption_alphabet else dataset
+
+    return open_data(run, data, sources, finish=finish, strict=strict)
 
 
 def embedded(dataset: Dataset, place: str) -> Dataset:
@@ -54,7 +58,7 @@ def embedded(dataset: Dataset, place: str) -> Dataset:
         raise UserError(f"{printable(dataset.options.data)} has no captions, or not of every training image")
     encoder = open_encoder(place)
     file = _file(encoder, dataset, place)
-    found = _read(file) if file is not None else None
+    found = _read(file, dataset) if file is not None else None
     parts = found if found is not None else make_embeddings(encoder, dataset)
     splits, average = {}, dataset.options.captions_per_image
     for name, images in dataset.splits.items():
@@ -174,10 +178,16 @@ def _file(encoder: Encoder, dataset: Dataset, place: str) -> Path | None:
     return next((name for name in names if name.is_file()), None)
 
 
-def _read(file: Path) -> dict[str, Tensor]:
+def _read(file: Path, dataset: Dataset) -> dict[str, Tensor]:
     try:
-        return safetensors.torch.load(file.read_bytes())
-    except (OSError, SafetensorError) as error:
+        parts = safetensors.torch.load(read_regular(file))
+        sizes = {parts[name].shape[1] for name in dataset.splits}
+        for name, images in dataset.splits.items():
+            count = sum(map(len, kept_captions(name, images.caption_lists)))
+            if parts[name].ndim != 2 or len(parts[name]) != count or len(sizes) != 1 or 0 in sizes:
+                raise ValueError(f"not the embeddings of {count} captions")
+        return parts
+    except (OSError, SafetensorError, ValueError, KeyError, IndexError, TypeError) as error:
         reason = printable(" ".join(str(error).split()))[:100]
         raise UserError(
             f"{file} cannot be read ({reason}): remove it, and `ganforge data embed` writes it again"

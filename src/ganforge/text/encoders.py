@@ -18,8 +18,11 @@ from torch import Tensor
 from ganforge.data.captions import encode
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
+from ganforge.files.reading import read_json
+from ganforge.runs.hub import HUB
 from ganforge.runs.pretrained import PRETRAINED, packaged
 from ganforge.runs.trained import load, write_packed
+from ganforge.system import generates_images
 
 FOLDER = "text_encoder"
 LIBRARY = "sentence:"
@@ -45,16 +48,15 @@ class RunEncoder:
     def __init__(self, path: Path) -> None:
         self._trained = load(path)
         spec = self._trained.run.config.spec
-        if not spec.caption_length or self._trained.system.generates_images:
+        if not spec.caption_length or generates_images(self._trained.system):
             raise UserError(
                 f"--text-encoder {printable(str(path))}: that is a run of {self._trained.run.config.system}, "
                 "expected one of text_encoder: `ganforge train text_encoder --data DATA` makes one"
             )
         self.path = path
         digest = hashlib.sha256(f"{spec.caption_alphabet} {spec.caption_length}".encode())
-        weights = self._trained.system.state_dict() | {
-            f"average {name}": tensor for name, tensor in self._trained.average_state().items()
-        }
+        tensors = self._trained.tensors()
+        weights = tensors["system"] | {f"average {name}": t for name, t in tensors["average"].items()}
         for name, tensor in sorted(weights.items()):
             digest.update(f"{name} {tuple(tensor.shape)}".encode())
             digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
@@ -128,7 +130,7 @@ def _refuse_code(model: str) -> None:
     if not folder.exists():
         return
     try:
-        modules = json.loads((folder / "modules.json").read_bytes())
+        modules = read_json(folder / "modules.json")
         kinds = [str(module["type"]) for module in modules]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         kinds = [""]
@@ -152,12 +154,14 @@ def open_encoder(place: str) -> Encoder:
     """
     if place.startswith(LIBRARY):
         return LibraryEncoder(place.removeprefix(LIBRARY))
+    if place.startswith(HUB):  # a run folder may say so, and nothing is downloaded for it
+        raise UserError(f"--text-encoder {printable(place)}: expected a folder, download that one first")
     path = (
         packaged(place.removeprefix(PRETRAINED)) if place.startswith(PRETRAINED) else Path(place).expanduser()
     )
     for folder in (path, path / FOLDER):
         try:
-            model = str(json.loads((folder / "sentence.json").read_bytes())["model"])
+            model = str(read_json(folder / "sentence.json")["model"])
             return LibraryEncoder(model, recorded=True)
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue

@@ -1,23 +1,32 @@
-"""What a run would cost, measured on a few real steps before it starts; nothing is written."""
+"""What a run costs, measured on a few of its steps, before it starts or as it starts; nothing is written."""
 
 import time
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from statistics import median
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from ganforge.data.dataset import Dataset
-from ganforge.runs.device import explained_compiler, peak_memory_bytes
+from ganforge.reporting.units import duration
+from ganforge.runs.device import choose_device, explained_compiler, peak_memory_bytes, synchronise
 from ganforge.runs.folder import RunConfig
 from ganforge.system import networks
-from ganforge.training.loop import build_loader
-from ganforge.training.state import build_training
+from ganforge.systems.discovery import find
+from ganforge.training.state import Training, build_loader, build_training
 from ganforge.training.update import OptimizerUpdate
+from ganforge.training.warm_start import Start
 
 _WARM_UP_STEPS, _TIMED_STEPS = 2, 5
+_LONG = 30.0  # seconds, after which one timed step must do
+_FIRST_STEPS, _FIRST_SECONDS = 3, 2.0
+_SMALLEST_WIDTH, _USUAL_WIDTH = 8, 256
+_WORTH_SAYING = 1.5
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,7 @@ class Estimate:
     peak_memory_bytes: int
     device: str
     precision: str
+    started_from: str
 
 
 class _FlopCounter(TorchDispatchMode):
@@ -59,31 +69,130 @@ class _FlopCounter(TorchDispatchMode):
         return out
 
 
-def estimate(config: RunConfig, dataset: Dataset) -> Estimate:
-    """Time a few steps of a throw-away training of `config`."""
-    training = build_training(config, dataset)
+def estimate(
+    config: RunConfig,
+    dataset: Dataset,
+    start: Start | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Estimate:
+    """Time a few steps of a throw-away training of `config`; `say` is given what is being measured.
+
+    Raises UserError where `start` does not fit.
+    """
+    say("building the networks")
+    training = build_training(config, dataset, start)
     system, device = training.system, training.device
+    counter, seconds = _FlopCounter(), list[float]()
+    begun = time.monotonic()
+    for index, step_seconds in enumerate(_steps(training, config, dataset, counter)):
+        seconds.append(step_seconds)
+        say(f"step {index + 1} of {_WARM_UP_STEPS + _TIMED_STEPS} took {duration(step_seconds)}")
+        enough = _WARM_UP_STEPS + _TIMED_STEPS if time.monotonic() - begun < _LONG else _WARM_UP_STEPS + 1
+        if len(seconds) >= enough:
+            break
+    per_step = median(seconds[_WARM_UP_STEPS:])
     size = system.images_per_step()
-    update = OptimizerUpdate(training.optimizers, device.type)
-    system.train()
-    seconds = []
-    batches = build_loader(config, dataset, size).iterate(0)
-    counter = _FlopCounter()
-    for index in range(_WARM_UP_STEPS + _TIMED_STEPS):
-        begun = time.monotonic()
-        batch = next(batches).to(device)
-        with explained_compiler(config.train), counter if index == 0 else nullcontext():
-            training.advance(batch, update)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.monotonic() - begun)
-    median = sorted(seconds[_WARM_UP_STEPS:])[_TIMED_STEPS // 2]
     return Estimate(
         parameters={name: sum(p.numel() for p in net.parameters()) for name, net in networks(system).items()},
         flops_per_image=counter.flops / size,
-        seconds_per_step=median,
-        images_per_second=size / median,
+        seconds_per_step=per_step,
+        images_per_second=size / per_step,
         peak_memory_bytes=peak_memory_bytes(device),
         device=device.type,
         precision=training.precision,
+        started_from=training.started_from,
     )
+
+
+def _steps(
+    training: Training, config: RunConfig, dataset: Dataset, first: AbstractContextManager[Any]
+) -> Iterator[float]:
+    """The seconds of each step of `training`, which does not end; the first is within `first`."""
+    update, device = OptimizerUpdate(training.optimizers, training.device.type), training.device
+    training.system.train()
+    batches = build_loader(config, dataset, training.system.images_per_step()).iterate(0)
+    around = first
+    while True:
+        begun = time.monotonic()
+        with explained_compiler(config.train), around:
+            training.advance(next(batches).to(device), update)
+        synchronise(device)
+        around = nullcontext()
+        yield time.monotonic() - begun
+
+
+def try_steps(config: RunConfig, dataset: Dataset, count: int = 3) -> float:
+    """The shortest of `count` steps of a throw-away training, in seconds.
+
+    The random state stays as it was.
+    """
+    device = choose_device(config.train.device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        training = build_training(config, dataset)
+        return min(islice(_steps(training, config, dataset, nullcontext()), count))
+
+
+class Pace(NamedTuple):
+    """How fast a training is."""
+
+    seconds_per_step: float
+    images_per_step: int
+
+
+def pace(config: RunConfig, dataset: Dataset, seconds: float) -> Pace:
+    """The median step of a throw-away training that runs for about `seconds`, and its images.
+
+    The random state stays as it was.
+    """
+    device = choose_device(config.train.device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        training = build_training(config, dataset)
+        times, begun = list[float](), time.monotonic()
+        for step_seconds in _steps(training, config, dataset, nullcontext()):
+            times.append(step_seconds)
+            if len(times) > _WARM_UP_STEPS and time.monotonic() - begun >= seconds:
+                break
+    return Pace(median(times[_WARM_UP_STEPS:]), training.system.images_per_step())
+
+
+def faster_option(config: RunConfig, dataset: Dataset) -> str:
+    """The option that makes this training's steps shorter, and by how much; empty where none does.
+
+    It continues a message that says how long the training takes. A quarter of the system's `--width` is timed
+    next to the width itself, in steps of trainings that are thrown away: on a busy machine a step timed
+    earlier, or otherwise, would compare the load of two moments.
+    """
+    if "width" not in config.config:
+        return ""
+    width = max(_SMALLEST_WIDTH, (config.config["width"] or _USUAL_WIDTH) // 4)
+    try:
+        kind = find(config.system)
+        smaller = kind.Config.model_validate({**config.config, "width": width}).model_dump(mode="json")
+        ratio = try_steps(config, dataset) / try_steps(config.model_copy(update={"config": smaller}), dataset)
+    except (ValueError, RuntimeError):  # networks reject this width, or it finds no memory
+        return ""
+    if ratio < _WORTH_SAYING:
+        return ""
+    return f"; --width {width} is about {ratio:.0f} times faster, with smaller networks"
+
+
+class FirstSteps:
+    """Times the first steps of a training, once."""
+
+    def __init__(self, step: int) -> None:
+        self._from = step + 1  # the first is slower than all others
+        self._begun: float | None = None
+        self._over = False
+
+    def pace(self, training: Training, now: float) -> float | None:
+        """Seconds per step, as soon as enough steps are timed and only then; `now` leaves out pauses."""
+        num_steps = training.step - self._from
+        if self._over or num_steps < 0:
+            return None
+        if self._begun is None:
+            self._begun = now
+            return None
+        if num_steps < _FIRST_STEPS or now - self._begun < _FIRST_SECONDS:
+            return None
+        self._over = True
+        return (now - self._begun) / num_steps

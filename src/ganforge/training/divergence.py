@@ -17,7 +17,7 @@ from ganforge.training.update import OptimizerUpdate
 if TYPE_CHECKING:
     from ganforge.training.state import Training
 
-MOST_SKIPPED = 100
+MOST_SKIPPED, MOST_SKIPPED_SHARE = 100, 0.5
 MOST_ROLLBACKS = 3
 _WAY_OUT = "try a smaller --learning-rate or --precision fp32"
 
@@ -79,6 +79,16 @@ def check_skipped(training: "Training", update: OptimizerUpdate) -> None:
             raise Diverged(
                 f"the last {count} updates of the {name} had NaN or infinity by step {training.step}"
                 f"{_where(training, training.step - count + 1)}"
+            )
+
+
+def check_most_skipped(update: OptimizerUpdate) -> None:
+    """Raise UserError where a training has come to its end by skipping most of its updates."""
+    for name, count in update.all_skipped.items():
+        if count > MOST_SKIPPED_SHARE * update.all_updates[name]:
+            raise UserError(
+                f"{count} of {update.all_updates[name]} updates of the {name} had NaN or infinity and were "
+                f"skipped: the run is saved, but hardly trained: {_WAY_OUT}"
             )
 
 

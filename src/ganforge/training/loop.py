@@ -1,5 +1,6 @@
 """Training any system: the loop, exact resume, signals, images and costs."""
 
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -7,49 +8,63 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ganforge.data.batch import Batch
 from ganforge.data.dataset import Dataset
-from ganforge.data.loader import Loader
 from ganforge.errors import UserError
+from ganforge.files.images import save_image
 from ganforge.reporting import grids
 from ganforge.reporting.page import write_report
-from ganforge.runs.checkpoint import Checkpoint, delete_older, save_checkpoint
+from ganforge.reporting.units import duration
+from ganforge.runs.checkpoint import Checkpoint, committed, delete_older, save_checkpoint
 from ganforge.runs.conditions import PREVIEW_COLUMNS, preview_conditions
 from ganforge.runs.device import describe_machine, explained_compiler, peak_memory_bytes
 from ganforge.runs.folder import Run, RunConfig, locked
 from ganforge.runs.sampling import draw
-from ganforge.system import networks
-from ganforge.training.diagnosis import Diagnosis
+from ganforge.system import generates_images, networks
+from ganforge.training.cost import FirstSteps, faster_option
+from ganforge.training.diagnosis import NUM_RECOUNTED, Diagnosis, must_recount
 from ganforge.training.divergence import (
     Diverged,
+    check_most_skipped,
     check_skipped,
     check_state,
     finite_values,
     move_on,
     roll_back,
 )
+from ganforge.training.live_report import LiveReport
+from ganforge.training.memory import check_fits, is_shortage, shortage
 from ganforge.training.meter import Clock
 from ganforge.training.plan import Plan
 from ganforge.training.previews import Previews
 from ganforge.training.progress import Display
-from ganforge.training.resume import keep_text_encoder, open_or_create, skipped_images
-from ganforge.training.signals import StopRequest, stop_signals
-from ganforge.training.state import Training, build_training, load_state, pack_state
+from ganforge.training.resume import data_notes, keep_text_encoder, open_or_create
+from ganforge.training.signals import REQUEUE, StopRequest, requeue, stop_signals
+from ganforge.training.state import Training, build_loader, build_training, load_state, pack_state
 from ganforge.training.update import OptimizerUpdate
 from ganforge.training.validation import Evaluation
 from ganforge.training.warm_start import Start
 
 NUM_PREVIEWS = 64
+LONG_SECONDS, FIRST_SHARE = 600.0, 0.1
+"""From which time left on, and up to which share of the steps, a faster option is looked for."""
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: the run was saved
-    """A signal requested a stop; the run was saved at `step`. `exit_code` is the shell's for that signal."""
+    """A signal requested a stop; `run` was saved at `step`. `exit_code` is the shell's for that signal.
 
-    def __init__(self, step: int, signal_number: int) -> None:
-        super().__init__(f"stopped at step {step}, everything is saved")
-        self.step = step
+    SIGUSR1 requeues a job of Slurm besides.
+    """
+
+    def __init__(self, step: int, signal_number: int, run: Path) -> None:
+        done = f"stopped at step {step}, everything is saved" if step else "stopped before the first step"
+        queued = requeue() if signal_number == REQUEUE else ""
+        super().__init__(f"{done}; {queued}" if queued else done)
+        self.step, self.run = step, shlex.quote(str(run))
         self.exit_code = 128 + signal_number
 
 
@@ -64,50 +79,68 @@ class _Session:
     health: Diagnosis
     clock: Clock
     evaluation: Evaluation
+    first_steps: FirstSteps
+    report: LiveReport
 
 
-def build_loader(config: RunConfig, dataset: Dataset, images_per_step: int) -> Loader:
-    """The training images in the order of the run's seed, as many at a time as a step takes."""
-    return Loader(
-        dataset.streamed,
-        images_per_step,
-        config.train.seed,
-        flip=config.data.flip,
-        dequantise=config.data.dequantise,
-        binarise=config.data.binarise == "dynamic",
-        values=config.spec.values,
-        jitter=config.data.jitter,
-        balance_classes=config.data.balance_classes,
-    )
-
-
-def train(plan: Plan, *, command: str = "", quiet: bool = False, started: float | None = None) -> Run:
+def train(
+    plan: Plan,
+    *,
+    command: str = "",
+    quiet: bool = False,
+    started: float | None = None,
+    open_report: bool = False,
+) -> Run:
     """Train what was planned, from the newest checkpoint of its run on.
 
-    `started` is the `time.monotonic()` at which the program started. Raises UserError for a mistake and
-    Stopped after SIGINT or SIGTERM, with the run saved. Of a new run that fails before its first step
-    nothing stays.
+    `started` is the `time.monotonic()` at which the program started; `open_report` shows the report in a
+    browser as soon as there is one. Raises UserError for a mistake and Stopped after SIGINT or SIGTERM, with
+    the run saved. Of a new run that fails before its first step nothing stays.
     """
-    started = time.monotonic() if started is None else started
+    check_fits(plan.config)
+    try:
+        return _train_plan(
+            plan, command, quiet, time.monotonic() if started is None else started, open_report
+        )
+    except (MemoryError, RuntimeError) as error:
+        if not is_shortage(error):
+            raise
+    # Only here are the networks gone that did not fit.
+    kept = str(plan.path) if plan.run is not None and committed(plan.run.checkpoints) else ""
+    raise shortage(plan.config, plan.dataset, kept)
+
+
+def _train_plan(plan: Plan, command: str, quiet: bool, started: float, open_report: bool) -> Run:
     training: Training | None = None
-    with locked(plan.path), explained_compiler(plan.config.train):
+    with stop_signals() as request, locked(plan.path), explained_compiler(plan.config.train):
         with _writing(plan.path):
             run, origin, warnings = open_or_create(plan)
         try:
             checkpoint = origin if isinstance(origin, Checkpoint) else None
             if checkpoint is None:
                 keep_text_encoder(run, plan.dataset)
+            _stop_early(request, checkpoint, run)
             start = origin if isinstance(origin, Start) else None
-            training = build_training(run.config, plan.dataset, start)
+            training = build_training(run.config, plan.dataset, start, checkpoint)
+            if training.started_from:
+                warnings = [*warnings, training.started_from]
             if checkpoint is not None:
                 load_state(training, checkpoint)
                 move_on(run, training)
-            _train(run, training, plan.dataset, warnings, quiet, command, started)
+            _stop_early(request, checkpoint, run)
+            start_line = _start_line(training, command, time.monotonic() - started)
+            _train(run, training, plan.dataset, warnings, quiet, start_line, open_report, request)
         except BaseException:
             if plan.run is None and (training is None or training.step == 0):
                 run.discard()
             raise
     return run
+
+
+def _stop_early(request: StopRequest, checkpoint: Checkpoint | None, run: Run) -> None:
+    """Raise Stopped where a signal came before the loop: all that there is, is saved already."""
+    if request.signal_number is not None:
+        raise Stopped(0 if checkpoint is None else checkpoint.state["step"], request.signal_number, run.path)
 
 
 def _train(
@@ -116,28 +149,34 @@ def _train(
     dataset: Dataset,
     warnings: list[str],
     quiet: bool,
-    command: str,
-    started: float,
+    start_line: dict[str, Any],
+    open_report: bool,
+    request: StopRequest,
 ) -> None:
     """Train up to the last step; log warnings and the start, and write the report."""
-    title, steps = f"{run.config.system} on {run.config.data.data}", _steps(run.config)
-    warnings = warnings + skipped_images(dataset)
+    steps = _steps(run.config)
+    warnings = warnings + data_notes(dataset)
     for warning in warnings:
         _append(run, {"kind": "note", "step": training.step, "text": warning})
-    with Display(title, training.step, steps, quiet) as display:
+    with Display(training.step, steps, quiet) as display:
         for warning in warnings:
             display.say(warning)
         if training.step == steps:
-            display.say(f"{run.path} has its {steps} steps done already: give more --steps to continue")
+            more = f"`ganforge resume {shlex.quote(str(run.path))} --steps {2 * steps}`"
+            display.say(f"{run.path} has its {steps} steps done already: to continue give more steps, {more}")
             if not any(line["step"] == steps for line in run.metrics("end")):
                 _finish(run, training)
             return
         if training.step:
             display.say(f"resuming {run.path} at step {training.step}")
-        _append(run, _start_line(training, command, time.monotonic() - started))
+        _append(run, start_line)
+        live = LiveReport(run, open_report)
         try:
-            _loop(run, training, dataset, display)
-        except BaseException:
+            _loop(run, training, dataset, display, live, request)
+        except BaseException as error:
+            if not isinstance(error, Stopped | KeyboardInterrupt):
+                with suppress(OSError):
+                    run.append(_failure_line(training, error))
             with suppress(OSError):  # a full disk: the error that is raised says so
                 write_report(run.path)
             raise
@@ -183,7 +222,18 @@ def _start_line(training: Training, command: str, startup_seconds: float) -> dic
     }
 
 
-def _loop(run: Run, training: Training, dataset: Dataset, display: Display) -> None:
+def _failure_line(training: Training, error: BaseException) -> dict[str, Any]:
+    return {"kind": "failure", "step": training.step, "text": f"{type(error).__name__}: {error}"}
+
+
+def _loop(
+    run: Run,
+    training: Training,
+    dataset: Dataset,
+    display: Display,
+    live: LiveReport,
+    request: StopRequest,
+) -> None:
     policy = run.config.train.on_nan
     session = _Session(
         dataset,
@@ -193,27 +243,27 @@ def _loop(run: Run, training: Training, dataset: Dataset, display: Display) -> N
         Diagnosis.of(run),
         Clock(training.images),
         Evaluation(run, dataset),
+        FirstSteps(training.step),
+        live,
     )
     training.system.train()
     if training.step == 0:
         _image(run, training, session)
-    with stop_signals() as request:
-        while True:
-            try:
-                _advance_to_the_end(run, training, session, request)
-                return
-            except Diverged as error:
-                _append(run, {"kind": "note", "step": training.step, "text": error.what})
-                _append(
-                    run, {"kind": "diagnosis", "step": training.step, "signal": "nan", "text": str(error)}
-                )
-                if policy != "rollback":
-                    raise
-                with _writing(run.path):
-                    display.say(roll_back(run, training, error))
-                session.health = Diagnosis.of(run)
-                session.clock.lap(training.images)
-                display.advance(training.step)
+    live.refresh(display)
+    while True:
+        try:
+            _advance_to_the_end(run, training, session, request)
+            return
+        except Diverged as error:
+            _append(run, {"kind": "note", "step": training.step, "text": error.what})
+            _append(run, {"kind": "diagnosis", "step": training.step, "signal": "nan", "text": str(error)})
+            if policy != "rollback":
+                raise
+            with _writing(run.path):
+                display.say(roll_back(run, training, error))
+            session.health = Diagnosis.of(run)
+            session.clock.lap(training.images)
+            display.advance(training.step)
 
 
 def _advance_to_the_end(run: Run, training: Training, session: _Session, request: StopRequest) -> None:
@@ -226,6 +276,7 @@ def _advance_to_the_end(run: Run, training: Training, session: _Session, request
         training.advance(next(batches).to(training.device), session.update)
         check_skipped(training, session.update)
         session.display.advance(training.step)
+        _forecast(run, training, session)
         stop = request.signal_number  # read once: a signal during the save below waits for the next step
         last = training.step == steps or stop is not None
         if session.update.measuring:
@@ -233,14 +284,35 @@ def _advance_to_the_end(run: Run, training: Training, session: _Session, request
         with session.clock.paused():
             if training.step % options.sample_every == 0 or training.step == steps:
                 _image(run, training, session)
+                session.report.refresh(session.display)
             if options.evaluate_every and training.step % options.evaluate_every == 0:
                 _evaluate(run, training, session)
             if training.step % options.checkpoint_every == 0 or last:
                 _save(run, training)
         if last:
             _end_line(run, training, time.monotonic() - session.clock.begun)
+        if training.step == steps:
+            check_most_skipped(session.update)
         if stop is not None and training.step < steps:
-            raise Stopped(training.step, stop)
+            raise Stopped(training.step, stop, run.path)
+
+
+def _forecast(run: Run, training: Training, session: _Session) -> None:
+    """Say once how long the rest will take, and which option would shorten it most where that is long."""
+    pace = session.first_steps.pace(training, session.clock.now())
+    if pace is None:
+        return
+    session.display.time(pace)
+    if session.display.quiet:
+        return
+    left = _steps(run.config) - training.step
+    device = {"cpu": "CPU"}.get(training.device.type, "GPU")
+    text = f"about {duration(left * pace)} for {left:,} steps on this {device}"
+    is_new = training.step < FIRST_SHARE * _steps(run.config)  # a run that has much done keeps its options
+    if left * pace > LONG_SECONDS and is_new:
+        with session.clock.paused():
+            text += faster_option(run.config, session.dataset)
+    session.display.say(text)
 
 
 def _log(run: Run, training: Training, session: _Session) -> None:
@@ -249,21 +321,21 @@ def _log(run: Run, training: Training, session: _Session) -> None:
         values |= session.update.read_skipped()
     seconds, images = session.clock.lap(training.images)
     rate = images / seconds
-    left = (_steps(run.config) - training.step) * training.system.images_per_step() / rate
+    seconds_per_step = training.system.images_per_step() / rate
     line = {
         "kind": "train",
         "step": training.step,
         "images": training.images,
         "seconds": round(time.monotonic() - session.clock.begun, 3),
         "images_per_second": round(rate, 2),
-        "seconds_per_step": round(training.system.images_per_step() / rate, 6),
+        "seconds_per_step": round(seconds_per_step, 6),
         "peak_memory_bytes": peak_memory_bytes(training.device),
         **values,
     }
     _tell(run, session, line)
     training.meter.reset()
-    losses = {name: value for name, value in values.items() if name.endswith("_loss")}
-    session.display.measure(training.step, rate, left, losses)
+    session.display.time(seconds_per_step)
+    session.display.measure(training.step, rate, values)
 
 
 def _tell(run: Run, session: _Session, line: dict[str, Any]) -> None:
@@ -280,13 +352,13 @@ def _image(run: Run, training: Training, session: _Session) -> None:
     Of a system that needs sources: source, output and target of held-out pairs; of one that uses captions
     a row for each of some training captions.
     """
-    if not training.system.generates_images:
+    if not generates_images(training.system):
         return
     seed, pairs = run.config.train.seed, session.previews.pairs
     given = pairs or session.previews.captions or preview_conditions(training.system)
     count, columns = (NUM_PREVIEWS, None) if given is None else (len(given.images), PREVIEW_COLUMNS)
-    with training.average.in_place_of_raw(training.system):
-        images = torch.cat(list(draw(training.system, count, seed, given)))
+    with training.sampled() as system:
+        images = torch.cat(list(draw(system, count, seed, given)))
     about = {"run": run.path.name, "system": run.config.system, "step": str(training.step), "seed": str(seed)}
     file = run.path / "samples" / f"{training.step:06d}.png"
     with _writing(file):
@@ -295,9 +367,21 @@ def _image(run: Run, training: Training, session: _Session) -> None:
             drawn = grids.pairs_grid(pairs.sources, images, pairs.images)
         else:
             drawn = grids.draw(images, run.config.spec, reference_points(session.dataset), columns)
-        grids.save_png(drawn, file, about)
+        save_image(drawn, file, about)
     if measured := session.previews.measure(images, None if given is None else given.labels):
-        _tell(run, session, {"kind": "samples", "step": training.step, **measured})
+        line = {"kind": "samples", "step": training.step, **measured}
+        if must_recount(line):
+            line |= session.previews.recount(_fresh_samples(training, seed, given))
+        _tell(run, session, line)
+
+
+def _fresh_samples(training: Training, seed: int, given: Batch | None) -> Tensor:
+    """As many samples as a recount takes, of other latents at every step; the conditions take turns."""
+    words = np.random.SeedSequence([seed, training.step]).generate_state(1, np.uint64)
+    if given is not None:
+        given = given[torch.arange(NUM_RECOUNTED) % len(given.images)]
+    with training.sampled() as system:
+        return torch.cat(list(draw(system, NUM_RECOUNTED, int(words[0]), given)))
 
 
 def _evaluate(run: Run, training: Training, session: _Session) -> None:

@@ -23,7 +23,7 @@ class Meter:
         self._steps.append(step)
         if not names:
             return
-        added = torch.stack([values[name].detach() for name in names]).to(torch.float64)
+        added = torch.stack([values[name].detach() for name in names]).to(_wide(values[names[0]].device))
         self._sums[names] = sums = self._sums[names] + added if names in self._sums else added
         # A sum that is NaN or infinite once stays so: in float64 no sum of float32 numbers overflows.
         good = sums.isfinite()
@@ -56,7 +56,7 @@ class Meter:
         self._steps = [0] * count  # good ones: their numbers are never read
         if names := tuple(sorted(sums)):
             totals = [sums[name] for name in names]
-            self._sums[names] = torch.tensor(totals, dtype=torch.float64, device=device)
+            self._sums[names] = torch.tensor(totals, dtype=_wide(device), device=device)
             self._good[names] = torch.full((len(names),), count, device=device)
 
     def _totals(self) -> dict[str, float]:
@@ -67,23 +67,33 @@ class Meter:
         return found
 
 
+def _wide(device: torch.device) -> torch.dtype:
+    """The widest type of a `device`: Apple's GPUs have no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 class Clock:
     """Seconds of training proper: images and checkpoints do not count into images/s."""
 
     def __init__(self, images: int) -> None:
         self.begun = time.monotonic()
         self._mark, self._images = self.begun, images
+        self._paused = 0.0
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Leave out what happens here."""
         start = time.monotonic()
         yield
-        self._mark += time.monotonic() - start
+        self._paused += time.monotonic() - start
+
+    def now(self) -> float:
+        """Seconds of training proper since some moment before its first step."""
+        return time.monotonic() - self._paused
 
     def lap(self, images: int) -> tuple[float, int]:
         """Seconds and images since the last lap."""
-        now = time.monotonic()
+        now = self.now()
         result = now - self._mark, images - self._images
         self._mark, self._images = now, images
         return result

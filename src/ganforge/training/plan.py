@@ -13,15 +13,18 @@ from ganforge.data.options import DataOptions
 from ganforge.distributed import refuse_several_processes
 from ganforge.errors import UserError, printable
 from ganforge.runs.checkpoint import committed
-from ganforge.runs.device import choose_device, choose_precision
+from ganforge.runs.compatibility import without_unknown
+from ganforge.runs.data import places_of
+from ganforge.runs.device import check_device, choose_device, choose_precision
 from ganforge.runs.folder import Run, RunConfig
+from ganforge.runs.identity import check_same
 from ganforge.runs.options import TrainOptions
 from ganforge.system import ChecksStart, ParentRun, System, SystemConfig
-from ganforge.systems.discovery import check_needs, find
+from ganforge.systems.discovery import check_needs, find, find_recorded
 from ganforge.systems.families.perceptual import PerceptualConfig, with_weights
 from ganforge.text.embeddings import with_texts
 from ganforge.text.encoders import FOLDER, open_encoder
-from ganforge.training.warm_start import open_parent
+from ganforge.training.warm_start import fields_of_parent, open_parent
 from ganforge.version import __version__
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -47,6 +50,8 @@ class Plan:
     path: Path
     run: Run | None
     parent: Run | None
+    notes: tuple[str, ...] = ()
+    """What was chosen for the user, in lines; a new run logs them."""
 
 
 def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
@@ -76,19 +81,49 @@ def on_disk(
     return OnDisk(path, run, start_from, open_parent(start_from))
 
 
+def as_stored(data: DataOptions, disk: OnDisk) -> DataOptions:
+    """`data` with what it leaves to the images as the run on disk has it: a run keeps what it once chose."""
+    if disk.run is None:
+        return data
+    stored, left = disk.run.config.data, dict[str, str | None](fit="auto", label_column="auto", range="data")
+    if disk.run.config.train.minutes is not None:
+        left["size"] = None
+    changes = {name: getattr(stored, name) for name, open_ in left.items() if getattr(data, name) == open_}
+    return data.model_copy(update=changes)
+
+
 def default_fields(system: str, spec: DataSpec, device: str, disk: OnDisk) -> dict[str, Any]:
     """Config values that the data suggest on this device, or that are inherited from the parent run."""
-    kind, inherited = find(system), dict[str, Any]()
-    if disk.run is not None:  # these are what it inherited, whatever its parent is by now
-        config = disk.run.config
-        if config.system == system and config.start_networks:
-            names = {name for each in kind.inherits.values() for name in each.fields}
-            inherited = {name: config.config[name] for name in sorted(names)}
-    elif disk.parent is not None and disk.parent.config.system in kind.inherits:
-        fields = kind.inherits[disk.parent.config.system].fields
-        inherited = {own: disk.parent.config.config[other] for own, other in fields.items()}
-    suggested = {name: value for name, (value, _) in kind.suggest(spec, device).items()}
-    return suggested | inherited
+    suggested = suggested_fields(system, spec, device, disk.run)
+    return suggested | inherited_fields(system, spec, suggested, disk)
+
+
+def inherited_fields(
+    system: str, spec: DataSpec, suggested: Mapping[str, Any], disk: OnDisk
+) -> dict[str, Any]:
+    """Config values from the parent run; of an existing run those that it had from there when it began."""
+    if disk.run is None:
+        return {} if disk.parent is None else fields_of_parent(system, spec, suggested, disk.parent.config)
+    config = disk.run.config  # these are what it inherited, whatever its parent is by now
+    names = set(config.start_fields)
+    if config.start_networks:
+        names |= {name for each in find(system).inherits.values() for name in each.fields}
+    if config.system != system:
+        return {}
+    return {name: config.config[name] for name in sorted(names) if name in config.config}
+
+
+def suggested_fields(system: str, spec: DataSpec, device: str, run: Run | None) -> dict[str, Any]:
+    """Config values that the data suggest; of an existing run those that were suggested when it began.
+
+    A run that has no record of them keeps all of its values that would be suggested today.
+    """
+    suggested = {name: value for name, (value, _) in find(system).suggest(spec, device).items()}
+    if run is None or run.config.system != system:
+        return suggested
+    if run.config.suggested is not None:
+        return run.config.suggested
+    return {name: run.config.config[name] for name in suggested if name in run.config.config}
 
 
 def device_to_suggest_for(device: str, disk: OnDisk) -> Literal["cpu", "cuda"]:
@@ -113,9 +148,13 @@ def make_plan(
     dataset = with_texts(dataset, kind.needs, None if disk.run is None else disk.path / FOLDER)
     check_needs(kind, system, dataset.spec)
     device = device_to_suggest_for(train_options.device, disk)
-    system_config: SystemConfig = validated(
-        kind.Config, {**default_fields(system, dataset.spec, device, disk), **fields}
-    )
+    suggested = suggested_fields(system, dataset.spec, device, disk.run)
+    inherited = inherited_fields(system, dataset.spec, suggested, disk)
+    system_config: SystemConfig = validated(kind.Config, {**suggested, **inherited, **fields})
+    if train_options.freeze_discriminator and disk.start_from is None and disk.run is None:
+        raise UserError(
+            "--freeze-discriminator keeps what --from takes over: add --from RUN, or leave it out"
+        )
     if isinstance(system_config, PerceptualConfig):
         system_config = with_weights(system_config)
     if disk.run is None:
@@ -132,20 +171,75 @@ def make_plan(
         spec=spec_for(kind, dataset.spec),
         fingerprint=dataset.fingerprint,
         suggested_for=device,
+        suggested=suggested_fields(system, dataset.spec, device, None)
+        if disk.run is None
+        else disk.run.config.suggested,
         start_from=disk.start_from,
+        start_fields=tuple(sorted(inherited)),
+        places=places_of(dataset.options, disk.start_from),
     )
-    if disk.run is not None:
-        disk.run.check_same(config)
-    return Plan(config, dataset, disk.path, disk.run, disk.parent)
+    if disk.run is None:
+        return Plan(config, dataset, disk.path, None, disk.parent)
+    check_same(_with_new_fields(disk.run, kind), config)
+    _check_encoder(disk.run, dataset.options.text_encoder)
+    return _plan_to_resume(disk.run, config, dataset, disk.parent)
+
+
+def plan_to_resume(run: Run, dataset: Dataset, changes: Mapping[str, Any], system: str | None = None) -> Plan:
+    """The plan for continuing `run` on `dataset`, its own data, with `changes` of what is free to change.
+
+    `system` as of `find_recorded`. Raises UserError for an invalid value.
+    """
+    refuse_several_processes("resume")
+    kind, recorded = find_recorded(run.config.system, system), run.config
+    options = {name: value for name, value in changes.items() if name != "steps"}
+    fields = recorded.config | ({"steps": changes["steps"]} if "steps" in changes else {})
+    validated(kind.Config, without_unknown(kind.Config, fields, str(run.path / "config.json")))
+    config = recorded.model_copy(
+        update={
+            "ganforge": __version__,
+            "train": validated(TrainOptions, recorded.train.model_dump() | options),
+            "config": fields,
+            "places": places_of(dataset.located or dataset.options),
+        }
+    )
+    return _plan_to_resume(run, config, dataset, None)
+
+
+def _plan_to_resume(run: Run, config: RunConfig, dataset: Dataset, parent: Run | None) -> Plan:
+    """A plan whose data have the names that they had when `run` began, and the places where they are now."""
+    located = dataset.located or dataset.options
+    same = {"data": run.config.data, "places": run.config.places | config.places}
+    dataset = replace(dataset, options=run.config.data, located=located)
+    return Plan(config.model_copy(update=same), dataset, run.path, run, parent)
+
+
+def _check_encoder(run: Run, requested: str | None) -> None:
+    """Raise UserError where --text-encoder names another encoder than that of `run`, wherever it lies."""
+    recorded = run.config.data.text_encoder
+    if requested is None or requested == recorded:
+        return
+    kept = run.path / FOLDER
+    place = str(kept) if kept.is_dir() else recorded
+    if place is None or open_encoder(requested).key != open_encoder(place).key:
+        raise UserError(
+            f"--text-encoder {printable(requested)}: {run.path} was trained with another encoder: leave "
+            "--text-encoder out"
+        )
+
+
+def _with_new_fields(run: Run, kind: type[System]) -> Run:
+    """`run` with the defaults of the fields that the version which began it did not have."""
+    defaults = {name: field.default for name, field in kind.Config.model_fields.items()}
+    return Run(run.path, run.config.model_copy(update={"config": defaults | run.config.config}))
 
 
 def _with_precision(options: TrainOptions, run: Run | None) -> TrainOptions:
     """Replace "auto" by the precision of the run that is resumed, or by the faster one of this device."""
-    if options.precision != "auto":
-        return options
-    precision = (
-        choose_precision("auto", choose_device(options.device)) if run is None else run.config.train.precision
-    )
+    device, precision = choose_device(options.device), options.precision
+    if precision == "auto":
+        precision = choose_precision("auto", device) if run is None else run.config.train.precision
+    check_device(device, precision, options)
     return options.model_copy(update={"precision": precision})
 
 
@@ -182,9 +276,12 @@ def default_path(system: str, data: DataOptions) -> Path:
 
 def reasons(plan: Plan) -> dict[str, str]:
     """Why fields that the data suggested have the value they have: `field` -> "value: reason"."""
-    texts = {}
+    inherited = {name: plan.config.config[name] for name in plan.config.start_fields}
+    texts = {name: f"{value}: with it {plan.config.start_from} fits" for name, value in inherited.items()}
     suggestions = find(plan.config.system).suggest(plan.config.spec, plan.config.suggested_for)
     for name, (value, why) in suggestions.items():
+        if name in inherited:
+            continue
         chosen = plan.config.config[name]
         if (list(value) if isinstance(value, tuple) else value) == chosen:
             texts[name] = f"{chosen}: {why}"

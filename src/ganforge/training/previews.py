@@ -12,7 +12,7 @@ from ganforge.data.dataset import Dataset, batch_of, held_out
 from ganforge.evaluation.features.classifiers import ReferenceClassifier, classifier_of
 from ganforge.evaluation.metrics.neighbours import nearest
 from ganforge.runs.conditions import PREVIEW_COLUMNS
-from ganforge.system import System
+from ganforge.system import System, generates_images
 
 NUM_REAL = 64
 NUM_CLASSIFIED = 500
@@ -36,7 +36,7 @@ class Previews:
         needs = frozenset[str]() if system is None else system.needs
         self.pairs = _held_out_pairs(dataset) if "sources" in needs else None
         self.captions = _captions(dataset, seed) if "embeddings" in needs else None
-        if self.pairs is not None or (system is not None and not system.generates_images):
+        if self.pairs is not None or (system is not None and not generates_images(system)):
             return
         self._dataset = dataset
         train = dataset.splits["train"]
@@ -85,6 +85,13 @@ class Previews:
             measured["classes"] = dict(zip(names, counts.tolist(), strict=True))
             measured["expected_classes"] = dict(zip(names, expected, strict=True))
         return measured
+
+    def recount(self, images: Tensor) -> dict[str, Any]:
+        """The classes of other samples than those of the line before, counted for the same line."""
+        if self._classifier is None or not images.isfinite().all():
+            return {}
+        counts, _ = _classify(self._classifier, images)
+        return {"recounted_classes": dict(zip(self._classifier.class_names, counts.tolist(), strict=True))}
 
     def _small_training_images(self) -> Tensor | None:
         """All of them, where they are few and in memory; None otherwise, and for points."""

@@ -1,6 +1,8 @@
 """Everything that changes while a run trains, and its exact copy in a checkpoint."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,17 +11,27 @@ from torch import Tensor
 
 from ganforge.data.batch import Batch, as_images
 from ganforge.data.dataset import Dataset
+from ganforge.data.loader import Loader
 from ganforge.errors import UserError
 from ganforge.runs.build import build_system
 from ganforge.runs.checkpoint import Checkpoint
 from ganforge.runs.compatibility import current_tensors
-from ganforge.runs.device import autocast, choose_device, choose_precision, compile_networks, lay_out
+from ganforge.runs.device import (
+    autocast,
+    check_device,
+    choose_device,
+    choose_precision,
+    compile_networks,
+    lay_out,
+    random_state,
+    set_random_state,
+)
 from ganforge.runs.ema import Average
 from ganforge.runs.folder import RunConfig
 from ganforge.system import Prepares, System
 from ganforge.training.meter import Meter
 from ganforge.training.update import OptimizerUpdate
-from ganforge.training.warm_start import Start, start_weights
+from ganforge.training.warm_start import Start, freeze_stages, start_weights
 
 NUM_PREPARE_IMAGES = 10_000
 
@@ -36,6 +48,7 @@ class Training:
     meter: Meter = field(default_factory=Meter)
     step: int = 0
     best: dict[str, Any] | None = None  # the metric of --keep-best and its best value so far
+    started_from: str = ""  # what the warm start took, in words
 
     @property
     def images(self) -> int:
@@ -53,28 +66,78 @@ class Training:
             self.meter.add(values, self.step)
         self.average.update(self.system.images_per_step(), self.images)
 
+    @contextmanager
+    def sampled(self) -> Iterator[System]:
+        """Within this context the system that is sampled: its averaged weights, in evaluation mode.
 
-def build_training(config: RunConfig, dataset: Dataset, start: Start | None = None) -> Training:
-    """A training at step 0."""
+        Raises UserError where it was sampled with torch's own random numbers: those of the training would
+        depend on how often it is looked at.
+        """
+        before, was_training = _random_states(self.device), self.system.training
+        system = self.average.averaged(self.system)
+        system.eval()
+        try:
+            yield system
+        finally:
+            self.system.train(was_training)
+        after = _random_states(self.device)
+        if not all(torch.equal(state, after[name]) for name, state in before.items()):
+            raise UserError(
+                f"{type(self.system).__name__} was sampled with torch's own random numbers: pass `generator` "
+                "on to whatever draws, such as torch.randn(..., generator=generator)"
+            )
+
+
+def build_training(
+    config: RunConfig, dataset: Dataset, start: Start | None = None, checkpoint: Checkpoint | None = None
+) -> Training:
+    """A training at step 0; raises UserError where `checkpoint`, which it resumes, has other sizes."""
     device = choose_device(config.train.device)
-    system = build_system(config, typed=config.system)  # make_plan has it from the command
+    check_device(device, config.train.precision, config.train)
+    system = build_system(config, config.system, checkpoint)  # make_plan has its name from the command
     train_images = dataset.streamed
     order = torch.randperm(len(train_images), generator=torch.Generator().manual_seed(config.train.seed))
     if isinstance(system, Prepares):
         system.prepare(as_images(train_images.read(order[: _num_prepare_images(config)])))
-    if start is not None:
-        start_weights(system, start)
+    started_from = "" if start is None else start_weights(system, start, config)
+    if config.train.freeze_discriminator:
+        freeze_stages(system, config.train.freeze_discriminator)
     system.to(device)
     lay_out(system)
     average = Average(system)
     compile_networks(system, config.train, device)
     precision = choose_precision(config.train.precision, device)
-    return Training(system, system.build_optimizers(), average, device, precision)
+    training = Training(system, system.build_optimizers(), average, device, precision)
+    training.started_from = started_from
+    return training
+
+
+def build_loader(config: RunConfig, dataset: Dataset, images_per_step: int) -> Loader:
+    """The training images in the order of the run's seed, as many at a time as a step takes."""
+    return Loader(
+        dataset.streamed,
+        images_per_step,
+        config.train.seed,
+        flip=config.data.flip,
+        dequantise=config.data.dequantise,
+        binarise=config.data.binarise == "dynamic",
+        values=config.spec.values,
+        jitter=config.data.jitter,
+        balance_classes=config.data.balance_classes,
+    )
 
 
 def _num_prepare_images(config: RunConfig) -> int:
     """As many images as a statistic of the data needs, but no more than 100 MB of floats."""
     return max(1, min(NUM_PREPARE_IMAGES, 25_000_000 // math.prod(config.spec.shape)))
+
+
+def _random_states(device: torch.device) -> dict[str, Tensor]:
+    """Torch's own random states that a training on `device` draws from."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type != "cpu":
+        states[device.type] = random_state(device)
+    return states
 
 
 _Packed = tuple[dict[str, dict[str, Tensor]], dict[str, Any]]
@@ -90,14 +153,11 @@ def pack_state(training: "Training") -> _Packed:
             for key, value in values.items():
                 if value is not None:  # momentum buffers before the first step
                     optimizers[f"{name}.{index}.{key}"] = torch.as_tensor(value)
-    random = {"cpu": torch.get_rng_state()}
-    if training.device.type == "cuda":
-        random["cuda"] = torch.cuda.get_rng_state(training.device)
     tensors = {
         "system": dict(training.system.state_dict()),
         "average": training.average.state(),
         "optimizers": optimizers,
-        "random": random,
+        "random": _random_states(training.device),
     }
     state = {
         "step": training.step,
@@ -121,12 +181,12 @@ def load_state(training: "Training", checkpoint: Checkpoint) -> None:
             _load_optimizer(optimizer, name, tensors["optimizers"], state["param_groups"][name])
         training.meter.load(state["meter"], training.device)
         training.step, training.best = int(state["step"]), state.get("best")
-    except (KeyError, RuntimeError, ValueError) as error:
-        first = str(error).splitlines()[0]
+        torch.set_rng_state(tensors["random"]["cpu"])
+        if training.device.type in tensors["random"]:  # a run may be resumed on another device
+            set_random_state(training.device, tensors["random"][training.device.type])
+    except (KeyError, RuntimeError, ValueError, TypeError, IndexError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"checkpoint {checkpoint.path} is not of this version's networks: {first}") from error
-    torch.set_rng_state(tensors["random"]["cpu"])
-    if training.device.type == "cuda" and "cuda" in tensors["random"]:
-        torch.cuda.set_rng_state(tensors["random"]["cuda"], training.device)
 
 
 def _load_optimizer(
@@ -138,9 +198,66 @@ def _load_optimizer(
         if owner == name:
             index, _, key = rest.partition(".")
             state.setdefault(int(index), {})[key] = tensor
+    _check_groups(name, optimizer.state_dict()["param_groups"], groups)
+    _check_moments(name, optimizer, state)
     optimizer.load_state_dict({"state": state, "param_groups": groups})
     # Fused kernels pair numbers by place in memory: moments must lie as their weights do (channels-last).
     for parameter, values in optimizer.state.items():
         for key, value in values.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 values[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def _check_groups(name: str, own: list[dict[str, Any]], stored: list[dict[str, Any]]) -> None:
+    """Raise ValueError where the settings of an optimizer could not be its own at another time.
+
+    Rates and momenta follow schedules; what they are, and all switches but those of the fastest kernel, is
+    as the system made them.
+    """
+    if len(own) != len(stored):
+        raise ValueError(f"{len(stored)} groups of parameters in the optimizer {name}, expected {len(own)}")
+    for mine, theirs in zip(own, stored, strict=True):
+        for key, value in theirs.items():
+            expected = mine.get(key, 0.0)  # only numbers are added, such as the first rate
+            if key in ("fused", "foreach"):
+                good = value is None or isinstance(value, bool)
+            elif isinstance(expected, bool) or expected is None or key == "params":
+                good = value == expected and type(value) is type(expected)
+            elif isinstance(expected, tuple | list):
+                good = isinstance(value, list) and len(value) == len(expected) and all(map(_is_number, value))
+            else:
+                good = _is_number(value)
+            if not good:
+                raise ValueError(f"{key} of the optimizer {name} is {str(value)[:40]}")
+        if missing := mine.keys() - theirs.keys() - _NEWER_SETTINGS:
+            raise ValueError(f"no {min(missing)} in the optimizer {name}")
+
+
+_NEWER_SETTINGS = {"decoupled_weight_decay", "fused", "foreach", "capturable", "differentiable", "maximize"}
+"""Settings that earlier versions of torch do not write; their defaults are ours."""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_moments(name: str, optimizer: torch.optim.Optimizer, state: dict[int, dict[str, Tensor]]) -> None:
+    """Raise ValueError where what an optimizer remembers is not of its parameters."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    expected = _MOMENTS.get(type(optimizer))
+    for index, values in state.items():
+        if not 0 <= index < len(parameters):
+            raise ValueError(f"{index} is no parameter of the optimizer {name}")
+        if expected is not None and values.keys() != expected:
+            raise ValueError(f"the optimizer {name} remembers {', '.join(sorted(values))[:80]}")
+        for key, tensor in values.items():
+            if tensor.shape not in ((), parameters[index].shape) or not tensor.is_floating_point():
+                raise ValueError(f"{key} of parameter {index} of the optimizer {name} has another shape")
+
+
+_MOMENTS: dict[type, set[str]] = {
+    torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"},
+    torch.optim.RMSprop: {"step", "square_avg"},
+    torch.optim.SGD: {"momentum_buffer"},
+}
+"""What torch's optimizers, as systems make them, remember of a parameter."""

@@ -12,7 +12,7 @@ class OptimizerUpdate:
     Where `measuring` is set, the norm of each optimizer's newest gradient is kept in `gradient_norms`, on the
     device. With `skip` an update whose loss or gradient is not finite leaves its parameters as they are: to
     know this, every update reads from the device. `skipped` counts these updates of each optimizer, and
-    `skipped_in_a_row` those since its last good one.
+    `skipped_in_a_row` those since its last good one, `all_skipped` of `all_updates` those since the start.
     """
 
     def __init__(
@@ -22,11 +22,13 @@ class OptimizerUpdate:
         self.gradient_norms: dict[str, Tensor] = {}
         self.skipped: Counter[str] = Counter()
         self.skipped_in_a_row: Counter[str] = Counter()
+        self.all_skipped: Counter[str] = Counter()
+        self.all_updates: Counter[str] = Counter()
         self._skip = skip
         self._optimizers = optimizers
         self._device_type = device_type
         self._parameters = {
-            name: [p for group in optimizer.param_groups for p in group["params"]]
+            name: [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
             for name, optimizer in optimizers.items()
         }
 
@@ -41,10 +43,12 @@ class OptimizerUpdate:
         if watch is not None:
             watch.grad = None
         inputs = parameters if watch is None else [*parameters, watch]
+        self.all_updates[name] += 1
         with torch.autocast(self._device_type, enabled=False):
             loss.backward(inputs=inputs)
             if self._skip and not bool(torch.isfinite(loss.detach() + _gradient_norm(parameters, torch.inf))):
                 self.skipped[name] += 1
+                self.all_skipped[name] += 1
                 self.skipped_in_a_row[name] += 1
             else:
                 if self.measuring:

@@ -10,8 +10,8 @@ from ganforge.data.batch import Batch, to_uint8
 from ganforge.data.dataset import Dataset, batch_of, held_out, some_rows
 from ganforge.errors import UserError
 from ganforge.evaluation.features.cache import FeatureExtractor
-from ganforge.evaluation.features.classifiers import classifier_of
-from ganforge.evaluation.features.untrained import RandomConvolutions
+from ganforge.evaluation.features.select import feature_extractor
+from ganforge.evaluation.metrics.clusters import one_to_one_error
 from ganforge.evaluation.metrics.frechet import fewest_for_fid
 from ganforge.evaluation.score import CHUNK, Evaluated
 from ganforge.evaluation.scores.distribution import score_fid, score_kid, score_precision_recall
@@ -20,8 +20,8 @@ from ganforge.runs.checkpoint import save_checkpoint
 from ganforge.runs.conditions import captions_like, conditions_like
 from ganforge.runs.folder import Run
 from ganforge.runs.options import HIGHER_IS_BETTER
-from ganforge.runs.sampling import SeededRandom, draw, evaluation_mode
-from ganforge.system import Measures
+from ganforge.runs.sampling import draw, seeded
+from ganforge.system import HasCodes, Measures, System, generates_images
 from ganforge.systems.discovery import find
 from ganforge.training.divergence import Diverged
 
@@ -42,7 +42,7 @@ class Evaluation:
     def __init__(self, run: Run, dataset: Dataset) -> None:
         self._run, self._dataset = run, dataset
         options = run.config.train
-        if options.evaluate_every and not find(run.config.system).generates_images:
+        if options.evaluate_every and not generates_images(find(run.config.system)):
             raise UserError(
                 f"--evaluate-every {options.evaluate_every}: {run.config.system} generates no "
                 "images to score: leave it out"
@@ -52,7 +52,10 @@ class Evaluation:
         self._count = options.evaluate_samples
         self._extractor: FeatureExtractor | None = None
         if options.evaluate_every and dataset.spec.values == "pixels":
-            self._extractor = classifier_of(dataset) or RandomConvolutions(*dataset.spec.shape)
+            # A run of 0.2 on unknown data resumes with the features that it began with.
+            earlier = [str(line.get("protocol")) for line in run.metrics("evaluation")]
+            began = "random" if any("random convolutions" in protocol for protocol in earlier) else "auto"
+            self._extractor = feature_extractor(began, dataset)
         fewest = min(self._count, len(self._reference))
         needed = fewest_for_fid(0 if self._extractor is None else self._extractor.feature_size)
         if options.keep_best == "fid" and (self._extractor is None or fewest < needed):
@@ -63,12 +66,12 @@ class Evaluation:
 
     def measure(self, training: "Training") -> dict[str, Any]:
         """The scores by name, and `protocol` in words, for a line of the log."""
-        system, seed = training.system, self._run.config.train.seed
-        if "embeddings" in system.needs:
+        seed, needs = self._run.config.train.seed, training.system.needs
+        if "embeddings" in needs:
             conditions: Batch | None = captions_like(self._dataset.splits["train"], self._count, seed)[0]
         else:
-            conditions = conditions_like(system, self._reference, self._count, seed)
-        with training.average.in_place_of_raw(system):
+            conditions = conditions_like(training.system, self._reference, self._count, seed)
+        with training.sampled() as system:
             samples = self._stored(draw(system, self._count, seed, conditions), training.step)
             evaluated = Evaluated(
                 self._dataset,
@@ -76,6 +79,7 @@ class Evaluation:
                 {"seed": seed},
                 extractor=self._extractor,
                 kid_subsets=NUM_SUBSETS,
+                explained=False,
                 mode_samples=self._count,
             )
             if self._extractor is None:
@@ -85,7 +89,7 @@ class Evaluation:
             measured: dict[str, Any] = {score.name: score.value for score in scores if score.name in LOGGED}
             if "modes" in measured:
                 measured["modes"] = int(measured["modes"])
-            measured |= self._of_system(training)
+            measured |= self._of_system(system) | self._of_codes(system)
         weights = "ema" if training.average.networks else "raw"
         reference = f"{self._dataset.options.data} {self._split}, {min(self._count, len(self._reference))}"
         features = "the points themselves" if self._extractor is None else self._extractor.description
@@ -118,20 +122,38 @@ class Evaluation:
         finite = (_finite(part, step) for part in parts)
         return torch.cat([part if self._extractor is None else to_uint8(part) for part in finite])
 
-    def _of_system(self, training: "Training") -> dict[str, Any]:
+    def _of_system(self, system: System) -> dict[str, Any]:
         """What the system measures of as many held-out images as there are samples."""
-        system, random = training.system, SeededRandom(self._run.config.train.seed, training.device)
         if not isinstance(system, Measures):
             return {}
+        generator = seeded(self._run.config.train.seed, system.device)
         sums: dict[str, float] = {}
         chosen = some_rows(self._reference, self._count)
         for rows in chosen.split(CHUNK):
-            batch: Batch = batch_of(self._reference, rows).to(training.device)
-            with evaluation_mode(system), random.stretch():
-                values = system.measure(batch)
+            batch: Batch = batch_of(self._reference, rows).to(system.device)
+            with torch.no_grad():
+                values = system.measure(batch, generator=generator)
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + float(value) * len(rows) / len(chosen)
         return sums
+
+    def _of_codes(self, system: System) -> dict[str, float]:
+        """How badly codes tell the classes of as many held-out images apart, as `ganforge evaluate` does."""
+        labels = self._reference.labels
+        if labels is None or not isinstance(system, HasCodes):
+            return {}
+        chosen = some_rows(self._reference, self._count)
+        with torch.no_grad():
+            parts = [
+                system.categorise(batch_of(self._reference, rows).images.to(system.device))
+                for rows in chosen.split(CHUNK)
+            ]
+        codes = [part.cpu() for part in parts if part is not None]
+        if not codes:
+            return {}
+        found = torch.cat(codes)
+        sizes = int(found.max()) + 1, len(self._dataset.spec.class_names)
+        return {"code_error": one_to_one_error(found, labels[chosen], *sizes)}
 
 
 def _finite(images: Tensor, step: int) -> Tensor:

@@ -1,0 +1,1 @@
+"""Runs made of the weights of other people's code: `ganforge import`."""

@@ -35,12 +35,13 @@ FOLDER = Path(__file__).parent / "golden"
 NUM_STEPS = 20
 # What was suggested when these traces were made.
 BEFORE = {"steps": 20_000, "learning_rate": 1e-3}
+PAPER = {"kernel_size": 5, "learning_rate": 2e-4, "latent_distribution": "uniform", "odd_maps": "keep"}
 RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "gan-mnist": ("gan", "mnist", {}),
     "gan-gaussian": ("gan", "gaussian", {}),
-    "dcgan-mnist": ("dcgan", "mnist", {"width": 8, "batch": 32}),
-    "lsgan-mnist": ("lsgan", "mnist", {"width": 8, "batch": 32}),
-    "wgan-mnist": ("wgan", "mnist", {"width": 8, "batch": 16}),
+    "dcgan-mnist": ("dcgan", "mnist", {"width": 8, "batch": 32} | PAPER),
+    "lsgan-mnist": ("lsgan", "mnist", {"width": 8, "batch": 32, "odd_maps": "keep"}),
+    "wgan-mnist": ("wgan", "mnist", {"width": 8, "batch": 16, "odd_maps": "keep"}),
     "wgan_gp-mnist": ("wgan_gp", "mnist", {"width": 8, "batch": 16}),
     "wgan_gp-ring": ("wgan_gp", "ring", {}),
     "cgan-mnist": ("cgan", "mnist", {"batch": 32}),
@@ -64,6 +65,11 @@ RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "infogan-mnist": ("infogan", "mnist", {"width": 8, "dense_units": 64, "batch": 32}),
     "r3gan-mnist": ("r3gan", "mnist", {"width": 16, "batch": 8}),
     "r3gan-grid": ("r3gan", "grid", {}),
+    "fastgan-mnist": (
+        "fastgan",
+        "mnist",
+        {"width": 4, "batch": 8, "learning_rate": 2e-4, "augment": "color,translation"},
+    ),
     "autoencoder-mnist": ("autoencoder", "mnist", {"hidden": [64], "batch": 16}),
     "vae-mnist": ("vae", "mnist", {"hidden": [64], "batch": 16}),
     "vae-iwae-mnist": ("vae", "mnist", {"hidden": [64], "batch": 16, "objective": "iwae"}),

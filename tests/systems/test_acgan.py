@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -184,12 +185,12 @@ def test_options_reach_the_discriminator() -> None:
     ("changes", "said"),
     [
         ({"class_names": ()}, "acgan needs labels, this data has none: use --data FOLDER"),
-        ({"height": 30, "width": 30}, "this data has 30x30: use --size 64"),
-        ({"height": 16, "width": 32}, "this data has 32x16: use --size 64"),
+        ({"height": 30, "width": 30}, "30x30 (height x width) does not allow: use --size 32"),
+        ({"height": 26, "width": 38}, "26x38 (height x width) does not allow: use --size "),
     ],
 )
 def test_other_data_is_refused_in_one_line(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(UserError, match=said) as refused:
+    with pytest.raises(UserError, match=re.escape(said)) as refused:
         build(SPEC.model_copy(update=changes))
     assert "\n" not in str(refused.value)
 

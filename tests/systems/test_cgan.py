@@ -54,9 +54,10 @@ def test_defaults_are_the_mnist_networks_of_the_paper() -> None:
     assert system.generator.dropout == 0.5
 
 
-def test_a_step_is_two_explicit_backward_passes() -> None:
+@pytest.mark.parametrize("weight", [0.0, 0.25])
+def test_a_step_is_two_explicit_backward_passes(weight: float) -> None:
     """Half the discriminator's loss and all of the generator's, of one pass with the same masks."""
-    system = build(momentum=0.0, learning_rate=1.0)
+    system = build(momentum=0.0, learning_rate=1.0, mismatch_weight=weight)
     twin, batch = copy.deepcopy(system), make_batch()
     assert batch.labels is not None
     before = {name: p.detach().clone() for name, p in system.named_parameters()}
@@ -67,10 +68,15 @@ def test_a_step_is_two_explicit_backward_passes() -> None:
     torch.manual_seed(5)
     classes = one_hot(batch.labels, 3).float()
     fakes = twin.generator(torch.rand(6, NOISE_SIZE), classes)
-    images = torch.cat([batch.images, fakes])
-    real, fake = torch.sigmoid(twin.discriminator(images, torch.cat([classes, classes])).double()).chunk(2)
+    images, shown = [batch.images, fakes], [classes, classes]
+    if weight:
+        others = (batch.labels + torch.randint(1, 3, (6,))) % 3
+        images, shown = [*images, batch.images], [*shown, one_hot(others, 3).float()]
+    logits = twin.discriminator(torch.cat(images), torch.cat(shown))
+    real, fake, *wrong = torch.sigmoid(logits.double()).split(6)
+    rejected = (1 - weight) * (1 - fake).log().mean() + weight * (1 - (wrong or [fake])[0]).log().mean()
     losses = {
-        "discriminator": -(real.log().mean() + (1 - fake).log().mean()) / 2,
+        "discriminator": -(real.log().mean() + rejected) / 2,
         "generator": -fake.log().mean(),
     }
     for name, loss in losses.items():
@@ -82,6 +88,19 @@ def test_a_step_is_two_explicit_backward_passes() -> None:
         wanted = torch.cat([gradient.flatten() for gradient in expected])
         # The step of rate 1 is the gradient, rounded to the weights' own precision.
         assert float((moved - wanted).norm() / wanted.norm()) < 1e-5, name
+
+
+def test_mismatched_labels_are_other_classes_uniformly() -> None:
+    system, labels = build(), torch.arange(3).repeat(2000)
+    others = system._others(labels)
+    assert bool((others != labels).all())
+    assert torch.bincount(others).float().div(2000).sub(1).abs().max() < 0.1
+
+
+def test_mismatches_need_two_classes() -> None:
+    one = DataSpec(channels=1, height=4, width=4, num_images=9, class_names=("a",))
+    with pytest.raises(UserError, match="needs two classes or more"):
+        build(one, mismatch_weight=0.5)
 
 
 def test_the_labels_of_the_batch_reach_both_networks() -> None:

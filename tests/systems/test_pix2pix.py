@@ -14,7 +14,7 @@ import ganforge
 from ganforge.cli.main import main
 from ganforge.data.batch import Batch, DataSpec, conditions
 from ganforge.errors import UserError
-from ganforge.reporting.grids import read_about
+from ganforge.files.provenance import read_provenance
 from ganforge.runs.sampling import draw
 from ganforge.runs.trained import Trained
 from ganforge.system import networks
@@ -60,6 +60,24 @@ def test_l1_alone_has_no_discriminator() -> None:
     assert system.discriminate(smooth(4, 0), Batch(smooth(4, 0), sources=smooth(4, 1))) is None
     with pytest.raises(ValueError, match="leaves no loss"):
         Pix2Pix.Config(adversarial=False, l1_weight=0)
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_residual_blocks_learn(norm: str) -> None:
+    system = build(network="resnet", blocks=2, norm=norm, adversarial=False, learning_rate=2e-3)
+    batch = Batch(smooth(4, 0), sources=smooth(4, 1))
+    update = OptimizerUpdate(system.build_optimizers(), "cpu")
+    losses = [float(system.train_step(batch, update)["l1_loss"]) for _ in range(30)]
+    assert losses[-1] < 0.8 * losses[0]
+    assert system.tiling.multiple == 4
+    assert system.tiling.least == 16
+
+
+@pytest.mark.parametrize("side", [4, 18])
+def test_sizes_of_residual_blocks(side: int) -> None:
+    spec = DataSpec(channels=1, height=side, width=side, num_images=10, source_shape=(1, side, side))
+    with pytest.raises(UserError, match="multiples of 4"):
+        build(spec, network="resnet", adversarial=False)
 
 
 def test_a_weight_of_0_leaves_the_gan_alone() -> None:
@@ -195,6 +213,6 @@ def test_samples_of_other_images(
     said = capsys.readouterr()
     assert said.err.startswith("skipped: 001.png (not a PNG")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["000000.png", "000001.png"]
-    assert read_about(tmp_path / "out" / "000001.png")["source"] == "002.png"
+    assert read_provenance(tmp_path / "out" / "000001.png")["source"] == "002.png"
     assert main(["sample", run, "--sources", "no/such", "--out", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from ganforge.data.batch import Batch, DataSpec, conditions
 from ganforge.errors import UserError
-from ganforge.nn.losses import discriminator_relativistic, generator_relativistic
+from ganforge.nn.losses import discriminator_relativistic, generator_relativistic, zero_centred_penalty
 from ganforge.systems.r3gan import R3GAN, R3GANConfig
 from ganforge.training.update import OptimizerUpdate
 
@@ -97,6 +97,19 @@ def test_schedule() -> None:
     assert optimizers["generator"].param_groups[0]["lr"] == pytest.approx(1.25e-4)
 
 
+def test_a_pack_is_penalised_by_the_gradient_of_all_its_images() -> None:
+    system, images = build(pack=2), torch.rand(4, 3, 16, 16, requires_grad=True)
+    moved(system)
+    logits = system.discriminator(system.augment(images))
+    (slope,) = torch.autograd.grad(logits.sum(), images)
+    by_pack = slope.reshape(2, -1).square().sum(1).mean()
+    ours = 2 * zero_centred_penalty(system.discriminator(system.augment(images)), images)
+    assert float(ours.detach()) == pytest.approx(float(by_pack), rel=1e-4)
+    torch.manual_seed(0)
+    step = system.train_step(Batch(images.detach()), OptimizerUpdate(system.build_optimizers(), "cpu"))
+    assert float(step["real_penalty"]) == pytest.approx(float(by_pack), rel=1e-3)
+
+
 def test_decoding_is_clamped_and_training_is_not() -> None:
     system = moved(build())
     latents = 1e3 * torch.randn(8, 6)
@@ -114,7 +127,7 @@ def test_conditional() -> None:
     logits = system.discriminate(images, conditions(labels))
     features = torch.nn.Module.__call__(system.discriminator.layers, system.discriminator.input(images))
     features = system.discriminator.head(system.discriminator.basis(features).flatten(1))
-    by_hand = (features * system.discriminator.embedding.weight[labels]).sum(1) / 16**0.5
+    by_hand = (features * system.discriminator.embedding.weight[labels]).sum(1)
     assert torch.allclose(logits, by_hand, atol=1e-5)
     step = system.train_step(
         Batch(torch.rand(4, 3, 16, 16), torch.tensor([0, 1, 2, 0])),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ganforge.data.batch import Batch, DataSpec, conditions
 from ganforge.errors import UserError
 from ganforge.nn.layers import ConditionalBatchNorm2d, spectral_norms
+from ganforge.nn.networks.resnet import UpBlock
 from ganforge.system import frozen
 from ganforge.systems.sngan import SNGAN
 from ganforge.training.update import OptimizerUpdate
@@ -295,3 +296,36 @@ def test_widths_of_the_paper(network: str, dense: int, first: int) -> None:
     layers = [m for m in system.discriminator.modules() if isinstance(m, nn.Conv2d)]
     assert layers[0].out_channels == first
     assert system.images_per_step() == 5 * 64
+
+
+def test_widths_of_larger_images() -> None:
+    """1024 channels down to 64 for 128x128, as the paper's; the widest are never wider than that."""
+    spec = DataSpec(channels=3, height=128, width=128, num_images=50_000)
+    with torch.device("meta"):
+        generator = SNGAN(SNGAN.Config(widening=True), spec).generator
+    widths = [(b.convolution1.in_channels, b.convolution2.out_channels) for b in generator.blocks]
+    assert widths == [(1024, 1024), (1024, 512), (512, 256), (256, 128), (128, 64)]
+
+
+@pytest.mark.parametrize("network", ["resnet", "convolutional"])
+def test_smallest_maps(network: str) -> None:
+    spec = DataSpec(channels=3, height=48, width=48, num_images=50_000)
+    small: dict[str, Any] = {"network": network, "width": 4, "discriminator_width": 4}
+    assert SNGAN(SNGAN.Config(**small), spec).generator.start == (3, 3)
+    system = SNGAN(SNGAN.Config(**small, smallest_maps=6), spec)
+    assert system.generator.start == (6, 6)
+    assert system.sample(2).shape == (2, 3, 48, 48)
+    for side in (5, 48, 96):
+        with pytest.raises(UserError, match=f"--smallest-maps {side} needs square images"):
+            SNGAN(SNGAN.Config(**small, smallest_maps=side), spec)
+
+
+def test_bilinear_upsampling_is_smooth() -> None:
+    """Of maps that rise evenly it makes maps that rise evenly; repeated pixels make steps."""
+    ramp = torch.arange(6.0).expand(1, 1, 6, 6)
+    steps = {}
+    for upsampling in ("nearest", "bilinear"):
+        doubled = UpBlock(1, 1, upsampling=upsampling)._double(ramp)[0, 0, 0, 1:-1]
+        steps[upsampling] = doubled.diff()
+    assert torch.allclose(steps["bilinear"], torch.full((9,), 0.5))
+    assert steps["nearest"].unique().tolist() == [0, 1]

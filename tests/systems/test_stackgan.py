@@ -223,8 +223,8 @@ def test_chained_runs(tmp_path: Path) -> None:
     done = run("train", "stackgan", "--data", "shapes", *words, *narrow, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     first, both = ganforge.load(tmp_path / "one"), ganforge.load(tmp_path / "two")
-    sketch = {name: value for name, value in first.average_state().items() if name.startswith("sketch.")}
-    theirs = both.average_state()
+    sketch = {name: value for name, value in first.tensors()["average"].items() if name.startswith("sketch.")}
+    theirs = both.tensors()["average"]
     assert sketch
     assert all(torch.equal(value, theirs[name]) for name, value in sketch.items())
     (tmp_path / "one").rename(tmp_path / "gone")

@@ -32,8 +32,11 @@ def diff_augment(images: Tensor, policy: Iterable[str]) -> Tensor:
 def _color(images: Tensor) -> Tensor:
     """Brightness by up to 0.5, saturation by a factor of 0 to 2, contrast by one of 0.5 to 1.5.
 
-    Contrast is about the mean of all pixels. Saturation leaves grey images as they are.
+    Contrast is about the mean of all pixels. Saturation leaves grey images as they are. Alpha, a fourth
+    channel, stays.
     """
+    if images.shape[1] == 4:
+        return torch.cat([_color(images[:, :3]), images[:, 3:]], 1)
     brightness, saturation, contrast = torch.rand(3, len(images), 1, 1, 1, device=images.device)
     images = images + (brightness - 0.5)
     luma = images.mean(1, keepdim=True)
@@ -256,8 +259,10 @@ def recolour(images: Tensor, colours: Colours) -> Tensor:
 
     Each change acts on the luma (the mean of a pixel's channels) or on the chroma (the rest) alone, or is the
     same factor of both, so that all five come down to one factor for each. Grey images have no
-    chroma; hue is a notion of three channels.
+    chroma; hue is a notion of three channels. Alpha, a fourth channel, stays.
     """
+    if images.shape[1] == 4:
+        return torch.cat([recolour(images[:, :3], colours), images[:, 3:]], 1)
     brightness, contrast, sign, hue, saturation = colours
     luma = images.mean(1, keepdim=True)
     chroma = images - luma

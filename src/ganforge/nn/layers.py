@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, pad
+from torch.nn.functional import conv2d, dropout, pad
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -73,6 +73,24 @@ class ProjectionHead(nn.Module):
                 return logits
             assert labels is not None, "a conditional discriminator needs labels"
             return logits + (self.embedding(labels) * features).sum(1)
+
+
+DROPOUT = 0.5
+
+
+def keep_dropping(maps: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Dropout of 0.5 that is noise, on in evaluation too: torch's, which takes no generator.
+
+    By a generator it has the same numbers on a CPU.
+    """
+    if generator is None:
+        return dropout(maps, DROPOUT, training=True)
+    return maps * torch.empty_like(maps).bernoulli_(1 - DROPOUT, generator=generator) / (1 - DROPOUT)
+
+
+def norm_of(kind: Literal["instance", "batch"], channels: int) -> nn.Module:
+    """Instance norm, of each image's own statistics, or batch norm; both with gain and bias."""
+    return nn.InstanceNorm2d(channels, affine=True) if kind == "instance" else nn.BatchNorm2d(channels)
 
 
 class MaskedConv2d(nn.Conv2d):
@@ -145,8 +163,26 @@ def normalise_spectrally(network: nn.Module) -> None:
     mode; no gradient flows through them. Initialise the weights first. Miyato et al. 2018, algorithm 1.
     """
     for module in list(network.modules()):
-        if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding):
+        if not isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding):
+            continue
+        if module.weight.is_meta:
+            parametrize.register_parametrization(module, "weight", _NormShapes(module.weight))
+        else:
             spectral_norm(module, n_power_iterations=1, eps=1e-12)
+
+
+class _NormShapes(nn.Module):
+    """The buffers of a spectral norm where there are no numbers, without its slow start."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        rows, columns = weight.flatten(1).shape
+        self.register_buffer("_u", weight.new_empty(rows))
+        self.register_buffer("_v", weight.new_empty(columns))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The weight as it is."""
+        return weight
 
 
 def spectral_norms(network: nn.Module) -> dict[str, float]:
@@ -162,7 +198,7 @@ def spectral_norms(network: nn.Module) -> dict[str, float]:
             training = normalisation.training
             normalisation.eval()
             with torch.no_grad():
-                norms[name] = float(torch.linalg.matrix_norm(module.weight.flatten(1).double(), ord=2))
+                norms[name] = float(torch.linalg.matrix_norm(module.weight.flatten(1).cpu().double(), ord=2))
             normalisation.train(training)
     return norms
 

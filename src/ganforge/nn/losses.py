@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize, relu, softplus
+from torch.nn.functional import cross_entropy, normalize, pad, relu, softplus
 
 AdversarialLoss = Literal["non_saturating", "minimax"]
 
@@ -48,12 +48,17 @@ def generator_loss(loss: AdversarialLoss, fake_logits: Tensor) -> Tensor:
     return softplus(-fake_logits.float()).mean()
 
 
-def discriminator_hinge(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """E max(0, 1 - s_real) + E max(0, 1 + s_fake): 2 where the discriminator is undecided.
+def discriminator_hinge(real_logits: Tensor, fake_logits: Tensor, margin_noise: float = 0.0) -> Tensor:
+    """E max(0, m - s_real) + E max(0, m + s_fake), margins m of 1: 2 where the discriminator is undecided.
 
-    Lim and Ye 2017, arXiv 1705.02894; Miyato et al. 2018, equation 16.
+    Lim and Ye 2017, arXiv 1705.02894; Miyato et al. 2018, equation 16. `margin_noise` draws each logit's
+    margin from U(1 - this, 1), as the code of Liu et al. 2021, arXiv 2101.04775.
     """
-    return relu(1 - real_logits.float()).mean() + relu(1 + fake_logits.float()).mean()
+    real, fake = real_logits.float(), fake_logits.float()
+    if not margin_noise:
+        return relu(1 - real).mean() + relu(1 + fake).mean()
+    real_margins, fake_margins = (1 - margin_noise * torch.rand_like(logits) for logits in (real, fake))
+    return relu(real_margins - real).mean() + relu(fake_margins + fake).mean()
 
 
 def generator_wasserstein(fake_logits: Tensor) -> Tensor:
@@ -187,17 +192,34 @@ def joint_embedding_loss(images: Tensor, texts: Tensor, equal: Tensor) -> tuple[
     return (margins * others).sum() / scores.numel(), (right.detach() > best).float().mean()
 
 
+def mode_seeking_loss(images: Tensor, others: Tensor, latents: Tensor, other_latents: Tensor) -> Tensor:
+    """The mean of |z - z'|_1 / |x - x'|_1 over pairs of images of one condition, each norm a mean.
+
+    `images` and `others` `[batch, ...]` are generated from `latents` and `other_latents` `[batch, n]`. Large
+    where the generator ignores its latents. Mao et al. 2019, arXiv 1903.05628, equation 3, which maximises
+    the inverse ratio; the authors' code minimises this one.
+    """
+    distances = (images.float() - others.float()).abs().flatten(1).mean(1)
+    return ((latents - other_latents).abs().mean(1) / (distances + 1e-5)).mean()
+
+
 def contrastive_loss(
-    images: Tensor, texts: Tensor, equal: Tensor, same_class: Tensor, class_share: float
+    images: Tensor,
+    texts: Tensor,
+    equal: Tensor,
+    same_class: Tensor,
+    class_share: float,
+    wrong: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy, in nats, of an image's text among those of the batch, and of a text's image.
 
     The logits are cosines of `images` and `texts` `[batch, n]`, embeddings of pairs, divided by 0.1. Of the
     target `class_share` goes to the other pairs of the class, those where `same_class` bool `[batch, batch]`
     is true, evenly, where there are any. Where `equal` bool `[batch, batch]` is true the two texts are the
-    same: the pair is left out, as in `joint_embedding_loss`. Also returns the share of images, detached,
-    whose own text fits them best. Radford et al. 2021, arXiv 2103.00020; with classes as in Khosla et al.
-    2020, arXiv 2004.11362.
+    same: the pair is left out, as in `joint_embedding_loss`. `wrong` are a further text for each image
+    alone, which does not describe it, and bool `[batch]`, where there is one. Also returns the share of
+    images, detached, whose own text fits them best. Radford et al. 2021, arXiv 2103.00020; with classes as
+    in Khosla et al. 2020, arXiv 2004.11362.
     """
     with torch.autocast(images.device.type, enabled=False):
         logits = normalize(images.float(), dim=1) @ normalize(texts.float(), dim=1).T / TEMPERATURE
@@ -206,7 +228,13 @@ def contrastive_loss(
     others = (same_class & ~equal & ~own).float()
     share = class_share * (others.sum(1, keepdim=True) > 0)
     targets = (1 - share) * own + share * others / others.sum(1, keepdim=True).clamp(min=1)
-    loss = cross_entropy(logits, targets) + cross_entropy(logits.T, targets)
+    choices, aims = logits, targets
+    if wrong is not None:
+        with torch.autocast(images.device.type, enabled=False):
+            cosines = (normalize(images.float(), dim=1) * normalize(wrong[0].float(), dim=1)).sum(1)
+        column = (cosines / TEMPERATURE).masked_fill(~wrong[1], NEVER)[:, None]
+        choices, aims = torch.cat([logits, column], 1), pad(targets, (0, 1))
+    loss = cross_entropy(choices, aims) + cross_entropy(logits.T, targets)
     return loss, (logits.detach().argmax(1) == torch.arange(len(logits), device=logits.device)).float().mean()
 
 

@@ -1,20 +1,20 @@
 """Optimizers and learning-rate schedules that several papers share."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 
 
 def adams(
-    module: nn.Module, names: Iterable[str], learning_rate: float, beta1: float, beta2: float
+    module: nn.Module, rates: Mapping[str, float], beta1: float, beta2: float
 ) -> dict[str, torch.optim.Optimizer]:
-    """A fused Adam of one rate for each of the children `names`."""
+    """A fused Adam for each child of `rates`, of the rate given there."""
     return {
         name: torch.optim.Adam(
-            module.get_submodule(name).parameters(), learning_rate, betas=(beta1, beta2), fused=True
+            module.get_submodule(name).parameters(), rate, betas=(beta1, beta2), fused=True
         )
-        for name in names
+        for name, rate in rates.items()
     }
 
 
@@ -44,10 +44,13 @@ def schedule_sgd(
 
 
 def decay_linearly(
-    optimizers: dict[str, torch.optim.Optimizer], first_rate: float, images_seen: int, all_images: int
+    optimizers: dict[str, torch.optim.Optimizer],
+    first_rates: Mapping[str, float],
+    images_seen: int,
+    all_images: int,
 ) -> None:
-    """Decay every rate linearly from `first_rate` to 0 when `all_images` have been seen."""
+    """Decay every rate linearly from that of `first_rates` to 0 when `all_images` have been seen."""
     left = max(0.0, 1 - images_seen / all_images)
-    for optimizer in optimizers.values():
+    for name, optimizer in optimizers.items():
         for group in optimizer.param_groups:
-            group["lr"] = first_rate * left
+            group["lr"] = first_rates[name] * left

@@ -4,10 +4,11 @@ from typing import ClassVar, final
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from ganforge.data.batch import Batch, DataSpec
+from ganforge.nn.inference import OfLabels
 from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, generator_loss
 from ganforge.nn.networks.acgan import ACGANDiscriminator, ACGANGenerator
 from ganforge.nn.optimizers import adams
@@ -18,7 +19,7 @@ from ganforge.systems.families.adversarial import (
     labels_of,
     num_classes_of,
 )
-from ganforge.systems.families.resolutions import stages_for
+from ganforge.systems.families.resolutions import rectangle_for
 
 
 class ACGANConfig(LogisticConfig):
@@ -65,6 +66,8 @@ class ACGAN(LatentSystem):
     """
 
     Config = ACGANConfig
+    purpose = "new images of a requested class"
+    accepts = frozenset({"pixels", "alpha"})
     needs = frozenset({"labels"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
     logits_are_log_odds = True
@@ -74,7 +77,7 @@ class ACGAN(LatentSystem):
         self.config: ACGANConfig = config
         self.data = data
         self.num_classes = num_classes_of("acgan", data)
-        start, doublings = stages_for("acgan", data, plain=False)
+        start, doublings = rectangle_for("acgan", data, plain=False)
         self.augment = DiscriminatorInput(config, data)
         self.generator = ACGANGenerator(
             latent_size=config.latent_size,
@@ -95,7 +98,7 @@ class ACGAN(LatentSystem):
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for each network."""
         config = self.config
-        return adams(self, ("discriminator", "generator"), config.learning_rate, config.beta1, config.beta2)
+        return adams(self, config.rates(("discriminator", "generator")), config.beta1, config.beta2)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator, then the generator against it with the same fakes."""
@@ -131,13 +134,19 @@ class ACGAN(LatentSystem):
         """Decay the instance noise."""
         self.augment.schedule(images_seen)
 
-    def draw_latents(self, count: int) -> Tensor:
-        """Latents `[count, latent_size]`, standard Gaussian."""
-        return torch.randn(count, self.config.latent_size, device=self.device)
+    def inference_network(self) -> nn.Module:
+        """The generator, given labels."""
+        return OfLabels(self.generator, self.num_classes)
 
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+    def draw_latents(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Latents `[count, latent_size]`, standard Gaussian."""
+        return torch.randn(count, self.config.latent_size, generator=generator, device=self.device)
+
+    def decode(
+        self, latents: Tensor, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Images of latents, of the labels of `given` or of random ones."""
-        return self._generate(latents, labels_of(given, len(latents), self.data, self.device))
+        return self._generate(latents, labels_of(given, len(latents), self.data, self.device, generator))
 
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:
         """Logits of being real, with or without labels."""

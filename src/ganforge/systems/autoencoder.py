@@ -4,9 +4,10 @@ from typing import Any, ClassVar, Literal, final
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec
+from ganforge.nn.inference import Means
 from ganforge.nn.likelihoods import Bernoulli
 from ganforge.nn.networks.autoencoder import (
     ConvolutionalDecoder,
@@ -16,7 +17,7 @@ from ganforge.nn.networks.autoencoder import (
     convolutional_pair,
     dense_pair,
 )
-from ganforge.system import LatentSystem, SystemConfig, Update
+from ganforge.system import LatentSystem, Prior, SystemConfig, Update
 from ganforge.systems.families.resolutions import stages_for
 
 # The fitted Gaussian is a moving average: a batch counts a hundredth.
@@ -62,6 +63,7 @@ class Autoencoder(LatentSystem):
     """
 
     Config = AutoencoderConfig
+    purpose = "compress images to a few numbers and back"
     averaged: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
     measure_protocol: ClassVar[dict[str, Any]] = {}
     latent_mean: Tensor
@@ -131,14 +133,31 @@ class Autoencoder(LatentSystem):
         """Not about the origin, as arcs would need."""
         return False
 
-    def draw_latents(self, count: int) -> Tensor:
-        """Latents `[count, latent_size]` of the Gaussian fitted to the codes of training images."""
-        covariance = self.latent_square - torch.outer(self.latent_mean, self.latent_mean)
-        variances, directions = torch.linalg.eigh(covariance.double())
-        root = (directions * variances.clamp(min=0).sqrt()).to(covariance.dtype)
-        return self.latent_mean + torch.randn(count, len(root), device=self.device) @ root.T
+    def inference_network(self) -> nn.Module:
+        """The decoder, whose outputs are logits."""
+        return Means(self.decoder, "bernoulli", True, self.data.shape)
 
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+    @property
+    def prior(self) -> tuple[Prior, ...]:
+        """The Gaussian fitted to the codes of training images."""
+        return (Prior("correlated", len(self.latent_mean), mean=self.latent_mean, root=self._root()),)
+
+    def draw_latents(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Latents `[count, latent_size]` of the Gaussian fitted to the codes of training images."""
+        root = self._root()
+        return (
+            self.latent_mean + torch.randn(count, len(root), generator=generator, device=self.device) @ root.T
+        )
+
+    def _root(self) -> Tensor:
+        """A square root `[latent_size, latent_size]` of the covariance of the codes."""
+        covariance = self.latent_square - torch.outer(self.latent_mean, self.latent_mean)
+        variances, directions = torch.linalg.eigh(covariance.cpu().double())
+        return (directions * variances.clamp(min=0).sqrt()).to(covariance)
+
+    def decode(
+        self, latents: Tensor, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Images of latents."""
         return _PIXELS.mean(self.decoder(latents)).unflatten(1, self.data.shape)
 
@@ -146,11 +165,11 @@ class Autoencoder(LatentSystem):
         """Those codes."""
         return self.encode(images)
 
-    def reconstruct(self, images: Tensor) -> Tensor:
+    def reconstruct(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images of the codes of images."""
         return self.decode(self.encode(images))
 
-    def outlier_scores(self, batch: Batch) -> dict[str, Tensor]:
+    def outlier_scores(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """The squared error of the reconstruction."""
         _, squared_error = self._errors(batch.images, self.decoder(self.encode(batch.images)))
         return {"reconstruction": squared_error}
@@ -161,7 +180,7 @@ class Autoencoder(LatentSystem):
         squares = ((_PIXELS.mean(logits) - pixels) / 2).square()
         return -_PIXELS.log_probability(logits, pixels), squares.sum(1)
 
-    def measure(self, batch: Batch) -> dict[str, Tensor]:
+    def measure(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Errors of reconstruction per image: cross-entropy in nats, and squared, of pixels in [0, 1].
 
         The cross-entropy is -log p(x|z) where pixels are binary, and no likelihood where they are grey.

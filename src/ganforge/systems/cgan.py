@@ -4,14 +4,16 @@ from typing import ClassVar, final
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from ganforge.data.batch import Batch, DataSpec
+from ganforge.errors import UserError
+from ganforge.nn.inference import OfLabels
 from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, generator_loss, one_stage_scale
 from ganforge.nn.networks.cgan import ConditionalDiscriminator, ConditionalGenerator
 from ganforge.nn.optimizers import schedule_sgd
-from ganforge.system import LatentSystem, Update
+from ganforge.system import LatentSystem, Prior, Update
 from ganforge.systems.families.adversarial import (
     AdversarialConfig,
     DiscriminatorInput,
@@ -53,6 +55,12 @@ class CGANConfig(AdversarialConfig):
     momentum_epochs: PositiveInt = Field(250, description="Epoch at which the final momentum is reached.")
 
     # Not from the paper.
+    mismatch_weight: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of real images with a wrong label among what the discriminator rejects; 0: none.",
+    )
     ema_half_life: NonNegativeFloat = Field(
         500_000,
         description="Half-life, in images, of the averaged generator that is sampled; 0 turns it off.",
@@ -72,7 +80,8 @@ class CGAN(LatentSystem):
 
     Both networks are conditioned on the label. One step takes both gradients from one pass and halves the
     discriminator's loss, as the code of the authors' GAN does (`goodfeli/adversarial`); the fakes have the
-    labels of the real images, so the classes of the data in their proportions.
+    labels of the real images, so the classes of the data in their proportions. With `mismatch_weight` real
+    images with a wrong label are a third kind of pair, as in GAN-CLS (Reed et al. 2016, arXiv 1605.05396).
 
     Differs from the paper: the generator minimises the non-saturating loss, and an average of it (EMA) is
     what is sampled; it trains for a fixed number of steps, where the paper stops by the log-likelihood of
@@ -83,15 +92,17 @@ class CGAN(LatentSystem):
     """
 
     Config = CGANConfig
+    purpose = "new images of a requested class, by an MLP"
     needs = frozenset({"labels"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
-    logits_are_log_odds = True
 
     def __init__(self, config: CGANConfig, data: DataSpec) -> None:
         super().__init__()
         self.config: CGANConfig = config
         self.data = data
         self.num_classes = num_classes_of("cgan", data)
+        if config.mismatch_weight and self.num_classes < 2:
+            raise UserError("--mismatch-weight needs two classes or more, this data has one: leave it out")
         self.augment = DiscriminatorInput(config, data)
         self.generator = ConditionalGenerator(
             latent_size=config.latent_size,
@@ -127,21 +138,31 @@ class CGAN(LatentSystem):
         classes = self._one_hot(batch.labels)
         fakes = self.generator(self.draw_latents(len(classes)), classes)
         leaf = fakes.detach().requires_grad_()
-        # One pass for both: nothing in this discriminator looks across samples.
-        images = self.augment(torch.cat([batch.images, leaf]))
-        real_logits, fake_logits = self.discriminator(images, classes.repeat(2, 1)).chunk(2)
+        # One pass for all: nothing in this discriminator looks across samples.
+        images, shown, weight = [batch.images, leaf], [classes, classes], self.config.mismatch_weight
+        if weight:
+            images, shown = [*images, batch.images], [*shown, self._one_hot(self._others(batch.labels))]
+        logits = self.discriminator(self.augment(torch.cat(images)), torch.cat(shown))
+        real_logits, fake_logits, *wrong_logits = logits.split(len(classes))
 
-        # Discriminator: tell real from generated, conditioned on the label.
+        # Discriminator: tell real from generated, and from mismatched, conditioned on the label.
         discriminator_loss = 0.5 * discriminator_logistic(real_logits, fake_logits)
+        if weight:
+            discriminator_loss = 0.5 * (
+                (1 - weight) * discriminator_logistic(real_logits, fake_logits)
+                + weight * discriminator_logistic(real_logits, wrong_logits[0])
+            )
         fake_gradient = update("discriminator", discriminator_loss, watch=leaf)
         self.augment.adapt(real_logits)
         assert fake_gradient is not None
 
-        # Generator: be taken for real. Its own loss is not halved: hence the 2.
-        scale = 2 * one_stage_scale("non_saturating", fake_logits)
+        # Generator: be taken for real. Its own loss is neither halved nor weighted.
+        scale = 2 / (1 - weight) * one_stage_scale("non_saturating", fake_logits)
         update("generator", (fakes * (scale.view(-1, 1, 1, 1) * fake_gradient)).sum())
         loss = generator_loss("non_saturating", fake_logits)
         metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
+        if weight:
+            metrics["mismatched_probability"] = torch.sigmoid(wrong_logits[0].detach().float()).mean()
         return metrics | self.augment.metrics()
 
     def prepare(self, images: Tensor) -> None:
@@ -167,13 +188,29 @@ class CGAN(LatentSystem):
         """They are uniform."""
         return False
 
-    def draw_latents(self, count: int) -> Tensor:
-        """Latents, uniform in the unit hypercube, and the noise of the generator's dropout."""
-        return torch.rand(count, self.generator.noise_size, device=self.device)
+    @property
+    def continuous_size(self) -> int:
+        """The noise of the dropout is thresholded."""
+        return self.config.latent_size
 
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+    def inference_network(self) -> nn.Module:
+        """The generator, given labels."""
+        return OfLabels(self.generator, self.num_classes)
+
+    @property
+    def prior(self) -> tuple[Prior, ...]:
+        """The paper's noise and that of the dropout."""
+        return (Prior("uniform", self.generator.noise_size, 0.0),)
+
+    def draw_latents(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Latents, uniform in the unit hypercube, and the noise of the generator's dropout."""
+        return torch.rand(count, self.generator.noise_size, generator=generator, device=self.device)
+
+    def decode(
+        self, latents: Tensor, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Images of latents, of the labels of `given` or of random ones."""
-        labels = labels_of(given, len(latents), self.data, self.device)
+        labels = labels_of(given, len(latents), self.data, self.device, generator)
         return self.generator(latents, self._one_hot(labels).to(latents.dtype))
 
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
@@ -181,6 +218,16 @@ class CGAN(LatentSystem):
         if given is None or given.labels is None:
             return None
         return self.discriminator(images, self._one_hot(given.labels))
+
+    @property
+    def logits_are_log_odds(self) -> bool:
+        """Not where mismatched labels count too."""
+        return self.config.mismatch_weight == 0
+
+    def _others(self, labels: Tensor) -> Tensor:
+        """For each of `labels` another class, uniformly."""
+        steps = torch.randint(1, self.num_classes, labels.shape, device=labels.device)
+        return (labels + steps) % self.num_classes
 
     def _one_hot(self, labels: Tensor) -> Tensor:
         """Labels int64 `[batch]` as float `[batch, num_classes]`."""

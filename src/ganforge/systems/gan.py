@@ -23,7 +23,7 @@ from ganforge.nn.networks.mlp import (
     SigmoidGenerator,
 )
 from ganforge.nn.optimizers import adams, schedule_sgd
-from ganforge.system import LatentSystem, Suggestions, Update, frozen
+from ganforge.system import LatentSystem, Prior, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import DiscriminatorInput, LogisticConfig
 
 
@@ -77,9 +77,6 @@ class GANConfig(LogisticConfig):
         None, gt=0, description="Standard deviation of the mlp networks' first weights; none: torch's own."
     )
     optimizer: Literal["sgd", "adam"] = Field("sgd", description="Gradient rule of both networks.")
-    discriminator_learning_rate: PositiveFloat | None = Field(
-        None, description="Learning rate of the discriminator; none: the generator's."
-    )
     ema_half_life: NonNegativeFloat = Field(
         500_000,
         description="Half-life, in images, of the averaged generator that is sampled; 0 turns it off.",
@@ -99,13 +96,16 @@ class GAN(LatentSystem):
     """Goodfellow et al. 2014, "Generative Adversarial Nets", arXiv 1406.2661; code goodfeli/adversarial.
 
     Differs from the paper: nothing in the networks, losses and rates of the released MNIST experiment, but
-    that the output bias starts from the mean of 10,000 training images instead of all. Added: an average of
+    that the output bias starts from the mean of 10,000 training images instead of all, and that the noise is
+    Gaussian as in the first `mnist.yaml`: since 18 June 2014 it is uniform of the same variance there
+    (`latent_distribution`). Added: an average of
     the generator (EMA) is what is sampled; plain networks and Adam for 2-D points. The paper's
     text alternates with fresh noise (Algorithm 1), its code updates both networks from one pass: the default.
     """
 
     Config = GANConfig
-    accepts = frozenset({"pixels", "points"})
+    purpose = "the first GAN, to study: points and digits"
+    accepts = frozenset({"pixels", "points", "alpha"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
     logits_are_log_odds = True
 
@@ -148,16 +148,9 @@ class GAN(LatentSystem):
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """One optimizer for each network."""
         config = self.config
-        rates = {
-            "discriminator": config.discriminator_learning_rate or config.learning_rate,
-            "generator": config.learning_rate,
-        }
+        rates = config.rates(("discriminator", "generator"))
         if config.optimizer == "adam":
-            return {
-                key: optimizer
-                for name, rate in rates.items()
-                for key, optimizer in adams(self, [name], rate, config.momentum, 0.999).items()
-            }
+            return adams(self, rates, config.momentum, 0.999)
         return {
             name: torch.optim.SGD(
                 self.get_submodule(name).parameters(), rate, momentum=config.momentum, fused=True
@@ -234,17 +227,29 @@ class GAN(LatentSystem):
         """Algorithm 1 draws k batches for each step of the generator."""
         return self.config.batch * self.config.discriminator_steps
 
-    def draw_latents(self, count: int) -> Tensor:
+    @property
+    def prior(self) -> tuple[Prior, ...]:
+        """Of unit variance."""
+        kinds: dict[str, Prior] = {
+            "gaussian": Prior("gaussian", self.config.latent_size),
+            "uniform": Prior("uniform", self.config.latent_size, -(3**0.5), 3**0.5),
+            "spherical": Prior("sphere", self.config.latent_size),
+        }
+        return (kinds[self.config.latent_distribution],)
+
+    def draw_latents(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Latents `[count, latent_size]` of unit variance."""
         shape = (count, self.config.latent_size)
         if self.config.latent_distribution == "uniform":
-            return (2 * torch.rand(shape, device=self.device) - 1) * 3**0.5
-        latents = torch.randn(shape, device=self.device)
+            return (2 * torch.rand(shape, generator=generator, device=self.device) - 1) * 3**0.5
+        latents = torch.randn(shape, generator=generator, device=self.device)
         if self.config.latent_distribution == "spherical":
             latents = torch.nn.functional.normalize(latents) * self.config.latent_size**0.5
         return latents
 
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+    def decode(
+        self, latents: Tensor, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Images of latents."""
         return self.generator(latents)
 

@@ -3,11 +3,11 @@
 from typing import ClassVar, final
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.nn.losses import adversarial_metrics, generator_loss
+from ganforge.nn.losses import adversarial_metrics, generator_loss, mode_seeking_loss
 from ganforge.nn.networks.gan_cls import TextDiscriminator, TextGenerator
 from ganforge.nn.optimizers import adams
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
@@ -40,6 +40,13 @@ class GANCLSConfig(MatchingConfig):
         description="Train the generator on means of two captions as well (INT), half as many as captions.",
     )
 
+    # Not from the paper.
+    mode_seeking_weight: NonNegativeFloat = Field(
+        0.0,
+        description="Weight of a loss that rewards images of one caption for differing as their latents do "
+        "(MSGAN); 0: none, and a caption may come to have one image.",
+    )
+
 
 @final
 class GANCLS(LatentSystem):
@@ -51,11 +58,13 @@ class GANCLS(LatentSystem):
     one caption of an image counts unless --captions-per-image is 4, as in the code; the discriminator's third
     convolution is rectified like the others, and where the text joins, each sample is normed, not the batch,
     whose statistics would reveal which captions are mismatched; convolutions before a batch norm have no
-    bias, which the code sets to 0 at every step; an average of the generator (EMA) is what is sampled. Sizes
+    bias, which the code sets to 0 at every step; an average of the generator (EMA) is what is sampled;
+    `--mode-seeking-weight` is not of the paper. Sizes
     other than 64x64 have fewer or more halvings.
     """
 
     Config = GANCLSConfig
+    purpose = "images from captions"
     needs = frozenset({"embeddings"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
 
@@ -88,17 +97,19 @@ class GANCLS(LatentSystem):
         """Adam for each network."""
         config = self.config
         names = ("discriminator", "generator")
-        return adams(self, names, config.learning_rate, config.beta1, config.beta2)
+        return adams(self, config.rates(names), config.beta1, config.beta2)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator on three kinds of pairs, then the generator."""
         assert batch.embeddings is not None
         texts, config = batch.embeddings, self.config
-        prompts = texts
+        prompts, half = texts, len(texts) // 2
         if config.interpolate:
-            half = len(texts) // 2
-            prompts = torch.cat([texts, (texts[:half] + texts[half : 2 * half]) / 2])
-        fakes = self.generator(self.draw_latents(len(prompts)), prompts)
+            prompts = torch.cat([prompts, (texts[:half] + texts[half : 2 * half]) / 2])
+        if config.mode_seeking_weight:  # the first captions once more, with other latents
+            prompts = torch.cat([prompts, texts[:half]])
+        latents = self.draw_latents(len(prompts))
+        fakes = self.generator(latents, prompts)
 
         # Discriminator: real with the right caption against real with a wrong one, and generated.
         wrong_texts, counts = mismatched(texts, batch.labels if config.mismatch == "class" else None)
@@ -113,9 +124,15 @@ class GANCLS(LatentSystem):
         # Generator: be taken for a real image of the caption.
         with frozen(self.discriminator):
             fooling = generator_loss("non_saturating", self.discriminator(self.augment(fakes), prompts))
-            update("generator", fooling)
+            if config.mode_seeking_weight:
+                seeking = mode_seeking_loss(fakes[:half], fakes[-half:], latents[:half], latents[-half:])
+                update("generator", fooling + config.mode_seeking_weight * seeking)
+            else:
+                update("generator", fooling)
         metrics = adversarial_metrics(loss, fooling, real_logits, fake_logits)
         wrong = torch.sigmoid(wrong_logits.detach().float()).mean()
+        if config.mode_seeking_weight:
+            metrics["mode_seeking_loss"] = seeking.detach()
         return metrics | self.augment.metrics() | {"mismatched_probability": wrong}
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
@@ -123,11 +140,13 @@ class GANCLS(LatentSystem):
         self.augment.schedule(images_seen)
         self.config.halve(optimizers, images_seen / self.data.num_images)
 
-    def draw_latents(self, count: int) -> Tensor:
+    def draw_latents(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Latents `[count, latent_size]`."""
-        return torch.randn(count, self.config.latent_size, device=self.device)
+        return torch.randn(count, self.config.latent_size, generator=generator, device=self.device)
 
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+    def decode(
+        self, latents: Tensor, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Images of latents and the captions of `given`; raises UserError without."""
         return self.generator(latents, embeddings_of(given, len(latents), "gan_cls"))
 

@@ -13,7 +13,7 @@ from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, generator_loss
 from ganforge.nn.networks.infogan import InfoGANDiscriminator, InfoGANGenerator, InfoGANRecogniser
-from ganforge.system import LatentSystem, Update, frozen
+from ganforge.system import LatentSystem, Prior, Update, frozen
 from ganforge.systems.families.adversarial import DiscriminatorInput, LogisticConfig
 from ganforge.systems.families.resolutions import stages_for
 
@@ -93,6 +93,7 @@ class InfoGAN(LatentSystem):
     """
 
     Config = InfoGANConfig
+    purpose = "codes that steer images, without labels"
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
     logits_are_log_odds = True
     measure_protocol: ClassVar[dict[str, Any]] = {}
@@ -167,22 +168,35 @@ class InfoGAN(LatentSystem):
         """Decay the instance noise."""
         self.augment.schedule(images_seen)
 
-    def draw_latents(self, count: int) -> Tensor:
+    @property
+    def prior(self) -> tuple[Prior, ...]:
+        """The noise, the categories, the uniform and the Gaussian codes."""
+        config = self.config
+        return (
+            Prior(config.latent_distribution, config.latent_size),
+            *(Prior("category", size) for size in config.categorical_codes),
+            Prior("uniform", config.uniform_codes),
+            Prior("gaussian", config.gaussian_codes),
+        )
+
+    def draw_latents(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Latents `[count, noise and codes]`, 74 numbers with the defaults."""
         config, device = self.config, self.device
         if config.latent_distribution == "gaussian":
-            noise = torch.randn(count, config.latent_size, device=device)
+            noise = torch.randn(count, config.latent_size, generator=generator, device=device)
         else:
-            noise = 2 * torch.rand(count, config.latent_size, device=device) - 1
+            noise = 2 * torch.rand(count, config.latent_size, generator=generator, device=device) - 1
         categories = [
-            one_hot(torch.randint(size, (count,), device=device), size).float()
+            one_hot(torch.randint(size, (count,), generator=generator, device=device), size).float()
             for size in config.categorical_codes
         ]
-        uniform = 2 * torch.rand(count, config.uniform_codes, device=device) - 1
-        gaussian = torch.randn(count, config.gaussian_codes, device=device)
+        uniform = 2 * torch.rand(count, config.uniform_codes, generator=generator, device=device) - 1
+        gaussian = torch.randn(count, config.gaussian_codes, generator=generator, device=device)
         return torch.cat([noise, *categories, uniform, gaussian], 1)
 
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+    def decode(
+        self, latents: Tensor, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Images of latents."""
         return self.generator(latents)
 
@@ -236,9 +250,9 @@ class InfoGAN(LatentSystem):
         _, features = self.discriminator(images)
         return self.recogniser(features)[:, : self.config.categorical_codes[0]].argmax(1)
 
-    def measure(self, batch: Batch) -> dict[str, Tensor]:
+    def measure(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """The bounds in nats, of as many fresh samples as `batch` has images, at most 1000."""
-        latents = self.draw_latents(min(len(batch.images), MOST_MEASURED))
+        latents = self.draw_latents(min(len(batch.images), MOST_MEASURED), generator)
         _, features = self.discriminator(self.generator(latents))
         return self._information(features, latents)
 

@@ -9,12 +9,18 @@ from torch import Tensor
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.nn.losses import discriminator_least_squares, generator_least_squares
 from ganforge.nn.optimizers import adams
-from ganforge.system import LatentSystem, Suggestions, Update, frozen
-from ganforge.systems.families.adversarial import AdversarialConfig, DiscriminatorInput
-from ganforge.systems.families.networks import network_pair, pooled_features
+from ganforge.system import LatentSystem, Prior, Suggestions, Update, frozen
+from ganforge.systems.families.adversarial import DiscriminatorInput, TwoRatesConfig
+from ganforge.systems.families.networks import (
+    ODD_MAPS,
+    OddMaps,
+    network_pair,
+    pooled_features,
+    suggest_odd_maps,
+)
 
 
-class LSGANConfig(AdversarialConfig):
+class LSGANConfig(TwoRatesConfig):
     """Defaults are those of the released code for the networks of DCGAN."""
 
     steps: PositiveInt = Field(100_000, description="Training steps, each one update of both networks.")
@@ -31,6 +37,7 @@ class LSGANConfig(AdversarialConfig):
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
 
     # Not from the paper.
+    odd_maps: OddMaps = Field("keep", description=ODD_MAPS)
     network: Literal["convolutional", "mlp"] = Field(
         "convolutional", description="convolutional: those of DCGAN; mlp: plain layers, for 2-D points."
     )
@@ -59,7 +66,8 @@ class LSGAN(LatentSystem):
     """
 
     Config = LSGANConfig
-    accepts = frozenset({"pixels", "points"})
+    purpose = "new images, with a least-squares loss"
+    accepts = frozenset({"pixels", "points", "alpha"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
     logits_are_log_odds = True
 
@@ -75,12 +83,13 @@ class LSGAN(LatentSystem):
             width=config.width,
             latent_size=config.latent_size,
             shape=self.augment.shape,
+            odd_stage=config.odd_maps == "halve",
         )
 
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for each network."""
         config = self.config
-        return adams(self, ("discriminator", "generator"), config.learning_rate, config.beta1, config.beta2)
+        return adams(self, config.rates(("discriminator", "generator")), config.beta1, config.beta2)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator, then the generator against it with the same fakes."""
@@ -112,14 +121,22 @@ class LSGAN(LatentSystem):
         """Decay the instance noise."""
         self.augment.schedule(images_seen)
 
-    def draw_latents(self, count: int) -> Tensor:
+    @property
+    def prior(self) -> tuple[Prior, ...]:
+        """Uniform in [-1, 1], or Gaussian."""
+        kind = self.config.latent_distribution
+        return (Prior(kind, self.config.latent_size),)
+
+    def draw_latents(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Latents `[count, latent_size]`."""
         shape = (count, self.config.latent_size)
         if self.config.latent_distribution == "gaussian":
-            return torch.randn(shape, device=self.device)
-        return 2 * torch.rand(shape, device=self.device) - 1
+            return torch.randn(shape, generator=generator, device=self.device)
+        return 2 * torch.rand(shape, generator=generator, device=self.device) - 1
 
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+    def decode(
+        self, latents: Tensor, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Images of latents."""
         return self.generator(latents)
 
@@ -135,8 +152,8 @@ class LSGAN(LatentSystem):
 
     @classmethod
     def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """For 2-D points: plain networks."""
-        return dict(FOR_POINTS) if data.values == "points" else {}
+        """For 2-D points: plain networks; one more stage for sizes such as 28."""
+        return dict(FOR_POINTS) if data.values == "points" else suggest_odd_maps(data)
 
 
 FOR_POINTS: Suggestions = {

@@ -1,17 +1,20 @@
 """The image-to-image translation of Isola et al. 2016, pix2pix."""
 
+import copy
 from typing import ClassVar, Literal, final
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
-from torch import Tensor
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
+from ganforge.nn.inference import WithoutDropout
 from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, generator_loss
 from ganforge.nn.networks.patchgan import Patch, PatchDiscriminator, smallest_side
-from ganforge.nn.networks.unet import UNet, depth_of
+from ganforge.nn.networks.resnet_translator import ResNetTranslator
+from ganforge.nn.networks.unet import MOST_DEPTH, UNet, depth_of
 from ganforge.nn.optimizers import adams
 from ganforge.system import Suggestions, System, SystemConfig, Tiling, Update, frozen, networks, sources_of
 
@@ -23,13 +26,20 @@ class Pix2PixConfig(SystemConfig):
 
     steps: PositiveInt = Field(80_000, description="Training steps; the default is 200 epochs of facades.")
     batch: PositiveInt = Field(1, description="Pairs per update; 1 to 10 in the paper.")
-    network: Literal["unet", "encoder_decoder"] = Field(
-        "unet", description="unet: with skips between encoder and decoder; encoder_decoder: without."
+    network: Literal["unet", "encoder_decoder", "resnet"] = Field(
+        "unet",
+        description="unet: with skips between encoder and decoder; encoder_decoder: without; resnet: the "
+        "residual one of CycleGAN, not from the paper.",
     )
     depth: PositiveInt | None = Field(
         None,
         description="Halvings down to the bottleneck; left out: as many as the size allows, at most the "
         "paper's 8.",
+    )
+    dropout_blocks: NonNegativeInt = Field(
+        3,
+        description="Decoder blocks, from the bottleneck on, or residual blocks that have dropout, the only "
+        "noise.",
     )
     width: PositiveInt = Field(64, description="Channels of the generator's first maps.")
     discriminator_width: PositiveInt = Field(64, description="Channels of the discriminator's first maps.")
@@ -46,6 +56,18 @@ class Pix2PixConfig(SystemConfig):
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
 
     # Not from the paper.
+    blocks: PositiveInt = Field(9, description="Residual blocks of --network resnet; 6 for 128x128.")
+    norm: Literal["instance", "batch"] = Field(
+        "instance",
+        description="instance: of each image's own statistics, always; batch: of the batch's, when sampling "
+        "of running ones.",
+    )
+    first_dropout: NonNegativeInt = Field(
+        0, description="The first block with dropout; the PyTorch port of the U-Net has 1."
+    )
+    biases: bool = Field(
+        False, description="Biases in the convolutions of the U-Net that no norm follows, as the port has."
+    )
     ema_half_life: NonNegativeFloat = Field(
         0.0,
         description="Half-life, in images, of the averaged generator that is sampled; 0, as in the paper, "
@@ -70,9 +92,12 @@ class Pix2Pix(System):
     discriminator's new weights, where the released code reuses the logits from before; the discriminator's
     gradient is halved, as in the text, where that code halves the reported loss only. Jitter and mirroring
     are options of the data, off by default. Other sizes than 256x256 have as many levels as they allow.
+    `--network resnet` is the generator of Zhu et al. 2017, "Unpaired Image-to-Image Translation using
+    Cycle-Consistent Adversarial Networks", arXiv 1703.10593.
     """
 
     Config = Pix2PixConfig
+    purpose = "turn one kind of image into another"
     needs = frozenset({"sources"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
     logits_are_log_odds = True
@@ -81,14 +106,8 @@ class Pix2Pix(System):
         super().__init__()
         self.config: Pix2PixConfig = config
         self.data = data
-        source_channels, depth = _source_channels(data), _depth(config, data)
-        self.generator = UNet(
-            channels=source_channels,
-            outputs=data.channels,
-            depth=depth,
-            width=config.width,
-            skips=config.network == "unet",
-        )
+        source_channels = _source_channels(data)
+        self.generator = _generator(config, data, source_channels)
         if not config.adversarial:
             return
         smallest = smallest_side(config.patch)
@@ -105,7 +124,7 @@ class Pix2Pix(System):
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for each network."""
         config = self.config
-        return adams(self, networks(self), config.learning_rate, config.beta1, config.beta2)
+        return adams(self, dict.fromkeys(networks(self), config.learning_rate), config.beta1, config.beta2)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator, then the generator against it and towards the targets."""
@@ -133,15 +152,22 @@ class Pix2Pix(System):
     @property
     def tiling(self) -> Tiling:
         """Blended, because the norms see the whole image."""
-        return Tiling(multiple=2 ** len(self.generator.encoder))
+        return Tiling(multiple=self.generator.multiple, least=max(self.data.height, self.data.width))
 
-    def sample(self, count: int, given: Batch | None = None) -> Tensor:
+    def inference_network(self) -> nn.Module:
+        """The generator without the dropout that is its noise."""
+        return WithoutDropout(copy.deepcopy(self.generator))
+
+    def sample(
+        self, count: int, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Translations of the sources of `given`, with fresh dropout."""
-        return self.translate(sources_of(given, self.data, count, "pix2pix"))
+        return self.translate(sources_of(given, self.data, count, "pix2pix"), generator)
 
-    def translate(self, sources: Tensor) -> Tensor:
+    def translate(self, sources: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Translations of sources in [-1, 1] whose sides are multiples of 2 to the power of the depth."""
-        return torch.cat([self.generator(part) for part in sources.split(CHUNK)])
+        # `forward`: a compiled network takes no generator of random numbers.
+        return torch.cat([self.generator.forward(part, generator) for part in sources.split(CHUNK)])
 
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
         """The mean logit of the patches of each image, `[batch]`; None without a discriminator or sources."""
@@ -158,10 +184,17 @@ class Pix2Pix(System):
 
     @classmethod
     def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
-        """A smaller patch for small images."""
-        if min(data.height, data.width) >= smallest_side("70"):
-            return {}
-        return {"patch": ("16", "smaller because the images have fewer than 70 pixels a side")}
+        """Less dropout for shallow networks; a smaller patch for small images."""
+        suggestions: Suggestions = {}
+        depth = depth_of(data.height, data.width)
+        if depth < MOST_DEPTH:
+            reason = (
+                f"networks of {depth} levels keep the noise at their coarsest maps, as the paper's of 8 do"
+            )
+            suggestions["dropout_blocks"] = (max(1, depth - 5), reason)
+        if min(data.height, data.width) < smallest_side("70"):
+            suggestions["patch"] = ("16", "smaller because the images have fewer than 70 pixels a side")
+        return suggestions
 
 
 def _source_channels(data: DataSpec) -> int:
@@ -178,6 +211,28 @@ def _source_channels(data: DataSpec) -> int:
             "--pairs blur, or `ganforge train srresnet`"
         )
     return data.source_shape[0]
+
+
+def _generator(config: Pix2PixConfig, data: DataSpec, source_channels: int) -> UNet | ResNetTranslator:
+    """The generator of the config; raises UserError where the size does not allow it."""
+    sizes = {"channels": source_channels, "outputs": data.channels, "width": config.width}
+    dropouts = {"num_dropouts": config.dropout_blocks, "first_dropout": config.first_dropout}
+    if config.network != "resnet":
+        return UNet(
+            **sizes,
+            **dropouts,
+            depth=_depth(config, data),
+            skips=config.network == "unet",
+            norm=config.norm,
+            biases=config.biases,
+        )
+    multiple = ResNetTranslator.multiple
+    if data.height % multiple or data.width % multiple or min(data.height, data.width) < 2 * multiple:
+        raise UserError(
+            f"pix2pix of --network resnet needs sides of 8 or more that are multiples of {multiple}, this "
+            f"data has {data.width}x{data.height}: use --size {max(2, data.height // multiple) * multiple}"
+        )
+    return ResNetTranslator(**sizes, **dropouts, blocks=config.blocks, norm=config.norm)
 
 
 def _depth(config: Pix2PixConfig, data: DataSpec) -> int:

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Literal, final
 
 import torch
 from pydantic import Field, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
@@ -61,6 +61,7 @@ class PixelCNN(System):
     """
 
     Config = PixelCNNConfig
+    purpose = "exact likelihoods; complete images"
     averaged: ClassVar[tuple[str, ...]] = ("network",)
 
     def __init__(self, config: PixelCNNConfig, data: DataSpec) -> None:
@@ -81,7 +82,7 @@ class PixelCNN(System):
 
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam."""
-        return adams(self, ("network",), self.config.learning_rate, 0.9, 0.999)
+        return adams(self, {"network": self.config.learning_rate}, 0.9, 0.999)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Descend the negative log-likelihood."""
@@ -93,7 +94,12 @@ class PixelCNN(System):
         """Decay the rate linearly to 0, unless that is off."""
         config = self.config
         if config.learning_rate_decay == "linear":
-            decay_linearly(optimizers, config.learning_rate, images_seen, config.steps * config.batch)
+            decay_linearly(
+                optimizers,
+                dict.fromkeys(optimizers, config.learning_rate),
+                images_seen,
+                config.steps * config.batch,
+            )
 
     @property
     def conditions(self) -> frozenset[str]:
@@ -109,7 +115,7 @@ class PixelCNN(System):
             labels = given.labels
         return nats_of(self.network, images, self.config.levels, labels)
 
-    def measure(self, batch: Batch) -> dict[str, Tensor]:
+    def measure(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """The negative log-likelihood: nats of an image, bits of a sub-pixel."""
         return measures(self.nats(batch.images, batch), self.data)
 
@@ -128,23 +134,40 @@ class PixelCNN(System):
         """The levels: fewer of them are another set of images."""
         return {"levels": self.config.levels}
 
-    def outlier_scores(self, batch: Batch) -> dict[str, Tensor]:
+    def outlier_scores(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """-log p; of a conditional network that of all labels together, each as likely as the others."""
         if self.config.conditional:
             return {"likelihood": nats_of_any(self.class_nats(batch.images))}
         return {"likelihood": self.nats(batch.images)}
 
-    def sample(self, count: int, given: Batch | None = None) -> Tensor:
+    def inference_network(self) -> nn.Module:
+        """The network, which gives logits."""
+        return self.network
+
+    def sample(
+        self, count: int, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Images, of the labels that are given or of random ones."""
-        return make_images(self.network, count, self.data, self.config.levels, self._labels(given, count))
+        return make_images(
+            self.network,
+            count,
+            self.data,
+            self.config.levels,
+            self._labels(given, count, generator),
+            generator=generator,
+        )
 
-    def complete(self, images: Tensor, rows: int, given: Batch | None = None) -> Tensor:
+    def complete(
+        self, images: Tensor, rows: int, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """`images` with the first `rows` kept, at their nearest levels, and the others drawn given these."""
-        labels = self._labels(given, len(images))
-        return complete_images(self.network, images, rows, self.data, self.config.levels, labels)
+        labels = self._labels(given, len(images), generator)
+        return complete_images(self.network, images, rows, self.data, self.config.levels, labels, generator)
 
-    def _labels(self, given: Batch | None, count: int) -> Tensor | None:
-        return labels_of(given, count, self.data, self.device) if self.config.conditional else None
+    def _labels(self, given: Batch | None, count: int, generator: torch.Generator | None) -> Tensor | None:
+        if not self.config.conditional:
+            return None
+        return labels_of(given, count, self.data, self.device, generator)
 
     @classmethod
     def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Literal, final
 
 import torch
 from pydantic import Field, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.nn.networks.pixelcnn import MaskedStack
@@ -44,6 +44,7 @@ class PixelRNN(System):
     """
 
     Config = PixelRNNConfig
+    purpose = "exact likelihoods, by recurrent layers"
     averaged: ClassVar[tuple[str, ...]] = ("network",)
 
     def __init__(self, config: PixelRNNConfig, data: DataSpec) -> None:
@@ -61,7 +62,7 @@ class PixelRNN(System):
 
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam."""
-        return adams(self, ("network",), self.config.learning_rate, 0.9, 0.999)
+        return adams(self, {"network": self.config.learning_rate}, 0.9, 0.999)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Descend the negative log-likelihood."""
@@ -73,13 +74,18 @@ class PixelRNN(System):
         """Decay the rate linearly to 0, unless that is off."""
         config = self.config
         if config.learning_rate_decay == "linear":
-            decay_linearly(optimizers, config.learning_rate, images_seen, config.steps * config.batch)
+            decay_linearly(
+                optimizers,
+                dict.fromkeys(optimizers, config.learning_rate),
+                images_seen,
+                config.steps * config.batch,
+            )
 
     def nats(self, images: Tensor) -> Tensor:
         """-log p of each of `images` in [-1, 1], `[batch]`."""
         return nats_of(self.network, images, self.config.levels, None)
 
-    def measure(self, batch: Batch) -> dict[str, Tensor]:
+    def measure(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """The negative log-likelihood: nats of an image, bits of a sub-pixel."""
         return measures(self.nats(batch.images), self.data)
 
@@ -88,17 +94,25 @@ class PixelRNN(System):
         """The levels: fewer of them are another set of images."""
         return {"levels": self.config.levels}
 
-    def outlier_scores(self, batch: Batch) -> dict[str, Tensor]:
+    def outlier_scores(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """-log p."""
         return {"likelihood": self.nats(batch.images)}
 
-    def sample(self, count: int, given: Batch | None = None) -> Tensor:
-        """Images, sub-pixel by sub-pixel."""
-        return make_images(self.network, count, self.data, self.config.levels)
+    def inference_network(self) -> nn.Module:
+        """The network, which gives logits."""
+        return self.network
 
-    def complete(self, images: Tensor, rows: int, given: Batch | None = None) -> Tensor:
+    def sample(
+        self, count: int, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Images, sub-pixel by sub-pixel."""
+        return make_images(self.network, count, self.data, self.config.levels, generator=generator)
+
+    def complete(
+        self, images: Tensor, rows: int, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """`images` with the first `rows` kept, at their nearest levels, and the others drawn given these."""
-        return complete_images(self.network, images, rows, self.data, self.config.levels, None)
+        return complete_images(self.network, images, rows, self.data, self.config.levels, None, generator)
 
     @classmethod
     def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:

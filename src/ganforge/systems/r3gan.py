@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -10,21 +10,22 @@ from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
+from ganforge.nn.inference import Clamped
 from ganforge.nn.losses import discriminator_relativistic, generator_relativistic, zero_centred_penalty
 from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
 from ganforge.nn.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from ganforge.nn.optimizers import adams
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import (
-    AdversarialConfig,
     DiscriminatorInput,
+    TwoRatesConfig,
     labels_of,
     num_classes_of,
 )
-from ganforge.systems.families.resolutions import stages_for
+from ganforge.systems.families.resolutions import rectangle_for
 
 
-class R3GANConfig(AdversarialConfig):
+class R3GANConfig(TwoRatesConfig):
     """Defaults are the CIFAR-10 settings of the paper; `suggest` fits them to other data."""
 
     steps: PositiveInt = Field(200_000, description="Training steps.")
@@ -84,14 +85,16 @@ class R3GAN(LatentSystem):
 
     Code: brownvc/R3GAN. The relativistic pairing loss, R1 and R2 at every step, and networks without
     normalisation. Differs from the paper: the half-life of the average (EMA) grows with the images seen
-    (`ema_ramp_up`) instead of by a cosine; the probability of augmentation follows ADA's rule or is one,
-    where the paper raises it by a cosine to 0.55; classes are optional, on CIFAR-10 the paper uses them; the
+    (`ema_ramp_up`) instead of by a cosine; augmentation is DiffAugment or ADA with its adaptive probability,
+    where the paper raises the probability by a cosine to 0.55, has colour changes at half of it, and cutout;
+    classes are optional, on CIFAR-10 the paper uses them; the
     output is not bounded in training, as in the paper, and clamped to [-1, 1] where it is sampled; 28x28
     starts from 7x7 maps; the penalised passes are in float32. Plain layers for 2-D points are ours.
     """
 
     Config = R3GANConfig
-    accepts = frozenset({"pixels", "points"})
+    purpose = "new images, by a recent GAN; for a GPU"
+    accepts = frozenset({"pixels", "points", "alpha"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
     logits_are_log_odds = False  # only their differences mean something
     gamma: Tensor
@@ -112,8 +115,13 @@ class R3GAN(LatentSystem):
                 shape=self.augment.shape, hidden=hidden, activation="leaky_relu", output_bias=False
             )
             return
-        start, doublings = stages_for("r3gan", data)
-        sizes = {"start": start, "doublings": doublings, "width": config.width, "num_classes": num_classes}
+        start, doublings = rectangle_for("r3gan", data)
+        sizes: dict[str, Any] = {
+            "start": start,
+            "doublings": doublings,
+            "width": config.width,
+            "num_classes": num_classes,
+        }
         if config.halvings > doublings:
             raise UserError(
                 f"--halvings {config.halvings}: maps of {data.height} pixels have {doublings} sizes above "
@@ -126,7 +134,7 @@ class R3GAN(LatentSystem):
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam without momentum for each network."""
         config = self.config
-        return adams(self, ("discriminator", "generator"), config.learning_rate, 0.0, config.beta2)
+        return adams(self, config.rates(("discriminator", "generator")), 0.0, config.beta2)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator with both penalties, then the generator with fresh fakes."""
@@ -140,7 +148,11 @@ class R3GAN(LatentSystem):
         with torch.autocast(reals.device.type, enabled=False):
             real_logits = self.discriminator.forward(self.augment(reals), *labels)
             fake_logits = self.discriminator.forward(self.augment(fakes), *labels)
-            r1, r2 = zero_centred_penalty(real_logits, reals), zero_centred_penalty(fake_logits, fakes)
+            # The gradient of a pack is that of all its images.
+            r1, r2 = (
+                self.config.pack * zero_centred_penalty(logits, images)
+                for logits, images in ((real_logits, reals), (fake_logits, fakes))
+            )
             discriminator_loss = discriminator_relativistic(real_logits, fake_logits)
             update("discriminator", discriminator_loss + self.gamma / 2 * (r1 + r2))
         self.augment.adapt(real_logits - fake_logits)  # only differences of these logits mean anything
@@ -171,9 +183,9 @@ class R3GAN(LatentSystem):
             return final + left * (first - final)
 
         self.gamma.fill_(between(config.gamma, config.final_gamma))
-        for optimizer in optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = between(config.learning_rate, config.final_learning_rate)
+        for name, rate in config.rates(optimizers).items():
+            for group in optimizers[name].param_groups:
+                group["lr"] = between(rate, rate / config.learning_rate * config.final_learning_rate)
                 group["betas"] = (0.0, between(config.beta2, config.final_beta2))
 
     @property
@@ -181,14 +193,20 @@ class R3GAN(LatentSystem):
         """The labels, where they are used."""
         return frozenset({"labels"}) if self.config.conditional else frozenset()
 
-    def draw_latents(self, count: int) -> Tensor:
-        """Latents `[count, latent_size]`."""
-        return torch.randn(count, self.config.latent_size, device=self.device)
+    def inference_network(self) -> nn.Module:
+        """The generator, clamped where values are pixels."""
+        return Clamped(self.generator) if self.data.values == "pixels" else self.generator
 
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+    def draw_latents(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Latents `[count, latent_size]`."""
+        return torch.randn(count, self.config.latent_size, generator=generator, device=self.device)
+
+    def decode(
+        self, latents: Tensor, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Images of latents, clamped to [-1, 1]; of the labels that are given or of random ones."""
         if self.config.conditional:
-            labels = labels_of(given, len(latents), self.data, latents.device)
+            labels = labels_of(given, len(latents), self.data, latents.device, generator)
             images = self.generator(latents, labels)
         else:
             images = self.generator(latents)

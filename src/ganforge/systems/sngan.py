@@ -1,13 +1,15 @@
 """The spectrally normalised GAN of Miyato et al. 2018, and its class-conditional form with projection."""
 
+import math
 from functools import partial
-from typing import ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec
+from ganforge.errors import UserError
 from ganforge.nn.losses import (
     discriminator_hinge,
     discriminator_logistic,
@@ -17,17 +19,18 @@ from ganforge.nn.losses import (
 from ganforge.nn.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from ganforge.nn.networks.sngan import SNGANDiscriminator, SNGANGenerator
 from ganforge.nn.optimizers import adams, decay_linearly
+from ganforge.nn.stages import Sides
 from ganforge.system import LatentSystem, Update, frozen
 from ganforge.systems.families.adversarial import (
-    AdversarialConfig,
     DiscriminatorInput,
+    TwoRatesConfig,
     labels_of,
     num_classes_of,
 )
-from ganforge.systems.families.resolutions import stages_for
+from ganforge.systems.families.resolutions import rectangle_for
 
 
-class SNGANConfig(AdversarialConfig):
+class SNGANConfig(TwoRatesConfig):
     """Defaults are those of the CIFAR-10 ResNet of the paper."""
 
     steps: PositiveInt = Field(100_000, description="Training steps, each one generator update.")
@@ -42,7 +45,7 @@ class SNGANConfig(AdversarialConfig):
     width: PositiveInt | None = Field(
         None,
         description="Channels of the generator: of all maps (resnet; none: 256), or of the finest, "
-        "doubled at each coarser one (convolutional; none: 64).",
+        "doubled at each coarser one (convolutional, --widening; none: 64).",
     )
     discriminator_width: PositiveInt | None = Field(
         None,
@@ -54,6 +57,11 @@ class SNGANConfig(AdversarialConfig):
         False,
         description="Use the labels: conditional batch norm in the generator, projection discriminator.",
     )
+    widening: bool = Field(
+        False,
+        description="Double the generator's channels at each coarser map (resnet), up to 16 times, as the "
+        "paper's for 128x128 and mimicry's do.",
+    )
     loss: Literal["hinge", "non_saturating"] = Field("hinge", description="Loss of both networks.")
     latent_size: PositiveInt = Field(128, description="Standard Gaussian numbers in one latent.")
     learning_rate: PositiveFloat = Field(2e-4, description="Adam's first rate for both networks.")
@@ -62,6 +70,14 @@ class SNGANConfig(AdversarialConfig):
     )
     beta1: float = Field(0.0, ge=0, lt=1, description="Adam's momentum.")
     beta2: float = Field(0.9, ge=0, lt=1, description="Adam's second decay.")
+
+    # Not from the paper.
+    upsampling: Literal["nearest", "bilinear"] = Field(
+        "nearest", description="How the generator's maps are doubled (resnet); mimicry's are bilinear."
+    )
+    smallest_maps: PositiveInt | None = Field(
+        None, description="Side of the smallest maps, such as 6 for 48x48; none: 3 to 9, as the size allows."
+    )
 
     def model_post_init(self, _: object) -> None:
         """Reject packs of images that have labels."""
@@ -84,6 +100,8 @@ class SNGAN(LatentSystem):
     """
 
     Config = SNGANConfig
+    purpose = "new images, of a requested class or any"
+    accepts = frozenset({"pixels", "alpha"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
 
     def __init__(self, config: SNGANConfig, data: DataSpec) -> None:
@@ -91,16 +109,21 @@ class SNGAN(LatentSystem):
         self.config: SNGANConfig = config
         self.data = data
         self.augment = DiscriminatorInput(config, data)
-        start, doublings = stages_for("sngan", data, plain=False)
+        start, doublings = _stages(config, data)
         num_classes = num_classes_of("sngan --conditional", data) if config.conditional else 0
-        sizes = {"start": start, "doublings": doublings, "num_classes": num_classes}
+        sizes: dict[str, Any] = {"start": start, "doublings": doublings, "num_classes": num_classes}
         latent_size, spectral = config.latent_size, config.spectral
         channels, shown = data.channels, self.augment.shape[0]
         self.generator: nn.Module
         self.discriminator: nn.Module
         if config.network == "resnet":
             self.generator = ResNetGenerator(
-                latent_size=latent_size, channels=channels, width=config.width or 256, **sizes
+                latent_size=latent_size,
+                channels=channels,
+                width=config.width or (64 if config.widening else 256),
+                widening=config.widening,
+                upsampling=config.upsampling,
+                **sizes,
             )
             self.discriminator = ResNetDiscriminator(
                 channels=shown,
@@ -120,7 +143,7 @@ class SNGAN(LatentSystem):
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for each network."""
         config = self.config
-        return adams(self, ("discriminator", "generator"), config.learning_rate, config.beta1, config.beta2)
+        return adams(self, config.rates(("discriminator", "generator")), config.beta1, config.beta2)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the generator, then the discriminator on fresh images and fakes, as the released code."""
@@ -165,7 +188,7 @@ class SNGAN(LatentSystem):
         self.augment.schedule(images_seen)
         if self.config.learning_rate_decay == "linear":
             all_images = self.config.steps * self.images_per_step()
-            decay_linearly(optimizers, self.config.learning_rate, images_seen, all_images)
+            decay_linearly(optimizers, self.config.rates(optimizers), images_seen, all_images)
 
     def images_per_step(self) -> int:
         """A batch for each of the discriminator's updates."""
@@ -176,15 +199,17 @@ class SNGAN(LatentSystem):
         """The labels, where they are used."""
         return frozenset({"labels"}) if self.config.conditional else frozenset()
 
-    def draw_latents(self, count: int) -> Tensor:
+    def draw_latents(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Latents `[count, latent_size]`."""
-        return torch.randn(count, self.config.latent_size, device=self.device)
+        return torch.randn(count, self.config.latent_size, generator=generator, device=self.device)
 
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+    def decode(
+        self, latents: Tensor, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Images of latents, of the labels that are given or random ones."""
         if not self.config.conditional:
             return self.generator(latents)
-        return self.generator(latents, labels_of(given, len(latents), self.data, latents.device))
+        return self.generator(latents, labels_of(given, len(latents), self.data, latents.device, generator))
 
     @property
     def logits_are_log_odds(self) -> bool:
@@ -198,3 +223,17 @@ class SNGAN(LatentSystem):
         if given is None or given.labels is None:
             return None
         return self.augment.logits(partial(self.discriminator, labels=given.labels), images)
+
+
+def _stages(config: SNGANConfig, data: DataSpec) -> tuple[Sides, int]:
+    """Height and width of the smallest maps, and doublings; raises UserError where the size has none."""
+    side = config.smallest_maps
+    if side is None:
+        return rectangle_for("sngan", data, plain=False)
+    doublings = round(math.log2(max(1, data.height / side)))
+    if not doublings or not data.height == data.width == side * 2**doublings:
+        raise UserError(
+            f"--smallest-maps {side} needs square images of {side} times 2, 4, 8, ... pixels, this data has "
+            f"{data.width}x{data.height}: leave it out, or use --size {side * 2 ** max(1, doublings)}"
+        )
+    return (side, side), doublings

@@ -4,10 +4,11 @@ from typing import ClassVar, final
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
+from ganforge.nn.inference import Enlarged
 from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, generator_loss
 from ganforge.nn.networks.srresnet import SRDiscriminator, SRResNet
 from ganforge.nn.optimizers import adams
@@ -50,6 +51,7 @@ class SRGAN(System):
     """
 
     Config = SRGANConfig
+    purpose = "enlarge images, with sharp details"
     needs = frozenset({"sources"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
     logits_are_log_odds = True
@@ -81,7 +83,12 @@ class SRGAN(System):
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for each network."""
         config = self.config
-        return adams(self, ["generator", "discriminator"], config.learning_rate, config.beta1, config.beta2)
+        return adams(
+            self,
+            dict.fromkeys(("generator", "discriminator"), config.learning_rate),
+            config.beta1,
+            config.beta2,
+        )
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator, then the generator against it and towards the images."""
@@ -114,15 +121,22 @@ class SRGAN(System):
             for group in optimizer.param_groups:
                 group["lr"] = self.config.learning_rate * (0.1 if halfway else 1.0)
 
-    def sample(self, count: int, given: Batch | None = None) -> Tensor:
-        """The sources of `given`, enlarged; there is no noise."""
-        return self.translate(sources_of(given, self.data, count, "srgan"))
+    def inference_network(self) -> nn.Module:
+        """The generator, which enlarges."""
+        return Enlarged(self.generator)
 
-    def translate(self, sources: Tensor) -> Tensor:
+    def sample(
+        self, count: int, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """The sources of `given`, enlarged; there is no noise."""
+        return self.translate(sources_of(given, self.data, count, "srgan"), generator)
+
+    def translate(self, sources: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Sources in [-1, 1] of any size, enlarged."""
         return enlarge_all(self.generator, sources)
 
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor | None:
         """The logit of the square in the middle of each image, of the size of a crop: `[batch]`."""
         crops = centre(images, self.side)
-        return torch.cat([self.discriminator(part) for part in crops.split(2 * CHUNK)])
+        size = max(2 * CHUNK, self.config.batch)  # its batch norm must see a whole batch
+        return torch.cat([self.discriminator(part) for part in crops.split(size)])

@@ -4,9 +4,10 @@ from typing import ClassVar, final
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec
+from ganforge.nn.inference import Enlarged
 from ganforge.nn.losses import total_variation
 from ganforge.nn.networks.srresnet import SRResNet as Generator
 from ganforge.nn.optimizers import adams
@@ -44,6 +45,7 @@ class SRResNet(System):
     """
 
     Config = SRResNetConfig
+    purpose = "enlarge images, close to the original"
     needs = frozenset({"sources"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
 
@@ -61,7 +63,7 @@ class SRResNet(System):
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam."""
         config = self.config
-        return adams(self, ["generator"], config.learning_rate, config.beta1, config.beta2)
+        return adams(self, {"generator": config.learning_rate}, config.beta1, config.beta2)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the generator towards random crops of the images."""
@@ -79,10 +81,16 @@ class SRResNet(System):
         """Exact in tiles, with what the network sees around each."""
         return Tiling(scale=self.scale, reach=self.generator.reach)
 
-    def sample(self, count: int, given: Batch | None = None) -> Tensor:
-        """The sources of `given`, enlarged; there is no noise."""
-        return self.translate(sources_of(given, self.data, count, "srresnet"))
+    def inference_network(self) -> nn.Module:
+        """The generator, which enlarges."""
+        return Enlarged(self.generator)
 
-    def translate(self, sources: Tensor) -> Tensor:
+    def sample(
+        self, count: int, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """The sources of `given`, enlarged; there is no noise."""
+        return self.translate(sources_of(given, self.data, count, "srresnet"), generator)
+
+    def translate(self, sources: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Sources in [-1, 1] of any size, enlarged."""
         return enlarge_all(self.generator, sources)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
+from ganforge.nn.inference import FirstOutput, TwoStages
 from ganforge.nn.losses import adversarial_metrics, generator_loss
 from ganforge.nn.networks.gan_cls import TextDiscriminator
 from ganforge.nn.networks.stackgan import RefiningGenerator, SketchGenerator
@@ -65,6 +66,7 @@ class StackGAN(LatentSystem):
     """
 
     Config = StackGANConfig
+    purpose = "images from captions, in two stages"
     needs = frozenset({"embeddings"})
     averaged: ClassVar[tuple[str, ...]] = ("sketch", "refiner")
     logits_are_log_odds = False  # mismatched captions count too
@@ -116,7 +118,7 @@ class StackGAN(LatentSystem):
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for each network of this stage."""
         config = self.config
-        return adams(self, self.names, config.learning_rate, config.beta1, config.beta2)
+        return adams(self, config.rates(self.names), config.beta1, config.beta2)
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator on three kinds of pairs, then the generator of this stage."""
@@ -159,13 +161,20 @@ class StackGAN(LatentSystem):
         self.augment.schedule(images_seen)
         self.config.halve(optimizers, images_seen / self.data.num_images)
 
-    def draw_latents(self, count: int) -> Tensor:
-        """Latents `[count, n]`: those of the paper, then the noise of each stage's conditioning."""
-        return torch.randn(
-            count, self.config.latent_size + self._noise_size * (1 + self.second), device=self.device
-        )
+    def inference_network(self) -> nn.Module:
+        """The generator of this stage, with that of the stage before."""
+        if not self.second:
+            return FirstOutput(self.sketch)
+        return TwoStages(self.sketch, self.refiner, self.config.latent_size + self._noise_size)
 
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+    def draw_latents(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Latents `[count, n]`: those of the paper, then the noise of each stage's conditioning."""
+        size = self.config.latent_size + self._noise_size * (1 + self.second)
+        return torch.randn(count, size, generator=generator, device=self.device)
+
+    def decode(
+        self, latents: Tensor, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Images of latents and the captions of `given`; raises UserError without."""
         return self._generate(latents, embeddings_of(given, len(latents), "stackgan"))[0]
 

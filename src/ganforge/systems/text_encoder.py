@@ -4,13 +4,13 @@ from typing import ClassVar, Literal, final
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.data.captions import SHORTEST, num_codes
 from ganforge.errors import UserError
 from ganforge.nn.losses import contrastive_loss, joint_embedding_loss
-from ganforge.nn.networks.text import CharacterEncoder, ImageEncoder
+from ganforge.nn.networks.text import CharacterEncoder, ImageEncoder, WordEncoder
 from ganforge.system import Suggestions, System, SystemConfig, Update
 from ganforge.systems.families.resolutions import stages_for
 
@@ -31,6 +31,12 @@ class TextEncoderConfig(SystemConfig):
     )
 
     # Not from the paper.
+    network: Literal["characters", "words"] = Field(
+        "characters",
+        description="characters: the paper's CNN-RNN; words: a recurrent network over words, each of them a "
+        "vector of its own and those of its character trigrams; faster, and it tells word orders apart.",
+    )
+    word_width: PositiveInt = Field(128, description="Recurrent units, each way, of the network over words.")
     loss: Literal["joint", "contrastive"] = Field(
         "joint",
         description="joint: the paper's, by margins; contrastive: cross-entropy of cosines, as in CLIP.",
@@ -42,8 +48,19 @@ class TextEncoderConfig(SystemConfig):
         description="Share of the contrastive target that goes to the other images of a caption's class.",
     )
 
+    swap_words: bool = Field(
+        False,
+        description="Compare each image also with its own caption with two words swapped, as a wrong one, so "
+        "that embeddings say whose colour is which; for --network words --loss contrastive.",
+    )
+
     def model_post_init(self, _: object) -> None:
-        """Reject a share of classes without the contrastive loss."""
+        """Reject a share of classes without the contrastive loss, and swapped words without words."""
+        if self.swap_words and (self.network, self.loss) != ("words", "contrastive"):
+            raise ValueError(
+                f"--swap-words is for words and the contrastive loss, got --network {self.network} --loss "
+                f"{self.loss}: add --network words --loss contrastive"
+            )
         if self.class_share and self.loss == "joint":
             raise ValueError(
                 f"--class-share {self.class_share:g} is of the contrastive loss: add --loss contrastive"
@@ -61,14 +78,15 @@ class TextEncoder(System):
     Differs from the paper: the network of images is trained along from its first weights, where the paper
     has features of a GoogLeNet trained on ImageNet; a class is an image, one caption of each in a batch, and
     pairs whose captions are equal are left out; a batch norm keeps embeddings of captions about 0; letters
-    outside of the alphabet have codes too; `--loss contrastive` is not of the paper; the average of the
-    weights (EMA) is what is used; first weights are torch's, not uniform in +-0.08.
+    outside of the alphabet have codes too; `--loss contrastive`, `--network words` and `--swap-words` (after
+    NegCLIP, Yuksekgonul et al. 2023, arXiv 2210.01936) are not of the paper; the average of the weights (EMA)
+    is what is used; first weights are torch's, not uniform in +-0.08.
     """
 
     Config = TextEncoderConfig
+    purpose = "encode captions, for gan_cls and stackgan"
     needs = frozenset({"captions"})
     averaged: ClassVar[tuple[str, ...]] = ("text", "image")
-    generates_images = False
 
     def __init__(self, config: TextEncoderConfig, data: DataSpec) -> None:
         super().__init__()
@@ -84,11 +102,7 @@ class TextEncoder(System):
                 "text_encoder needs captions, this data has none: put a .txt next to each image, or use "
                 "--data emoji"
             )
-        self.text = CharacterEncoder(
-            num_codes=num_codes(data.caption_alphabet),
-            embedding_size=config.embedding_size,
-            widths=config.character_widths,
-        )
+        self.text = _caption_network(config, data)
         self.image = ImageEncoder(
             channels=data.channels,
             start=start,
@@ -104,11 +118,17 @@ class TextEncoder(System):
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """One update of both encoders: each caption nearest to its image, each image to its caption."""
         assert batch.captions is not None
-        texts, images = self.text(batch.captions), self.image(batch.images)
+        wrong = None
+        if isinstance(self.text, WordEncoder) and self.config.swap_words:
+            texts, *swapped = self.text.with_swapped(batch.captions)
+            wrong = swapped[0], swapped[1]
+        else:
+            texts = self.text(batch.captions)
+        images = self.image(batch.images)
         equal = (batch.captions[:, None] == batch.captions).all(2)
         if self.config.loss == "contrastive":
             same = equal if batch.labels is None else batch.labels[:, None] == batch.labels
-            loss, share = contrastive_loss(images, texts, equal, same, self.config.class_share)
+            loss, share = contrastive_loss(images, texts, equal, same, self.config.class_share, wrong)
         else:
             loss, share = joint_embedding_loss(images, texts, equal)
         update("encoders", loss)
@@ -120,7 +140,9 @@ class TextEncoder(System):
         for group in optimizers["encoders"].param_groups:
             group["lr"] = self.config.learning_rate * decay
 
-    def sample(self, count: int, given: Batch | None = None) -> Tensor:
+    def sample(
+        self, count: int, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Raises UserError: an encoder makes no images."""
         raise UserError(
             "text_encoder makes no images: train gan_cls with --text-encoder RUN, and sample that"
@@ -138,6 +160,20 @@ class TextEncoder(System):
     def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
         """For small sets a smaller embedding and fewer steps."""
         return {} if data.num_images >= MANY_IMAGES else dict(FOR_FEW_IMAGES)
+
+
+def _caption_network(config: TextEncoderConfig, data: DataSpec) -> nn.Module:
+    if config.network == "words":
+        return WordEncoder(
+            separators=[code for code, each in enumerate(data.caption_alphabet, 1) if not each.isalnum()],
+            embedding_size=config.embedding_size,
+            width=config.word_width,
+        )
+    return CharacterEncoder(
+        num_codes=num_codes(data.caption_alphabet),
+        embedding_size=config.embedding_size,
+        widths=config.character_widths,
+    )
 
 
 MANY_IMAGES = 20_000

@@ -5,10 +5,11 @@ from typing import Any, ClassVar, Literal, final
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
+from ganforge.nn.inference import Means
 from ganforge.nn.likelihoods import (
     LikelihoodName,
     gaussian_kl,
@@ -29,7 +30,6 @@ from ganforge.system import LatentSystem, Suggestions, SystemConfig, Update
 from ganforge.systems.families.resolutions import stages_for
 
 _STAGES = 8  # of the learning rate of Burda et al. 2015: 3^i epochs each, i = 0 ... 7
-_ACTIVE = 0.01
 # Values decoded at a time for the importance-weighted estimate: 1 MB, which a CPU's cache holds.
 _DECODED_AT_A_TIME = 2**18
 _NLL_SAMPLES = 5_000
@@ -107,6 +107,7 @@ class VAE(LatentSystem):
     """
 
     Config = VAEConfig
+    purpose = "a smooth latent space; reconstructions"
     accepts = frozenset({"pixels", "points"})
     averaged: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
 
@@ -169,7 +170,9 @@ class VAE(LatentSystem):
         """In stages: the rate times 10^(-i/7) for 3^i of every 3,280 parts of the training, i = 0 ... 7."""
         all_images = self.config.steps * self.config.batch
         if self.config.learning_rate_decay == "linear":
-            decay_linearly(optimizers, self.config.learning_rate, images_seen, all_images)
+            decay_linearly(
+                optimizers, dict.fromkeys(optimizers, self.config.learning_rate), images_seen, all_images
+            )
         if self.config.learning_rate_decay != "stages":
             return
         parts = (3**_STAGES - 1) / 2 * images_seen / all_images
@@ -178,43 +181,57 @@ class VAE(LatentSystem):
             for group in optimizer.param_groups:
                 group["lr"] = self.config.learning_rate * 10 ** (-stage / (_STAGES - 1))
 
-    def draw_latents(self, count: int) -> Tensor:
-        """Latents `[count, latent_size]` of the standard Gaussian prior."""
-        return torch.randn(count, self.config.latent_size, device=self.device)
+    def inference_network(self) -> nn.Module:
+        """The decoder with the means of p(x|z)."""
+        bounded = self.data.values == "pixels"
+        return Means(self.decoder, self.likelihood_name, bounded, self.data.shape)
 
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+    def draw_latents(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Latents `[count, latent_size]` of the standard Gaussian prior."""
+        return torch.randn(count, self.config.latent_size, generator=generator, device=self.device)
+
+    def decode(
+        self, latents: Tensor, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """The means of p(x|z)."""
         return self.likelihood.mean(self.decoder(latents)).unflatten(1, self.data.shape)
 
-    def encode(self, images: Tensor) -> Tensor:
+    def posterior_mean(self, images: Tensor) -> Tensor:
         """The means `[batch, latent_size]` of q(z|x) of images in [-1, 1]."""
         mean, _ = self.encoder(images)
         return mean
 
     def features(self, images: Tensor) -> Tensor:
         """Those means."""
-        return self.encode(images)
+        return self.posterior_mean(images)
 
-    def reconstruct(self, images: Tensor) -> Tensor:
+    def reconstruct(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The means of p(x|z) where z is the mean of q(z|x)."""
-        return self.decode(self.encode(images))
+        return self.decode(self.posterior_mean(images))
 
-    def outlier_scores(self, batch: Batch) -> dict[str, Tensor]:
+    def outlier_scores(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Minus the ELBO, and its reconstruction part, from one sample an image."""
         mean, log_variance = self.encoder(batch.images)
-        latents = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
+        latents = mean + torch.exp(log_variance / 2) * _noise_like(mean, generator)
         reconstruction = -self.likelihood.log_probability(self.decoder(latents), batch.images.flatten(1))
         return {"elbo": reconstruction + gaussian_kl(mean, log_variance), "reconstruction": reconstruction}
 
-    def log_weights(self, images: Tensor, mean: Tensor, log_variance: Tensor, count: int) -> Tensor:
+    def log_weights(
+        self,
+        images: Tensor,
+        mean: Tensor,
+        log_variance: Tensor,
+        count: int,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
         """The log of p(x, z) / q(z|x) `[count, batch]` for `count` draws from each q(z|x)."""
-        noise = torch.randn(count, *mean.shape, device=mean.device)
+        noise = torch.randn(count, *mean.shape, generator=generator, device=mean.device)
         latents = mean + torch.exp(log_variance / 2) * noise
         log_probability = self.likelihood.log_probability(self.decoder(latents), images.flatten(1))
         return log_probability + latent_log_ratio(latents, noise, log_variance)
 
-    def log_likelihood(self, images: Tensor, count: int) -> Tensor:
-        """The importance-weighted estimate of log p(x), float64 `[batch]`, from `count` samples an image.
+    def log_likelihood(self, images: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """The importance-weighted estimate of log p(x), float64 `[batch]` on the CPU, from `count` draws.
 
         In expectation a lower bound. Memory does not grow with `count`: few images are decoded at a time.
         """
@@ -222,11 +239,12 @@ class VAE(LatentSystem):
         estimates = []
         for part in images.split(rows):
             mean, log_variance = self.encoder(part)
-            total = torch.full((len(part),), -math.inf, dtype=torch.float64, device=part.device)
+            total = torch.full((len(part),), -math.inf, dtype=torch.float64)
             left = count
             while left:
                 drawn = min(left, max(1, rows // len(part)))
-                log_weights = self.log_weights(part, mean, log_variance, drawn).double()
+                drawn_weights = self.log_weights(part, mean, log_variance, drawn, generator)
+                log_weights = drawn_weights.cpu().double()
                 total = torch.logaddexp(total, log_weights.logsumexp(0))
                 left -= drawn
             estimates.append(total - math.log(count))
@@ -243,14 +261,13 @@ class VAE(LatentSystem):
         quick = self.config.network == "mlp" and self.likelihood_name == "bernoulli"
         return (_NLL_SAMPLES if quick else _FEWER_NLL_SAMPLES) if count is None else count
 
-    def measure(self, batch: Batch) -> dict[str, Tensor]:
-        """The ELBO and its parts from one sample an image, the estimate of -log p(x), and active units.
+    def measure(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """The ELBO and its parts from one sample an image, and the estimate of -log p(x).
 
-        A latent is active where the variance over images of its posterior mean is above 0.01 (Burda et al.,
-        section 5.3). In bits per pixel value where pixels have 256 levels.
+        In bits per pixel value where pixels have 256 levels.
         """
         mean, log_variance = self.encoder(batch.images)
-        latents = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
+        latents = mean + torch.exp(log_variance / 2) * _noise_like(mean, generator)
         outputs, values = self.decoder(latents), batch.images.flatten(1)
         reconstruction = -self.likelihood.log_probability(outputs, values).mean()
         kl = gaussian_kl(mean, log_variance).mean()
@@ -258,10 +275,9 @@ class VAE(LatentSystem):
             "elbo_nats": -(reconstruction + kl),
             "reconstruction_nats": reconstruction,
             "kl_nats": kl,
-            "active_units": (mean.var(0, unbiased=False) > _ACTIVE).sum().float(),
         }
         if self._nll_samples:
-            nll = -self.log_likelihood(batch.images, self._nll_samples).mean()
+            nll = -self.log_likelihood(batch.images, self._nll_samples, generator).mean()
             measured["nll_nats"] = nll
             if self.likelihood_name == "logistic":
                 measured["nll_bits_per_dim"] = nll / (math.log(2) * self.num_values)
@@ -272,6 +288,10 @@ class VAE(LatentSystem):
         """The likelihood by what the values are; small networks for points; fewer steps on a CPU."""
         preset = FOR_POINTS if data.values == "points" else FOR_CPU if device == "cpu" else {}
         return {"likelihood": _likelihood_for(data), **preset}
+
+
+def _noise_like(mean: Tensor, generator: torch.Generator | None) -> Tensor:
+    return torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
 
 
 FEW_STEPS = "few steps, of which nine tenths would have rates below 2e-4 in stages"

@@ -10,7 +10,13 @@ from ganforge.data.batch import Batch, DataSpec
 from ganforge.nn.losses import critic_wasserstein, generator_wasserstein
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import AdversarialConfig, DiscriminatorInput
-from ganforge.systems.families.networks import network_pair, pooled_features
+from ganforge.systems.families.networks import (
+    ODD_MAPS,
+    OddMaps,
+    network_pair,
+    pooled_features,
+    suggest_odd_maps,
+)
 
 
 class WGANConfig(AdversarialConfig):
@@ -29,6 +35,7 @@ class WGANConfig(AdversarialConfig):
     learning_rate: PositiveFloat = Field(5e-5, description="RMSProp's rate for both networks.")
 
     # Not from the paper.
+    odd_maps: OddMaps = Field("keep", description=ODD_MAPS)
     network: Literal["convolutional", "mlp"] = Field(
         "convolutional", description="convolutional: those of DCGAN; mlp: plain layers, for 2-D points."
     )
@@ -43,11 +50,12 @@ class WGAN(LatentSystem):
     norm included, are clipped after each of its updates, as in algorithm 1, and once before the first (the
     code clips before each update, so that its generator sees weights up to one update beyond). The mlp
     networks start as in the code of Gulrajani et al. 2017. An average of the generator (EMA) is what is
-    sampled. 28x28 starts from 7x7 maps.
+    sampled. 28x28 starts from 4x4 maps, over 7x7 (`odd_maps`).
     """
 
     Config = WGANConfig
-    accepts = frozenset({"pixels", "points"})
+    purpose = "new images, with a Wasserstein loss"
+    accepts = frozenset({"pixels", "points", "alpha"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
 
     def __init__(self, config: WGANConfig, data: DataSpec) -> None:
@@ -63,6 +71,7 @@ class WGAN(LatentSystem):
             latent_size=config.latent_size,
             shape=self.augment.shape,
             kernel_size=4,
+            odd_stage=config.odd_maps == "halve",
             critic=True,
         )
         self._clip()
@@ -114,11 +123,13 @@ class WGAN(LatentSystem):
         """A batch for each of the critic's updates."""
         return self.config.batch * self.config.critic_steps
 
-    def draw_latents(self, count: int) -> Tensor:
+    def draw_latents(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Latents `[count, latent_size]`."""
-        return torch.randn(count, self.config.latent_size, device=self.device)
+        return torch.randn(count, self.config.latent_size, generator=generator, device=self.device)
 
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+    def decode(
+        self, latents: Tensor, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Images of latents."""
         return self.generator(latents)
 
@@ -129,7 +140,7 @@ class WGAN(LatentSystem):
     @classmethod
     def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
         """For 2-D points: plain networks, as in the toy script of Gulrajani et al. 2017, but smaller."""
-        return dict(FOR_POINTS) if data.values == "points" else {}
+        return dict(FOR_POINTS) if data.values == "points" else suggest_odd_maps(data)
 
 
 FOR_POINTS: Suggestions = {

@@ -1,6 +1,6 @@
 """The Wasserstein GAN with gradient penalty of Gulrajani et al. 2017."""
 
-from typing import ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -14,7 +14,7 @@ from ganforge.nn.optimizers import adams, decay_linearly
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import AdversarialConfig, DiscriminatorInput
 from ganforge.systems.families.networks import plain_pair
-from ganforge.systems.families.resolutions import stages_for
+from ganforge.systems.families.resolutions import rectangle_for
 
 WIDTHS = {"convolutional": 64, "resnet": 128, "mlp": 512}
 
@@ -74,7 +74,8 @@ class WGANGP(LatentSystem):
     """
 
     Config = WGANGPConfig
-    accepts = frozenset({"pixels", "points"})
+    purpose = "new images, with a gradient penalty"
+    accepts = frozenset({"pixels", "points", "alpha"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
 
     def __init__(self, config: WGANGPConfig, data: DataSpec) -> None:
@@ -90,8 +91,8 @@ class WGANGP(LatentSystem):
                 data, width=width, latent_size=config.latent_size, shape=self.augment.shape, critic=True
             )
             return
-        start, doublings = stages_for("wgan_gp", data)
-        sizes = {"start": start, "doublings": doublings, "width": width}
+        start, doublings = rectangle_for("wgan_gp", data)
+        sizes: dict[str, Any] = {"start": start, "doublings": doublings, "width": width}
         latent_size, channels, shown = config.latent_size, data.channels, self.augment.shape[0]
         if config.network == "resnet":
             self.generator = ResNetGenerator(latent_size=latent_size, channels=channels, **sizes)
@@ -103,7 +104,9 @@ class WGANGP(LatentSystem):
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for each network."""
         config = self.config
-        return adams(self, ("critic", "generator"), config.learning_rate, config.beta1, config.beta2)
+        return adams(
+            self, dict.fromkeys(("critic", "generator"), config.learning_rate), config.beta1, config.beta2
+        )
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the critic on as many fresh batches as it has steps, then the generator against it."""
@@ -140,17 +143,21 @@ class WGANGP(LatentSystem):
         self.augment.schedule(images_seen)
         if self.config.learning_rate_decay == "linear":
             all_images = self.config.steps * self.images_per_step()
-            decay_linearly(optimizers, self.config.learning_rate, images_seen, all_images)
+            decay_linearly(
+                optimizers, dict.fromkeys(optimizers, self.config.learning_rate), images_seen, all_images
+            )
 
     def images_per_step(self) -> int:
         """A batch for each of the critic's updates."""
         return self.config.batch * self.config.critic_steps
 
-    def draw_latents(self, count: int) -> Tensor:
+    def draw_latents(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Latents `[count, latent_size]`."""
-        return torch.randn(count, self.config.latent_size, device=self.device)
+        return torch.randn(count, self.config.latent_size, generator=generator, device=self.device)
 
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+    def decode(
+        self, latents: Tensor, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Images of latents."""
         return self.generator(latents)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ganforge.nn.networks.acgan import ACGANDiscriminator, ACGANGenerator, GaussianNoise
-from ganforge.nn.networks.dcgan import stages_of
+from ganforge.nn.stages import stages_of
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 

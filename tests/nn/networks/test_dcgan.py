@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganforge.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator, stages_of
+from ganforge.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from ganforge.nn.stages import stages_of
 
 SIZES = [8, 14, 16, 28, 32, 56, 64, 112, 128]
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -153,3 +154,35 @@ def test_evaluation_does_not_look_across_the_batch(kernel_size: int) -> None:
     discriminator.train()(images)
     logits = discriminator.eval()(images)
     torch.testing.assert_close(torch.cat([discriminator(images[:2]), discriminator(images[2:])]), logits)
+
+
+@pytest.mark.parametrize("kernel_size", [5, 4])
+@pytest.mark.parametrize(
+    ("start", "doublings", "size"), [(7, 2, (28, 28)), (7, 3, (56, 56)), ((5, 7), 2, (20, 28))]
+)
+def test_an_odd_stage_starts_from_half_of_the_smallest_maps(
+    kernel_size: int, start: int | tuple[int, int], doublings: int, size: tuple[int, int]
+) -> None:
+    sizes = {
+        "start": start,
+        "doublings": doublings,
+        "width": 4,
+        "kernel_size": kernel_size,
+        "odd_stage": True,
+    }
+    generator = DCGANGenerator(latent_size=5, channels=1, **sizes)
+    assert generator(torch.randn(2, 5)).shape == (2, 1, *size)
+    down, across = (start, start) if isinstance(start, int) else start
+    assert generator.start == ((down + 1) // 2, (across + 1) // 2)
+    discriminator = DCGANDiscriminator(channels=1, **sizes)
+    assert discriminator(torch.randn(2, 1, *size)).shape == (2,)
+    maps = discriminator.layers(torch.randn(2, 1, *size))
+    assert maps.shape == (2, 4 * 2**doublings, *generator.start)
+
+
+def test_a_dense_layer_sees_the_whole_image() -> None:
+    network = DCGANDiscriminator(channels=1, start=4, doublings=1, width=4, kernel_size=4, dense_units=6)
+    hidden = network.hidden[0]
+    assert isinstance(hidden, torch.nn.Linear)
+    assert (hidden.in_features, hidden.out_features) == (4 * 4 * 4, 6)
+    assert network(torch.randn(3, 1, 8, 8)).shape == (3,)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, interpolate, relu
 
 from ganforge.nn.layers import ConditionalBatchNorm2d, spectral_norms
-from ganforge.nn.networks.dcgan import stages_of
 from ganforge.nn.networks.resnet import DownBlock, FirstBlock, ResNetDiscriminator, ResNetGenerator, UpBlock
+from ganforge.nn.stages import stages_of
 
 SIZES = [8, 14, 16, 28, 32, 56, 64, 128]
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.Embedding)
@@ -91,7 +91,7 @@ def doubled(maps: Tensor) -> Tensor:
 def test_blocks_in_the_order_of_the_released_code() -> None:
     """There the 1x1 shortcuts come at the larger size, after the doubling and before the pooling."""
     maps, images = torch.randn(3, 4, 6, 6), torch.randn(3, 2, 6, 6)
-    up, down, plain = UpBlock(4).eval(), DownBlock(4, down=True), DownBlock(4, down=False)
+    up, down, plain = UpBlock(4, 4).eval(), DownBlock(4, down=True), DownBlock(4, down=False)
     first = FirstBlock(2, 4)
     for norm in (up.norm1, up.norm2):
         for tensor in (norm.weight, norm.bias, norm.running_mean):

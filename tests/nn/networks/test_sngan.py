@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn.functional import leaky_relu
 
 from ganforge.nn.layers import ConditionalBatchNorm2d, spectral_norms
-from ganforge.nn.networks.dcgan import stages_of
 from ganforge.nn.networks.sngan import SNGANDiscriminator, SNGANGenerator
+from ganforge.nn.stages import stages_of
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 

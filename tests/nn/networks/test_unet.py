@@ -57,6 +57,33 @@ def test_dropout_stays_on_in_evaluation_and_statistics_are_each_images_own() -> 
     assert torch.allclose(first, again, atol=1e-5)
 
 
+def test_biases_where_no_norm_follows() -> None:
+    network = UNet(channels=3, outputs=3, depth=4, width=4, skips=True, biases=True)
+    assert [layer.bias is not None for layer in network.encoder] == [True, False, False, True]
+    assert [layer.bias is not None for layer in network.decoder] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_dropout_starts_at_a_block(first: int) -> None:
+    network = UNet(channels=1, outputs=1, depth=4, width=4, skips=True, num_dropouts=1, first_dropout=first)
+    seen: dict[int, list[torch.Tensor]] = {}
+    for level, layer in enumerate(network.decoder):
+        layer.register_forward_pre_hook(
+            lambda _, inputs, level=level: seen.setdefault(level, []).append(inputs[0])
+        )
+    image = torch.randn(1, 1, 16, 16)
+    network(image)
+    network(image)
+    differs = [not torch.equal(*seen[level]) for level in range(4)]
+    assert differs == [level > first for level in range(4)]
+
+
+def test_batch_norm_uses_running_statistics_in_evaluation() -> None:
+    network = UNet(channels=1, outputs=3, depth=3, width=4, skips=True, num_dropouts=0, norm="batch").eval()
+    image = torch.randn(1, 1, 16, 16)
+    assert not torch.allclose(network(image), network.train()(image), atol=1e-3)
+
+
 @pytest.mark.parametrize(("patch", "side"), [("1", 24), ("16", 48), ("70", 144), ("286", 384)])
 def test_receptive_field(patch: str, side: int) -> None:
     network = PatchDiscriminator(channels=2, width=2, patch=patch)

@@ -11,11 +11,15 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec, conditions
+from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.nn.augment import diff_augment
 from ganforge.nn.losses import discriminator_logistic
 from ganforge.nn.optimizers import adams, schedule_sgd
+from ganforge.runs.folder import RunConfig
+from ganforge.runs.options import TrainOptions
 from ganforge.system import System
+from ganforge.systems.dcgan import DCGAN, DCGANConfig
 from ganforge.systems.discovery import available, find
 from ganforge.systems.families.adversarial import (
     AdversarialConfig,
@@ -266,14 +270,22 @@ def test_each_update_of_a_discriminator_adapts_ada(name: str) -> None:
     assert int(ada.calls) == updates % 4
 
 
-def test_a_finished_run_hands_its_probability_on() -> None:
-    """`--from RUN` starts where that run was, as its weights do."""
-    dcgan = contract.case_of("dcgan", "colour")
-    first, second = dcgan.build(augment="ada"), dcgan.build(augment="ada")
+def test_a_finished_run_hands_its_probability_on(tmp_path: Path) -> None:
+    """`--from RUN` starts where that run was, as its weights do; without ADA there is nothing to hand on."""
+    spec = DataSpec(channels=1, height=16, width=16, num_images=9)
+
+    def built(augment: str) -> tuple[DCGAN, RunConfig]:
+        config = DCGANConfig(width=4, augment=augment)
+        fields = {"ganforge": "0", "system": "dcgan", "fingerprint": "0", "spec": spec}
+        options = {"data": DataOptions(data="none"), "train": TrainOptions(), "config": config.model_dump()}
+        return DCGAN(config, spec), RunConfig.model_validate(fields | options)
+
+    (first, parent), (second, config) = built("ada"), built("ada")
     ada_of(first).probability.fill_(0.3)
-    start_weights(second, Start(first.state_dict(), {}))
+    start = Start(first.state_dict(), {}, parent, "a run")
+    start_weights(second, start, config)
     assert float(ada_of(second).probability) == pytest.approx(0.3)
-    start_weights(dcgan.build(), Start(first.state_dict(), {}))
+    start_weights(built("none")[0], start, built("none")[1])
 
 
 @pytest.mark.parametrize("play", ["simultaneous", "alternating"])
@@ -362,12 +374,14 @@ class Pair(System):
         self.generator, self.discriminator = nn.Linear(count, 1), nn.Linear(count, 2)
 
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return adams(self, ("discriminator", "generator"), 0.01, 0.5, 0.99)
+        return adams(self, dict.fromkeys(("discriminator", "generator"), 0.01), 0.5, 0.99)
 
     def train_step(self, batch: Batch, update: Any) -> dict[str, Tensor]:
         return {}
 
-    def sample(self, count: int, given: Batch | None = None) -> Tensor:
+    def sample(
+        self, count: int, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         return torch.zeros(count)
 
 
@@ -444,7 +458,60 @@ def test_number_of_classes() -> None:
 def test_stages_of_square_images() -> None:
     square = COLOUR.model_copy(update={"height": 32, "width": 32})
     assert stages_for("lsgan", square) == (4, 3)
-    for data, said in ((POINTS, "--network mlp"), (COLOUR, "6x8: use --size 64 .*, or --network mlp")):
+    for data, said in ((POINTS, "--network mlp"), (COLOUR, "6x8: use --size 8, or --network mlp")):
         with pytest.raises(UserError, match=said) as refused:
             stages_for("lsgan", data)
         assert "\n" not in str(refused.value)
+
+
+RATE_SYSTEMS: dict[str, dict[str, Any]] = {
+    "acgan": {"width": 4, "discriminator_width": 2},
+    "dcgan": {"width": 4},
+    "fastgan": {"width": 2},
+    "gan_cls": {"width": 4, "discriminator_width": 4},
+    "lsgan": {"width": 4},
+    "r3gan": {"width": 8},
+    "sngan": {"width": 4, "discriminator_width": 4},
+}
+
+
+@pytest.mark.parametrize("name", RATE_SYSTEMS)
+def test_the_discriminator_has_a_rate_of_its_own(name: str) -> None:
+    spec = DataSpec(
+        channels=1, height=16, width=16, num_images=10**6, class_names=("a", "b"), embedding_size=5
+    )
+    kind = find(name)
+    for own, expected in ((None, 1e-3), (2e-4, 2e-4)):
+        rates = {"learning_rate": 1e-3, "discriminator_learning_rate": own}
+        config = kind.Config.model_validate(RATE_SYSTEMS[name] | rates)
+        system = kind(config, spec)
+        optimizers = system.build_optimizers()
+        for seen in (0, config.steps * config.batch // 2):
+            system.schedule(optimizers, seen)
+            found = {key: optimizer.param_groups[0]["lr"] for key, optimizer in optimizers.items()}
+            assert found["discriminator"] / found["generator"] == pytest.approx(expected / 1e-3)
+
+
+def test_generator_steps_of_dcgan_use_fresh_fakes() -> None:
+    spec = DataSpec(channels=1, height=16, width=16, num_images=9)
+    system = DCGAN(DCGANConfig(width=4, batch=4, generator_steps=3), spec)
+    updated: list[str] = []
+    seen: list[Tensor] = []
+    system.discriminator.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach().clone()))
+    update = OptimizerUpdate(system.build_optimizers(), "cpu")
+
+    def counted(name: str, loss: Tensor, watch: Tensor | None = None) -> Tensor | None:
+        updated.append(name)
+        return update(name, loss, watch)
+
+    system.train_step(Batch(torch.rand(4, 1, 16, 16)), counted)
+    assert updated == ["discriminator", *["generator"] * 3]
+    assert torch.equal(seen[1], seen[2]), "the discriminator's fakes serve the first generator update"
+    assert not torch.equal(seen[2], seen[3])
+    assert not torch.equal(seen[3], seen[4])
+
+
+def test_an_odd_stage_needs_an_odd_side() -> None:
+    spec = DataSpec(channels=1, height=32, width=32, num_images=9)
+    with pytest.raises(UserError, match="these halve down to 4x4: leave it out"):
+        DCGAN(DCGANConfig(width=4, odd_maps="halve"), spec)

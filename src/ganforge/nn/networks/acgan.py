@@ -1,11 +1,13 @@
 """The CIFAR-10 pair of Odena et al. 2016: the discriminator also names the class."""
 
 import itertools
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ganforge.nn.layers import initialise_normal
+from ganforge.nn.stages import Start, sides_of
 
 
 class GaussianNoise(nn.Module):
@@ -29,14 +31,15 @@ class ACGANGenerator(nn.Module):
     """
 
     def __init__(
-        self, *, latent_size: int, num_classes: int, channels: int, start: int, doublings: int, width: int
+        self, *, latent_size: int, num_classes: int, channels: int, start: Start, doublings: int, width: int
     ) -> None:
         super().__init__()
+        rows, columns = sides_of(start)
         widths = [width * 2**i for i in reversed(range(doublings))]
         layers: list[nn.Module] = [
-            nn.Linear(latent_size + num_classes, widths[0] * start * start),
+            nn.Linear(latent_size + num_classes, widths[0] * rows * columns),
             nn.ReLU(inplace=True),
-            nn.Unflatten(1, (widths[0], start, start)),
+            nn.Unflatten(1, (widths[0], rows, columns)),
         ]
         for inputs, outputs in itertools.pairwise(widths):
             layers += [
@@ -59,6 +62,8 @@ class ACGANDiscriminator(nn.Module):
     Six convolutions k3 of stride 2, 1, 2, 1, 2, 1 and `width` channels, doubled at each, the same at every
     size; batch norm but for the first, leaky ReLU 0.2, dropout, noise; then one dense layer for both.
     """
+
+    image_first: ClassVar = "layers"
 
     def __init__(
         self,

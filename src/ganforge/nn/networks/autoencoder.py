@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,8 @@ class ConvolutionalEncoder(nn.Module):
     `width` counts the channels of the first convolution; they double at each coarser map. No batch norm, so
     that every image is encoded on its own.
     """
+
+    image_first: ClassVar = "layers"
 
     def __init__(self, *, channels: int, start: int, doublings: int, width: int, outputs: int) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
 """The 64x64 pair of Reed et al. 2016, both networks conditioned on a caption (`main_cls_int.lua`)."""
 
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +81,8 @@ class TextDiscriminator(nn.Module):
     time, and a bottleneck; `logits` appends the text to them, as `text_size` numbers at every position. The
     maps of an image serve several texts.
     """
+
+    image_first: ClassVar = "trunk"
 
     def __init__(
         self, *, embedding_size: int, text_size: int, channels: int, start: int, doublings: int, width: int

@@ -1,6 +1,7 @@
 """The networks of Chen et al. 2016 (InfoGAN), table 1: generator, discriminator, recogniser of codes."""
 
 import itertools
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,8 @@ class InfoGANDiscriminator(nn.Module):
     and doubled at every halving, then a dense layer; batch norm everywhere but at the input, leaky ReLU of
     `leaky_slope`. Sees pixels in [0, 1]. Weights start in N(0, 0.02).
     """
+
+    image_first: ClassVar = "trunk"
 
     def __init__(
         self,

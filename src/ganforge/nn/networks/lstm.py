@@ -22,14 +22,47 @@ def diagonal_scan(gates: Tensor, weight: Tensor) -> Tensor:
     and above add theirs by `weight` `[directions, 2 width, 4 width]`, the cell is the one to the left. All
     pixels of a diagonal are computed together. Wants float32, outside of autocast; differentiable once.
     """
+    if torch.compiler.is_exporting():
+        return plain_diagonal_scan(gates, weight)
     states: Tensor = _DiagonalScan.apply(gates.contiguous(), weight)  # type: ignore[no-untyped-call]
     return states
 
 
 def lstm_step(sums: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     """The next hidden state and cell `[..., width]` of gates `[..., 4 width]`; differentiable once."""
+    if torch.compiler.is_exporting():
+        return plain_lstm_step(sums, cell)
     hidden, cell = _LSTMStep.apply(sums, cell)  # type: ignore[no-untyped-call]
     return hidden, cell
+
+
+def plain_diagonal_scan(gates: Tensor, weight: Tensor) -> Tensor:
+    """`diagonal_scan` by operations that exporters know, a step for each diagonal."""
+    directions, height, columns, batch, features = gates.shape
+    steps = height + columns - 1
+    # Row r moves r pixels to the right, so that each diagonal is a column; what is outside stays 0.
+    skewed = pad(gates, (0, 0, 0, 0, 0, height)).flatten(1, 2)[:, : height * steps]
+    skewed = skewed.unflatten(1, (height, steps))
+    place = torch.arange(steps, device=gates.device) - torch.arange(height, device=gates.device)[:, None]
+    inside = ((place >= 0) & (place < columns)).to(gates.dtype)[:, :, None, None]
+    hidden = cell = gates.new_zeros(directions, height, batch, features // 4)
+    states = []
+    for step in range(steps):
+        before = torch.cat([hidden, pad(hidden[:, :-1], (0, 0, 0, 0, 1, 0))], dim=3)
+        sums = torch.matmul(before, weight[:, None]) + skewed[:, :, step]
+        hidden, cell = plain_lstm_step(sums, cell, inside[:, step])
+        states.append(hidden)
+    flat = pad(torch.stack(states, dim=2).flatten(1, 2), (0, 0, 0, 0, 0, height))
+    return flat.unflatten(1, (height, steps + 1))[:, :, :columns]
+
+
+def plain_lstm_step(sums: Tensor, cell: Tensor, inside: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """`lstm_step` by operations that exporters know; both results are 0 where `inside` is."""
+    output, forget, new, values = sums.chunk(4, dim=-1)
+    cell = torch.sigmoid(forget) * cell + torch.sigmoid(new) * torch.tanh(values)
+    if inside is not None:
+        cell = cell * inside
+    return torch.sigmoid(output) * torch.tanh(cell), cell
 
 
 class _LSTMStep(Function):

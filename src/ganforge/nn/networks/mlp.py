@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +65,8 @@ class MaxoutDiscriminator(nn.Module):
     `input_keep` and `hidden_keep` are the probabilities of keeping an input of the first and of later layers.
     """
 
+    image_first: ClassVar = "layers"
+
     def __init__(
         self,
         *,
@@ -125,6 +127,8 @@ class PlainDiscriminator(nn.Module):
 
     A Wasserstein critic has no `output_bias`, which its loss does not depend on.
     """
+
+    image_first: ClassVar = "layers"
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """The discriminators of Isola et al. 2016, which score every patch of an image (PatchGAN)."""
 
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -26,6 +26,8 @@ class PatchDiscriminator(nn.Module):
     on its own. Leaky ReLU 0.2; instance norm, as in the generator, except after the first convolution; no
     biases.
     """
+
+    image_first: ClassVar = "layers"
 
     def __init__(self, *, channels: int, width: int, patch: Patch) -> None:
         super().__init__()

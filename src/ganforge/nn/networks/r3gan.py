@@ -2,10 +2,13 @@
 
 import math
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu
+
+from ganforge.nn.stages import Start, sides_of
 
 SLOPE = 0.2
 LEAKY_GAIN = math.sqrt(2 / (1 + SLOPE**2))
@@ -44,13 +47,16 @@ class ResidualBlock(nn.Module):
 
 
 class Resample(nn.Module):
-    """Twice or half the height and width by the filter [1, 2, 1]: interpolation, or a weighted mean."""
+    """Twice or half the height and width by the filter [1, 3, 3, 1], as in the released code.
+
+    Up it is bilinear interpolation, away from the border; down it is the adjoint of that, divided by 4.
+    """
 
     weight: Tensor
 
     def __init__(self, width: int, up: bool) -> None:
         super().__init__()
-        line = torch.tensor([1.0, 2.0, 1.0]) / (2 if up else 4)
+        line = torch.tensor([1.0, 3.0, 3.0, 1.0]) / (4 if up else 8)
         self.width, self.up = width, up
         self.register_buffer("weight", torch.outer(line, line).repeat(width, 1, 1, 1), persistent=False)
 
@@ -58,7 +64,7 @@ class Resample(nn.Module):
         """Maps of the other size."""
         weight = self.weight.to(maps.dtype)
         if self.up:
-            return conv_transpose2d(maps, weight, stride=2, padding=1, output_padding=1, groups=self.width)
+            return conv_transpose2d(maps, weight, stride=2, padding=1, groups=self.width)
         return conv2d(maps, weight, stride=2, padding=1, groups=self.width)
 
 
@@ -93,7 +99,7 @@ class R3GANGenerator(nn.Module):
         *,
         latent_size: int,
         channels: int,
-        start: int,
+        start: Start,
         doublings: int,
         width: int,
         group_size: int,
@@ -107,7 +113,7 @@ class R3GANGenerator(nn.Module):
         self.embedding = nn.Embedding(num_classes, latent_size) if num_classes else None
         if self.embedding is not None:
             nn.init.normal_(self.embedding.weight, 0.0, num_classes**-0.5)
-        self.basis = nn.Parameter(torch.randn(width, start, start))
+        self.basis = nn.Parameter(torch.randn(width, *sides_of(start)))
         self.scale = nn.Linear(latent_size * (2 if num_classes else 1), width, bias=False)
         _initialise(self.scale)
         layers = _blocks(width, group_size, blocks, total)
@@ -130,14 +136,16 @@ class R3GANGenerator(nn.Module):
 class R3GANDiscriminator(nn.Module):
     """Images to logits `[batch]`: the generator's mirror, ending in a depthwise convolution of all pixels.
 
-    With `num_classes` the logit is the last features times the embedding of the label, over sqrt(width).
+    With `num_classes` the logit is the last features times the embedding of the label.
     """
+
+    image_first: ClassVar = "layers"
 
     def __init__(
         self,
         *,
         channels: int,
-        start: int,
+        start: Start,
         doublings: int,
         width: int,
         group_size: int,
@@ -155,13 +163,13 @@ class R3GANDiscriminator(nn.Module):
             layers += [*_blocks(inputs, group_size, blocks, total), Resample(inputs, up=False)]
             layers += _other_width(inputs, outputs)
         self.layers = nn.Sequential(*layers, *_blocks(width, group_size, blocks, total))
-        self.basis = nn.Conv2d(width, width, start, groups=width, bias=False)
+        self.basis = nn.Conv2d(width, width, sides_of(start), groups=width, bias=False)
         self.head = nn.Linear(width, width if num_classes else 1, bias=False)
         _initialise(self.basis)
         _initialise(self.head)
         self.embedding = nn.Embedding(num_classes, width) if num_classes else None
         if self.embedding is not None:
-            nn.init.normal_(self.embedding.weight, 0.0, num_classes**-0.5)
+            nn.init.normal_(self.embedding.weight, 0.0, (num_classes * width) ** -0.5)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Logits, of the labels `[batch]` where the network has classes."""
@@ -169,4 +177,4 @@ class R3GANDiscriminator(nn.Module):
         if self.embedding is None:
             return features.squeeze(1)
         assert labels is not None
-        return (features * self.embedding(labels)).sum(1) / features.shape[1] ** 0.5
+        return (features * self.embedding(labels)).sum(1)

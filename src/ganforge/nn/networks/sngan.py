@@ -1,11 +1,14 @@
 """The standard convolutional pair of Miyato et al. 2018, table 3."""
 
 import itertools
+import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ganforge.nn.layers import ConditionalBatchNorm2d, ProjectionHead, initialise_normal, normalise_spectrally
+from ganforge.nn.stages import Start, sides_of
 
 
 class SNGANGenerator(nn.Module):
@@ -21,15 +24,15 @@ class SNGANGenerator(nn.Module):
         *,
         latent_size: int,
         channels: int,
-        start: int,
+        start: Start,
         doublings: int,
         width: int,
         num_classes: int = 0,
     ) -> None:
         super().__init__()
         widths = [width * 2**i for i in reversed(range(doublings + 1))]
-        self.start = start
-        self.dense = nn.Linear(latent_size, widths[0] * start * start)
+        self.start = sides_of(start)
+        self.dense = nn.Linear(latent_size, widths[0] * math.prod(self.start))
         self.doublings = nn.ModuleList(
             nn.ConvTranspose2d(inputs, outputs, 4, 2, 1) for inputs, outputs in itertools.pairwise(widths)
         )
@@ -43,7 +46,7 @@ class SNGANGenerator(nn.Module):
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images; `labels` int64 `[batch]` where there are classes."""
         classes = () if labels is None else (labels,)
-        maps = self.dense(latents).unflatten(1, (-1, self.start, self.start))
+        maps = self.dense(latents).unflatten(1, (-1, *self.start))
         for double, norm in zip(self.doublings, self.norms, strict=True):
             maps = torch.relu(norm(double(maps), *classes))
         return torch.tanh(self.output(maps).float())
@@ -58,11 +61,13 @@ class SNGANDiscriminator(nn.Module):
     `spectral` normalises every weight. Weights start in N(0, 0.02).
     """
 
+    image_first: ClassVar = "layers"
+
     def __init__(
         self,
         *,
         channels: int,
-        start: int,
+        start: Start,
         doublings: int,
         width: int,
         num_classes: int = 0,
@@ -78,7 +83,7 @@ class SNGANDiscriminator(nn.Module):
             inputs = outputs
         layers += [nn.Conv2d(inputs, 2 * inputs, 3, 1, 1), nn.LeakyReLU(0.1, inplace=True)]
         self.layers = nn.Sequential(*layers)
-        self.head = ProjectionHead(2 * inputs * start * start, num_classes)
+        self.head = ProjectionHead(2 * inputs * math.prod(sides_of(start)), num_classes)
         initialise_normal(self)
         if spectral:
             normalise_spectrally(self)

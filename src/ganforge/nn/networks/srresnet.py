@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -74,6 +75,8 @@ class SRDiscriminator(nn.Module):
     `width`, 2, 4 and 8 times as many channels, each twice, the second of each with stride 2; leaky ReLU 0.2;
     batch norm except after the first; 1,024 dense units for `width` 64, as many times `width` for others.
     """
+
+    image_first: ClassVar = "layers"
 
     def __init__(self, *, channels: int, width: int, side: int) -> None:
         super().__init__()

@@ -1,17 +1,18 @@
 """Networks and first weights of the code released with Gulrajani et al. 2017."""
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
 from ganforge.nn.layers import ProjectionHead
 from ganforge.nn.networks.dcgan import DCGANGenerator
 from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
+from ganforge.nn.stages import Start, sides_of
 
 
 def convolutional_generator(
-    *, latent_size: int, channels: int, start: int, doublings: int, width: int
+    *, latent_size: int, channels: int, start: Start, doublings: int, width: int
 ) -> DCGANGenerator:
     """The generator of `gan_cifar.py`: that of DCGAN, with kernels of 5, from other first weights."""
     generator = DCGANGenerator(
@@ -35,8 +36,10 @@ class ConvolutionalCritic(nn.Module):
     channel. The last layer is computed in float32 and has no bias, which no Wasserstein loss depends on.
     """
 
+    image_first: ClassVar = "layers"
+
     def __init__(
-        self, *, channels: int, start: int, doublings: int, width: int, norm: Literal["none", "layer"]
+        self, *, channels: int, start: Start, doublings: int, width: int, norm: Literal["none", "layer"]
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
@@ -49,7 +52,7 @@ class ConvolutionalCritic(nn.Module):
             layers.append(nn.LeakyReLU(0.2, inplace=True))
             inputs = outputs
         self.layers = nn.Sequential(*layers)
-        self.head = ProjectionHead(inputs * start * start)
+        self.head = ProjectionHead(inputs * math.prod(sides_of(start)))
         initialise_by_fans(self)
 
     def forward(self, images: Tensor) -> Tensor:

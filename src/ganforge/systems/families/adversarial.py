@@ -1,15 +1,21 @@
 """What adversarial systems share: the input of the discriminator, and labels."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.nn.augment import DIFF_AUGMENTATIONS, AdaptiveAugmentation, diff_augment
 from ganforge.system import SystemConfig
+
+AUGMENT = (
+    "Augmentation of the discriminator's input: none; some of color, translation and "
+    "cutout, with commas between (DiffAugment); or ada, with an adaptive probability."
+)
 
 
 class AdversarialConfig(SystemConfig):
@@ -24,11 +30,7 @@ class AdversarialConfig(SystemConfig):
     instance_noise_images: PositiveInt = Field(
         500_000, description="Images after which the instance noise has decayed linearly to 0."
     )
-    augment: str = Field(
-        "none",
-        description="Augmentation of the discriminator's input: none; some of color, translation and "
-        "cutout, with commas between (DiffAugment); or ada, with an adaptive probability.",
-    )
+    augment: str = Field("none", description=AUGMENT)
     augment_target: float = Field(
         0.6, ge=0, lt=1, description="Mean sign of the logits of real images that ada keeps."
     )
@@ -56,7 +58,24 @@ class AdversarialConfig(SystemConfig):
             )
 
 
-class LogisticConfig(AdversarialConfig):
+class TwoRatesConfig(AdversarialConfig):
+    """Adds a learning rate of the discriminator's own (TTUR: Heusel et al. 2017, arXiv 1706.08500)."""
+
+    learning_rate: PositiveFloat = Field(2e-4, description="Learning rate of both networks.")
+    discriminator_learning_rate: PositiveFloat | None = Field(
+        None, description="Learning rate of the discriminator; none: that of the generator."
+    )
+
+    def rates(self, names: Iterable[str]) -> dict[str, float]:
+        """The first learning rate of each of the networks `names`."""
+        own = self.discriminator_learning_rate
+        return {
+            name: own if own is not None and name.endswith("discriminator") else self.learning_rate
+            for name in names
+        }
+
+
+class LogisticConfig(TwoRatesConfig):
     """Options of the discriminators that are classifiers of real and generated images."""
 
     label_smoothing: float = Field(
@@ -107,14 +126,14 @@ class DiscriminatorInput(nn.Module):
             self.noise.fill_(self.config.instance_noise * left)
 
     def forward(self, images: Tensor) -> Tensor:
-        """`[batch / pack, *shape]` of images `[batch, channels, height, width]`."""
+        """`[batch / pack, *shape]` of images `[batch, channels, height, width]`; of any height and width."""
         if self.adaptive is not None:
             images = self.adaptive(images)
         elif self.config.augment != "none":
             images = diff_augment(images, self.config.augment.split(","))
         if self.config.instance_noise:
             images = images + self.noise * torch.randn_like(images)
-        return images.reshape(-1, *self.shape) if self.pack > 1 else images
+        return images.reshape(-1, self.shape[0], *images.shape[2:]) if self.pack > 1 else images
 
     def adapt(self, real_logits: Tensor) -> None:
         """Update ADA's probability by the logits of real packs in an update of the discriminator.
@@ -152,10 +171,16 @@ def num_classes_of(name: str, data: DataSpec) -> int:
     return len(data.class_names)
 
 
-def labels_of(given: Batch | None, count: int, data: DataSpec, device: torch.device) -> Tensor:
+def labels_of(
+    given: Batch | None,
+    count: int,
+    data: DataSpec,
+    device: torch.device,
+    generator: torch.Generator | None = None,
+) -> Tensor:
     """The labels `[count]` of `given`, or random ones, uniform over the classes."""
     if given is None or given.labels is None:
-        return torch.randint(len(data.class_names), (count,), device=device)
+        return torch.randint(len(data.class_names), (count,), generator=generator, device=device)
     if len(given.labels) != count:
         raise UserError(f"{len(given.labels)} labels for {count} samples: expected one for each")
     return given.labels

@@ -98,6 +98,7 @@ def make_images(
     labels: Tensor | None = None,
     images: Tensor | None = None,
     rows: int = 0,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """`count` images in [-1, 1], each sub-pixel drawn from its distribution given those before it.
 
@@ -115,7 +116,7 @@ def make_images(
             cache.begin_row()
             noise = of.new_empty(data.width, data.channels, count, levels)
             if row >= rows:
-                noise.exponential_().log_().neg_()
+                noise.exponential_(generator=generator).log_().neg_()
             for column in range(data.width):
                 for colour in range(data.channels):
                     logits, cell = cache.logits(column, colour), cache.pixels.cells[colour][column]
@@ -129,7 +130,13 @@ def make_images(
 
 
 def complete_images(
-    network: PixelNetwork, images: Tensor, rows: int, data: DataSpec, levels: int, labels: Tensor | None
+    network: PixelNetwork,
+    images: Tensor,
+    rows: int,
+    data: DataSpec,
+    levels: int,
+    labels: Tensor | None,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """`images` with all rows but the first `rows` sampled again.
 
@@ -140,4 +147,4 @@ def complete_images(
         raise UserError(f"cannot complete images of {shape}: expected {own}, as in the training")
     if not 0 <= rows <= data.height:
         raise UserError(f"cannot keep {rows} rows of images of {data.height}: expected 0 to {data.height}")
-    return make_images(network, len(images), data, levels, labels, images, rows)
+    return make_images(network, len(images), data, levels, labels, images, rows, generator)

@@ -9,7 +9,9 @@ from ganforge.errors import UserError
 from ganforge.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
 from ganforge.nn.networks.wgan_gp import initialise_plain
-from ganforge.systems.families.resolutions import stages_for
+from ganforge.nn.stages import rectangle_stages
+from ganforge.system import Features, Suggestions
+from ganforge.systems.families.resolutions import rectangle_for
 
 
 def network_pair(
@@ -21,6 +23,8 @@ def network_pair(
     latent_size: int,
     shape: tuple[int, int, int],
     kernel_size: int = 5,
+    dense_units: int = 0,
+    odd_stage: bool = False,
     critic: bool = False,
 ) -> tuple[nn.Module, nn.Module]:
     """A generator and a discriminator of inputs of that `shape`; a `critic` has no output bias.
@@ -29,7 +33,12 @@ def network_pair(
     """
     if network == "mlp":
         return plain_pair(data, width=width, latent_size=latent_size, shape=shape, critic=critic)
-    start, doublings = stages_for(name, data)
+    start, doublings = rectangle_for(name, data)
+    if odd_stage and not all(side % 2 for side in start):
+        raise UserError(
+            "--odd-maps halve is for sizes such as 28, which halve down to an odd side; these halve down to "
+            f"{start[0]}x{start[1]}: leave it out"
+        )
     generator = DCGANGenerator(
         latent_size=latent_size,
         channels=data.channels,
@@ -37,6 +46,8 @@ def network_pair(
         doublings=doublings,
         width=width,
         kernel_size=kernel_size,
+        dense_units=dense_units,
+        odd_stage=odd_stage,
     )
     discriminator = DCGANDiscriminator(
         channels=shape[0],
@@ -44,9 +55,24 @@ def network_pair(
         doublings=doublings,
         width=width,
         kernel_size=kernel_size,
+        dense_units=dense_units,
+        odd_stage=odd_stage,
         output_bias=not critic,
     )
     return generator, discriminator
+
+
+OddMaps = Literal["keep", "halve"]
+ODD_MAPS = "Smallest maps of an odd side, 7x7 of 28x28: keep them, or halve them too, to 4x4."
+
+
+def suggest_odd_maps(data: DataSpec) -> Suggestions:
+    """One more stage for images that halve down to an odd side."""
+    stages = rectangle_stages(data.height, data.width) if data.values == "pixels" else None
+    if stages is None or not all(side % 2 for side in stages[0]):
+        return {}
+    sides = "x".join(map(str, stages[0]))
+    return {"odd_maps": ("halve", f"discriminators that end at {sides} maps see patches, not whole images")}
 
 
 def plain_pair(
@@ -67,7 +93,7 @@ def plain_pair(
 
 def pooled_features(discriminator: nn.Module, pack: int, images: Tensor) -> Tensor:
     """Pooled maps of a convolutional discriminator; raises UserError for plain layers, and for packs."""
-    if not isinstance(discriminator, DCGANDiscriminator) or pack > 1:
+    if not isinstance(discriminator, Features) or pack > 1:
         raise UserError(
             "only convolutional discriminators of single images give features: use a run without "
             "--network mlp and --pack, or one of vae"

@@ -1,6 +1,7 @@
 """Content losses: differences of pixels, or of VGG-19 features."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -63,7 +64,7 @@ def with_weights(config: Config) -> Config:
             f"{str(file)!r}; --content mse needs none"
         )
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    return config.model_copy(update={"vgg_weights": config.vgg_weights or str(file), "vgg_sha256": digest})
+    return config.model_copy(update={"vgg_weights": os.path.abspath(file), "vgg_sha256": digest})
 
 
 class Content:

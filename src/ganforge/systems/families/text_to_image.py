@@ -11,12 +11,12 @@ from torch.nn.functional import softplus
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.system import Suggestions
-from ganforge.systems.families.adversarial import AdversarialConfig
+from ganforge.systems.families.adversarial import TwoRatesConfig
 
 FEW_CLASSES = 50  # below this a class says little of what a caption says; birds have 200, flowers 102
 
 
-class MatchingConfig(AdversarialConfig):
+class MatchingConfig(TwoRatesConfig):
     """Options of text-to-image systems; defaults are those of the papers and their code for birds."""
 
     steps: PositiveInt = Field(80_000, description="Training steps; 600 epochs of 8,800 birds.")
@@ -54,9 +54,10 @@ class MatchingConfig(AdversarialConfig):
 
     def halve(self, optimizers: dict[str, torch.optim.Optimizer], epoch: float) -> None:
         """Set every rate to the first one, halved once every `halving_epochs`."""
-        for optimizer in optimizers.values():
+        rates = self.rates(optimizers)
+        for name, optimizer in optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate * 0.5 ** (epoch // self.halving_epochs)
+                group["lr"] = rates[name] * 0.5 ** (epoch // self.halving_epochs)
 
 
 def mismatched(embeddings: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -16,8 +16,10 @@ from ganforge.data.batch import DataSpec
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.evaluation.compare import cell_of, lines_of, read_evaluated, shared_note, write_csv, write_html
+from ganforge.files.images import save_image
 from ganforge.generation.sample import write_samples
-from ganforge.reporting.grids import embed_png, grid, save_png
+from ganforge.reporting.evaluations import store_evaluation
+from ganforge.reporting.grids import embed_png, grid
 from ganforge.runs.folder import Run, RunConfig
 from ganforge.runs.options import TrainOptions
 
@@ -50,7 +52,7 @@ def make(tmp_path: Path) -> Make:
         path = Run.create(tmp_path / name, config).path
         if scores is not None:
             (path / "evaluation.json").write_text(json.dumps(scores), encoding="utf-8")
-        save_png(grid(torch.zeros(4, 1, 4, 4)), path / "samples" / "000500.png", {"seed": "3"})
+        save_image(grid(torch.zeros(4, 1, 4, 4)), path / "samples" / "000500.png", {"seed": "3"})
         return path
 
     return judged
@@ -140,7 +142,30 @@ def test_html_draws_samples_of_one_seed_whatever_the_runs_had(tmp_path: Path) ->
     assert "one: step 1, seed 7" in page
     assert "two: step 1, seed 7" in page
     write_samples(ganforge.load(tmp_path / "two"), tmp_path / "grid.png", seed=7)
-    assert embed_png(tmp_path / "grid.png", 640, "").partition('alt="')[0] in page
+    assert embed_png(tmp_path / "grid.png", 640, "").address in page
+
+
+def test_of_several_evaluations_the_most_trustworthy_is_compared_or_all(make: Make) -> None:
+    quick = score("fid", 9.5, protocol={"generated": 50})
+    first, second = make("one", [score("fid", 3.5)]), make("two", [score("fid", 2.5)])
+    store_evaluation(first, [quick])
+    runs = read_evaluated([first, second])
+    (fid,) = lines_of(runs)
+    assert [cell_of(fid.scores.get(place)) for place in (0, 1)] == ["3.5", "2.5"]
+    assert "1 of 2 evaluations" in runs[0].notes[0]
+    assert runs[1].notes == ()
+    runs = read_evaluated([first], every=True)
+    assert [compared.scores[0].value for compared in runs] == [3.5, 9.5]
+    assert "50 samples" in runs[1].name
+    store_evaluation(second, [quick])
+    runs = read_evaluated([first, second], evaluation="50-samples")
+    assert [compared.scores[0].value for compared in runs] == [9.5, 9.5]
+    with pytest.raises(
+        UserError, match=r"--evaluation inception: expected part of .*: evaluation\.json, step-000500"
+    ):
+        read_evaluated([first, second], evaluation="inception")
+    with pytest.raises(UserError, match="one evaluation to compare"):
+        read_evaluated([second], evaluation="50-samples", every=True)
 
 
 def test_runs_of_one_name_keep_their_folders(make: Make) -> None:
@@ -190,6 +215,13 @@ def test_the_command(make: Make, tmp_path: Path) -> None:
     assert "stored in t.csv" in done.stdout
     assert (tmp_path / "t.csv").is_file()
     assert (tmp_path / "t.html").is_file()
+    done = run("compare", "one", "two", "--json", "--csv", "t.csv", cwd=tmp_path)
+    lines = json.loads(done.stdout)
+    assert [(line["score"], line["runs"]) for line in lines] == [
+        ("fid", {"one": {"value": 3.5, "plus_minus": None}}),
+        ("fid", {"two": {"value": 2.5, "plus_minus": None}}),
+    ]
+    assert "stored in t.csv" in done.stderr
     refused = run("compare", "one", cwd=tmp_path)
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: 1 named: compare needs two or more run folders")

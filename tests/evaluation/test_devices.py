@@ -16,6 +16,7 @@ from ganforge.data.batch import Batch
 from ganforge.distributed import Shard, shared
 from ganforge.errors import UserError
 from ganforge.evaluation.evaluate import score_run
+from ganforge.reporting.evaluations import read_evaluations
 from ganforge.runs import sampling
 from ganforge.runs.trained import Trained, load
 from ganforge.system import LatentSystem
@@ -75,8 +76,13 @@ def test_systems_that_draw_more_than_latents_are_refused(
     with pytest.raises(UserError, match="--devices 2: acgan draws each sample with"):
         list(trained.draw_share(50, Shard(0, 2)))  # labels are not given: it draws them
 
-    def sample(self: LatentSystem, count: int, given: Batch | None = None) -> Tensor:
-        return self.decode(self.draw_latents(2 * count)[:count], given)
+    def sample(
+        self: LatentSystem,
+        count: int,
+        given: Batch | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        return self.decode(self.draw_latents(2 * count, generator)[:count], given, generator)
 
     monkeypatch.setattr(type(trained.system), "sample", sample)
     with pytest.raises(UserError, match="--devices 3"):
@@ -121,7 +127,7 @@ def test_without_torchrun_one_line_says_what_to_type(folder: Path, tmp_path: Pat
     done = run("evaluate", folder, "--devices", 2, cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert f"torchrun --nproc-per-node 2 -m ganforge evaluate {folder} --devices 2" in done.stderr
-    assert not (folder / "evaluation.json").exists()
+    assert not (folder / "evaluations").exists()
 
 
 @pytest.mark.slow
@@ -138,7 +144,8 @@ def test_two_processes_score_as_one(folder: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     shared_out = {score["name"]: score for score in json.loads(done.stdout)}  # printed once
-    assert json.loads((folder / "evaluation.json").read_text()) == list(shared_out.values())
+    ((stored,), _) = read_evaluations(folder)
+    assert list(stored.scores) == list(shared_out.values())
     alone = {score.name: score for score in ganforge.evaluate(folder, num_samples=600, features="random")}
     assert set(shared_out) == set(alone)
     assert {"kid", "coverage", "ms_ssim", "discriminator_on_generated"} <= set(alone)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from ganforge.evaluation.evaluate import Score, evaluate, score_run
 from ganforge.evaluation.features.classifiers import classifier_of, load_classifier
 from ganforge.evaluation.metrics.frechet import SMALLEST_FID_COUNT
 from ganforge.evaluation.scores.self_reported import mean_measures
+from ganforge.generation.sample import write_samples
+from ganforge.reporting.evaluations import read_evaluations
 from ganforge.runs.trained import Trained, load
 
 SIMILAR = {"ms_ssim"}
@@ -103,7 +106,13 @@ def test_few_samples_leave_fid_out(images: Path, mnist: Dataset) -> None:
     assert scores["kid"].protocol["generated"] == 100
     assert scores["kid"].protocol["reference"] == "mnist test, 100 images"
     assert "mnist classifier" in scores["kid"].protocol["features"]
-    assert scores["kid"].plus_minus is not None
+    for name in ("kid", "ms_ssim"):
+        assert scores[name].plus_minus is None
+        assert "no ±" in scores[name].note
+    for name in ("precision", "recall", "density", "coverage"):
+        assert "training images score" in scores[name].note
+        assert "100 images are few" in scores[name].note
+    assert "biased downwards" in scores["parzen_log_likelihood"].note
     assert scores["parzen_log_likelihood"].protocol["reference"] == "mnist test, 10000 images"
     assert "sigma" in scores["parzen_log_likelihood"].protocol
     assert any("samples" in text for text in said)
@@ -161,9 +170,9 @@ def test_real_images_in_place_of_samples_score_the_floor(
 
 def test_evaluate_writes_scores_report_and_neighbours(images: Path) -> None:
     scores = evaluate(images, num_samples=50)
-    stored = (images / "evaluation.json").read_bytes()
-    assert TypeAdapter(list[Score]).validate_json(stored) == scores
-    assert all(isinstance(entry["protocol"], dict) and entry["protocol"] for entry in json.loads(stored))
+    (stored, *_), _ = read_evaluations(images)
+    assert TypeAdapter(list[Score]).validate_python(stored.scores) == scores
+    assert all(isinstance(entry["protocol"], dict) and entry["protocol"] for entry in stored.scores)
     report = (images / "report.html").read_text(encoding="utf-8")
     assert "Parzen" in report or "parzen" in report
     assert (images / "neighbours.png").stat().st_size > 0
@@ -178,15 +187,27 @@ def test_evaluate_twice_says_the_same(points: Path) -> None:
     assert not (points / "neighbours.png").exists()
 
 
+def test_a_quick_look_replaces_no_evaluation(tmp_path: Path) -> None:
+    ganforge.train("gan", "ring", run=tmp_path / "run", batch=8, **TRAINING)
+    for count, seed in ((500, 0), (100, 0), (100, 1), (500, 0)):
+        evaluate(tmp_path / "run", num_samples=count, seed=seed)
+    stored, _ = read_evaluations(tmp_path / "run")
+    assert next((each.samples, each.seed) for each in stored) == (500, 0)
+    assert sorted((each.samples, each.seed) for each in stored) == [(100, 0), (100, 1), (500, 0)]
+    report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "Of 3 evaluations this one is chosen by the newest checkpoint first" in report
+    assert report.count("<details>") == 2
+
+
 def test_data_that_changed_is_refused(images: Path, tmp_path: Path) -> None:
     config = json.loads((images / "config.json").read_text(encoding="utf-8"))
     copy = tmp_path / "copy"
     copy.mkdir()
     (copy / "config.json").write_text(json.dumps(config | {"fingerprint": "0" * 64}), encoding="utf-8")
-    (copy / "checkpoints").symlink_to(images / "checkpoints")
-    with pytest.raises(UserError, match="has changed"):
+    shutil.copytree(images / "checkpoints", copy / "checkpoints")
+    with pytest.raises(UserError, match="is other data than"):
         evaluate(copy, num_samples=10)
-    assert not (copy / "evaluation.json").exists()
+    assert not (copy / "evaluations").exists()
 
 
 def test_no_run(tmp_path: Path) -> None:
@@ -195,7 +216,7 @@ def test_no_run(tmp_path: Path) -> None:
 
 
 def break_weights(trained: Trained, child: str) -> None:
-    for network in (trained.system.get_submodule(child), *trained._average.networks.values()):
+    for network in (trained.system.get_submodule(child), trained.raw.get_submodule(child)):
         for parameter in network.parameters():
             with torch.no_grad():
                 parameter.fill_(torch.nan)
@@ -446,7 +467,7 @@ def test_real_stacks_have_the_modes_of_their_digits(
     count = 2_000
     give(trained, as_images(dataset.splits["test"].read(torch.arange(count))), monkeypatch)
     scores = by_name(score_run(trained, dataset, num_samples=count))
-    assert not {"parzen_log_likelihood", "fid", "kid"} & set(scores)
+    assert "parzen_log_likelihood" not in scores
     digits = mnist.splits["test"].labels
     assert digits is not None
     triples = stack_digits(locate(DataOptions(data="mnist"))).triples["test"][:count]  # type: ignore[arg-type]
@@ -494,12 +515,73 @@ def test_a_single_test_image_has_no_parzen_score(tmp_path: Path) -> None:
 def test_images_without_a_classifier_are_scored_by_a_floor(tmp_path: Path, features: str) -> None:
     folder = draw_images(tmp_path / "images", count=120, side=14)
     ganforge.train("dcgan", str(folder), run=tmp_path / "run", width=2, batch=8, **TRAINING)
-    without = by_name(evaluate(tmp_path / "run", num_samples=110))
+    unasked = by_name(evaluate(tmp_path / "run", num_samples=110))
     scores = by_name(evaluate(tmp_path / "run", num_samples=110, features=features))
-    assert set(without) | NEIGHBOURS - {"memorisation_ratio"} | {"kid"} <= set(scores)
-    assert "kid" not in without
+    assert set(unasked) == set(scores)
+    assert "emoji classifier on unknown data" in unasked["kid"].protocol["features"]
+    assert NEIGHBOURS - {"memorisation_ratio"} | {"kid"} <= set(scores)
     assert "a floor" in scores["kid"].protocol["features"]
     assert "no FID: it needs 2048" in scores["kid"].note
+
+
+def test_every_door_gives_own_images_the_same_scores(tmp_path: Path) -> None:
+    """A run, its samples as a folder, folder against folder and while training: one default extractor."""
+    folder = draw_images(tmp_path / "images", count=120, side=14)
+    options = {**TRAINING, "evaluate_every": 2, "evaluate_samples": 110}
+    trained = ganforge.train("dcgan", str(folder), run=tmp_path / "run", width=2, batch=8, **options)
+    write_samples(trained, tmp_path / "samples", count=110)
+    doors = [
+        by_name(ganforge.evaluate(tmp_path / "run", num_samples=110)),
+        by_name(ganforge.evaluate(tmp_path / "run", samples=str(tmp_path / "samples"))),
+        by_name(ganforge.evaluate(samples=str(tmp_path / "samples"), data=str(folder))),
+    ]
+    names = {
+        "kid",
+        "ms_ssim",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+        "one_nn_accuracy",
+        "c2st_accuracy",
+    }
+    first = doors[0]
+    for scores in doors:
+        assert names & set(first) == names & set(scores)
+        assert "kid" in scores
+        for name in names & set(scores):
+            assert scores[name].value == pytest.approx(first[name].value, rel=1e-4, abs=1e-9), name
+        assert scores["kid"].protocol["features"] == first["kid"].protocol["features"]
+    (line,) = [line for line in trained.run.metrics("evaluation") if line["step"] == 2]
+    assert line["kid"] == pytest.approx(first["kid"].value, rel=1e-4)
+    assert first["kid"].protocol["features"] in line["protocol"]
+
+
+def test_two_folders_need_no_run(tmp_path: Path) -> None:
+    draw_images(tmp_path / "a" / "one", count=12, side=16)
+    draw_images(tmp_path / "a" / "two", count=8, side=16)
+    draw_images(tmp_path / "b", count=20, side=24)
+    done = run("evaluate", "--samples", "a", "--data", "b", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Too few images for a verdict: 20 samples, 20 real images" in done.stdout
+    assert "--features inception" in done.stdout
+    done = run("evaluate", "--samples", "a", "--data", "b", "--size", 16, "--json", cwd=tmp_path)
+    (kid, *_) = [score for score in json.loads(done.stdout) if score["name"] == "kid"]
+    assert kid["protocol"]["generated"] == 20
+    assert "brought to 16x16" in kid["protocol"]["samples"]
+    assert "no precision, recall, density, coverage and two-sample tests: 100 of each" in kid["note"]
+    mistakes = {
+        (): "needs a run folder, or two folders of images: --samples A --data B",
+        ("--samples", "a"): "name a run, or --data FOLDER",
+        ("--data", "b"): "needs a run folder, or two folders",
+        ("--samples", "a", "--data", "ring"): "2-D points",
+        ("--samples", "none", "--data", "b"): "none",
+        ("--samples", "a", "--data", "b", "--size", "0"): "--size 0: expected 1 or more",
+    }
+    for words, message in mistakes.items():
+        failed = run("evaluate", *words, cwd=tmp_path)
+        assert (failed.returncode, failed.stderr.count("\n")) == (2, 1), failed.stderr
+        assert message in failed.stderr
 
 
 def test_any_folder_of_jpegs_can_be_scored(images: Path, mnist: Dataset, tmp_path: Path) -> None:

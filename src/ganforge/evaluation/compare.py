@@ -6,20 +6,20 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from html import escape
-from importlib import resources
 from pathlib import Path
-from string import Template
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from ganforge.errors import UserError, printable
 from ganforge.evaluation.score import Score
 from ganforge.files.atomic import replace_file
+from ganforge.files.provenance import check_replaceable, read_provenance
 from ganforge.generation.sample import write_samples
-from ganforge.reporting.grids import embed_png, read_about
+from ganforge.reporting.evaluations import StoredEvaluation, read_evaluations
+from ganforge.reporting.grids import Figure, embed_png
+from ganforge.reporting.html import write_page
 from ganforge.runs.folder import Run
 from ganforge.runs.trained import load
 
@@ -49,7 +49,7 @@ GRID_SIDE = 640  # pixels: larger sample grids are shrunk for the page
 
 @dataclass(frozen=True)
 class Compared:
-    """An evaluated run: its name here, how long it trained, its scores, and remarks on how they were read."""
+    """An evaluation of a run: its name here, the step, the scores, and remarks on how they were read."""
 
     name: str
     run: Run
@@ -72,12 +72,14 @@ class Line:
     scores: dict[int, Score]
 
 
-def read_evaluated(paths: Sequence[Path]) -> list[Compared]:
+def read_evaluated(paths: Sequence[Path], evaluation: str = "", every: bool = False) -> list[Compared]:
     """The stored scores of the run folders `paths`, in that order.
 
-    Raises `UserError` for fewer than two, for one named twice, and for one without readable scores.
+    Of the evaluations of each run the most trustworthy (`reporting.evaluations.RULE`) whose file name
+    contains `evaluation`, such as "inception"; with `every` all of these, each as one to compare. Raises
+    `UserError` for fewer than two to compare, for a run named twice, and for one without such scores.
     """
-    if len(paths) < 2:
+    if len(paths) < (1 if every else 2):
         raise UserError(
             f"{len(paths)} named: compare needs two or more run folders, scored by `ganforge evaluate`"
         )
@@ -88,20 +90,43 @@ def read_evaluated(paths: Sequence[Path]) -> list[Compared]:
     # Equal names are distinguished by their folders.
     short = [place.name for place in places]
     names = short if len(set(short)) == len(short) else [str(path) for path in paths]
-    return [_read(path, name) for path, name in zip(paths, names, strict=True)]
+    compared = []
+    for path, name in zip(paths, names, strict=True):
+        compared += _read(path, name, evaluation, every)
+    if len(compared) < 2:
+        raise UserError(f"{paths[0]} has one evaluation to compare: expected two or more")
+    return compared
 
 
-def _read(path: Path, name: str) -> Compared:
-    run, file = Run.open(path), path / "evaluation.json"
+def _read(path: Path, name: str, wanted: str, every: bool) -> list[Compared]:
+    run = Run.open(path)
+    stored, unreadable = read_evaluations(path)
+    chosen = [evaluation for evaluation in stored if wanted in evaluation.path.name]
+    if stored and not chosen:
+        names = ", ".join(evaluation.path.name for evaluation in stored)
+        raise UserError(f"--evaluation {printable(wanted)}: expected part of a name in {path}: {names}")
+    if unreadable and not stored:
+        file = unreadable[0]
+        raise UserError(f"{file} cannot be read: write it again with `ganforge evaluate {path}`")
+    if not stored:
+        raise UserError(f"{path} has not been evaluated: first `ganforge evaluate {path}`")
+    if every:
+        return [_compared(run, f"{name}: {each.summary}", each) for each in chosen]
+    first = _compared(run, name, chosen[0])
+    notes = [f"{file.relative_to(path)} cannot be read" for file in unreadable]
+    if len(stored) > 1:
+        notes.append(f"1 of {len(stored)} evaluations ({chosen[0].summary}); all: --all-evaluations")
+    return [replace(first, notes=(*first.notes, *notes))]
+
+
+def _compared(run: Run, name: str, evaluation: StoredEvaluation) -> Compared:
     try:
-        entries = TypeAdapter(list[dict[str, Any]]).validate_json(file.read_bytes())
-        scores = [Score.model_validate(_current(entry)) for entry in entries]
-    except FileNotFoundError:
-        raise UserError(f"{path} has not been evaluated: first `ganforge evaluate {path}`") from None
+        scores = tuple(Score.model_validate(_current(entry)) for entry in evaluation.scores)
     except ValidationError:
-        raise UserError(f"{file} cannot be read: write it again with `ganforge evaluate {path}`") from None
+        again = f"write it again with `ganforge evaluate {run.path}`"
+        raise UserError(f"{evaluation.path} cannot be read: {again}") from None
     steps = {str(score.protocol.get("step", "?")) for score in scores}
-    return Compared(name, run, ", ".join(sorted(steps)), tuple(scores), _notes(entries))
+    return Compared(name, run, ", ".join(sorted(steps)), scores, _notes(evaluation.scores))
 
 
 def _current(entry: dict[str, Any]) -> dict[str, Any]:
@@ -127,15 +152,25 @@ def lines_of(runs: Sequence[Compared]) -> list[Line]:
     """All scores of `runs`, each kind of number in a line of its own.
 
     In one line are only scores of equal name, unit and protocol, of runs on the same data: all of the
-    protocol counts but the step and Parzen's sigma, which belong to the run.
+    protocol counts but the step and Parzen's sigma, which belong to the run. Equal data have one name, that
+    of the first run.
     """
     lines: dict[str, dict[str, Line]] = {}
+    names: dict[str, str] = {}
     for place, compared in enumerate(runs):
         config = compared.run.config
         drawn = "" if config.data.binarise == "none" else f", binarise {config.data.binarise}"
-        data = {"trained on": f"{config.data.data}{drawn}, fingerprint {config.fingerprint[:12]}"}
+        name = names.setdefault(config.fingerprint, config.data.data)
+        data = {"trained on": f"{name}{drawn}, fingerprint {config.fingerprint[:12]}"}
+        if config.origin is not None:
+            data = {"trained on": "unknown data"}
+        own = re.compile(rf"(?<!\S){re.escape(config.data.data)}(?=\s)")
         for score in compared.scores:
-            rule = {key: value for key, value in score.protocol.items() if key not in FREE_TO_DIFFER}
+            rule = {
+                key: own.sub(name.replace("\\", r"\\"), value) if isinstance(value, str) else value
+                for key, value in score.protocol.items()
+                if key not in FREE_TO_DIFFER
+            }
             protocol = rule | data
             key = json.dumps([score.unit, protocol], sort_keys=True)
             line = lines.setdefault(score.name, {}).setdefault(
@@ -169,8 +204,28 @@ def shared_note(lines: Sequence[Line]) -> str:
     return "; ".join(f"{key}: {first[key]}" for key in shared)
 
 
-def write_csv(path: Path, runs: Sequence[Compared], lines: Sequence[Line]) -> None:
-    """The lines as CSV: score, unit, protocol as JSON, then value and plus-minus of each run, unrounded."""
+def to_objects(runs: Sequence[Compared], lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """The lines as objects for JSON: score, unit, protocol, and of each run its value and plus-minus."""
+    return [
+        {
+            "score": line.name,
+            "unit": line.unit,
+            "protocol": line.protocol,
+            "runs": {
+                runs[place].name: {"value": score.value, "plus_minus": score.plus_minus}
+                for place, score in line.scores.items()
+            },
+        }
+        for line in lines
+    ]
+
+
+def write_csv(path: Path, runs: Sequence[Compared], lines: Sequence[Line], overwrite: bool = False) -> None:
+    """The lines as CSV: score, unit, protocol as JSON, then value and plus-minus of each run, unrounded.
+
+    Raises UserError where another file than such a table is in the way, without `overwrite`.
+    """
+    check_replaceable(path, overwrite, "--csv")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     columns = [f"{compared.name}{part}" for compared in runs for part in ("", " plus_minus")]
@@ -186,39 +241,39 @@ def write_csv(path: Path, runs: Sequence[Compared], lines: Sequence[Line]) -> No
     replace_file(path, text.getvalue().encode("utf-8", "backslashreplace"))
 
 
-def write_html(path: Path, runs: Sequence[Compared], lines: Sequence[Line], seed: int = 0) -> None:
-    """One self-contained page: samples of the runs with the same seed side by side, then the lines."""
-    title = "Runs compared: " + ", ".join(compared.name for compared in runs)
-    heads = "".join(
-        f"<th>{escape(compared.name)}<br><small>{escape(compared.run.config.system)}, step "
-        f"{escape(compared.step)}</small></th>"
-        for compared in runs
-    )
-    rows = [_row(line, len(runs)) for line in lines]
-    grids = "".join(_grid(compared, seed) for compared in runs)
-    body = [
-        f"<header><h1>{escape(title)}</h1></header>",
-        f'<section class="newest">{grids}</section>' if grids else "",
-        f'<section><h2>Scores</h2><div class="scroll"><table><tr><th>score</th>{heads}</tr>{"".join(rows)}'
-        f'</table></div><p class="quiet">{escape(shared_note(lines))}</p><p class="quiet">Numbers that were '
-        "measured in different ways have lines of their own, with what differs.</p></section>",
+def write_html(
+    path: Path, runs: Sequence[Compared], lines: Sequence[Line], seed: int = 0, overwrite: bool = False
+) -> None:
+    """One self-contained page: samples of the runs with the same seed side by side, then the lines.
+
+    The whole protocol of a line shows where the pointer rests on the score's name. Raises UserError where
+    another file than such a page is in the way, without `overwrite`.
+    """
+    check_replaceable(path, overwrite, "--html")
+    rows = [
+        {
+            "name": f"{line.name}, {line.unit}" if line.unit else line.name,
+            "protocol": "; ".join(f"{key}: {value}" for key, value in line.protocol.items()),
+            "differs": line.differs,
+            "cells": [cell_of(line.scores.get(place)) for place in range(len(runs))],
+        }
+        for line in lines
     ]
-    template = Template(resources.files("ganforge.reporting").joinpath("template.html").read_text("utf-8"))
-    page = template.substitute(title=escape(title), body="\n".join(filter(None, body)))
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, page.encode("utf-8", "backslashreplace"))
+    write_page(
+        path,
+        "comparison.html",
+        title="Runs compared: " + ", ".join(compared.name for compared in runs),
+        runs=runs,
+        grids=[figure for compared in runs if (figure := _grid(compared, seed))],
+        rows=rows,
+        shared=shared_note(lines),
+        charts=None,
+        running=False,
+    )
 
 
-def _row(line: Line, num_runs: int) -> str:
-    """A row of the page's table; the whole protocol shows where the pointer rests on the score's name."""
-    protocol = "; ".join(f"{key}: {value}" for key, value in line.protocol.items())
-    differs = f"<br><small>{escape(line.differs)}</small>" if line.differs else ""
-    name = escape(f"{line.name}, {line.unit}" if line.unit else line.name)
-    cells = "".join(f"<td>{escape(cell_of(line.scores.get(place)))}</td>" for place in range(num_runs))
-    return f'<tr><th title="{escape(protocol)}">{name}{differs}</th>{cells}</tr>'
-
-
-def _grid(compared: Compared, seed: int) -> str:
+def _grid(compared: Compared, seed: int) -> Figure | None:
     """Fresh samples of `seed`; where that cannot be, those that training stored."""
     try:
         with TemporaryDirectory() as folder:
@@ -229,15 +284,15 @@ def _grid(compared: Compared, seed: int) -> str:
         return _stored_grid(compared)
 
 
-def _stored_grid(compared: Compared) -> str:
-    """The newest sample grid that training stored, with its step and seed; empty without one."""
+def _stored_grid(compared: Compared) -> Figure | None:
+    """The newest sample grid that training stored, with its step and seed; None without one."""
     stored = (compared.run.path / "samples").glob("*.png")
     grids = [path for path in stored if re.fullmatch("[0-9]+", path.stem)]
     if not grids:
-        return ""
+        return None
     newest = max(grids, key=lambda path: int(path.stem))
     try:
-        seed = read_about(newest).get("seed", "unknown")
+        seed = read_provenance(newest).get("seed", "unknown")
         return embed_png(newest, GRID_SIDE, f"{compared.name}: step {int(newest.stem):,}, seed {seed}")
     except UserError:  # the scores are still worth showing
-        return ""
+        return None

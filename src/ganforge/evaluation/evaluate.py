@@ -2,25 +2,30 @@
 
 import shlex
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter
 from torch import Tensor
 
 from ganforge.data.batch import Batch, as_images, to_uint8
 from ganforge.data.dataset import Dataset, held_out
-from ganforge.data.open import open_dataset
-from ganforge.data.options import DataOptions
 from ganforge.distributed import Shard, shared
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
 from ganforge.evaluation.features.cache import FeatureExtractor
 from ganforge.evaluation.features.classifiers import classifier_of
 from ganforge.evaluation.features.select import feature_extractor
-from ganforge.evaluation.features.untrained import RandomConvolutions
+from ganforge.evaluation.folders import evaluate_images
 from ganforge.evaluation.metrics.neighbours import nearest
-from ganforge.evaluation.score import Evaluated, Protocol, finite, has_parzen, stored_parts
+from ganforge.evaluation.score import (
+    NUM_SAMPLES,
+    Evaluated,
+    Protocol,
+    finite,
+    has_parzen,
+    stored_parts,
+)
 from ganforge.evaluation.score import Score as Score
 from ganforge.evaluation.scores.captions import caption_conditions, score_captions
 from ganforge.evaluation.scores.distribution import score_distribution
@@ -29,27 +34,30 @@ from ganforge.evaluation.scores.labels import score_classes, score_codes, score_
 from ganforge.evaluation.scores.pixels import score_parzen, score_stacks
 from ganforge.evaluation.scores.points import score_points
 from ganforge.evaluation.scores.retrieval import score_retrieval
-from ganforge.evaluation.scores.self_reported import score_discriminator, score_measures
+from ganforge.evaluation.scores.scenes import score_scenes
+from ganforge.evaluation.scores.self_reported import score_active_units, score_discriminator, score_measures
 from ganforge.evaluation.scores.super_resolution import score_super_resolution
 from ganforge.evaluation.scores.translation import score_translation
-from ganforge.files.atomic import replace_file
+from ganforge.files.images import save_image
 from ganforge.reporting import grids
+from ganforge.reporting.evaluations import store_evaluation
 from ganforge.reporting.page import write_report
 from ganforge.runs.conditions import conditions_like
-from ganforge.runs.folder import Run
+from ganforge.runs.data import remember_places
 from ganforge.runs.trained import Trained, Weights, Which, load
+from ganforge.system import generates_images
 from ganforge.text.embeddings import data_of
 
-NUM_SAMPLES = 10_000
 NUM_NEIGHBOURS = 20
 ALONE = Shard()
-RESIZING = "cropping, Lanczos where larger, bicubic where smaller"
-"""What `ganforge.data.decode.fit` does with the default options."""
 
 
 def evaluate(
-    run: str | Path,
+    run: str | Path | None = None,
     *,
+    samples: str | None = None,
+    data: str | None = None,
+    size: int | None = None,
     num_samples: int | None = None,
     seed: int = 0,
     weights: Weights = "ema",
@@ -63,96 +71,70 @@ def evaluate(
 ) -> list[Score]:
     """Score the run folder `run` with `num_samples` samples; store the scores in it and rewrite its report.
 
-    Nothing is stored in a run that came with the package. The default number of samples is 10,000, of
-    stacked-mnist the 26,000 of the papers, of pairs one for each held-out source. `features` names the
-    feature extractor, see `evaluation.features.select.feature_extractor`. `checkpoint` "best" scores the one
-    that `--keep-best` kept; `system` as of `load`. Opens the data that the run was trained on; calls `say`
-    with what is being measured. Of `devices` processes that torchrun has started, each calls this and draws
-    its part of the samples; the first returns and stores the scores, which are those of one process, the
-    others return none. Raises UserError where the run or its data cannot be opened, and as `shared`.
+    With `samples`, a folder or zip of images, these are scored instead, against the data of `run` or, without
+    a run, against those of `data`, and nothing is stored: see `evaluate_images`. Nor is it in a run that came
+    with the package. The default number of samples is 10,000, of stacked-mnist the 26,000 of the papers, of
+    pairs one for each held-out source. `features`: see `features.select.feature_extractor`. `checkpoint`
+    "best" scores the one that `--keep-best` kept; `system` as of `load`. Opens the data that the run was
+    trained on, at `data` if they have moved; calls `say` with what is being measured. Of `devices` processes
+    that torchrun has started, each calls this and draws its part of the samples; the first returns and stores
+    the scores, which are those of one process, the others return none. Raises UserError where the run or its
+    data cannot be opened, and as `shared`.
     """
+    if samples is not None:
+        return evaluate_images(run, samples, data, size, num_samples, features, features_weights)
+    if run is None:
+        raise UserError("evaluate needs a run folder, or two folders of images: --samples A --data B")
+    if size is not None:
+        raise UserError("--size is for --samples without a run: leave it out, the run knows its size")
     with shared(devices, device, f"evaluate {shlex.quote(str(run))}") as shard:
         trained = load(run, device, checkpoint, system)
-        dataset = data_of(trained.run)
-        _check_unchanged(dataset, trained.run)
-        extractor = None  # the reference classifier, where there is one
-        if _draws_pixels(trained, dataset) and (features != "auto" or features_weights is not None):
-            extractor = feature_extractor(features, dataset, features_weights)
+        dataset = data_of(trained.run, data)
+        pixels, choice = _draws_pixels(trained, dataset), (features, dataset, features_weights)
         scores = score_run(
             trained,
             dataset,
             num_samples=num_samples,
             seed=seed,
             weights=weights,
-            extractor=extractor,
+            extractor=feature_extractor(*choice) if pixels else None,
             shard=shard,
             say=say,
         )
     if shard.rank:
         return []
-    if trained.run.packaged:
-        return scores
-    if _draws_pixels(trained, dataset):
-        say("nearest training neighbours")
-        _draw_neighbours(trained, dataset, seed, trained.resolve_weights(weights))
-    stored = TypeAdapter(list[Score]).dump_json(scores, indent=1) + b"\n"
-    replace_file(trained.run.path / "evaluation.json", stored)
-    write_report(trained.run.path)
+    if not trained.run.packaged:
+        conditions = (seed, trained.resolve_weights(weights)) if pixels else None
+        _store(trained, dataset, scores, data is not None, conditions, say)
     return scores
 
 
-def evaluate_images(
-    run: str | Path,
-    images: str,
-    *,
-    num_samples: int | None = None,
-    features: str = "auto",
-    features_weights: Path | None = None,
-) -> list[Score]:
-    """Score the images of a folder or zip, from any source, against the data of `run`; writes nothing.
-
-    They are brought to the size and channels of these data; the default `num_samples` is all, at most
-    10,000. Without a reference classifier of the data, "auto" is random convolutions. Raises UserError where
-    either cannot be opened, there are fewer than two images, or the data are points or are not square.
-    """
-    opened = Run.open(Path(run))
-    dataset = open_dataset(opened.config.data)
-    _check_unchanged(dataset, opened)
-    spec = dataset.spec
-    if spec.values != "pixels" or spec.height != spec.width:
-        raise UserError(
-            f"--samples: {dataset.options.data} has {spec.values} of {spec.width}x{spec.height}: "
-            "expected square images"
-        )
-    channels = "grey" if spec.channels == 1 else "color"
-    options = {"data": images, "size": spec.height, "channels": channels}
-    folder = open_dataset(DataOptions.model_validate(options))
-    split = folder.splits["train"]
-    count = min(len(split), NUM_SAMPLES if num_samples is None else num_samples)
-    if count < 2:
-        raise UserError(f"--samples {images}: {count} images to score, expected 2 or more")
-    made = (
-        f"files, fingerprint {folder.fingerprint[:12]}, brought to {spec.width}x{spec.height} by {RESIZING}"
-    )
-    extractor = feature_extractor(features, dataset, features_weights)
-    evaluated = Evaluated(
-        dataset=dataset,
-        samples=torch.cat(list(stored_parts(split, count))),
-        protocol={"samples": made},
-        extractor=extractor or RandomConvolutions(*spec.shape),
-    )
-    return score_distribution(evaluated) + score_similarity(evaluated)
+def _store(
+    trained: Trained,
+    dataset: Dataset,
+    scores: list[Score],
+    moved: bool,
+    neighbours: tuple[int, Weights] | None,
+    say: Callable[[str], None],
+) -> None:
+    """Store the scores, the place of data that have `moved`, the image of neighbours and the report."""
+    run = trained.run
+    try:
+        run.remove_leftovers(held=False)
+        store_evaluation(run.path, [score.model_dump(mode="json") for score in scores])
+        if moved:
+            remember_places(run, dataset)
+        if neighbours is not None:
+            say("nearest training neighbours")
+            _draw_neighbours(trained, dataset, *neighbours)
+        write_report(run.path)
+    except OSError as error:  # the scores took long, and are not lost where they cannot be kept
+        place = printable(str(error.filename or run.path))
+        warnings.warn(f"cannot write {place}: {error.strerror or error}: not all is stored", stacklevel=3)
 
 
 def _draws_pixels(trained: Trained, dataset: Dataset) -> bool:
-    return dataset.spec.values == "pixels" and trained.system.generates_images
-
-
-def _check_unchanged(dataset: Dataset, run: Run) -> None:
-    if dataset.fingerprint != run.config.fingerprint:
-        raise UserError(
-            f"{dataset.options.data} has changed since {run.path} was trained: scores would mislead"
-        )
+    return dataset.spec.values == "pixels" and generates_images(trained.system)
 
 
 def score_run(
@@ -168,8 +150,8 @@ def score_run(
 ) -> list[Score]:
     """All scores that apply to this system and this data; writes nothing.
 
-    The default `extractor` is the reference classifier of these data, where there is one. Of several
-    processes that share the work, all but the first return nothing.
+    The default `extractor` is the reference classifier of these data, else the one for unknown data. Of
+    several processes that share the work, all but the first return nothing.
     """
     if num_samples is None:
         num_samples = NUM_SAMPLES if dataset.stack is None else dataset.stack.num_samples
@@ -180,7 +162,7 @@ def score_run(
     if shard.ranks > 1 and not _draws_pixels(trained, dataset):
         raise UserError(f"--devices {shard.ranks}: expected a run that generates images; use one device")
     protocol = {"weights": trained.resolve_weights(weights), "seed": seed, "step": trained.step}
-    if not trained.system.generates_images:
+    if not generates_images(trained.system):
         say("captions of images")
         none = torch.empty(0, *dataset.spec.shape)
         return score_retrieval(Evaluated(dataset, none, protocol, trained=trained))
@@ -194,7 +176,13 @@ def score_run(
             return []
         scores = _score_images(evaluated, say)
     say("discriminator on held-out data")
-    return [*scores, *score_discriminator(evaluated), *score_codes(evaluated), *score_measures(evaluated)]
+    return [
+        *scores,
+        *score_discriminator(evaluated),
+        *score_codes(evaluated),
+        *score_measures(evaluated),
+        *score_active_units(evaluated),
+    ]
 
 
 def _score_images(evaluated: Evaluated, say: Callable[[str], None]) -> list[Score]:
@@ -210,7 +198,7 @@ def _score_images(evaluated: Evaluated, say: Callable[[str], None]) -> list[Scor
         scores += score_super_resolution(evaluated) + score_translation(evaluated)
     if "embeddings" in evaluated.needs:
         say("captions")
-        scores += score_captions(evaluated)
+        scores += score_captions(evaluated) + score_scenes(evaluated)
     return scores + score_stacks(evaluated)
 
 
@@ -267,7 +255,7 @@ def _draw_images(
     """
     conditions, described = _conditions_of_data(trained, dataset, count, protocol["seed"])
     classifier = classifier_of(dataset)
-    extractor = extractor or classifier
+    extractor = extractor or feature_extractor("auto", dataset)
     started, seed, weights = time.monotonic(), protocol["seed"], protocol["weights"]
     pixels = torch.zeros(count, *dataset.spec.shape, dtype=torch.uint8)
     # As drawn they take four times as much memory: kept only where they are needed.
@@ -319,4 +307,4 @@ def _draw_neighbours(trained: Trained, dataset: Dataset, seed: int, weights: Wei
         "seed": str(seed),
         "weights": weights,
     }
-    grids.save_png(image, trained.run.path / "neighbours.png", about)
+    save_image(image, trained.run.path / "neighbours.png", about)

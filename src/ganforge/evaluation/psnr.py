@@ -16,7 +16,6 @@ from torch import Tensor
 from ganforge.data.decode import Unreadable, decode_exactly
 from ganforge.data.derived_pairs import downscale
 from ganforge.data.pairs import open_storage
-from ganforge.data.sources.storage import is_image_name
 from ganforge.errors import UserError, printable
 from ganforge.evaluation.scores.super_resolution import enlarge_bicubic, fidelity, smallest_side
 from ganforge.generation.apply import DEFAULT_TILE, tiling_of, to_levels, translator
@@ -78,7 +77,7 @@ def score_folder(
         raise UserError(f"{printable(place)} does not exist: expected a folder or a .zip of images")
     storage = open_storage(Path(place).expanduser(), printable(place))
     rows, skipped, named = list[Row](), dict[str, str](), _by_name(runs)
-    for name in filter(is_image_name, storage.names):
+    for name in storage.image_names:
         try:
             rows.append(_row(name, _whole(storage.read(name), factor), named, factor))
         except Unreadable as error:

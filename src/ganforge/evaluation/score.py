@@ -22,6 +22,7 @@ from ganforge.evaluation.metrics.neighbours import Neighbourhoods
 from ganforge.runs.trained import Trained
 
 CHUNK = 1_000
+NUM_SAMPLES = 10_000
 
 
 Protocol = dict[str, Any]
@@ -49,7 +50,7 @@ class Evaluated:
     holds the weights, the seed and the step. `extractor` gives the features that are compared, `classifier`
     is the reference classifier of the data. `trained` is None for samples without a run, and while a run
     trains. `unrounded` are the samples as drawn, where the Parzen score needs them; `seconds` is what
-    drawing them took, on `processes` processes.
+    drawing them took, on `processes` processes. `explained`: notes may take computations of their own.
     """
 
     dataset: Dataset
@@ -65,6 +66,7 @@ class Evaluated:
     seconds: float | None = None
     processes: int = 1
     kid_subsets: int = 100
+    explained: bool = True
     mode_samples: int = 2_500
 
     @cached_property
@@ -76,6 +78,11 @@ class Evaluated:
     def reference(self) -> tuple[str, Split]:
         """The split that the samples are compared with, and its name."""
         return held_out(self.dataset)
+
+    @property
+    def compares_with_training(self) -> bool:
+        """Whether the reference are the training images, for want of held-out ones."""
+        return self.reference[1] is self.dataset.splits["train"]
 
     @property
     def labels(self) -> Tensor | None:

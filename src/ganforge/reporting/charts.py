@@ -1,67 +1,82 @@
-"""Curves over training steps as inline SVG."""
+"""Curves over training steps, as the data that the page's script draws with uPlot."""
 
 import itertools
-import math
-from collections.abc import Iterable, Iterator, Mapping
-from html import escape
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-CHART_WIDTH, CHART_HEIGHT = 480, 240
-MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 46, 20, 10, 26
-NUM_COLOURS = 8
 MOST_POINTS = 1000  # of one curve: more are invisible and make a page heavy
 SMOOTH_FROM = 100  # points: shorter curves are drawn as logged
+DIGITS = 6  # significant ones of a value
+
+ROLES = {
+    "D(real)": "real",
+    "real images": "real",
+    "D(fake)": "generated",
+    "samples": "generated",
+    "generator": "generator",
+    "discriminator": "discriminator",
+    "critic": "discriminator",
+}
+"""Names of curves whose colour is the same in every chart; `real` and `generated` as in scatter plots."""
+NUM_COLOURS = 6  # besides those of the roles
 
 Points = list[tuple[int, float]]
 
 
-def curves_svg(
+def chart_of(
+    title: str,
     curves: Mapping[str, Points],
-    label: str,
+    colours: Mapping[str, str],
     fixed: tuple[float, float] | None = None,
     rule: float | None = None,
     marks: Iterable[int] = (),
-) -> tuple[str, int]:
-    """An inline SVG of curves over steps, and how many points lie beyond its axis.
+) -> dict[str, Any]:
+    """What a template and the script need of a chart.
 
-    `curves`: name -> `(step, value)`, at least one, in order of steps, finite. `fixed`: the value axis, else
-    chosen so that outliers do not flatten the rest. `rule`: a dashed horizontal line. `marks`: dotted
-    vertical lines. Colours come from the page's style sheet (classes `s0` to `s7`), so that they follow light
-    and dark.
+    `curves`: name -> `(step, value)`, at least one, in order of steps, finite. `colours`: of each name, as of
+    `colours_of`. `fixed`: the value axis, else chosen so that outliers do not flatten the rest. `rule`: a
+    dashed horizontal line. `marks`: dotted vertical lines. `data` holds the steps, then of each curve its
+    values at these steps, and the moving averages of long ones.
     """
     low, high = fixed or _range([value for points in curves.values() for _, value in points])
-    steps = [step for points in curves.values() for step, _ in points]
-    first, last = min(steps), max(max(steps), min(steps) + 1)
-    right, floor = CHART_WIDTH - MARGIN_RIGHT, CHART_HEIGHT - MARGIN_BOTTOM
-
-    def x(step: float) -> float:
-        return MARGIN_LEFT + (step - first) / (last - first) * (right - MARGIN_LEFT)
-
-    def y(value: float) -> float:
-        return floor - (min(max(value, low), high) - low) / (high - low) * (floor - MARGIN_TOP)
-
-    parts = []
-    for tick in _ticks(low, high, 5):
-        parts.append(_line("grid", MARGIN_LEFT, y(tick), right, y(tick)))
-        parts.append(f'<text class="y" x="{MARGIN_LEFT - 7}" y="{y(tick) + 4:.1f}">{_short(tick)}</text>')
-    for tick in _ticks(first, last, 6):
-        parts.append(f'<text x="{x(tick):.1f}" y="{floor + 18}">{_short(tick)}</text>')
-    parts.append(_line("axis", MARGIN_LEFT, floor, right, floor))
-    parts += [_line("mark", x(m), MARGIN_TOP, x(m), floor) for m in sorted(set(marks)) if first < m < last]
-    if rule is not None:
-        parts.append(_line("rule", MARGIN_LEFT, y(rule), right, y(rule)))
-    for index, points in enumerate(curves.values()):
+    lines: list[tuple[str, bool, Points]] = []
+    for name, points in curves.items():
         smooth = _smooth(points)
-        for layer, line in [("", points)] if smooth is None else [(" raw", points), ("", smooth)]:
-            places = [f"{x(step):.1f},{y(value):.1f}" for step, value in _thin(line)]
-            places += places if len(places) == 1 else []  # a dot, by the round line cap
-            parts.append(f'<polyline class="s{index % NUM_COLOURS}{layer}" points="{" ".join(places)}"/>')
-    head = f'<svg viewBox="0 0 {CHART_WIDTH} {CHART_HEIGHT}" role="img" aria-label="{escape(label)}">'
-    beyond = sum(not low <= value <= high for points in curves.values() for _, value in points)
-    return f"{head}{''.join(parts)}</svg>", beyond
+        thin = _thin(points)
+        lines.append((name, smooth is not None, thin))
+        if smooth is not None:
+            by_step = dict(smooth)
+            lines.append((name, False, [(step, by_step[step]) for step, _ in thin]))
+    steps = sorted({step for _, _, points in lines for step, _ in points})
+    return {
+        "title": title,
+        "legend": [
+            {"name": name, "colour": colours[name], "newest": points[-1][1]}
+            for name, points in curves.items()
+        ],
+        "beyond": sum(not low <= value <= high for points in curves.values() for _, value in points),
+        "data": {
+            "steps": steps,
+            "lines": [
+                {"curve": list(curves).index(name), "faint": faint, "values": _aligned(points, steps)}
+                for name, faint, points in lines
+            ],
+            "range": [low, high],
+            "rule": rule,
+            "marks": sorted(set(marks)),
+        },
+    }
 
 
-def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
-    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+def colours_of(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each name, the same wherever on a page it stands: that of its role, else the next free."""
+    free = itertools.cycle(f"c{index}" for index in range(NUM_COLOURS))
+    return {name: ROLES.get(name) or next(free) for name in dict.fromkeys(names)}
+
+
+def _aligned(points: Points, steps: list[int]) -> list[float | None]:
+    by_step = dict(points)
+    return [float(f"{by_step[step]:.{DIGITS}g}") if step in by_step else None for step in steps]
 
 
 def _range(values: list[float]) -> tuple[float, float]:
@@ -74,22 +89,6 @@ def _range(values: list[float]) -> tuple[float, float]:
         low = 0.0
     margin = (high - low) * 0.04 or abs(high) * 0.05 or 1.0
     return (low if low == 0.0 else low - margin), high + margin
-
-
-def _ticks(low: float, high: float, most: int) -> Iterator[float]:
-    """Round numbers in [low, high], at most about `most`."""
-    rough = (high - low) / most
-    power = 10.0 ** math.floor(math.log10(rough))
-    spacing = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
-    for index in range(math.ceil(low / spacing), math.floor(high / spacing + 1e-9) + 1):
-        yield index * spacing
-
-
-def _short(value: float) -> str:
-    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(value) >= size:
-            return f"{value / (1e3 if suffix == 'k' else size):.6g}{suffix}"
-    return f"{value:.6g}"
 
 
 def _smooth(points: Points) -> Points | None:

@@ -1,26 +1,27 @@
-"""Grids and scatter plots of tensors; PNG files with their provenance."""
+"""Grids and scatter plots of tensors."""
 
 import base64
 import io
 import math
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from ganforge.data import alpha
 from ganforge.data.batch import DataSpec, to_uint8
 from ganforge.errors import UserError
-from ganforge.files.atomic import replace_file
+from ganforge.files.reading import read_regular
 
 WHITE = (255, 255, 255)
 SAMPLE_COLOUR = "#d9480f"
-REFERENCE_COLOUR = "#868e96"
+REFERENCE_COLOUR = "#1c6dd0"  # both as in the charts of the report
 FRAME_COLOUR = (240, 180, 0)  # the paper's figure 2 frames the training images in yellow
 
 SMALLEST_CELL = 48  # pixels: smaller cells are enlarged
@@ -31,26 +32,35 @@ SMALLEST_TEXT_WIDTH = 240  # pixels: room for a caption above one small image
 MOST_SHOWN = 400  # characters of a caption, of which a row has room for fewer
 SCATTER_INCHES = 4.8
 SCATTER_DPI = 100
+MOST_PNG_BYTES = 256 * 2**20
 
 # What Pillow raises for files that are no PNG, or a part of one, or absurdly large.
 BROKEN_PNG = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
-def grid(images: Tensor, columns: int | None = None, gap: int = GAP, scale: int | None = None) -> Image.Image:
+def grid(
+    images: Tensor,
+    columns: int | None = None,
+    gap: int = GAP,
+    scale: int | None = None,
+    transparent: bool = False,
+) -> Image.Image:
     """The images in rows, left to right, with a white gap between cells.
 
-    `images` `[n, channels, height, width]` in [-1, 1], 1 or 3 channels; values outside are clamped and NaN is
-    drawn mid-grey. `columns`: near-square by default. `scale`: integer nearest-neighbour factor; by default
-    the smallest that makes a cell's longer side at least 48 pixels. Raises `UserError` for other shapes.
+    `images` `[n, channels, height, width]` in [-1, 1], 1, 3 or 4 channels; values outside are clamped and NaN
+    is drawn mid-grey. With alpha, the fourth channel, they are shown on a checkerboard; a `transparent` grid
+    is RGBA, its gaps too. `columns`: near-square by default. `scale`: integer nearest-neighbour factor; by
+    default the smallest that makes a cell's longer side at least 48 pixels. Raises `UserError` for other
+    shapes.
     """
-    cells = _cells(images, scale)
+    cells = _cells(images, scale, transparent)
     count, height, width, channels = cells.shape
     across = _columns(count, height, width) if columns is None else columns
     if across < 1 or gap < 0:
         raise UserError(f"a grid needs columns >= 1 and gap >= 0, got columns={across}, gap={gap}")
     down = math.ceil(count / across)
     shape = (down * (height + gap) - gap, across * (width + gap) - gap, channels)
-    canvas = np.full(shape, 255, dtype=np.uint8)
+    canvas = np.full(shape, 0 if channels == 4 else 255, dtype=np.uint8)
     for index, cell in enumerate(cells):
         top, left = (index // across) * (height + gap), (index % across) * (width + gap)
         canvas[top : top + height, left : left + width] = cell
@@ -126,6 +136,36 @@ def captioned_grid(images: Tensor, texts: Sequence[str]) -> Image.Image:
     return canvas
 
 
+def stacked(images: Sequence[Image.Image]) -> Image.Image:
+    """Images below one another, left aligned, with a gap between."""
+    width, height = max(image.width for image in images), sum(image.height + GAP for image in images) - GAP
+    canvas, top = Image.new("RGB", (width, height), WHITE), 0
+    for image in images:
+        canvas.paste(image.convert("RGB"), (0, top))
+        top += image.height + GAP
+    return canvas
+
+
+def labelled_grid(images: Tensor, rows: Sequence[str], columns: Sequence[str]) -> Image.Image:
+    """A grid of a row for each of `rows` with its text at the left, and the texts of `columns` above.
+
+    `images` `[rows * columns, channels, height, width]` in [-1, 1], row by row. Raises `UserError` as `grid`.
+    """
+    cells, font, gap = grid(images, len(columns)), ImageFont.load_default(TEXT_SIZE), FRAME
+    pen = ImageDraw.Draw(Image.new("L", (1, 1)))
+    left = 2 * gap + math.ceil(max((pen.textlength(text, font) for text in rows), default=0))
+    top = TEXT_SIZE + 2 * gap if any(columns) else 0
+    canvas = Image.new("RGB", (left + cells.width, top + cells.height), WHITE)
+    canvas.paste(cells.convert("RGB"), (left, top))
+    pen = ImageDraw.Draw(canvas)
+    across, down = (cells.width + GAP) / len(columns), (cells.height + GAP) / len(rows)
+    for index, text in enumerate(columns):
+        pen.text((left + (index + 0.5) * across, gap), text, fill=(0, 0, 0), font=font, anchor="ma")
+    for index, text in enumerate(rows):
+        pen.text((gap, top + (index + 0.5) * down), text, fill=(0, 0, 0), font=font, anchor="lm")
+    return canvas
+
+
 def scatter(points: Tensor, reference: Tensor | None = None) -> Image.Image:
     """Generated `points` `[n, 2]` over real `reference` points `[m, 2]`, with equal axes, 480 x 480 pixels.
 
@@ -168,25 +208,38 @@ def scatter(points: Tensor, reference: Tensor | None = None) -> Image.Image:
 
 
 def draw(
-    images: Tensor, spec: DataSpec, reference: Tensor | None = None, columns: int | None = None
+    images: Tensor,
+    spec: DataSpec,
+    reference: Tensor | None = None,
+    columns: int | None = None,
+    transparent: bool = False,
 ) -> Image.Image:
-    """A batch as an image: a grid of pixels, a scatter plot of points.
+    """A batch as an image: a grid of pixels, `transparent` or not, or a scatter plot of points.
 
     `images` `[n, channels, height, width]` of the data `spec`; `reference` is plotted behind points. The grid
     is near-square without `columns`.
     """
     if spec.values == "pixels":
-        return grid(images, columns)
+        return grid(images, columns, transparent=transparent)
     return scatter(images.flatten(1), None if reference is None else reference.flatten(1))
 
 
-def embed_png(path: Path, longest_side: int, caption: str) -> str:
-    """An HTML figure that holds the PNG itself, shrunk to `longest_side` pixels where it is larger.
+class Figure(NamedTuple):
+    """An image within a page: its caption, the PNG itself as an address, and its size in pixels."""
+
+    caption: str
+    address: str
+    width: int
+    height: int
+
+
+def embed_png(path: Path, longest_side: int, caption: str) -> Figure:
+    """The PNG in `path` within a page, shrunk to `longest_side` pixels where it is larger.
 
     Raises `UserError` where `path` holds no whole PNG.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path, MOST_PNG_BYTES)
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             image.load()  # finds a truncated file
             if max(image.size) > longest_side:
@@ -197,47 +250,15 @@ def embed_png(path: Path, longest_side: int, caption: str) -> str:
             width, height = image.size
     except BROKEN_PNG as error:
         raise UserError(f"{path} is not a readable PNG: {error}") from error
-    text, data = escape(caption), base64.b64encode(content).decode("ascii")
-    element = f'<img src="data:image/png;base64,{data}" alt="{text}" width="{width}" height="{height}">'
-    return f"<figure>{element}<figcaption>{text}</figcaption></figure>"
+    address = f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
+    return Figure(caption, address, width, height)
 
 
-def save_png(image: Image.Image, path: Path, about: Mapping[str, str]) -> None:
-    """Write `image` to `path` atomically, with `about` (command, seed, run, step) in its text chunks.
-
-    Equal input gives equal bytes: no time stamp, keys sorted. Raises `UserError` for a key that PNG forbids.
-    """
-    chunks = PngImagePlugin.PngInfo()
-    for key, value in sorted(about.items()):
-        if not (1 <= len(key) <= 79 and key.isascii() and key.isprintable() and key == key.strip()):
-            raise UserError(f"a PNG text key is 1 to 79 printable ASCII characters, got {key!r}")
-        # A command line may hold undecodable bytes (surrogates), and a zero would end the chunk's text early.
-        clean = value.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
-        chunks.add_text(key, clean)
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", pnginfo=chunks)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, buffer.getvalue())
-
-
-def read_about(path: Path) -> dict[str, str]:
-    """The text chunks of a PNG; raises `UserError` where `path` holds no readable PNG."""
-    try:
-        with Image.open(path, formats=["PNG"]) as image:
-            image.load()  # text may also follow the pixels
-            texts = image.text if isinstance(image, PngImagePlugin.PngImageFile) else {}
-            return {key: str(value) for key, value in texts.items()}
-    except FileNotFoundError:
-        raise UserError(f"no such image: {path}") from None
-    except BROKEN_PNG as error:
-        raise UserError(f"{path} is not a readable PNG: {error}") from error
-
-
-def _cells(images: Tensor, scale: int | None) -> NDArray[np.uint8]:
-    """Pixels uint8 `[n, height, width, channels]`, scaled up."""
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+def _cells(images: Tensor, scale: int | None, transparent: bool = False) -> NDArray[np.uint8]:
+    """Pixels uint8 `[n, height, width, channels]`, scaled up; with alpha only where `transparent`."""
+    if images.ndim != 4 or images.shape[1] not in (1, 3, 4) or 0 in images.shape:
         raise UserError(
-            f"expected images [n, 1 or 3 channels, height, width], n >= 1, got shape {tuple(images.shape)}"
+            f"expected images [n, 1, 3 or 4 channels, height, width], n >= 1, got {tuple(images.shape)}"
         )
     height, width = images.shape[2:]
     factor = math.ceil(SMALLEST_CELL / max(height, width)) if scale is None else scale
@@ -245,6 +266,8 @@ def _cells(images: Tensor, scale: int | None) -> NDArray[np.uint8]:
         raise UserError(f"scale is an integer factor >= 1, got {scale}")
     # A diverged network outputs NaN, which is undefined as an integer; the image must still be drawn.
     finite = torch.nan_to_num(images.detach().float(), nan=0.0, posinf=1.0, neginf=-1.0)
+    if images.shape[1] == alpha.CHANNELS:
+        finite = alpha.straight(finite) if transparent else alpha.on_checkerboard(finite, factor)
     pixels = to_uint8(finite).permute(0, 2, 3, 1).cpu().numpy()
     return pixels.repeat(factor, axis=1).repeat(factor, axis=2)
 

@@ -17,8 +17,8 @@ from ganforge.evaluation.downstream.outliers import area_under_roc
 from ganforge.evaluation.downstream.probe import probe
 from ganforge.nn.losses import nats_of_any
 from ganforge.nn.networks.dcgan import DCGANDiscriminator
-from ganforge.runs.data import open_like
 from ganforge.runs.trained import load
+from ganforge.text.embeddings import data_of
 
 
 @pytest.fixture(scope="module")
@@ -76,16 +76,16 @@ def test_features_of_the_paper() -> None:
 def test_commands(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "f.npz"
     assert main(["analyze", "features", str(run), "--out", str(out), "--count", "200"]) == 0
-    assert "train_features: 200 images, 192 features" in capfd.readouterr().out
+    assert "train_features: 200 images, 448 features" in capfd.readouterr().out
     with np.load(out) as stored:
-        assert stored["test_features"].shape == (200, 192)
+        assert stored["test_features"].shape == (200, 448)
         assert stored["test_features"].dtype == np.float32
         assert stored["test_labels"].shape == (200,)
         assert list(stored["class_names"]) == list("0123456789")
         first = stored["train_features"][:3]
     trained = load(run)
     rows = torch.tensor([0, 250, 500])  # 200 of 50,000, evenly spaced
-    images = torch.from_numpy(open_like(trained.run.config, None).splits["train"].read(rows).numpy())
+    images = torch.from_numpy(data_of(trained.run).splits["train"].read(rows).numpy())
     np.testing.assert_allclose(
         features_of_run(trained, images / 127.5 - 1).numpy(), first, rtol=1e-4, atol=1e-5
     )

@@ -10,6 +10,7 @@ from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.evaluation.features.select import feature_extractor
+from ganforge.evaluation.features.unknown import UnknownDataFeatures
 from ganforge.evaluation.features.untrained import PixelFeatures, RandomConvolutions
 from ganforge.evaluation.metrics.frechet import Moments, frechet_distance
 
@@ -42,6 +43,21 @@ def test_floors_see_a_gross_difference(kind, emoji) -> None:
     near, far, other = (network.features(part) for part in (images[:600], images[600:], -images[600:]))
     same = frechet_distance(Moments.of(near), Moments.of(far))
     assert frechet_distance(Moments.of(near), Moments.of(other)) > 3 * same
+
+
+@pytest.mark.parametrize(("channels", "planes"), [(1, 1), (2, 2), (3, 1), (4, 2)])
+def test_unknown_data_have_features_whatever_their_channels_and_shape(channels: int, planes: int) -> None:
+    images = torch.randint(0, 256, (5, channels, 20, 28)) / 127.5 - 1
+    network = UnknownDataFeatures(channels, 20, 28)
+    found = network.features(images)
+    assert found.shape == (5, 128 * planes) == (5, network.feature_size)
+    assert "on unknown data" in network.description
+    if planes == 2:  # alpha counts
+        images[:, -1] = -images[:, -1]
+        assert not torch.equal(network.features(images), found)
+        assert torch.equal(network.features(images)[:, :128], found[:, :128])
+    with pytest.raises(UserError, match="expected"):
+        network.features(images[:, :, :4])
 
 
 def test_small_images_are_pixels_as_they_are() -> None:

@@ -31,7 +31,7 @@ def test_equals_the_definition() -> None:
     real, fake = features(12, 5, seed=0).double(), features(12, 5, seed=1).double() * 1.3 + 0.2
     distance = kernel_distance(real, fake, num_subsets=3, subset_size=12)
     assert distance.mean == pytest.approx(loops(real.numpy(), fake.numpy()), rel=1e-10)
-    assert distance.std == pytest.approx(0, abs=1e-12)  # a subset of everything is always the same
+    assert (distance.std, distance.num_subsets) == (None, 1)  # a subset of everything is always the same
 
 
 def in_numpy(real: numpy.ndarray, fake: numpy.ndarray) -> float:
@@ -59,14 +59,17 @@ def test_equals_numpy_over_the_subsets_that_its_generator_draws() -> None:
 def test_halves_of_one_set_are_no_distance_apart() -> None:
     both = features(4000, 32, seed=2)
     distance = kernel_distance(both[:2000], both[2000:], num_subsets=50, subset_size=500)
+    assert distance.std is not None
     assert abs(distance.mean) < 2 * distance.std
     far = kernel_distance(both[:2000], both[2000:] + 0.3, num_subsets=50, subset_size=500)
+    assert far.std is not None
     assert far.mean > 10 * far.std
 
 
 def test_is_unbiased_where_subsets_are_small() -> None:
     both = features(20000, 4, seed=3)
     distance = kernel_distance(both[:10000], both[10000:], num_subsets=2000, subset_size=10)
+    assert distance.std is not None
     assert abs(distance.mean) < 4 * distance.std / 2000**0.5
     assert distance.std > 0.1  # some are far below zero
 
@@ -83,7 +86,21 @@ def test_the_seed_decides_and_the_global_one_does_not() -> None:
 
 def test_the_size_used_is_reported() -> None:
     distance = kernel_distance(features(60, 4, seed=0), features(40, 4, seed=1), num_subsets=2)
-    assert distance == KernelDistance(distance.mean, distance.std, num_subsets=2, subset_size=40)
+    assert distance == KernelDistance(distance.mean, None, num_subsets=2, subset_size=40)
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "size", "told"),
+    [(5, 5, 1000, False), (300, 9000, 1000, False), (1999, 2000, 1000, False), (2000, 2000, 1000, True),
+     (40, 60, 20, True)],
+)  # fmt: skip
+def test_a_spread_is_that_of_subsets_that_share_few_features(
+    real: int, fake: int, size: int, told: bool
+) -> None:
+    """Whatever is left out here would be a rounding error, or far below what other features would vary by."""
+    distance = kernel_distance(features(real, 4, seed=0), features(fake, 4, seed=1), 4, size)
+    assert (distance.std is not None) == told
+    assert told == (distance.std is not None and distance.std > 1e-6)
 
 
 def test_user_mistakes_are_named() -> None:

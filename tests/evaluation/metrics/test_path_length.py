@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.evaluation.metrics.path_length import EPSILON, lerp, path_length, slerp
+from ganforge.evaluation.metrics.path_length import EPSILON, path_length
+from ganforge.nn.paths import lerp, slerp
 
 
 def latents(count: int, size: int = 12) -> tuple[Tensor, Tensor]:

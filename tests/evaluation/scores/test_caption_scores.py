@@ -1,7 +1,6 @@
 """Scores of captions on the real emoji: what they are for a system that draws each caption's own image."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -56,10 +55,12 @@ class OfCaption(LatentSystem):
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         return {}
 
-    def draw_latents(self, count: int) -> Tensor:
-        return torch.randn(count, 2)
+    def draw_latents(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        return torch.randn(count, 2, generator=generator)
 
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+    def decode(
+        self, latents: Tensor, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         assert given is not None
         assert given.embeddings is not None
         return (given.embeddings[:, :1] + self.gain * latents[:, :1])[:, :, None, None]
@@ -69,7 +70,7 @@ class OfCaption(LatentSystem):
 def test_both_ends_of_a_path_have_the_same_caption(gain: float) -> None:
     system = OfCaption(gain)
     trained = SimpleNamespace(
-        system=system, draw_latents=lambda n, _: system.draw_latents(n), using=lambda _: nullcontext()
+        draw_latents=lambda n, *_: system.draw_latents(n), with_weights=lambda _: system
     )
     pixels = SimpleNamespace(exact_features=lambda images: images.flatten(1), description="pixels")
     evaluated = Evaluated(

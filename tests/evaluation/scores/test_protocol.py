@@ -15,12 +15,13 @@ from ganforge.data.dataset import Dataset
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
-from ganforge.evaluation.evaluate import evaluate_images, score_run
+from ganforge.evaluation.evaluate import score_run
 from ganforge.evaluation.features.cache import FeatureExtractor
 from ganforge.evaluation.features.classifiers import available_classifiers, load_classifier
 from ganforge.evaluation.features.inception import InceptionFeatures
 from ganforge.evaluation.features.select import OwnFeatures
 from ganforge.evaluation.features.untrained import PixelFeatures, RandomConvolutions
+from ganforge.evaluation.folders import evaluate_images
 from ganforge.evaluation.metrics import frechet
 from ganforge.evaluation.score import Evaluated, Score
 from ganforge.evaluation.scores.distribution import score_distribution
@@ -135,7 +136,7 @@ def test_samples_are_scored_as_saved_files(
 def test_too_few_samples_get_words_and_no_headline_number(noise: Dataset) -> None:
     scores = scores_of(Projected(2_048), random_images(60), noise)
     assert not HEADLINES & set(scores)
-    assert scores["kid"].note == NO_FID.format(2_048)
+    assert scores["kid"].note.startswith(NO_FID.format(2_048))
 
 
 def test_more_features_than_samples_get_none_either(noise: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +144,7 @@ def test_more_features_than_samples_get_none_either(noise: Dataset, monkeypatch:
     for size, allowed in ((30, True), (60, True), (61, False)):
         scores = scores_of(Projected(size), random_images(60), noise)
         assert bool(HEADLINES & set(scores)) == allowed, size
-        assert scores["kid"].note == ("" if allowed else NO_FID.format(size))
+        assert (NO_FID.format(size) in scores["kid"].note) == (not allowed)
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
@@ -185,6 +186,6 @@ def test_other_images_are_scored_by_the_same_rules(trained: Trained, folder: Pat
     with pytest.raises(UserError):
         evaluate_images(path, str(tmp_path))  # no images
     (folder / "000.png").rename(tmp_path / "000.png")  # one image less than it was trained on
-    with pytest.raises(UserError, match="has changed since"):
+    with pytest.raises(UserError, match=r"is other data than .* training images then, "):
         evaluate_images(path, str(tmp_path))
     (tmp_path / "000.png").rename(folder / "000.png")

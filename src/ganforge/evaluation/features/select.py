@@ -5,18 +5,21 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
+from ganforge.data.alpha import CHANNELS, on_background
 from ganforge.data.batch import to_float, to_uint8
 from ganforge.data.dataset import Dataset
 from ganforge.errors import UserError
 from ganforge.evaluation.features.cache import FeatureExtractor
 from ganforge.evaluation.features.classifiers import available_classifiers, classifier_of, load_classifier
 from ganforge.evaluation.features.inception import load_inception
+from ganforge.evaluation.features.unknown import UnknownDataFeatures
 from ganforge.evaluation.features.untrained import PixelFeatures, RandomConvolutions
 
 CHOICES = ("auto", "pixels", "random", "inception", "inception-clean")
@@ -70,6 +73,24 @@ class OwnFeatures:
         return features.float()
 
 
+@final
+class OnBackground:
+    """An `extractor` of images in colour for images with alpha, which it sees on a `background`."""
+
+    def __init__(self, extractor: FeatureExtractor, background: str) -> None:
+        self._extractor, self._background = extractor, background
+        self.feature_size = extractor.feature_size
+        own = extractor.identity
+        self.identity = own and f"{own} on {background}"
+        self.description = f"{extractor.description}; transparent images on {background}"
+
+    def features(self, images: Tensor) -> Tensor:
+        """`[n, feature_size]` of `images` with alpha, or without."""
+        if images.shape[1] == CHANNELS:
+            images = on_background(images, self._background)
+        return self._extractor.features(images)
+
+
 def _imported(name: str) -> Callable[[Tensor], object]:
     module_name, _, attribute = name.partition(":")
     if os.getcwd() not in sys.path:  # a console script does not look into the folder it is typed in
@@ -85,16 +106,32 @@ def _imported(name: str) -> Callable[[Tensor], object]:
     return function
 
 
-def feature_extractor(name: str, dataset: Dataset, weights: Path | None = None) -> FeatureExtractor | None:
-    """The extractor called `name`, for images of `dataset`; for "auto" the reference classifier, or None.
+def smooth_features(name: str, channels: int) -> Callable[[Tensor], Tensor] | None:
+    """Features with gradients of images in [-1, 1]: of the classifier of the data `name`, in colour of emoji.
+
+    None where there is none.
+    """
+    known = name if name in available_classifiers() else "emoji"
+    classifier = load_classifier(known)
+    return classifier.smooth_features if classifier.channels == channels else None
+
+
+def feature_extractor(name: str, dataset: Dataset, weights: Path | None = None) -> FeatureExtractor:
+    """The extractor called `name`, for images of `dataset`.
+
+    "auto" is the reference classifier of these data; of unknown data, what `features.unknown` has.
 
     "auto", "pixels", "random", "inception", "inception-clean" (with a file of `weights`, or downloaded), the
     name of a shipped classifier, or `package.module:callable`. Raises UserError for another name.
     """
+    if dataset.spec.kind == "alpha":
+        opaque = replace(dataset, spec=dataset.spec.model_copy(update={"channels": 3}))
+        inner = feature_extractor(name, opaque, weights)
+        return OnBackground(inner, dataset.options.background)
     if weights is not None and not name.startswith("inception"):
         raise UserError("--features-weights is for --features inception: leave it out")
     if name == "auto":
-        return classifier_of(dataset)
+        return classifier_of(dataset) or UnknownDataFeatures(*dataset.spec.shape)
     if name == "pixels":
         return PixelFeatures(*dataset.spec.shape)
     if name == "random":

@@ -7,16 +7,20 @@ from torch import Tensor
 
 from ganforge.errors import UserError
 
+SUBSET_SIZE = 1_000
+
 
 @dataclass(frozen=True)
 class KernelDistance:
     """Mean and standard deviation of the squared MMD over `num_subsets` pairs of `subset_size` features.
 
-    Plain values, not times 1000; the standard deviation is that among subsets (divisor `num_subsets`).
+    Plain values, not times 1000; the standard deviation is that among subsets (divisor `num_subsets`), None
+    where a subset is more than half of a side: such subsets share most of their features, and their spread
+    would be too small; of subsets that are all of both sides it would be a rounding error.
     """
 
     mean: float
-    std: float
+    std: float | None
     num_subsets: int
     subset_size: int
 
@@ -42,13 +46,14 @@ def squared_mmd(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def kernel_distance(
-    real: Tensor, fake: Tensor, num_subsets: int = 100, subset_size: int = 1000, seed: int = 0
+    real: Tensor, fake: Tensor, num_subsets: int = 100, subset_size: int = SUBSET_SIZE, seed: int = 0
 ) -> KernelDistance:
     """The kernel distance of features `[n, d]` and `[m, d]`: unbiased, hence fair for small sets.
 
     It may be negative. Each of `num_subsets` times, `subset_size` features of either side are drawn without
     replacement by a generator of this function's own, seeded with `seed`. Where a side has fewer, all subsets
-    have that size and the result says so; then every subset holds all of that side. Computed in float64.
+    have that size and the result says so; then every subset holds all of that side, and one subset is enough
+    where both sides have that size. Computed in float64.
     Raises `UserError` on other shapes, NaN or infinite features, or a side of fewer than 2. Binkowski et al.
     2018, with the defaults of torch-fidelity.
     """
@@ -64,6 +69,9 @@ def kernel_distance(
     real, fake = real.detach().double(), fake.detach().double().to(real.device)
     if not (real.isfinite().all() and fake.isfinite().all()):
         raise UserError("features hold NaN or infinity: finite ones are needed, look at the samples")
+    fewest = min(len(real), len(fake))
+    if size == max(len(real), len(fake)):
+        num_subsets = 1
     generator = torch.Generator().manual_seed(seed)
 
     def subset(features: Tensor) -> Tensor:
@@ -71,4 +79,5 @@ def kernel_distance(
         return features[rows.to(features.device)]
 
     distances = torch.stack([squared_mmd(subset(real), subset(fake)) for _ in range(num_subsets)])
-    return KernelDistance(distances.mean().item(), distances.std(correction=0).item(), num_subsets, size)
+    std = distances.std(correction=0).item() if 2 * size <= fewest and num_subsets > 1 else None
+    return KernelDistance(distances.mean().item(), std, num_subsets, size)

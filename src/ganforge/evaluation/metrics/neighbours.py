@@ -219,14 +219,15 @@ class Memorisation:
     share_nearer_to_training: float
 
 
-def memorisation(fake: Tensor, training: Tensor, held_out: Tensor) -> Memorisation:
+def memorisation(fake: Tensor, training: Tensor, held_out: Tensor) -> Memorisation | None:
     """Mean distance of fakes to their nearest training features, over that to the nearest held-out ones.
 
     `fake` `[m, d]`; `training` and `held_out` `[n, d]`, equally many, since among more references the nearest
     is nearer. 1 means that training images are no nearer than others of their kind, 0 copies. The share
     counts samples that are nearer to a training image, ties half: 1/2 is even. The error is that of a ratio
-    of paired means, over samples alone. Raises `UserError` for unequal numbers or dimensions, NaN or infinite
-    features, fewer than 2 fakes, or where every fake is a copy of a held-out image.
+    of paired means, over samples alone. None where every fake is a copy of a held-out image, so that there
+    are no distances. Raises `UserError` for unequal numbers or dimensions, NaN or infinite features, or fewer
+    than 2 fakes.
     """
     if len(training) != len(held_out):
         raise UserError(
@@ -241,7 +242,7 @@ def memorisation(fake: Tensor, training: Tensor, held_out: Tensor) -> Memorisati
     _, to_held_out = nearest(fake, [held_out])
     scale = to_held_out.mean()
     if scale == 0:
-        raise UserError("every sample is a copy of a held-out image: nothing to compare distances with")
+        return None
     ratio = to_training.mean() / scale
     error = (to_training - ratio * to_held_out).std() / scale / len(fake) ** 0.5
     nearer = (torch.sign(to_held_out - to_training) + 1) / 2

@@ -69,9 +69,10 @@ def parzen(samples: Tensor, validation: Tensor, test: Tensor) -> ParzenResult:
 
     All three `[n, ...]` with pixels in [0, 1] (not [-1, 1]); samples are mean images, not rounded to 8 bit;
     10,000 of them compare with the papers. The width is the best of ten on a log grid from 0.1 to 1 for the
-    first 1000 validation images; the test images never take part in that choice. The error is the standard
-    deviation over test images / sqrt(number). Goodfellow et al. 2014, section 5, and the authors'
-    `parzen_ll.py`. Copies of the training set score as well as the truth (Theis et al. 2016).
+    first 1,000 of `validation`, evenly spaced in `evaluate`; the test images never take part in that choice.
+    The error is the standard deviation over test images / sqrt(number). Goodfellow et al. 2014, section 5,
+    and the authors' `parzen_ll.py`. Copies of the training set score as well as the truth (Theis et al.
+    2016).
 
     Raises `UserError` for pixels outside [0, 1], other shapes, or fewer than 2 test images.
     """

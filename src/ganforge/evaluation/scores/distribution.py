@@ -14,8 +14,13 @@ from ganforge.evaluation.metrics.frechet import (
     frechet_at_infinity,
     frechet_distance,
 )
-from ganforge.evaluation.metrics.kernel import kernel_distance
-from ganforge.evaluation.metrics.neighbours import density_coverage, memorisation, precision_recall
+from ganforge.evaluation.metrics.kernel import SUBSET_SIZE, kernel_distance
+from ganforge.evaluation.metrics.neighbours import (
+    Neighbourhoods,
+    density_coverage,
+    memorisation,
+    precision_recall,
+)
 from ganforge.evaluation.metrics.two_sample import (
     HIDDEN_UNITS,
     NUM_STEPS,
@@ -27,7 +32,11 @@ from ganforge.evaluation.score import Evaluated, Protocol, Score
 
 SMALLEST_COUNT = 100
 """Fewer samples or real images get no score of neighbourhoods, no test, and no distance within classes."""
+PAPERS_COUNT = 10_000
+"""Images of either side of which the papers give density and coverage; precision and recall have 50,000."""
 NUM_SPLITS = 10
+PART_SIZE = 1_000
+"""Samples in a part of the Inception Score below which a note names its bias; the paper has 5,000."""
 NUM_CLASS_SUBSETS = 10
 
 
@@ -56,8 +65,11 @@ def score_fid(evaluated: Evaluated) -> list[Score]:
 
 
 def score_fid_floor(evaluated: Evaluated) -> list[Score]:
-    """The FID of training images in place of samples: what perfect samples would score."""
-    if evaluated.extractor is None or not evaluated.allows_fid:
+    """The FID of training images in place of samples: what perfect samples would score.
+
+    None where the reference are the training images themselves.
+    """
+    if evaluated.extractor is None or not evaluated.allows_fid or evaluated.compares_with_training:
         return []
     train = evaluated.train_features
     generated = f"{evaluated.dataset.options.data} train, {len(train)} images, in place of samples"
@@ -117,16 +129,24 @@ def score_kid(evaluated: Evaluated) -> list[Score]:
     if evaluated.extractor is None or min(len(evaluated.real_features), len(evaluated.features)) < 2:
         return []
     kernel = kernel_distance(evaluated.real_features, evaluated.features, evaluated.kid_subsets)
-    needed = f"no FID: it needs {evaluated.fewest_for_fid} samples and as many real images"
+    notes = []
+    if not evaluated.allows_fid:
+        notes.append(f"no FID: it needs {evaluated.fewest_for_fid} samples and as many real images")
+    if not _has_neighbourhoods(evaluated):
+        notes.append(
+            f"no precision, recall, density, coverage and two-sample tests: {SMALLEST_COUNT} of each"
+        )
+    if kernel.std is None:
+        notes.append(f"no ±: subsets of {kernel.subset_size} would overlap below {2 * SUBSET_SIZE:,} of each")
     return [
         Score(
             name="kid",
             value=1_000 * kernel.mean,
             unit="x 10^-3",
-            plus_minus=1_000 * kernel.std,
+            plus_minus=None if kernel.std is None else 1_000 * kernel.std,
             protocol=evaluated.feature_protocol
             | {"subsets": f"{kernel.num_subsets} of {kernel.subset_size}"},
-            note="" if evaluated.allows_fid else needed,
+            note="; ".join(notes),
         )
     ]
 
@@ -189,17 +209,33 @@ def score_precision_recall(evaluated: Evaluated) -> list[Score]:
     spread = density_coverage(evaluated.neighbourhoods)
     protocol = _equal_protocol(evaluated)
     first, second = protocol | {"k": shares.k}, protocol | {"k": spread.k}
+    few = _few_neighbours(evaluated)
+    perfect = f"about {1 - 2.0**-spread.k:.3f} of perfect samples"
     return [
-        Score(name="precision", value=shares.precision, protocol=first),
-        Score(name="recall", value=shares.recall, protocol=first),
-        Score(name="density", value=spread.density, protocol=second),
-        Score(
-            name="coverage",
-            value=spread.coverage,
-            protocol=second,
-            note=f"about {1 - 2.0**-spread.k:.3f} of perfect samples",
-        ),
+        Score(name="precision", value=shares.precision, protocol=first, note=few.get("precision", "")),
+        Score(name="recall", value=shares.recall, protocol=first, note=few.get("recall", "")),
+        Score(name="density", value=spread.density, protocol=second, note=few.get("density", "")),
+        Score(name="coverage", value=spread.coverage, protocol=second, note=few.get("coverage", perfect)),
     ]
+
+
+def _few_neighbours(evaluated: Evaluated) -> dict[str, str]:
+    """Notes, by score, where the images are fewer than in the papers: what training images would score.
+
+    Neighbourhoods of few features are wide, so precision and recall come out too high, and all four vary.
+    """
+    count = _equal_protocol(evaluated)["generated"]
+    if count >= PAPERS_COUNT or not evaluated.explained:
+        return {}
+    note = f"{count} images are few, papers use {PAPERS_COUNT:,} or more: compare only with equal numbers"
+    train = evaluated.train_features
+    if evaluated.compares_with_training or len(train) < count:
+        return dict.fromkeys(("precision", "recall", "density", "coverage"), note)
+    pairs = Neighbourhoods(evaluated.real_features[:count], train[:count])
+    shares, spread = precision_recall(pairs), density_coverage(pairs)
+    real = {"precision": shares.precision, "recall": shares.recall}
+    real |= {"density": spread.density, "coverage": spread.coverage}
+    return {name: f"training images score {value:.3g}; {note}" for name, value in real.items()}
 
 
 def score_two_sample_tests(evaluated: Evaluated) -> list[Score]:
@@ -234,13 +270,18 @@ def _accuracy(name: str, test: TwoSampleTest, protocol: Protocol) -> Score:
 
 
 def score_memorisation(evaluated: Evaluated) -> list[Score]:
-    """Distances to training images over those to held-out ones, where there are as many of both."""
-    if not _has_neighbourhoods(evaluated) or evaluated.reference[1] is evaluated.dataset.splits["train"]:
+    """Distances to training images over those to held-out ones, where there are as many of both.
+
+    Left out where every sample is a copy of a held-out image, so that there are no distances.
+    """
+    if not _has_neighbourhoods(evaluated) or evaluated.compares_with_training:
         return []
     real, train = evaluated.real_features, evaluated.train_features
     if len(train) != len(real):
         return []
     result = memorisation(evaluated.features, train, real)
+    if result is None:
+        return []
     against = f"{evaluated.dataset.options.data} train, {len(train)} images"
     return [
         Score(
@@ -266,6 +307,8 @@ def score_classifier(evaluated: Evaluated) -> list[Score]:
     if len(real) == len(features):
         of_real = classifier_score(classifier.logits(real)).mean
         note += f"; of the {len(real)} real images {of_real:.4g}"
+    if len(features) < NUM_SPLITS * PART_SIZE:
+        note += f"; parts of {len(features) // NUM_SPLITS} samples are few (paper: 5,000): biased downwards"
     rule = {
         "generated": len(features),
         "classifier": classifier.description,

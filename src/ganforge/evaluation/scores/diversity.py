@@ -10,7 +10,7 @@ from ganforge.data.dataset import some_rows
 from ganforge.evaluation.metrics.path_length import EPSILON, path_length
 from ganforge.evaluation.metrics.similarity import NUM_PAIRS, ms_ssim, num_scales, sample_pairs
 from ganforge.evaluation.score import Evaluated, Score
-from ganforge.runs.sampling import CHUNK
+from ganforge.runs.sampling import CHUNK, seeded
 from ganforge.system import HasCodes, LatentSystem
 
 NUM_PATHS = 500
@@ -33,6 +33,10 @@ def score_similarity(evaluated: Evaluated) -> list[Score]:
         return []
     real_rows = chosen[sample_pairs(len(chosen), real_labels, NUM_PAIRS)]
     real = ms_ssim(reference.read(real_rows[:, 0]), reference.read(real_rows[:, 1])).mean()
+    note = f"of real {name} images {real.item():.4g}; lower is more various"
+    few = len(samples) < 2 * NUM_PAIRS
+    if few:
+        note += f"; no ±: pairs of fewer than {2 * NUM_PAIRS} samples share images"
     rule = {
         "generated": len(samples),
         "pairs": f"{NUM_PAIRS} at random, of {'any kind' if labels is None else 'one class each'}, seed 0",
@@ -42,9 +46,9 @@ def score_similarity(evaluated: Evaluated) -> list[Score]:
         Score(
             name="ms_ssim",
             value=value.mean().item(),
-            plus_minus=value.std().item() / NUM_PAIRS**0.5,
+            plus_minus=None if few else value.std().item() / NUM_PAIRS**0.5,
             protocol=evaluated.sample_protocol | rule,
-            note=f"of real {name} images {real.item():.4g}; lower is more various",
+            note=note,
         )
     ]
 
@@ -52,33 +56,39 @@ def score_similarity(evaluated: Evaluated) -> list[Score]:
 def score_path_length(evaluated: Evaluated) -> list[Score]:
     """The perceptual path length in the reference classifier's features, where latents have no codes.
 
-    Both ends of a path have the same caption, in a system that is conditioned on captions.
+    Both ends of a path have the same caption, in a system that is conditioned on captions, and the same
+    numbers where samples are not continuous in them: there the length would grow without bound.
     """
     trained, classifier, given = evaluated.trained, evaluated.classifier, evaluated.conditions
     if trained is None or classifier is None or evaluated.translated:
         return []
-    system, protocol = trained.system, evaluated.sample_protocol
+    protocol = evaluated.sample_protocol
+    system = trained.with_weights(protocol["weights"])
     if not isinstance(system, LatentSystem) or isinstance(system, HasCodes):
         return []
     seed, spherical = protocol["seed"], system.latents_are_gaussian
-    latents = trained.draw_latents(2 * NUM_PATHS, seed).double()
+    latents = trained.draw_latents(2 * NUM_PATHS, seed, protocol["weights"]).double()
+    starts, ends = latents[:NUM_PATHS], latents[NUM_PATHS:].clone()
+    size = system.continuous_size
+    if size is not None:
+        ends[:, size:] = starts[:, size:]
     texts = None if given is None or given.embeddings is None else given.embeddings.double()
-    with trained.using(protocol["weights"]):
-        exact = copy.deepcopy(system).cpu().double().eval()
+    exact = copy.deepcopy(system).cpu().double()
 
     def features(points: Tensor) -> Tensor:
         parts = []
         for rows in torch.arange(len(points)).split(CHUNK):
             captions = None if texts is None else conditions(embeddings=texts[rows % len(texts)])
-            with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed % 2**63)  # labels that the system draws are those of the other end
-                parts.append(classifier.exact_features(exact.decode(points[rows], captions).double()))
+            generator = seeded(seed % 2**63, exact.device)  # labels that it draws are those of the other end
+            with torch.no_grad():
+                images = exact.decode(points[rows], captions, generator=generator)
+                parts.append(classifier.exact_features(images.double()))
         return torch.cat(parts)
 
     result = path_length(
         lambda near, far: (features(near) - features(far)).square().sum(1),
-        latents[:NUM_PATHS],
-        latents[NUM_PATHS:],
+        starts,
+        ends,
         spherical=spherical,
         seed=seed % 2**63,
     )
@@ -87,6 +97,8 @@ def score_path_length(evaluated: Evaluated) -> list[Score]:
         "arithmetic": "float64 but for the generator's last layer, which is float32",
         "features": f"squared L2, samples not rounded, of the {classifier.description}",
     }
+    if size is not None:
+        rule["latents"] = f"the first {size} numbers, the others equal at both ends"
     return [
         Score(
             name="perceptual_path_length",

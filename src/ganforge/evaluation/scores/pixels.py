@@ -11,6 +11,10 @@ from ganforge.evaluation.metrics.modes import reverse_kl_nats, stack_modes
 from ganforge.evaluation.metrics.parzen import parzen
 from ganforge.evaluation.score import CHUNK, Evaluated, Score, finite, has_parzen, stored_parts
 
+PAPER_SAMPLES = 10_000
+FEWEST_FOR_ERROR = 100
+"""Test images below which their standard error is left out."""
+
 
 def score_parzen(evaluated: Evaluated) -> list[Score]:
     """Section 5 of Goodfellow et al. 2014, of samples as drawn, since rounding them would cost nats."""
@@ -33,16 +37,22 @@ def score_parzen(evaluated: Evaluated) -> list[Score]:
         unit(stored_parts(dataset.splits["validation"], 1_000)),
         unit(stored_parts(dataset.splits["test"])),
     )
+    tested, notes = len(dataset.splits["test"]), []
+    if count < PAPER_SAMPLES:
+        notes.append(f"{count} samples are few, papers use {PAPER_SAMPLES:,}: biased downwards")
+    if tested < FEWEST_FOR_ERROR:
+        notes.append(f"no ±: it needs {FEWEST_FOR_ERROR} test images")
     return [
         Score(
             name="parzen_log_likelihood",
             value=result.mean_nats,
             unit="nats",
-            plus_minus=result.standard_error_nats,
+            plus_minus=None if tested < FEWEST_FOR_ERROR else result.standard_error_nats,
+            note="; ".join(notes),
             protocol=rule
             | {
                 "generated": count,
-                "reference": f"{dataset.options.data} test, {len(dataset.splits['test'])} images",
+                "reference": f"{dataset.options.data} test, {tested} images",
                 "sigma": f"{result.sigma:.4g} of 10 from 0.1 to 1, by 1,000 validation images",
                 "pixels": "[0, 1], samples not rounded",
             },

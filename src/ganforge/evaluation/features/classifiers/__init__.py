@@ -72,6 +72,12 @@ class ReferenceClassifier:
             parts = images.split(self.batch_size)
             return torch.cat([self._exact.features(self._resize(part)) for part in parts])
 
+    def smooth_features(self, images: Tensor) -> Tensor:
+        """The features with gradients of `images` in [-1, 1], not rounded; errors as of `features`."""
+        self._check(images)
+        self._network.to(images.device)
+        return self._network.features(self._resize(images.clamp(-1, 1)))
+
     def classify(self, images: Tensor) -> Tensor:
         """The logits `[n, number of classes]`, float32, of `images` in [-1, 1]; errors as of `features`."""
         return self._run(self._network, images, len(self.class_names))
@@ -183,5 +189,5 @@ def _name_by_content(dataset: Dataset) -> str | None:
         record = _record(name)
         if size == (record["num_training_images"], record["architecture"]["channels"]):
             names.append(name)
-    source = source_fingerprint(dataset.options) if names else ""
+    source = source_fingerprint(dataset.located or dataset.options) if names else ""
     return next((name for name in names if _record(name)["source_fingerprint"] == source), None)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ganforge.runs.checkpoint import save_checkpoint
+from ganforge.export.folder import new_folder
+from ganforge.runs.checkpoint import LEFT_OUT, save_checkpoint
 from ganforge.runs.folder import Run, RunConfig
 from ganforge.runs.pretrained import PRETRAINED
-from ganforge.runs.trained import LEFT_OUT, Trained, load
+from ganforge.runs.trained import Trained, load
 from ganforge.system import networks
 from ganforge.text.encoders import FOLDER
 
@@ -20,32 +21,44 @@ def write_shipped(trained: Trained, out: Path, name: str) -> None:
 
     Its encoder of captions goes along. The config has names in the place of the paths of this machine.
     """
-    with trained.using("ema"):
-        state = {key: _half(tensor) for key, tensor in trained.system.state_dict().items()}
-        left_out = [network for network in TRAINED_AGAINST if network in networks(trained.system)]
-    kept = {key: t for key, t in state.items() if key.partition(".")[0] not in left_out}
-    config = _without_paths(trained.run.config, name)
-    out.mkdir(parents=True)
+    with new_folder(out) as folder:
+        _write(trained, folder, name)
+
+
+def _write(trained: Trained, out: Path, name: str) -> None:
+    kept, left_out = weights_of(trained)
+    kept = {key: _half(tensor) for key, tensor in kept.items()}
+    config = without_paths(trained.run.config, PRETRAINED + name)
     Run(out, config).write_config(config)
     tensors = {"system": kept, "average": {}}
     save_checkpoint(
         out / "checkpoints", trained.step, tensors, {"step": trained.step, LEFT_OUT: left_out}, keep=1
     )
     if (trained.run.path / FOLDER / "config.json").is_file():
-        write_shipped(load(trained.run.path / FOLDER), out / FOLDER, name)
+        (out / FOLDER).mkdir()
+        _write(load(trained.run.path / FOLDER), out / FOLDER, name)
+
+
+def weights_of(trained: Trained) -> tuple[dict[str, Tensor], list[str]]:
+    """The averaged weights without those of a discriminator, and the networks that are left out."""
+    left_out = [network for network in TRAINED_AGAINST if network in networks(trained.system)]
+    state = trained.system.state_dict()
+    return {key: t for key, t in state.items() if key.partition(".")[0] not in left_out}, left_out
 
 
 def _half(tensor: Tensor) -> Tensor:
     return tensor.half() if tensor.is_floating_point() else tensor
 
 
-def _without_paths(config: RunConfig, name: str) -> RunConfig:
+def without_paths(config: RunConfig, text_encoder: str) -> RunConfig:
+    """`config` of averaged weights alone, with names for paths, and `text_encoder` where that is."""
     data = {"data": Path(config.data.data).name}
     if config.data.text_encoder is not None:
-        data["text_encoder"] = PRETRAINED + name
+        data["text_encoder"] = text_encoder
     changed = {
         "data": config.data.model_copy(update=data),
         "config": config.config | {"ema_half_life": 0.0},  # the weights are the average
+        "places": {},
     }
     if config.start_from is not None:
         place = Path(config.start_from).name

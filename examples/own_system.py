@@ -80,11 +80,13 @@ class HingeGAN(LatentSystem):
             "generator_loss": generator_loss.detach(),
         }
 
-    def draw_latents(self, count: int) -> Tensor:
+    def draw_latents(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Standard Gaussian latents `[count, latent_size]`."""
-        return torch.randn(count, self.config.latent_size, device=self.device)
+        return torch.randn(count, self.config.latent_size, generator=generator, device=self.device)
 
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+    def decode(
+        self, latents: Tensor, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Images in [-1, 1], or points, of latents."""
         return self.generator(latents)
 

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import ganforge
-from ganforge.reporting.grids import grid, save_png
+from ganforge.files.images import save_image
+from ganforge.reporting.grids import grid
 
 
 def main() -> int:
@@ -38,7 +39,7 @@ def main() -> int:
         return 2
     images = trained.sample(16, seed=7)
     out = options.run / "grid.png"
-    save_png(grid(images, columns=4), out, {"run": options.run.name, "step": str(trained.step)})
+    save_image(grid(images, columns=4), out, {"run": options.run.name, "step": str(trained.step)})
     print(f"{trained.step} steps; samples in {out}, everything else in {options.run / 'report.html'}")
     return 0
 

@@ -1,0 +1,113 @@
+"""Start a server, and end it: what is in progress is answered, what comes is refused."""
+
+import asyncio
+import secrets
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from ganforge.errors import UserError
+from ganforge.server.app import create_app
+from ganforge.server.guard import State
+from ganforge.server.models import load_models
+from ganforge.server.telemetry import Telemetry, log, start_logging
+
+MOST_CONNECTIONS = 1_000
+KEEP_ALIVE_SECONDS = 5
+BACKLOG = 1_024
+
+
+class _Server(uvicorn.Server):
+    """Signals are ours: uvicorn would close its socket at once, and end by the signal."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing."""
+        yield
+
+
+def serve(
+    runs: Sequence[Path],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token: str | None = None,
+    queue: int = 64,
+    max_batch: int = 64,
+    device: str = "auto",
+    no_token: bool = False,
+) -> None:
+    """Serve runs until SIGTERM or SIGINT, which drain: what is in progress is answered, then it returns.
+
+    `port` 0 takes a free one. Without `token` one is drawn and printed. Raises UserError for runs that cannot
+    be served, and for an address that is not free.
+    """
+    if queue < 1 or max_batch < 1:
+        raise UserError(f"--queue {queue} --max-batch {max_batch}: expected 1 or more")
+    telemetry = Telemetry()
+    models = load_models(runs, device, max_batch, telemetry.decoded)
+    chosen = None if no_token else token or secrets.token_urlsafe(24)
+    bound = _bind(host, port)
+    start_logging()
+    shown = f"[{host}]" if ":" in host else host
+    print(f"http://{shown}:{bound.getsockname()[1]} serves {', '.join(models)}", flush=True)
+    if chosen is None:
+        print("without a token: whoever reaches this address may use it", flush=True)
+    elif not token:
+        print(f"token: {chosen}", flush=True)
+    state = State(queue, telemetry)
+    asyncio.run(_run(uvicorn.Config(
+        create_app(models, state, chosen, host),
+        http="h11",  # which bounds the headers
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+    ), state, bound, list(models)))  # fmt: skip
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if not 0 <= port < 2**16:
+        raise UserError(f"--port {port}: expected 0 to 65535: choose another port, or 0 for any")
+    try:
+        bound = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"--host {host} --port {port}: {reason}: choose another port, or 0 for any"
+        ) from error
+    # Connections inherit it; Nagle's algorithm would cost 40 ms an answer, and asyncio leaves it on here.
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return bound
+
+
+async def _run(config: uvicorn.Config, state: State, bound: socket.socket, names: list[str]) -> None:
+    server, stopped, loop = _Server(config), asyncio.Event(), asyncio.get_running_loop()
+
+    def stop(number: int) -> None:
+        if stopped.is_set():  # a second signal does not wait
+            server.force_exit = True
+        log("signal", signal=signal.Signals(number).name)
+        state.draining = True
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda number, _: loop.call_soon_threadsafe(stop, number) and None)
+    log("started", models=names)
+    running = asyncio.create_task(server.serve(sockets=[bound]))
+    waiting = asyncio.create_task(stopped.wait())
+    await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    while any(state.in_progress.values()) and not server.force_exit:
+        await asyncio.sleep(0.05)
+    server.should_exit = True
+    await running
+    log("stopped")

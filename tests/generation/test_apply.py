@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 
 import ganforge
 from ganforge.cli.main import main
-from ganforge.data.decode import decode_exactly
+from ganforge.data.decode import Whole, decode_exactly
 from ganforge.data.derived_pairs import downscale
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
@@ -23,7 +23,8 @@ from ganforge.errors import UserError
 from ganforge.evaluation import psnr as fidelity_of_folders
 from ganforge.evaluation.scores.super_resolution import enlarge_bicubic, fidelity
 from ganforge.files.png import write_png
-from ganforge.reporting.grids import read_about
+from ganforge.files.provenance import read_provenance
+from ganforge.generation.sources import prepare
 from ganforge.runs.trained import Trained
 
 SMALL = {"steps": 1, "precision": "fp32", "device": "cpu", "quiet": True}
@@ -71,7 +72,7 @@ def test_png_of_every_kind_is_read_back(channels: int, dtype: type, tmp_path: Pa
     assert (found.alpha is None) == (channels in (1, 3))
     if found.alpha is not None:
         assert np.array_equal(found.alpha, pixels[:, :, -1])
-    assert read_about(tmp_path / "a.png") == {"run": "r", "text": "naïve \u2713"}
+    assert read_provenance(tmp_path / "a.png") == {"run": "r", "text": "naïve \u2713"}
 
 
 def test_a_png_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_translations_of_odd_sizes(translating: Trained, tmp_path: Path) -> None
     """Padded by reflection to a multiple of 16, and cut; the noise is that of the seed."""
     for seed, name in ((0, "a"), (0, "b"), (1, "c")):
         image = save(tmp_path / "in.png", values(4, 21, 70, 3))
-        ganforge.apply(translating, image, tmp_path / f"{name}.png", seed=seed, tile=32)
+        ganforge.apply(translating, image, tmp_path / f"{name}.png", seed=seed, tile=32, size="own")
     first, again, other = (decode_exactly((tmp_path / f"{n}.png").read_bytes()).colours for n in "abc")
     assert first.shape == (3, 21, 70)
     assert np.array_equal(first, again)
@@ -164,7 +165,7 @@ def test_a_folder_with_a_bad_image(
     assert said.err.count("\n") == 1
     made = files_of(tmp_path / "out")
     assert sorted(made) == ["000.png", "002.png", "sub/x.bmp.png", "sub/x.png.png"]
-    about = read_about(tmp_path / "out" / "000.png")
+    about = read_provenance(tmp_path / "out" / "000.png")
     assert about["source"] == "000.png"
     assert about["command"].startswith("ganforge apply ")
     assert main(words) == 1  # its own results are replaced, by the same bytes
@@ -184,8 +185,8 @@ def test_mistakes_are_one_line(
     mistakes = {
         "no/such does not exist": [run, "no/such", "--out", tmp_path / "o"],
         "choose a folder": [run, tmp_path / "in", "--out", tmp_path / "o.png"],
-        "ending in .png": [run, tmp_path / "in", "--out", tmp_path / "o.jpg"],
-        "is not a result of": [run, tmp_path / "in", "--out", tmp_path / "foreign"],
+        "ending in .png, .jpg, .jpeg, .webp or .gif, or a folder": [run, grey, "--out", tmp_path / "o.tif"],
+        "was not made by ganforge": [run, tmp_path / "in", "--out", tmp_path / "foreign"],
         "lies where the images are": [run, tmp_path / "in", "--out", tmp_path / "in"],
         "in/made/000.png lies where the images are": [run, tmp_path / "in", "--out", tmp_path / "in/made"],
         "grey.png lies where the images are": [run, grey, "--out", grey],
@@ -352,3 +353,173 @@ def test_the_shipped_srgan_enlarges_at_once(tmp_path: Path) -> None:
 def test_shipped_runs_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "runs", "--folder", str(tmp_path)]) == 0
     assert "pretrained:srgan-photos" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def from_edges(folder: Path) -> Trained:
+    fields = {"width": 4, "discriminator_width": 4, "patch": "16", "batch": 2, **SMALL}
+    return ganforge.train("pix2pix", str(folder / "data"), run=folder / "e2p", pairs="edges", **fields)
+
+
+def disc(side: int, levels: int, hidden: int) -> NDArray:
+    """A disc of one grey on nothing, uint8 `[side, side, 4]`; what cannot be seen has the colour `hidden`."""
+    pixels = np.full((side, side, 4), hidden, np.uint8)
+    rows, columns = np.mgrid[:side, :side]
+    alpha = (0.375 * side + 0.5 - np.hypot(rows - side / 2, columns - side / 2)).clip(0, 1)
+    pixels[..., 3] = (alpha * 255).round()
+    pixels[pixels[..., 3] > 0, :3] = levels
+    return pixels
+
+
+@pytest.mark.parametrize("hidden", [0, 255])
+@pytest.mark.parametrize("levels", [20, 240])
+def test_edges_with_alpha_get_no_outline(levels: int, hidden: int, tmp_path: Path) -> None:
+    """Whatever colour the invisible pixels have, hard edges and soft ones."""
+    for name, pixels in (("soft", disc(64, levels, hidden)), ("hard", disc(64, levels, hidden))):
+        if name == "hard":
+            pixels[..., 3] = np.where(pixels[..., 3] > 127, 255, 0)
+        save(tmp_path / f"{name}.png", pixels)
+        ganforge.apply("pretrained:srgan-photos", tmp_path / f"{name}.png", tmp_path / "out.png")
+        found = decode_exactly((tmp_path / "out.png").read_bytes())
+        assert found.alpha is not None
+        assert found.alpha.shape == (256, 256)
+        assert np.abs(found.colours[:, found.alpha > 0].astype(int) - levels).max() <= 12
+
+
+def test_translated_edges_with_alpha_have_the_colours_of_the_inside(
+    translating: Trained, tmp_path: Path
+) -> None:
+    """What the network sees next to the visible is of its colour; further away it is as in training."""
+    image = Whole(disc(16, 20, 90)[..., :3].transpose(2, 0, 1), disc(16, 20, 90)[..., 3])
+    seen = prepare(image, translating).image
+    assert (seen.colours[:, 1:15, 8] == 20).all()
+    assert (seen.colours[:, 0, 0] == 255).all()
+    save(tmp_path / "in.png", disc(16, 20, 90))
+    ganforge.apply(translating, tmp_path / "in.png", tmp_path / "out.png")
+    found = decode_exactly((tmp_path / "out.png").read_bytes())
+    assert found.alpha is not None
+    assert np.array_equal(found.alpha, disc(16, 20, 255)[..., 3])
+    large = prepare(
+        Whole(image.colours.repeat(3, 1).repeat(3, 2), image.alpha.repeat(3, 0).repeat(3, 1)), translating
+    )
+    assert large.image.alpha is not None
+    assert np.abs(large.image.colours[:, large.image.alpha > 0].astype(int) - 20).max() <= 1
+
+
+@pytest.mark.parametrize("quality", [30, 75, 95])
+def test_grey_stored_in_colour_stays_grey(quality: int, tmp_path: Path) -> None:
+    grey = Image.fromarray(values(0, 8, 8)).resize((48, 48), Image.Resampling.BICUBIC)
+    grey.convert("RGB").save(tmp_path / "in.jpg", quality=quality)
+    ganforge.apply("pretrained:srgan-photos", tmp_path / "in.jpg", tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.mode == "RGB"
+        assert np.ptp(np.asarray(image).astype(int), axis=2).max() == 0
+
+
+def test_a_faint_tint_and_a_small_spot_stay(tmp_path: Path) -> None:
+    pixels = np.repeat(values(0, 48, 48, 1), 3, 2) // 2 + 60
+    tinted, spotted = pixels.copy(), pixels.copy()
+    tinted[..., 2] -= 10
+    spotted[20:23, 20:23] = (220, 40, 40)
+    for name, image in (("tinted", tinted), ("spotted", spotted)):
+        save(tmp_path / f"{name}.png", image)
+        ganforge.apply("pretrained:srgan-photos", tmp_path / f"{name}.png", tmp_path / "out.png")
+        found = decode_exactly((tmp_path / "out.png").read_bytes()).colours.astype(int)
+        assert np.ptp(found, axis=0).max() > 8
+
+
+def test_translation_is_at_the_size_of_training(translating: Trained, tmp_path: Path) -> None:
+    image = save(tmp_path / "in.png", values(4, 40, 80, 3))
+    done = ganforge.apply(translating, image, tmp_path / "out.png")
+    assert decode_exactly(done.written[0].read_bytes()).colours.shape == (3, 8, 16)
+    assert done.notes == (
+        "in.png: resized to fit the 16x16 of training (--size own keeps its size, in tiles)",
+    )
+    done = ganforge.apply(translating, image, tmp_path / "out.png", size="own")
+    assert decode_exactly(done.written[0].read_bytes()).colours.shape == (3, 40, 80)
+    assert done.notes == ()
+
+
+def test_drawings_become_the_lines_of_training(
+    from_edges: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A thick drawing gives what its thin lines give; a photo is left alone, with a word."""
+    drawing = np.full((64, 64), 255, np.uint8)
+    drawing[8:56, 12:20] = drawing[8:56, 44:52] = 0
+    thin = np.full((16, 16), 255, np.uint8)
+    thin[2:14, 3] = thin[2:14, 11] = 0
+    save(tmp_path / "thick.png", drawing[..., None])
+    save(tmp_path / "photo.png", np.add.outer(np.arange(16), np.arange(16)).astype(np.uint8)[..., None] * 8)
+    words = ["apply", str(from_edges.run.path), str(tmp_path / "thick.png"), "--out", str(tmp_path / "o.png")]
+    assert main(words) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("thick.png: resized to fit the 16x16 of training")
+    assert said[1].startswith("thick.png: lines thinned to one pixel")
+    thick = decode_exactly((tmp_path / "o.png").read_bytes()).colours
+    assert thick.shape == (3, 16, 16)
+    assert main([*words, "--lines", "keep"]) == 0
+    assert not np.array_equal(decode_exactly((tmp_path / "o.png").read_bytes()).colours, thick)
+    capsys.readouterr()
+    words[2] = str(tmp_path / "photo.png")
+    assert main(words) == 0
+    assert "photo.png: no line drawing, which this run was trained on" in capsys.readouterr().err
+    assert main([*words, "--lines", "edges"]) == 0
+    assert "photo.png: edges found as in training" in capsys.readouterr().err
+
+
+def test_a_drawing_on_nothing_is_drawn_on_paper(from_edges: Trained, tmp_path: Path) -> None:
+    """Strokes with alpha give what the same strokes on white give, and the result is opaque."""
+    drawing = np.full((16, 16, 4), 255, np.uint8)
+    drawing[2:14, 3:5, :3] = drawing[2:14, 11:13, :3] = 0
+    clear = drawing.copy()
+    clear[..., 3] = np.where(clear[..., 0] == 0, 255, 0)
+    clear[..., :3] = 0
+    made = []
+    for name, pixels in (("opaque", drawing[..., :3]), ("clear", clear)):
+        save(tmp_path / f"{name}.png", pixels)
+        ganforge.apply(from_edges, tmp_path / f"{name}.png", tmp_path / "o.png")
+        found = decode_exactly((tmp_path / "o.png").read_bytes())
+        assert found.alpha is None
+        made.append(found.colours)
+    assert np.array_equal(*made)
+
+
+def test_thick_drawings_are_thinned_for_sample_too(
+    from_edges: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawing = np.full((16, 16, 1), 255, np.uint8)
+    drawing[2:14, 3:6] = drawing[2:14, 11:13] = 0
+    save(tmp_path / "in.png", drawing)
+    words = ["--sources", str(tmp_path / "in.png"), "--out", str(tmp_path / "o.npz")]
+    assert main(["sample", str(from_edges.run.path), *words]) == 0
+    assert "; lines thinned as in training: 1" in capsys.readouterr().out
+    with np.load(tmp_path / "o.npz") as arrays:
+        assert (arrays["sources"] == 0).sum() < 26
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".webp", ".gif"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_results_in_other_formats(enlarging: Trained, ending: str, dtype: type, tmp_path: Path) -> None:
+    """The PNG's pixels, as far as the format keeps them, on the background of training in a JPEG."""
+    image = save(tmp_path / "in.png", np.full((16, 16, 4), np.iinfo(dtype).max // 3, dtype))
+    ganforge.apply(enlarging, image, tmp_path / "out.png")
+    ganforge.apply(enlarging, image, tmp_path / f"out{ending}")
+    ganforge.apply(enlarging, image, tmp_path / f"out{ending}")  # replaced, since its provenance is known
+    about = read_provenance(tmp_path / f"out{ending}")
+    assert about["source"] == "in.png"
+    assert about["run"] == "sr"
+    exact = decode_exactly((tmp_path / "out.png").read_bytes())
+    assert exact.alpha is not None
+    unit = np.iinfo(dtype).max / 255
+    with Image.open(tmp_path / f"out{ending}") as made:
+        assert made.size == (32, 32)
+        found = np.asarray(made.convert("RGBA"))
+    if ending == ".webp":
+        assert np.abs(found[..., 3] - exact.alpha / unit).max() <= 0.5
+    if ending == ".jpg":
+        share = exact.alpha / np.iinfo(dtype).max
+        expected = exact.colours / unit * share + 255 * (1 - share)
+        assert np.abs(found[..., :3] - expected.transpose(1, 2, 0)).mean() < 12
+    (tmp_path / f"photo{ending}").write_bytes(b"mine")
+    with pytest.raises(UserError, match="was not made by ganforge"):
+        ganforge.apply(enlarging, image, tmp_path / f"photo{ending}")

@@ -13,13 +13,14 @@ import ganforge
 from ganforge.cli.main import main
 from ganforge.data.batch import Batch, as_images, to_float, to_uint8
 from ganforge.evaluation.downstream.outliers import outlier_scores
-from ganforge.generation.figures import draw_use
+from ganforge.files.provenance import read_provenance
+from ganforge.generation.figures import draw_reconstructions, draw_use
 from ganforge.nn.likelihoods import gaussian_kl
-from ganforge.runs.data import open_like
 from ganforge.runs.trained import load
 from ganforge.systems.autoencoder import Autoencoder
 from ganforge.systems.pixelcnn import PixelCNN
 from ganforge.systems.vae import VAE
+from ganforge.text.embeddings import data_of
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def cell(drawn: Image.Image, row: int, column: int, gap: int = 2) -> Tensor:
 
 def test_a_map_has_the_first_latent_across_and_the_second_upwards(rivals: dict[str, Path]) -> None:
     trained = load(rivals["vae"])
-    drawn = draw_use(trained, open_like(trained.run.config, None), "manifold", 3)
+    drawn = draw_use(trained, data_of(trained.run), "manifold", 3)
     edge = 2.3263  # above which lies a hundredth of a standard Gaussian
     corners = {(0, 0): (-edge, edge), (0, 2): (edge, edge), (2, 0): (-edge, -edge), (2, 2): (edge, -edge)}
     wanted = to_uint8(trained.decode(torch.tensor(list(corners.values()))))[:, 0].double()
@@ -74,13 +75,13 @@ def test_a_map_has_the_first_latent_across_and_the_second_upwards(rivals: dict[s
 
 def test_grids_have_the_images_above_what_is_made_of_them(rivals: dict[str, Path]) -> None:
     vae, pixelcnn = load(rivals["vae"]), load(rivals["pixelcnn"])
-    drawn = draw_use(vae, open_like(vae.run.config, None), "reconstructions", 2)
+    drawn = draw_use(vae, data_of(vae.run), "reconstructions", 2)
     shown = torch.stack([cell(drawn, 0, column) for column in range(2)])[:, None]
     assert (shown == 255).float().mean() < 0.5  # digits
     again = to_uint8(*vae.call("reconstruct", [to_float(shown)]))[:, 0].int()
     assert int((torch.stack([cell(drawn, 1, column) for column in range(2)]) - again).abs().max()) <= 1
 
-    drawn = draw_use(pixelcnn, open_like(pixelcnn.run.config, None), "completions", 1, rows=20)
+    drawn = draw_use(pixelcnn, data_of(pixelcnn.run), "completions", 1, rows=20)
     lines = [cell(drawn, row, 0) for row in range(6)]
     assert all(torch.equal(line[:20], lines[0][:20]) for line in lines)
     assert not lines[1][20:].any()
@@ -89,7 +90,7 @@ def test_grids_have_the_images_above_what_is_made_of_them(rivals: dict[str, Path
 
 def test_completions_keep_what_was_given(rivals: dict[str, Path]) -> None:
     trained = load(rivals["pixelcnn"])
-    test = open_like(trained.run.config, None).splits["test"]
+    test = data_of(trained.run).splits["test"]
     batch = Batch(as_images(test.read(torch.arange(2))))
     part = (batch.images, 20, batch)
     one, other = (next(trained.call("complete", [part], seed=seed)) for seed in (0, 1))
@@ -100,9 +101,7 @@ def test_completions_keep_what_was_given(rivals: dict[str, Path]) -> None:
 
 def test_what_is_less_like_the_data_scores_higher(rivals: dict[str, Path]) -> None:
     """Each number is the loss that it is named after, not its opposite."""
-    digits = Batch(
-        as_images(open_like(load(rivals["vae"]).run.config, None).splits["test"].read(torch.arange(4)))
-    )
+    digits = Batch(as_images(data_of(load(rivals["vae"]).run).splits["test"].read(torch.arange(4))))
     vae, autoencoder, pixelcnn = (
         load(rivals[name]).system.eval() for name in ("vae", "autoencoder", "pixelcnn")
     )
@@ -167,3 +166,57 @@ def test_what_cannot_be_drawn(
     assert main(["draw", str(rivals[name]), *words, "--out", str(rivals[name] / "x.png")]) == 2
     assert said in capfd.readouterr().err
     assert not (rivals[name] / "x.png").exists()
+
+
+def test_reconstructions_of_own_images(
+    rivals: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of any size and kind, brought to the run's shape; a run that was trained needs no data for it."""
+    digits = np.random.default_rng(0).integers(0, 256, (3, 40, 56, 3), dtype=np.uint8)
+    (tmp_path / "own").mkdir()
+    for index, pixels in enumerate(digits):
+        Image.fromarray(pixels).save(tmp_path / "own" / f"{index}.jpg")
+    for name in ("vae", "autoencoder"):
+        words = ["draw", str(rivals[name]), "reconstructions", "--images"]
+        assert main([*words, str(tmp_path / "own"), "--out", str(tmp_path / "a.png")]) == 0
+        assert main([*words, str(tmp_path / "own/0.jpg"), "--out", str(tmp_path / "b.jpg")]) == 0
+        with Image.open(tmp_path / "a.png") as grid, Image.open(tmp_path / "b.jpg") as one:
+            assert (grid.width // 56, grid.height // 56) == (3, 2)
+            assert (one.width // 56, one.height // 56) == (1, 2)
+        assert read_provenance(tmp_path / "b.jpg")["command"].startswith("ganforge draw")
+        image, _ = draw_reconstructions(load(rivals[name]), str(tmp_path / "own"), 2)
+        shown = torch.stack([cell(image, 0, column) for column in range(2)])[:, None]
+        again = to_uint8(*load(rivals[name]).call("reconstruct", [to_float(shown)]))[:, 0].int()
+        below = torch.stack([cell(image, 1, column) for column in range(2)]).int()
+        assert (again - below).abs().max() <= 1
+    (tmp_path / "own" / "bad.png").write_bytes(b"no image")
+    words = ["draw", str(rivals["vae"]), "reconstructions", "--images", str(tmp_path / "own")]
+    assert main([*words, "--out", str(tmp_path / "a.png")]) == 1
+    assert "skipped: bad.png" in capsys.readouterr().err
+
+
+def test_mistakes_with_own_images_are_one_line(
+    rivals: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    mistakes = {
+        "dcgan gives no reconstructions: use a run of": ("dcgan", "reconstructions", "x.png", "a.png"),
+        "--images is for reconstructions: leave it out of manifold": ("vae", "manifold", "x.png", "a.png"),
+        "--images none.png does not exist": ("vae", "reconstructions", "none.png", "a.png"),
+        "empty holds no image": ("vae", "reconstructions", str(tmp_path / "empty"), "a.png"),
+        "expected a name ending in .png, .jpg, .jpeg, .webp or .gif": (
+            "vae",
+            "reconstructions",
+            "x.png",
+            "a.tif",
+        ),
+    }
+    Image.new("L", (28, 28)).save(tmp_path / "x.png")
+    for message, (name, kind, images, out) in mistakes.items():
+        place = str(tmp_path / images) if images == "x.png" else images
+        words = ["draw", str(rivals[name]), kind, "--images", place, "--out", str(tmp_path / out)]
+        assert main(words) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    assert not list(tmp_path.glob("a.*"))

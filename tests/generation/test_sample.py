@@ -16,8 +16,8 @@ import ganforge
 from ganforge.cli.main import main
 from ganforge.data.batch import to_uint8
 from ganforge.errors import UserError
+from ganforge.files.provenance import read_provenance
 from ganforge.generation.sample import parse_code, parse_labels, write_samples
-from ganforge.reporting import grids
 from ganforge.runs.conditions import MOST_PREVIEW_ROWS, preview_conditions
 from ganforge.runs.sampling import CHUNK
 from ganforge.runs.trained import Trained
@@ -117,7 +117,7 @@ def test_labels_of_the_command(labelled: Trained, tmp_path: Path) -> None:
     assert found["labels"].tolist() == label_of(images) == [0, 1, 2, 3, 4, 0, 1]
     assert len(arrays(labelled, out)[0]) == 64
     write_samples(labelled, tmp_path / "folder", labels=["cat", "1"])
-    about = [grids.read_about(path) for path in sorted((tmp_path / "folder").iterdir())]
+    about = [read_provenance(path) for path in sorted((tmp_path / "folder").iterdir())]
     assert [text["label"] for text in about] == ["cat", "1"]
 
 
@@ -310,7 +310,8 @@ def test_the_command(
         "1=-1..1",
     ]
     assert main(words) == 0
-    assert capfd.readouterr().out.splitlines() == [f"{out}: 3 samples", f"{out}: 80 samples"]
+    replaced = f"{out}: 80 samples, replaced the earlier one"
+    assert capfd.readouterr().out.splitlines() == [f"{out}: 3 samples", replaced]
 
 
 @pytest.mark.parametrize(
@@ -339,14 +340,48 @@ def test_mistakes_of_the_command(
 # --- folders ------------------------------------------------------------------------------------------------
 
 
-def test_a_smaller_draw_removes_the_surplus_of_a_larger_one(coded: Trained, tmp_path: Path) -> None:
+def test_samples_of_another_draw_stay_unless_they_are_to_be_replaced(coded: Trained, tmp_path: Path) -> None:
     folder = tmp_path / "samples"
-    write_samples(coded, folder, count=7)
+    write_samples(coded, folder, count=7, command="ganforge sample a --count 7")
     (folder / ".DS_Store").write_text("the file manager's")
-    write_samples(coded, folder, count=3, seed=1)
+    before = files_of(folder)
+    with pytest.raises(UserError, match=r"holds 7 samples of another draw \(ganforge sample a --count 7\)"):
+        write_samples(coded, folder, count=3, command="ganforge sample a --count 3")
+    with pytest.raises(UserError, match="another draw"):
+        write_samples(coded, folder, count=7, seed=1, command="ganforge sample a --count 7")
+    assert files_of(folder) == before
+    said = write_samples(coded, folder, count=7, command="ganforge sample a --count 7")
+    assert said.endswith("7 images, replaced 7 earlier ones")
+    said = write_samples(coded, folder, count=3, seed=1, overwrite=True)
+    assert said.endswith("3 images, replaced 7 earlier ones")
     again = tmp_path / "again"
-    write_samples(coded, again, count=3, seed=1)
+    assert write_samples(coded, again, count=3, seed=1).endswith("3 images")
     assert files_of(folder) == files_of(again) | {".DS_Store": b"the file manager's"}
+
+
+def test_cats_stay_where_dogs_are_drawn(labelled: Trained, tmp_path: Path) -> None:
+    """From Python too, where no command tells the draws apart."""
+    first, second, *_ = labelled.run.config.spec.class_names
+    write_samples(labelled, tmp_path / "gen", count=6, labels=[first])
+    before = files_of(tmp_path / "gen")
+    with pytest.raises(UserError, match="holds 6 samples of another draw"):
+        write_samples(labelled, tmp_path / "gen", count=4, labels=[second])
+    assert files_of(tmp_path / "gen") == before
+
+
+@pytest.mark.parametrize("name", ["photo.png", "numbers.npz"])
+def test_a_file_of_the_users_is_replaced_only_when_asked(coded: Trained, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name.endswith(".png"):
+        Image.new("RGB", (8, 8)).save(path)
+    else:
+        np.savez(path, images=np.zeros(3))
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="was not made by ganforge"):
+        write_samples(coded, path, count=2)
+    assert path.read_bytes() == before
+    assert write_samples(coded, path, count=2, overwrite=True).endswith("2 samples, replaced another file")
+    assert write_samples(coded, path, count=2, seed=1).endswith("2 samples, replaced the earlier one")
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "000001.png", "7.png", "000002.png/inside"])
@@ -365,3 +400,27 @@ def test_what_is_not_ours_is_neither_overwritten_nor_removed(
     with pytest.raises(UserError, match="not a sample"):
         write_samples(coded, folder, count=2)
     assert files_of(folder) == before
+    if not target.parent.name.endswith(".png"):  # a folder in the place of a sample
+        write_samples(coded, folder, count=1, overwrite=True)
+        assert files_of(folder)[name] == before[name]
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".jpeg", ".webp", ".gif", ".PNG"])
+def test_grids_in_other_formats(labelled: Trained, ending: str, tmp_path: Path) -> None:
+    out = tmp_path / f"a{ending}"
+    write_samples(labelled, out, labels=["cat", "1"], seed=4, command="ganforge sample it")
+    write_samples(labelled, tmp_path / "a.png", labels=["cat", "1"], seed=4, command="ganforge sample it")
+    about = read_provenance(out)
+    assert about == read_provenance(tmp_path / "a.png")
+    assert about["labels"] == "cat, 1"
+    assert about["seed"] == "4"
+    with Image.open(out) as image, Image.open(tmp_path / "a.png") as exact:
+        assert image.size == exact.size
+        difference = np.abs(np.asarray(image.convert("RGB")).astype(int) - np.asarray(exact.convert("RGB")))
+        assert difference.mean() < 4
+
+
+def test_an_unknown_ending_lists_the_known_ones(labelled: Trained, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a.tif: expected a name ending in .png, .*.webp, .gif or .npz"):
+        write_samples(labelled, tmp_path / "a.tif")
+    assert not list(tmp_path.iterdir())

@@ -17,8 +17,8 @@ import ganforge
 from ganforge.cli.main import main
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
+from ganforge.files.provenance import read_provenance
 from ganforge.generation.restyle import style_encoder, train_style
-from ganforge.reporting.grids import read_about
 from ganforge.system import LatentSystem, SystemConfig, Update
 from ganforge.text.embeddings import describe
 from ganforge.text.encoders import RunEncoder, open_encoder
@@ -49,10 +49,12 @@ class Linear(LatentSystem):
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         return {}
 
-    def draw_latents(self, count: int) -> Tensor:
-        return torch.randn(count, LATENT_SIZE)
+    def draw_latents(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        return torch.randn(count, LATENT_SIZE, generator=generator)
 
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+    def decode(
+        self, latents: Tensor, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         assert given is not None
         assert given.embeddings is not None
         return (latents @ self.of_latents + given.embeddings @ self.of_texts).view(-1, 3, 8, 8)
@@ -105,7 +107,7 @@ def test_the_command_trains_once_and_draws_rows(
     assert main([*words, "--out", "each"]) == 0  # of any number of steps: the one kept
     assert done.stdout.partition("; ")[2] == capsys.readouterr().out.partition("; ")[2]
     assert kept.read_bytes() == first
-    abouts = [read_about(place / "each" / f"{number:06d}.png") for number in range(4)]
+    abouts = [read_provenance(place / "each" / f"{number:06d}.png") for number in range(4)]
     assert [about["source"] for about in abouts] == ["wide.png", "grey.png"] * 2
     assert abouts[0]["text"] == "a red dot"
     trained = ganforge.load(place / "gan")
@@ -126,7 +128,7 @@ def test_the_command_trains_once_and_draws_rows(
         (("gan", "broken.png", "--text", "a"), "broken.png cannot be read"),
         (("gan", "none.png", "--text", "a"), "none.png cannot be read (missing)"),
         (("gan", "wide.png", "--text", "a", "--steps", 0), "--steps 0: expected 1 or more"),
-        (("gan", "wide.png", "--text", "a", "--out", "a.jpg"), "expected a name ending in .png"),
+        (("gan", "wide.png", "--text", "a", "--out", "a.tif"), "expected a name ending in .png, .jpg"),
         (("gan", "wide.png", "--text", "a", "--out", "shapes"), "which is not a sample"),
         (("encoder", "wide.png", "--text", "a"), "text_encoder uses no captions: use a run of gan_cls"),
     ],
@@ -215,7 +217,7 @@ def test_the_page(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     ordered = [entry["distance"] for entry in found["found"]]
     assert [ordered[number] for number in found["shown"]["best"]] == sorted(ordered)[:2]
     assert [ordered[number] for number in found["shown"]["worst"]] == sorted(ordered)[-2:]
-    assert read_about(place / "page.png")["rule"] == found["rule"]
+    assert read_provenance(place / "page.png")["rule"] == found["rule"]
     capsys.readouterr()
     for words in (["gan", "--shown", "6", "--count", "16"], ["encoder"], ["shapes"]):
         assert script.main([*words, "--out", "no.png"]) == 2

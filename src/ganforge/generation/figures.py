@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ganforge.data.batch import Batch, as_images
 from ganforge.data.dataset import Dataset, held_out
+from ganforge.data.pairs import read_sources
 from ganforge.errors import UserError
 from ganforge.reporting import grids
 from ganforge.runs.trained import Trained, Weights
@@ -19,14 +20,14 @@ SMALLEST_SHARE = 0.01
 
 def draw_use(
     trained: Trained,
-    dataset: Dataset,
+    dataset: Dataset | None,
     kind: Kind,
     count: int = 10,
     rows: int | None = None,
     seed: int = 0,
     weights: Weights = "ema",
 ) -> Image.Image:
-    """A grid of `count` columns.
+    """A grid of `count` columns; a manifold needs no `dataset`.
 
     reconstructions: held-out images, and below each its reconstruction. completions: held-out images, their
     first `rows` rows (left out: half), and four completions of these. manifold: decoded pairs of standard
@@ -35,6 +36,7 @@ def draw_use(
     """
     if kind == "manifold":
         return grids.grid(_manifold(trained, count, weights), count, gap=0)
+    assert dataset is not None
     _, images = held_out(dataset)
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed % 2**64))[:count]
     labels = None if images.labels is None else images.labels[chosen]
@@ -53,6 +55,27 @@ def draw_use(
         for way in range(4):
             lines += trained.call("complete", [part], seed=seed + way, weights=weights)
     return grids.grid(torch.cat(lines), len(chosen))
+
+
+def draw_reconstructions(
+    trained: Trained, images: str, count: int = 10, weights: Weights = "ema"
+) -> tuple[Image.Image, dict[str, str]]:
+    """The first `count` of `images`, an image, a folder or a .zip, and below each its reconstruction.
+
+    Images are brought to the run's shape as its data were; those that cannot be read are skipped: name ->
+    reason. Raises UserError where none can be read, or the system reconstructs none.
+    """
+    config = trained.run.config
+    if config.spec.values == "points":
+        raise UserError("--images: this run is of 2-D points: leave it out")
+    pixels, _, skipped = read_sources(
+        images, config.spec.shape, config.data, count, True, config.spec.bits, "--images"
+    )
+    if config.spec.binary:
+        pixels = torch.where(pixels > 127, 255, 0).to(torch.uint8)
+    originals = as_images(pixels)
+    made = torch.cat(list(trained.call("reconstruct", [originals], weights=weights)))
+    return grids.grid(torch.cat([originals, made]), len(originals)), skipped
 
 
 def _manifold(trained: Trained, side: int, weights: Weights) -> Tensor:

@@ -10,11 +10,12 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ganforge.data.batch import conditions, to_float
-from ganforge.data.decode import Target, Unreadable, decode
+from ganforge.data.decode import Target, Unreadable, decode, read_header
+from ganforge.data.formats import READABLE
 from ganforge.data.sources.storage import read_regular
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
-from ganforge.generation.output import open_output, provenance
+from ganforge.generation.output import IMAGES, open_output, provenance
 from ganforge.generation.text_to_image import MOST_STORED
 from ganforge.nn.networks.text import ImageEncoder
 from ganforge.nn.optimizers import decay_linearly
@@ -42,13 +43,16 @@ def restyle(
     weights: Weights = "ema",
     command: str = "",
     say: Callable[[str], None] = lambda text: None,
+    overwrite: bool = False,
+    data: str | None = None,
 ) -> str:
     """Sample each of the prompts `texts` in the style of each of the images in `files`: G(S(x), h).
 
     S is trained once for a checkpoint, for `steps`, and kept in the run folder; another number of steps
-    trains it again. `out` ending in .png gets the images and below them a row for each prompt; any other is a
-    folder of one PNG each. Returns a line for the user. Raises UserError where the run is not conditioned on
-    captions, a prompt is empty, an image cannot be read, or `out` cannot be written.
+    trains it again, on the captions of the run's data, which may be at `data` now. `out` ending like an image
+    gets the images and below them a row for each prompt; any other is a folder of one PNG each. Returns a
+    line for the user. Raises UserError where the run is not conditioned on captions, a prompt is empty, an
+    image cannot be read, or `out` cannot be written.
     """
     system = trained.system
     if "embeddings" not in system.needs or not isinstance(system, LatentSystem):
@@ -59,8 +63,8 @@ def restyle(
     assert embeddings is not None
     styles = to_float(torch.stack([_read(file, trained) for file in files]))
     about = provenance(trained, weights, command)
-    with open_output(out, ".png") as output:
-        network, share = style_encoder(trained, steps, trained.resolve_weights(weights), say)
+    with open_output(out, *IMAGES, about=about, overwrite=overwrite) as output:
+        network, share = style_encoder(trained, steps, trained.resolve_weights(weights), say, data)
         with torch.no_grad():
             latents = network(styles.to(system.device)).cpu()
         batch = conditions(embeddings=embeddings.repeat_interleave(len(styles), 0))
@@ -75,7 +79,8 @@ def restyle(
                 for file in files
             ]
             output.write_folder([images], about, each)
-    return f"{out}: {len(images)} images; S explains {100 * share:.3g} % of the latents' variance"
+    explained = f"S explains {100 * share:.3g} % of the latents' variance"
+    return f"{out}: {len(images)} images; {explained}{output.replaced}"
 
 
 def style_encoder(
@@ -83,12 +88,14 @@ def style_encoder(
     steps: int | None = None,
     weights: Weights = "ema",
     say: Callable[[str], None] = lambda text: None,
+    data: str | None = None,
 ) -> tuple[ImageEncoder, float]:
     """S for the checkpoint of `trained`, and its R^2, from the run folder; else trained, and kept there.
 
+    `data` is where the run's data are now, whose captions S is trained on.
     Raises UserError where it must be trained and the captions of the run's data cannot be read.
     """
-    system = trained.system
+    system = trained.with_weights(weights)
     assert isinstance(system, LatentSystem)
     path = trained.run.path / FOLDER / f"{trained.step:06d}-{weights}.safetensors"
     kept = _kept(path, system, steps)
@@ -96,14 +103,13 @@ def style_encoder(
         return kept
     steps = DEFAULT_STEPS if steps is None else steps
     try:
-        texts = data_of(trained.run).splits["train"].texts
+        texts = data_of(trained.run, data).splits["train"].texts
     except UserError as error:
         raise UserError(
             f"S is trained on captions of the run's data, which cannot be read: {error}"
         ) from error
     assert texts is not None
-    with trained.using(weights):
-        network, share = train_style(system, texts.values, steps, say)
+    network, share = train_style(system, texts.values, steps, say)
     numbers = {_STEPS: torch.tensor(steps), _SHARE: torch.tensor(share)}
     tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
     if trained.run.packaged:
@@ -132,41 +138,45 @@ def train_style(
     is 0 for predicting the mean 0, and at most 1. Reed et al. 2016, section 4.4; the network, Adam and its
     linear learning-rate decay to 0 are ours.
     """
-    with sampling.SeededRandom(seed, system.device).stretch():
+    generator = sampling.seeded(seed, system.device)
+    with torch.random.fork_rng(devices=[]):  # first weights are torch's: the caller's state is left as it was
+        torch.manual_seed(seed)
         network = _untrained(system)
-        optimizer = torch.optim.Adam(network.parameters(), RATE)
-        for step in range(steps):
-            decay_linearly({"style": optimizer}, RATE, step, steps)
-            latents, images = _draw(system, embeddings)
-            loss = (latents - network(images)).square().sum(1).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            if step % STEPS_BETWEEN_LINES == 0:
-                error = float(loss.detach()) / latents.shape[1]
-                say(f"step {step:,} of {steps:,}, {100 * error:.3g} % of the latents' variance unexplained")
-        network.eval()
-        unexplained, total = 0.0, 0.0
-        for _ in range(NUM_EVALUATED // BATCH):
-            latents, images = _draw(system, embeddings)
-            with torch.no_grad():
-                unexplained += float((latents - network(images)).square().sum())
-            total += float(latents.square().sum())
+        if system.device.type == "cpu":
+            generator.set_state(torch.get_rng_state())  # no number of the first weights is drawn twice
+    optimizer = torch.optim.Adam(network.parameters(), RATE)
+    for step in range(steps):
+        decay_linearly({"style": optimizer}, {"style": RATE}, step, steps)
+        latents, images = _draw(system, embeddings, generator)
+        loss = (latents - network(images)).square().sum(1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % STEPS_BETWEEN_LINES == 0:
+            error = float(loss.detach()) / latents.shape[1]
+            say(f"step {step:,} of {steps:,}, {100 * error:.3g} % of the latents' variance unexplained")
+    network.eval()
+    unexplained, total = 0.0, 0.0
+    for _ in range(NUM_EVALUATED // BATCH):
+        latents, images = _draw(system, embeddings, generator)
+        with torch.no_grad():
+            unexplained += float((latents - network(images)).square().sum())
+        total += float(latents.square().sum())
     return network, 1 - unexplained / total
 
 
-def _draw(system: LatentSystem, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+def _draw(system: LatentSystem, embeddings: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Latents `[BATCH, n]` and samples of them with random captions."""
-    rows = torch.randint(len(embeddings), (BATCH,))
-    batch = conditions(embeddings=embeddings[rows].to(system.device))
-    with sampling.evaluation_mode(system):
-        latents = system.draw_latents(BATCH)
-        return latents, system.decode(latents, batch).float()
+    rows = torch.randint(len(embeddings), (BATCH,), generator=generator, device=system.device)
+    batch = conditions(embeddings=embeddings[rows.to(embeddings.device)].to(system.device))
+    with torch.no_grad():
+        latents = system.draw_latents(BATCH, generator=generator)
+        return latents, system.decode(latents, batch, generator=generator).float()
 
 
 def _untrained(system: LatentSystem) -> ImageEncoder:
     start, doublings = stages_for("S", system.data)
-    with sampling.evaluation_mode(system):
+    with torch.no_grad():
         size = system.draw_latents(1).shape[1]
     return ImageEncoder(
         channels=system.data.channels, start=start, doublings=doublings, width=WIDTH, embedding_size=size
@@ -189,9 +199,9 @@ def _kept(path: Path, system: LatentSystem, steps: int | None) -> tuple[ImageEnc
 def _read(file: Path, trained: Trained) -> Tensor:
     """The image in `file` in the shape of the run's images, uint8."""
     try:
-        shape = trained.run.config.spec.shape
-        return torch.from_numpy(np.array(decode(read_regular(file), Target(shape), trained.run.config.data)))
+        spec, options, data = trained.run.config.spec, trained.run.config.data, read_regular(file)
+        if read_header(data).bits != spec.bits:  # not of the depth that the range of the run counts in
+            options = options.model_copy(update={"range": "full"})
+        return torch.from_numpy(np.array(decode(data, Target(spec.shape), options)))
     except Unreadable as error:
-        raise UserError(
-            f"{printable(str(file))} cannot be read ({error}): expected PNG, JPEG, WebP, BMP or GIF"
-        ) from error
+        raise UserError(f"{printable(str(file))} cannot be read ({error}): expected {READABLE}") from error

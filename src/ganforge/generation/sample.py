@@ -4,16 +4,28 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ganforge.errors import UserError, printable
-from ganforge.generation.output import open_output, provenance, to_arrays
+from ganforge.generation.output import (
+    IMAGES,
+    hash_latents,
+    open_output,
+    provenance,
+    stored_levels,
+    to_arrays,
+    to_stored,
+)
+from ganforge.generation.truncation import truncated
 from ganforge.reporting import grids
 from ganforge.runs.conditions import PREVIEW_COLUMNS, class_conditions, preview_conditions
 from ganforge.runs.trained import Label, Trained, Weights
+from ganforge.system import LatentSystem
 
 DEFAULT_COUNT = 64
 TRAVERSAL_COLUMNS = 10
@@ -32,11 +44,12 @@ class Code:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Samples, drawn as `parts` are read, the columns of their grid, and their labels int64 `[count]`."""
+    """Samples, drawn as `parts` are read, the columns of their grid, their labels `[count]`, and latents."""
 
     parts: Iterable[Tensor]
     columns: int | None
     labels: Tensor | None
+    latents: Tensor | None
 
 
 def write_samples(
@@ -48,43 +61,59 @@ def write_samples(
     command: str = "",
     labels: Sequence[Label] | None = None,
     codes: Sequence[str] = (),
+    overwrite: bool = False,
+    truncation: float | None = None,
 ) -> str:
     """Write `count` samples to `out` and return what was written, in words.
 
-    `out` ending in .png gets one grid (a scatter of 2-D points), in .npz the arrays `images` (uint8
-    `[count, height, width, channels]`, or float `[count, 2]` points), `labels` of a conditional system, and
-    `about`, JSON; any other is a folder of one PNG each, where samples of an earlier time are replaced.
+    `out` ending in .png, .jpg, .webp or .gif gets one grid (a scatter of 2-D points), in .npz the arrays
+    `images` (uint8 `[count, height, width, channels]`, or float `[count, 2]` points), `labels` of a
+    conditional system, and `about`, JSON; any other is a folder of one PNG each. What exists is replaced as
+    `open_output` says. Values of a run with a --range of 16-bit images are uint16 in that range, in .npz and
+    folders.
 
-    `labels` take turns; left out, all classes do, and a .png without `count` has a row for each class.
+    `labels` take turns; left out, all classes do, and a grid without `count` has a row for each class.
     `codes` are texts "0=4" or "1=-1..1": one range becomes rows of `TRAVERSAL_COLUMNS` samples of the same
-    noise; of two the first goes down and the second across.
+    noise; of two the first goes down and the second across. `truncation` is that of `truncated`.
     Raises UserError where `out` cannot be written, or the system has no such label or code.
     """
     spec = trained.run.config.spec
     parsed = [parse_code(text) for text in codes]
-    about = provenance(trained, weights, command, seed)
-    with open_output(out, ".png", ".npz") as output:
+    about = provenance(trained, weights, command, seed, truncation)
+    with open_output(out, *IMAGES, ".npz", about=about, overwrite=overwrite) as output:
         points = spec.values == "points"
         if points and not output.form:
-            raise UserError(f"--out {out}: 2-D points are written to a .png or an .npz")
+            raise UserError(f"--out {out}: 2-D points are written to an image, such as a .png, or an .npz")
         chosen = None if labels is None else list(labels)
-        drawing = _draw(trained, count, seed, weights, chosen, parsed, in_rows=output.form == ".png")
+        drawing = draw_samples(trained, count, seed, weights, chosen, parsed, output.is_image, truncation)
+        if drawing.latents is not None:
+            about["latents"] = hash_latents(drawing.latents)
         numbers = [] if drawing.labels is None else drawing.labels.tolist()
         names = [spec.class_names[number] for number in numbers]
         if not output.form:
-            return output.write_folder(drawing.parts, about, [{"label": name} for name in names])
+            each = [{"label": name} for name in names]
+            return output.write_folder(drawing.parts, about, each, stored_levels(trained))
         images = torch.cat(list(drawing.parts))
         if names:
             about["labels"] = ", ".join(names)
-        if output.form == ".png":
-            output.write_image(grids.draw(images, spec, columns=drawing.columns), about)
+        if output.is_image:
+            grid = grids.draw(images, spec, columns=drawing.columns, transparent=True)
+            output.write_image(grid, about, trained.run.config.data.background)
         else:
             output.write_arrays(
                 about,
-                images=images.flatten(1).numpy() if points else to_arrays(images),
+                images=sample_arrays(trained, images),
                 labels=None if drawing.labels is None else drawing.labels.numpy(),
             )
-    return f"{out}: {len(images)} samples"
+    return f"{out}: {len(images)} samples{output.replaced}"
+
+
+def sample_arrays(trained: Trained, images: Tensor) -> NDArray[Any]:
+    """Bytes, or uint16 in the range of a run whose images are stored with 16 bits; points as they are."""
+    if trained.run.config.spec.values == "points":
+        return images.flatten(1).numpy()
+    levels = stored_levels(trained)
+    return to_arrays(images) if levels is None else to_stored(images, levels)
 
 
 def parse_code(text: str) -> Code:
@@ -114,7 +143,7 @@ def parse_labels(text: str) -> list[Label]:
     return labels
 
 
-def _draw(
+def draw_samples(
     trained: Trained,
     count: int | None,
     seed: int,
@@ -122,7 +151,9 @@ def _draw(
     labels: list[Label] | None,
     codes: list[Code],
     in_rows: bool,
+    truncation: float | None = None,
 ) -> Drawing:
+    """The samples of one seed; `in_rows`: without `count` and `labels` a row for each class."""
     if count is not None and count < 1:
         raise UserError(f"--count {count}: expected 1 or more")
     ranges = [code for code in codes if code.high is not None]
@@ -133,7 +164,7 @@ def _draw(
             raise UserError(
                 "--count does not go with a range of --code, whose grid has a fixed size: leave it out"
             )
-        return _traverse(trained, seed, weights, labels, codes, ranges)
+        return _traverse(trained, seed, weights, labels, codes, ranges, truncation)
     batch, columns = None, None
     if in_rows and labels is None and count is None:
         batch, columns = preview_conditions(trained.system), PREVIEW_COLUMNS
@@ -141,15 +172,18 @@ def _draw(
         batch, columns = class_conditions(trained, labels, count, DEFAULT_COUNT)
     if count is None:
         count = DEFAULT_COUNT if batch is None else len(batch.images)
+    latents = None
+    if codes or truncation is not None or isinstance(trained.system, LatentSystem):
+        latents = truncated(trained, count, seed, weights, truncation)
+    for code in codes:
+        assert latents is not None
+        latents = trained.set_code(latents, code.index, code.low)
     parts: Iterable[Tensor]
-    if codes:
-        latents = trained.draw_latents(count, seed)
-        for code in codes:
-            latents = trained.set_code(latents, code.index, code.low)
+    if latents is not None and (codes or truncation is not None):
         parts = [trained.decode(latents, batch, weights)]
     else:
         parts = trained.draw(count, seed=seed, weights=weights, given=batch)
-    return Drawing(parts, columns, None if batch is None else batch.labels)
+    return Drawing(parts, columns, None if batch is None else batch.labels, latents)
 
 
 def _traverse(
@@ -159,6 +193,7 @@ def _traverse(
     labels: list[Label] | None,
     codes: list[Code],
     ranges: list[Code],
+    truncation: float | None,
 ) -> Drawing:
     """Rows of samples along the last range; rows differ in the other range, else in their noise and label."""
     if len(ranges) > 2:
@@ -167,7 +202,7 @@ def _traverse(
     num_noises, rows = (TRAVERSAL_ROWS, TRAVERSAL_ROWS) if len(ranges) == 1 else (1, TRAVERSAL_COLUMNS)
     batch, _ = class_conditions(trained, labels, num_noises, DEFAULT_COUNT)
     repeats = rows * columns // num_noises
-    latents = trained.draw_latents(num_noises, seed).repeat_interleave(repeats, dim=0)
+    latents = truncated(trained, num_noises, seed, weights, truncation).repeat_interleave(repeats, dim=0)
     if batch is not None and batch.labels is not None:
         batch = trained.conditions(batch.labels.repeat_interleave(repeats).tolist())
     for code in codes:
@@ -178,7 +213,7 @@ def _traverse(
         else:
             latents = trained.set_code(latents, code.index, _steps(code, rows).repeat_interleave(columns))
     images = trained.decode(latents, batch, weights)
-    return Drawing([images], columns, None if batch is None else batch.labels)
+    return Drawing([images], columns, None if batch is None else batch.labels, latents)
 
 
 def _steps(code: Code, count: int) -> Tensor:

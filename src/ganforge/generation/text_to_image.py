@@ -1,10 +1,8 @@
 """Sample images for text prompts, or interpolate between two prompts."""
 
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +11,9 @@ from torch import Tensor
 
 from ganforge.data.batch import conditions
 from ganforge.errors import UserError, printable
-from ganforge.generation.output import open_output, provenance, to_arrays
+from ganforge.files.images import ANIMATIONS, save_image
+from ganforge.generation.output import IMAGES, hash_latents, open_output, provenance, to_arrays
+from ganforge.generation.truncation import truncated
 from ganforge.reporting import grids
 from ganforge.runs.trained import Trained, Weights
 from ganforge.text.embeddings import describe
@@ -22,7 +22,6 @@ DEFAULT_COUNT = 8
 MOST_TEXTS = 10_000
 MOST_STORED = 1_000  # characters of prompts in a PNG
 FRAME_MILLISECONDS = 80
-ANIMATIONS = {".gif": "GIF", ".webp": "WEBP"}
 
 
 def read_texts(path: Path) -> list[str]:
@@ -48,20 +47,23 @@ def write_text_samples(
     weights: Weights = "ema",
     command: str = "",
     steps: int | None = None,
+    overwrite: bool = False,
+    truncation: float | None = None,
 ) -> str:
     """Write `count` samples for each of the prompts `texts` to `out`; returns a line for the user.
 
-    All prompts share the same `count` latents. A .png has a row below each prompt; an .npz the arrays
+    All prompts share the same `count` latents. An image has a row below each prompt; an .npz the arrays
     `images`, `texts` and `about`; a folder one PNG for each sample. With `steps` there are two prompts, whose
-    embeddings are interpolated in that many steps: across in a .png, forth and back in a .gif or .webp.
+    embeddings are interpolated in that many steps: forth and back in a .gif or .webp, across in other images.
     Raises UserError for an empty prompt, or where `out` cannot be written.
     """
     count = DEFAULT_COUNT if count is None else count
-    _check(out, texts, count, steps)
-    about = provenance(trained, weights, command, seed) | {"text": _stored(" | ".join(texts))}
+    _check(texts, count, steps)
+    about = provenance(trained, weights, command, seed, truncation) | {"text": _stored(" | ".join(texts))}
     embeddings = describe(trained, texts).embeddings
     assert embeddings is not None
-    latents = trained.draw_latents(count, seed)
+    latents = truncated(trained, count, seed, weights, truncation)
+    about["latents"] = hash_latents(latents)
     if steps is not None:  # a row for each of the latents
         shares = torch.linspace(0, 1, steps)[:, None]
         rows = torch.lerp(embeddings[:1], embeddings[1:], shares).repeat(count, 1)
@@ -71,25 +73,25 @@ def write_text_samples(
         rows = embeddings.repeat_interleave(count, dim=0)
         latents = latents.repeat(len(texts), *[1] * (latents.dim() - 1))
         prompts = [text for text in texts for _ in range(count)]
-    with open_output(out, ".png", ".npz", *ANIMATIONS) as output:
+    with open_output(out, *IMAGES, ".npz", about=about, overwrite=overwrite) as output:
         images = trained.decode(latents, conditions(embeddings=rows), weights)
         if not output.form:
             return output.write_folder([images], about, [{"text": _stored(text)} for text in prompts])
         if output.form == ".npz":
             plain = np.array([text.encode("utf-8", "replace").decode() for text in prompts])
             output.write_arrays(about, images=to_arrays(images), texts=plain)
-        elif output.form == ".png":
-            output.write_image(
-                grids.grid(images, steps) if steps else grids.captioned_grid(images, texts), about
-            )
+        elif steps is None:
+            output.write_image(grids.captioned_grid(images, texts), about)
+        elif output.form in ANIMATIONS:
+            frames = _frames(images, steps)
+            save_image(frames[0], out, about, frames=frames[1:], milliseconds=FRAME_MILLISECONDS)
         else:
-            assert steps is not None
-            output.write_bytes(_animation(images, steps, ANIMATIONS[output.form]))
+            output.write_image(grids.grid(images, steps), about)
     what = f"{steps} steps between two prompts" if steps else f"{len(texts)} prompts"
-    return f"{out}: {len(images)} samples, {what}"
+    return f"{out}: {len(images)} samples, {what}{output.replaced}"
 
 
-def _check(out: Path, texts: Sequence[str], count: int, steps: int | None) -> None:
+def _check(texts: Sequence[str], count: int, steps: int | None) -> None:
     if count < 1:
         raise UserError(f"--count {count}: expected 1 or more")
     if steps is not None and (len(texts) != 2 or steps < 2):
@@ -97,29 +99,15 @@ def _check(out: Path, texts: Sequence[str], count: int, steps: int | None) -> No
             f"--interpolate {steps} with {len(texts)} texts: expected 2 steps or more and two texts, such as "
             '--text "a red apple" --text "a green apple"'
         )
-    if out.suffix.lower() in ANIMATIONS and steps is None:
-        raise UserError(f"--out {out}: an animation shows --interpolate STEPS between two texts")
 
 
 def _stored(text: str) -> str:
     return printable(text)[:MOST_STORED]
 
 
-def _animation(images: Tensor, steps: int, form: str) -> bytes:
+def _frames(images: Tensor, steps: int) -> list[Image.Image]:
     """A grid of all rows for each step, forth and back."""
     rows = images.unflatten(0, (-1, steps))
     columns = math.ceil(math.sqrt(len(rows)))
-    frames: list[Image.Image] = [grids.grid(rows[:, step], columns) for step in range(steps)]
-    frames += frames[-2:0:-1]
-    options: dict[str, Any] = {"lossless": True} if form == "WEBP" else {}
-    buffer = io.BytesIO()
-    frames[0].save(
-        buffer,
-        form,
-        save_all=True,
-        append_images=frames[1:],
-        duration=FRAME_MILLISECONDS,
-        loop=0,
-        **options,
-    )
-    return buffer.getvalue()
+    frames = [grids.grid(rows[:, step], columns) for step in range(steps)]
+    return frames + frames[-2:0:-1]

@@ -56,8 +56,9 @@ def bands(translate: Translate, tiling: Tiling, image: NDArray[Any], tile: int) 
     Each band is float `[channels, rows, width * scale]` in [-1, 1]. `tile` is the side of the tiles, in
     pixels of the image, without what is added around them. Where `tiling.reach` is known every pixel is
     what the whole image would give it; else neighbouring tiles are blended over a quarter of their side or
-    more, and are at least two multiples large. An image is padded with its mirror image to the next multiple;
-    one no larger than a tile is processed whole. Raises UserError for a `tile` below 16, and for NaN.
+    more, and are at least two multiples, and `tiling.least`, large. An image is padded with its mirror image
+    to the next multiple; one no larger than a tile is processed whole. Raises UserError for a `tile` below
+    16, and for NaN.
     """
     if tile < SMALLEST_TILE:
         raise UserError(f"--tile {tile}: expected {SMALLEST_TILE} or more")
@@ -98,7 +99,7 @@ def _axis(length: int, tiling: Tiling, tile: int) -> _Axis:
     """In units of `multiple`, so that every tile begins where a stride of the network would."""
     unit, reach = tiling.multiple, tiling.reach
     if reach is None:
-        size = max(2, tile // unit)
+        size = max(2, max(tile, tiling.least) // unit)
         overlap = math.ceil(BLENDED_SHARE * size)
     else:
         size, overlap = math.ceil((tile + 2 * reach) / unit), math.ceil(2 * reach / unit)

@@ -1,0 +1,1 @@
+"""What a trained model is for: paths, arithmetic, traversals, directions and projections of its latents."""

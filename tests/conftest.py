@@ -1,8 +1,11 @@
 """One thread for each test process: two processes with two threads each wait for one another on two cores."""
 
 import os
+import signal
 import uuid
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # of a test run in the background, and its processes
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("MPLCONFIGDIR", "/tmp/ganforge-matplotlib")
 

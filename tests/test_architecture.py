@@ -227,8 +227,9 @@ def test_options_are_frozen() -> None:
         name: (info.default, str(info.annotation)) for name, info in TrainOptions.model_fields.items()
     } == {
         "seed": (0, "<class 'int'>"),
+        "minutes": (None, "typing.Optional[typing.Annotated[float, Gt(gt=0)]]"),
         "precision": ("auto", "typing.Literal['auto', 'fp32', 'bf16']"),
-        "device": ("auto", "typing.Literal['auto', 'cpu', 'cuda']"),
+        "device": ("auto", "typing.Literal['auto', 'cpu', 'cuda', 'mps']"),
         "compile": ("auto", "typing.Literal['auto', 'on', 'off']"),
         "checkpoint_every": (500, "<class 'int'>"),
         "sample_every": (500, "<class 'int'>"),
@@ -238,23 +239,26 @@ def test_options_are_frozen() -> None:
         "evaluate_samples": (5_000, "<class 'int'>"),
         "keep_best": (None, str(Metric | None)),
         "on_nan": ("stop", "typing.Literal['stop', 'skip', 'rollback']"),
+        "freeze_discriminator": (0, "<class 'int'>"),
+        "partial": (False, "<class 'bool'>"),
     }
     options = {
         kind.__name__: [field.name for field in dataclasses.fields(kind)]
         for kind in (Sample, Evaluate, Listing)
     }
     assert options == {
-        "Sample": ["run", "out", "count", "seed", "weights", "labels", "sources", "text", "text_file",
-                   "interpolate", "code", "checkpoint", "system"],
+        "Sample": ["run", "out", "count", "seed", "seeds", "weights", "labels", "sources", "text",
+                   "text_file", "interpolate", "code", "truncation", "data", "overwrite", "checkpoint",
+                       "system"],
         "Evaluate": ["run", "num_samples", "seed", "weights", "checkpoint", "features", "features_weights",
-                     "samples", "devices", "json", "verbose", "system"],
-        "Listing": ["what", "folder", "verbose"],
+                     "samples", "data", "size", "devices", "json", "verbose", "system"],
+        "Listing": ["what", "folder", "json", "verbose"],
     }  # fmt: skip
 
 
 def test_python_door_is_frozen() -> None:
     assert ganforge.__all__ == [
         "Batch", "DataSpec", "LatentSystem", "System", "Trained", "UserError", "__version__", "apply",
-        "evaluate", "load", "train",
+        "evaluate", "load", "resume", "to_pil", "train",
     ]  # fmt: skip
     assert all(hasattr(ganforge, name) for name in ganforge.__all__)

@@ -11,15 +11,18 @@ if TYPE_CHECKING:
     from ganforge.data.spec import DataSpec as DataSpec
     from ganforge.evaluation.evaluate import evaluate as evaluate
     from ganforge.generation.apply import apply as apply
+    from ganforge.runs.samples import to_pil as to_pil
     from ganforge.runs.trained import Trained as Trained
     from ganforge.runs.trained import load as load
     from ganforge.system import LatentSystem as LatentSystem
     from ganforge.system import System as System
+    from ganforge.training.train import resume as resume
     from ganforge.training.train import train as train
 
 # Imported on first use: torch alone takes seconds.
 _MODULES = {
     "train": "ganforge.training.train",
+    "resume": "ganforge.training.train",
     "load": "ganforge.runs.trained",
     "evaluate": "ganforge.evaluation.evaluate",
     "apply": "ganforge.generation.apply",
@@ -28,6 +31,7 @@ _MODULES = {
     "Batch": "ganforge.data.batch",
     "DataSpec": "ganforge.data.spec",
     "Trained": "ganforge.runs.trained",
+    "to_pil": "ganforge.runs.samples",
 }
 __all__ = [
     "Batch",
@@ -40,6 +44,8 @@ __all__ = [
     "apply",
     "evaluate",
     "load",
+    "resume",
+    "to_pil",
     "train",
 ]
 

@@ -14,6 +14,17 @@ from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 
 Suggestions = dict[str, tuple[Any, str]]
+DRAWING = (
+    "sample",
+    "draw_latents",
+    "decode",
+    "translate",
+    "complete",
+    "reconstruct",
+    "measure",
+    "outlier_scores",
+)
+"""Methods that may draw random numbers; all take `generator`, see `System`."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +46,29 @@ class Tiling:
 
     `scale`: output pixels per source pixel, each way; `multiple`: the sides of a source must be multiples of
     it; `reach`: the radius of the receptive field in source pixels, or None where it is the whole image, so
-    that tiles must be blended.
+    that tiles must be blended; `least`: the side of the smallest of these, as large as training's images.
     """
 
     scale: int = 1
     multiple: int = 1
     reach: int | None = None
+    least: int = 0
+
+
+@dataclass(frozen=True)
+class Prior:
+    """How `size` numbers of a latent are drawn, for programs that draw latents themselves.
+
+    "gaussian": N(0, 1); "uniform": U(low, high); "sphere": N(0, 1), then scaled to the length sqrt(size);
+    "category": one 1 at random, the others 0; "correlated": `mean` `[size]` + `root` `[size, size]` N(0, 1).
+    """
+
+    kind: Literal["gaussian", "uniform", "sphere", "category", "correlated"]
+    size: int
+    low: float = -1.0
+    high: float = 1.0
+    mean: Tensor | None = None
+    root: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -78,19 +106,23 @@ class System(nn.Module, ABC):
 
     Its docstring names the paper and every difference from it. A step obeys five rules: one full cycle,
     no host reads, no step index, no fetching of data, one program per run.
+
+    Methods that may draw random numbers (`DRAWING`) take `generator` and draw from it, so that samples follow
+    a seed, in several threads too, and a training's own random numbers stay as they are. In a step it is
+    left out: torch then draws from its global state.
     """
 
     Config: ClassVar[type[SystemConfig]]
-    accepts: ClassVar[frozenset[Literal["pixels", "points"]]] = frozenset({"pixels"})
-    """The kinds of values that the networks are built for."""
+    purpose: ClassVar[str] = ""
+    """What the system is for, in at most 44 characters: `ganforge list systems` shows it."""
+    accepts: ClassVar[frozenset[Literal["pixels", "points", "alpha"]]] = frozenset({"pixels"})
+    """The kinds of values that the networks are built for; "alpha" are pixels of four channels."""
     needs: ClassVar[frozenset[str]] = frozenset()
     """Parts of a batch, besides images, that a step uses."""
     averaged: ClassVar[tuple[str, ...]] = ()
     """Children whose moving average (EMA) is sampled and evaluated."""
     inherits: ClassVar[Mapping[str, Inheritance]] = {}
     """What is inherited from the run that `--from` names, by the name of its system."""
-    generates_images: ClassVar[bool] = True
-    """Whether `sample` gives images; an encoder of captions gives embeddings only."""
 
     config: SystemConfig
     data: DataSpec
@@ -112,8 +144,10 @@ class System(nn.Module, ABC):
         """One complete update of every network; returns name -> 0-dim tensor."""
 
     @abstractmethod
-    def sample(self, count: int, given: Batch | None = None) -> Tensor:
-        """`count` images in [-1, 1] (or points), with the conditions `given`."""
+    def sample(
+        self, count: int, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """`count` images in [-1, 1] (or points), with the conditions `given`; random by `generator`."""
 
     @property
     def device(self) -> torch.device:
@@ -137,24 +171,64 @@ class LatentSystem(System):
     """A system that decodes latents, so that latents can be kept, walked and combined."""
 
     @abstractmethod
-    def draw_latents(self, count: int) -> Tensor:
+    def draw_latents(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Latents `[count, ...]` of the prior."""
 
     @abstractmethod
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
-        """Images in [-1, 1] (or points) of `latents`."""
+    def decode(
+        self, latents: Tensor, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Images in [-1, 1] (or points) of `latents`; missing conditions are drawn by `generator`."""
+
+    @property
+    def prior(self) -> tuple[Prior, ...]:
+        """What `draw_latents` draws, part after part: of this class a standard Gaussian."""
+        latents = self.draw_latents(1, generator=torch.Generator(self.device))
+        return (Prior("gaussian", latents.shape[1]),)
 
     @property
     def latents_are_gaussian(self) -> bool:
         """Whether latents lie near a shell, so that a path between two goes along the arc."""
         return getattr(self.config, "latent_distribution", "gaussian") != "uniform"
 
-    def sample(self, count: int, given: Batch | None = None) -> Tensor:
+    @property
+    def continuous_size(self) -> int | None:
+        """The first so many numbers of a latent are what samples are continuous in; None: all."""
+        return None
+
+    def sample(
+        self, count: int, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Images of fresh latents."""
-        return self.decode(self.draw_latents(count), given)
+        return self.decode(self.draw_latents(count, generator=generator), given, generator=generator)
 
 
 # What only some systems can do, besides training and sampling: see `Trained.call`.
+
+
+@runtime_checkable
+class NamesInferenceNetwork(Protocol):
+    """A system whose exported network is not just its child `generator`."""
+
+    def inference_network(self) -> nn.Module:
+        """What is exported: latents or sources, then labels or embeddings, to images, as `sample` has them.
+
+        Of systems that generate pixel by pixel images and labels to logits `[batch, levels, channels, height,
+        width]`. It shares the weights of this system.
+        """
+
+
+def inference_network(system: System) -> nn.Module:
+    """The network of `system` that is exported; raises UserError where there is none."""
+    if isinstance(system, NamesInferenceNetwork):
+        return system.inference_network()
+    network = getattr(system, "generator", None)
+    if not isinstance(network, nn.Module):
+        raise UserError(
+            f"{type(system).__name__.lower()} has no network that makes images: export a run of another "
+            "system, or define inference_network"
+        )
+    return network
 
 
 @runtime_checkable
@@ -195,7 +269,7 @@ class Translates(Protocol):
     def tiling(self) -> Tiling:
         """How images of any size are translated, whole or in tiles."""
 
-    def translate(self, sources: Tensor) -> Tensor:
+    def translate(self, sources: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images in [-1, 1] made from `sources` in [-1, 1] `[count, channels, ...]`, as `tiling` says."""
 
 
@@ -234,15 +308,25 @@ class EncodesCaptions(Protocol):
 class Reconstructs(Protocol):
     """A system with an encoder and a decoder."""
 
-    def reconstruct(self, images: Tensor) -> Tensor:
+    def reconstruct(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """`images` encoded and decoded."""
+
+
+@runtime_checkable
+class InfersLatents(Protocol):
+    """A system with an approximate posterior of the latents behind an image."""
+
+    def posterior_mean(self, images: Tensor) -> Tensor:
+        """The mean latent `[batch, n]` of each of `images`."""
 
 
 @runtime_checkable
 class CompletesRows(Protocol):
     """A system that generates row by row."""
 
-    def complete(self, images: Tensor, rows: int, given: Batch | None = None) -> Tensor:
+    def complete(
+        self, images: Tensor, rows: int, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """`images` with the first `rows` rows kept and the others sampled given these."""
 
 
@@ -250,7 +334,7 @@ class CompletesRows(Protocol):
 class ScoresOutliers(Protocol):
     """A system that scores how unlike the data an image is; those with a discriminator need not."""
 
-    def outlier_scores(self, batch: Batch) -> dict[str, Tensor]:
+    def outlier_scores(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Scores `[batch]`, by name, that are larger the less an image is like the data."""
 
 
@@ -270,8 +354,13 @@ class Measures(Protocol):
     def measure_protocol(self) -> Mapping[str, Any]:
         """What the numbers of `measure` depend on besides the data."""
 
-    def measure(self, batch: Batch) -> dict[str, Tensor]:
+    def measure(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """The paper's numbers of real images in evaluation mode: name_unit -> 0-dim."""
+
+
+def generates_images(system: System | type[System]) -> bool:
+    """Whether `sample` of a system gives images (or points): an encoder of captions gives embeddings only."""
+    return not hasattr(system, "encode_captions")
 
 
 def networks(system: nn.Module) -> dict[str, nn.Module]:

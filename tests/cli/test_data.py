@@ -45,6 +45,41 @@ def test_exit_code_of_check(
     assert bool(captured.out) == (code != 2)
 
 
+def test_check_writes_a_sheet(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", "images", "--sheet", "sheet.png"]) == 0
+    assert capfd.readouterr().out.splitlines()[-1] == "sheet       sheet.png"
+    assert (place / "sheet.png").is_file()
+    assert main(["data", "check", "bad", "--sheet", "none.png"]) == 1
+    assert "no sheet" in capfd.readouterr().err
+    assert not (place / "none.png").exists()
+    (place / "mine.png").write_bytes(b"mine")
+    assert main(["data", "check", "images", "--sheet", "mine.png"]) == 2
+    assert "is not a contact sheet" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("words", "line"), [
+    (["--label-column", "Gender"], "--label-column Gender: "),
+    (["--range", "0..9x"], "--range: expected full, data, or LOW..HIGH"),
+    (["--range", "0..9"], None),
+])  # fmt: skip
+def test_a_dry_run_says_how_the_data_are_read(
+    place: Path, capfd: pytest.CaptureFixture[str], words: list[str], line: str | None
+) -> None:
+    rows = "".join(
+        f"{name.name};{number % 2}\n" for number, name in enumerate(sorted((place / "images").iterdir()))
+    )
+    (place / "images/labels.csv").write_text("filename;kind\n" + rows)
+    small = ["--size", "32", "--width", "4", "--batch", "2", "--steps", "1"]
+    code = main(["train", "dcgan", "--data", "images", "--dry-run", *small, *words])
+    captured = capfd.readouterr()
+    assert code == (0 if line is None else 2)
+    if line is not None:
+        assert captured.err.count("\n") == 1
+        assert line in captured.err
+    else:
+        assert "about the data: classes are the column kind of labels.csv" in captured.out
+
+
 def test_exit_code_of_the_real_command(place: Path) -> None:
     assert run("data", "check", "bad", cwd=place).returncode == 1
 

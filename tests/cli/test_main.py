@@ -17,6 +17,7 @@ from PIL import Image
 import ganforge
 from ganforge.cli.main import main
 from ganforge.data.batch import to_uint8
+from ganforge.reporting.evaluations import read_evaluations
 from ganforge.systems.r3gan import R3GAN
 
 SMALL = ["--batch", "8", "--latent-size", "4", "--width", "4"]
@@ -76,7 +77,7 @@ def test_train_again_and_further_then_evaluate(place: Path, trained: Path) -> No
     done = run("evaluate", "runs/b", "--num-samples", "16", "--json", cwd=place)
     assert done.returncode == 0, done.stderr
     scores = json.loads(done.stdout)
-    assert scores == json.loads((folder / "evaluation.json").read_text())
+    assert scores == list(read_evaluations(folder)[0][0].scores)
     assert {"sampling_speed", "discriminator_on_held_out", "discriminator_on_generated"} <= {
         score["name"] for score in scores
     }
@@ -140,7 +141,7 @@ def test_evaluate_prints_a_table(
     assert main(["evaluate", "runs/a", "--num-samples", "8"]) == 0
     said = capfd.readouterr().out
     assert "sampling_speed" in said
-    assert "evaluation.json" in said
+    assert "stored in runs/a/evaluations/step-000004_ema_8-samples_seed-0" in said
 
 
 def test_dry_run_writes_nothing(
@@ -174,8 +175,11 @@ def test_an_unreadable_image_is_counted_and_named_and_training_goes_on(
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
     "unknown verb": (["trian"], "unknown verb 'trian': did you mean train"),
-    "unknown system": (train_words("r", system="dcgn")[:6], "unknown system 'dcgn': did you mean dcgan"),
-    "no system": (["train", "--data", "mnist"], "expected a system before --data"),
+    "unknown system": (
+        train_words("r", system="dcgn")[:6],
+        "unknown system or data 'dcgn': did you mean dcgan",
+    ),
+    "neither system nor data": (["train", "--steps", "4"], "expected data: ganforge train my_images"),
     "unknown data": (train_words("r", data="emojy"), "unknown data set 'emojy': did you mean emoji"),
     "missing path": (train_words("r", data="./nowhere"), "does not exist"),
     "missing --data": (["train", "dcgan", "--steps", "4"], "--data"),
@@ -189,11 +193,8 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "batch of one": (train_words("r", "--batch", "1"), "--batch: input should be greater than or equal to 2"),
     "no steps": (train_words("r", "--steps", "0"), "--steps: input should be greater than 0, got 0"),
     "rate no number": (train_words("r", "--learning-rate", "nan"), "--learning-rate"),
-    "another config": (train_words("runs/a", "--width", "8"), "config.width is 4 there and 8 here"),
-    "another data": (
-        train_words("runs/a", data="one bad"),
-        "data.data is 'images' there and 'one bad' here",
-    ),
+    "another config": (train_words("runs/a", "--width", "8"), "--width is 4 there and 8 here"),
+    "another data": (train_words("runs/a", data="one bad"), "runs/a was trained on other data"),
     "another system": (train_words("runs/a", system="gan"), "system is dcgan there and gan here"),
     "steps below": (
         train_words("runs/a", "--steps", "3"),
@@ -206,7 +207,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "empty folder": (train_words("r", data="empty"), "holds no images"),
     "no images": (train_words("r", data="texts"), "holds no images"),
     "a text as data": (train_words("r", data="a file"), "is a single file"),
-    "2x2 images": (train_words("r", data="tiny"), "dcgan needs square images"),
+    "2x2 images": (train_words("r", data="tiny"), "dcgan halves images down to 3 to 9 pixels"),
     "bad data, stop": (
         train_words("r", "--unreadable", "stop", data="one bad"),
         "1 of 40 images cannot be read",
@@ -222,8 +223,8 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "sample of none": (["sample", "nowhere"], "nowhere is not a run folder"),
     "sample without run": (["sample"], "A run folder"),
     "odd suffix": (
-        ["sample", "runs/a", "--out", "x.jpg"],
-        "--out x.jpg: expected a name ending in .png or .npz",
+        ["sample", "runs/a", "--out", "x.bmp"],
+        "--out x.bmp: expected a name ending in .png, .jpg, .jpeg, .webp, .gif or .npz",
     ),
     "no samples": (["sample", "runs/a", "--count", "0", "--out", "x"], "--count 0: expected 1 or more"),
     "fewer samples": (["sample", "runs/a", "--count", "-3", "--out", "x.npz"], "--count -3"),
@@ -298,7 +299,7 @@ def test_a_folder_without_permission(
 def test_a_mistake_in_the_real_command(place: Path, trained: Path) -> None:
     done = run(*train_words("runs/a", "--width", "8"), cwd=place)
     assert (done.returncode, done.stdout) == (2, "")
-    assert_one_line(done.stderr, "config.width is 4 there and 8 here")
+    assert_one_line(done.stderr, "--width is 4 there and 8 here")
 
 
 @pytest.mark.slow
@@ -311,7 +312,7 @@ def test_a_full_disk_in_the_real_command(place: Path) -> None:
         "from ganforge.cli.main import main\n"
         "sys.exit(main())\n"
     )
-    words = train_words("full", "--checkpoint-every", "1", "--log-every", "1")
+    words = train_words("full", "--checkpoint-every", "1", "--log-every", "1", "--kernel-size", "5")
     # Below a checkpoint's optimizers, below a sample image, below config.json, below the report.
     limits = {
         "9500": "no room for",
@@ -342,6 +343,14 @@ def test_a_dry_run_counts_second_gradients(
     assert "MFLOP per image and step" in capfd.readouterr().out
 
 
+def test_a_run_with_suggested_lists_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JSON has no tuples, and defaults of options must not be lists."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "gan", "--data", "ring", "--steps", "1", "--run", "r"]) == 0
+    assert isinstance(json.loads(Path("r/config.json").read_text())["suggested"]["generator_hidden"], list)
+    assert main(["train", "gan", "--data", "ring", "--steps", "2", "--run", "r"]) == 0
+
+
 def test_suggestions_are_for_the_device_where_a_run_began(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -366,10 +375,13 @@ def test_suggestions_are_for_the_device_where_a_run_began(
     assert main(ring) == 0
     config = json.loads((tmp_path / "r/config.json").read_text())
     assert config["suggested_for"] == "cpu"
-    sizes["cpu"] = 16
-    assert main([*ring, "--dry-run"]) == 2
-    assert "config.batch is 8 there and 16 here" in capfd.readouterr().err
-    (tmp_path / "r/config.json").write_text(json.dumps(config | {"suggested_for": "cuda"}))
+    assert config["suggested"]["batch"] == 8
+    sizes["cpu"] = 16  # another version suggests something else: what was suggested at the start stays
+    for record in ({}, {"suggested": None}, {"suggested_for": "cuda"}):
+        (tmp_path / "r/config.json").write_text(json.dumps(config | record))
+        assert main([*ring, "--dry-run"]) == 0, record
+    assert main([*ring, "--batch", "16", "--dry-run"]) == 2
+    assert "--batch is 8 there and 16 here" in capfd.readouterr().err
     assert main([*ring, "--dry-run"]) == 0
     assert "batch = 8: a device" in capfd.readouterr().out
 

@@ -42,7 +42,7 @@ def script_of(shell: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
         ("ganforge train dcgan --data", "mn", "mnist"),
         ("ganforge sample runs/a --weights", "r", "raw"),
         ("ganforge data check images", "--si", "--size"),
-        ("ganforge list", "", "systems data runs recipes"),
+        ("ganforge list", "", "systems data runs pretrained recipes"),
         ("ganforge sample", "", ""),  # left to the shell: files
     ],
 )

@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 from documents import PROSE, blocks, name_of, program_words, shell_commands, spans
 
-from ganforge.cli.main import main
+from ganforge.cli.main import VERBS, main
 from ganforge.systems.discovery import available
 
-GROUPS = ("analyze", "data", "export")
+GROUPS = ("analyze", "data", "explore", "export")
 # What stands for any system in the documents.
 PLACEHOLDERS = ("SYSTEM", "NAME", "plain_lsgan")
+# What a training without a system begins with.
+DATA = ("my_images", "DATA")
 # Those of the program itself, and of the scripts in benchmarks.
-OTHER_OPTIONS = {"--help", "--version", "--check", "--list", "--table"}
+OTHER_OPTIONS = {"--help", "--version", "--check", "--list", "--table", "--only", "--share"}
 
 OptionsOf = Callable[..., frozenset[str]]
 _options: dict[tuple[str, ...], frozenset[str]] = {}
@@ -53,7 +55,7 @@ def mistake_in(words: list[str], options_of: OptionsOf) -> str | None:
         system = path[1] if len(path) > 1 else "SYSTEM"
         if system in available():
             known = options_of("train", system)
-        elif system in PLACEHOLDERS or ":" in system:
+        elif system in (*PLACEHOLDERS, *DATA) or ":" in system:
             known = frozenset().union(*(options_of("train", name) for name in available()))
         else:
             return f"no system {system}"
@@ -85,8 +87,27 @@ def test_commands_exist(page: Path, options_of: OptionsOf) -> None:
 @pytest.mark.parametrize("page", PROSE, ids=name_of)
 def test_options_in_the_text_exist(page: Path, options_of: OptionsOf) -> None:
     """Options that stand alone in the text are those of some verb."""
-    verbs = ("sample", "evaluate", "apply", "compare", "restyle", "draw", "reproduce", "list")
-    groups = (("analyze", "probe"), ("analyze", "outliers"), ("analyze", "classify"), ("data", "embed"))
+    verbs = (
+        "watch",
+        "sample",
+        "evaluate",
+        "apply",
+        "compare",
+        "restyle",
+        "draw",
+        "import",
+        "reproduce",
+        "list",
+        "serve",
+    )
+    groups = (
+        *(tuple(verb.name.split()) for verb in VERBS if verb.name.startswith(("explore ", "export "))),
+        ("analyze", "probe"),
+        ("analyze", "outliers"),
+        ("analyze", "classify"),
+        ("data", "embed"),
+        ("data", "check"),
+    )
     known = frozenset().union(
         *(options_of("train", name) for name in available()),
         *(options_of(verb) for verb in verbs),

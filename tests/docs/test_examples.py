@@ -1,8 +1,11 @@
 """The examples run, with small numbers."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,26 @@ def test_evaluate_and_compare(tmp_path: Path) -> None:
     said = run_example("evaluate_and_compare.py", *options, cwd=tmp_path)
     assert said.splitlines()[0].split() == ["score", "gan", "dcgan"]
     assert "frechet_distance" in said
+
+
+def test_batch_job(tmp_path: Path) -> None:
+    """As a job of Slurm: at SIGUSR1 it saves a checkpoint and calls scontrol once."""
+    program = tmp_path / "bin" / "scontrol"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "$@" >> queue\n')
+    program.chmod(0o755)
+    surroundings = environment() | {"SLURM_JOB_ID": "17"}
+    surroundings["PATH"] = f"{program.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    words = ["bash", EXAMPLES / "train.sbatch", "gan", "--data", "ring", "--run", "r", "--steps"]
+    job = subprocess.Popen([*words, "1000000"], cwd=tmp_path, env=surroundings, stdout=subprocess.PIPE)
+    while not (tmp_path / "r" / "metrics.jsonl").is_file():
+        assert job.poll() is None
+        time.sleep(0.05)
+    job.send_signal(signal.SIGUSR1)
+    job.communicate(timeout=120)
+    assert job.returncode == 138
+    assert (tmp_path / "queue").read_text() == "requeue 17\n"
+    assert list((tmp_path / "r" / "checkpoints").glob("[0-9]*")), "the next job resumes from it"
 
 
 def test_own_system(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_kinds_of_log_lines() -> None:
 
 
 def test_exit_codes() -> None:
-    codes = {0, 128 + signal.SIGINT, 128 + signal.SIGTERM}
+    codes = {0, 128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGUSR1}
     for path in (PACKAGE / "cli").rglob("*.py"):
         for node in ast.walk(ast.parse(read(path))):
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name | ast.Tuple):

@@ -1,6 +1,7 @@
 """The snippets of the README and of the tour run, with small numbers; the tour's example class trains."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ NOT_RUN = {
 }
 # What is added to a command so that it takes seconds; the same whenever it is repeated.
 SMALL = {
+    "train my_images": "--batch 4 --width 4 --size 16",
     "train dcgan": "--steps 2 --batch 4 --width 4",
     "train cgan": "--steps 1 --batch 4",
     "train infogan": "--steps 1 --batch 4",
@@ -35,7 +37,7 @@ SMALLER_PYTHON = {
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with images; the runs that snippets make stay in it for the snippets after them."""
     folder = tmp_path_factory.mktemp("snippets")
-    draw_images(folder / "my_images", count=40, side=64)
+    draw_images(folder / "my_images", count=60, side=64)
     return folder
 
 
@@ -44,6 +46,7 @@ def run_command(words: list[str]) -> None:
     if own is None:
         assert " ".join(words) in NOT_RUN, "neither a command of ganforge nor listed as not run"
         return
+    own = ["0.15" if before == "--minutes" else word for before, word in pairwise(["", *own])]
     for start, options in SMALL.items():
         if " ".join(own).startswith(start):
             own = [*own, *options.split()]

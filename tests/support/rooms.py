@@ -14,6 +14,7 @@ ROOMS = (
     ("generation",),
     ("evaluation",),
     ("training", "recipes"),
+    ("server",),
     ("cli",),
     ("__main__",),
 )

@@ -44,10 +44,12 @@ class Toy(LatentSystem):
         update("generator", loss)
         return {"generator_loss": loss.detach()}
 
-    def draw_latents(self, count: int) -> Tensor:
-        return 2 * torch.rand(count, LATENT_SIZE, device=self.device) - 1
+    def draw_latents(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        return 2 * torch.rand(count, LATENT_SIZE, generator=generator, device=self.device) - 1
 
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+    def decode(
+        self, latents: Tensor, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         images = torch.zeros(len(latents), *self.data.shape)
         images.view(len(latents), -1)[:, :LATENT_SIZE] = self.generator(latents)
         return images
@@ -60,9 +62,11 @@ class Labelled(Toy):
     needs = frozenset({"labels"})
     logits_are_log_odds = True
 
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+    def decode(
+        self, latents: Tensor, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         images = super().decode(latents)
-        labels = labels_of(given, len(latents), self.data, self.device)
+        labels = labels_of(given, len(latents), self.data, self.device, generator)
         images.view(len(latents), -1)[:, LATENT_SIZE] = labels / 100
         return images
 
@@ -93,9 +97,13 @@ class Coded(Toy):
         """What the first pixel says, a code for each tenth."""
         return (images.flatten(1)[:, 0] * 10).round().long() % 10
 
-    def measure(self, batch: Batch) -> dict[str, Tensor]:
+    def measure(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         mean = batch.images.mean()
-        return {"mean_brightness_percent": 50 * (mean + 1), "surprise_nats": torch.rand(()), "plain": mean}
+        return {
+            "mean_brightness_percent": 50 * (mean + 1),
+            "surprise_nats": torch.rand((), generator=generator),
+            "plain": mean,
+        }
 
 
 @final
@@ -118,5 +126,7 @@ class Latentless(System):
         update("generator", loss)
         return {"generator_loss": loss.detach()}
 
-    def sample(self, count: int, given: Batch | None = None) -> Tensor:
-        return self.generator(torch.rand(count, *self.data.shape))
+    def sample(
+        self, count: int, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        return self.generator(torch.rand(count, *self.data.shape, generator=generator))

@@ -52,12 +52,15 @@ class Unhealthy(LatentSystem):
     def conditions(self) -> frozenset[str]:
         return frozenset({"labels"}) if self.config.draws == "one of each label" else frozenset()
 
-    def draw_latents(self, count: int) -> Tensor:
-        return torch.randn(count, 2, device=self.device)
+    def draw_latents(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        return torch.randn(count, 2, generator=generator, device=self.device)
 
-    def decode(self, latents: Tensor, given: Batch | None = None) -> Tensor:
+    def decode(
+        self, latents: Tensor, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         if self.config.draws in ("copies", "no threes"):
-            return self.memory[: len(latents)] + 0.01 * torch.randn_like(self.memory[: len(latents)])
+            memory = self.memory[torch.arange(len(latents)) % len(self.memory)]
+            return memory + 0.01 * torch.randn(memory.shape, generator=generator)
         if self.config.draws == "one of each label" and given is not None and given.labels is not None:
             return (given.labels / 4.5 - 1).view(-1, 1, 1, 1).expand(-1, *self.data.shape)
         latents = latents * 0 if self.config.draws == "one" else latents

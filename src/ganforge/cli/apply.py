@@ -1,5 +1,6 @@
 """Verbs that make images from images: apply, restyle and draw."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -7,15 +8,18 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from ganforge.cli.arguments import SYSTEM, WEIGHTS
+from ganforge.cli.arguments import CHECKPOINT, MOVED, OVERWRITE, SYSTEM, WEIGHTS
 from ganforge.cli.tables import print_skipped
 from ganforge.errors import UserError, printable
+from ganforge.files.images import save_image
+from ganforge.files.provenance import check_replaceable
 from ganforge.generation.apply import DEFAULT_TILE, apply
-from ganforge.generation.figures import Kind, draw_use
+from ganforge.generation.figures import Kind, draw_reconstructions, draw_use
+from ganforge.generation.output import IMAGES, listed
 from ganforge.generation.restyle import DEFAULT_STEPS, restyle
-from ganforge.reporting.grids import save_png
-from ganforge.runs.data import open_like
+from ganforge.generation.sources import Lines, Size
 from ganforge.runs.trained import Weights, load
+from ganforge.text.embeddings import data_of
 
 
 @dataclass(frozen=True)
@@ -26,31 +30,51 @@ class Apply:
         Annotated[Path, tyro.conf.arg(help="A run folder of pix2pix, srresnet or srgan.")]
     ]
     images: tyro.conf.Positional[Annotated[str, tyro.conf.arg(help="An image, a folder or a .zip.")]]
-    out: Annotated[Path, tyro.conf.arg(help="PATH.png for one image, else a folder.")]
+    out: Annotated[
+        Path, tyro.conf.arg(help="PATH.png (or .jpg, .webp, .gif) for one image, else a folder of PNGs.")
+    ]
     seed: Annotated[int, tyro.conf.arg(help="Seed of the noise, for systems with noise.")] = 0
     weights: Annotated[Weights, WEIGHTS] = "ema"
     tile: Annotated[
         int, tyro.conf.arg(help="Side of the tiles of large images; smaller tiles need less memory.")
     ] = DEFAULT_TILE
+    size: Annotated[
+        Size,
+        tyro.conf.arg(help="Translate images resized to fit those of training, or at their own size."),
+    ] = "training"
+    lines: Annotated[
+        Lines,
+        tyro.conf.arg(
+            help="For runs on derived edges: thin the lines of drawings as in training, find the edges of "
+            "any image, or keep images as they are."
+        ),
+    ] = "thin"
+    checkpoint: Annotated[str, CHECKPOINT] = "newest"
+    overwrite: Annotated[bool, OVERWRITE] = False
     system: Annotated[str | None, SYSTEM] = None
 
     def __call__(self, command: str) -> int:
         """Write the images; returns the exit code."""
         result = apply(
-            load(self.run, system=self.system),
+            load(self.run, checkpoint=self.checkpoint, system=self.system),
             self.images,
             self.out,
             command=command,
             seed=self.seed,
             weights=self.weights,
             tile=self.tile,
+            size=self.size,
+            lines=self.lines,
+            overwrite=self.overwrite,
         )
         shown = (
             f"{len(result.written)} images in {self.out}"
             if len(result.written) > 1
             else str(result.written[0])
         )
-        print(printable(shown))
+        print(printable(shown) + (f", replaced {result.replaced} earlier" if result.replaced else ""))
+        for note in result.notes:
+            print(note, file=sys.stderr)
         return print_skipped(result.skipped)
 
 
@@ -68,9 +92,9 @@ class Restyle:
         tyro.conf.UseAppendAction[tuple[str, ...]],
         tyro.conf.arg(help="The prompt of a row; repeat the option for more rows."),
     ] = ()
-    out: Annotated[Path, tyro.conf.arg(help="PATH.png: a grid; else a folder of PNGs.")] = Path(
-        "restyled.png"
-    )
+    out: Annotated[
+        Path, tyro.conf.arg(help="PATH.png (or .jpg, .webp, .gif): a grid; else a folder of PNGs.")
+    ] = Path("restyled.png")
     steps: Annotated[
         int | None,
         tyro.conf.arg(
@@ -78,6 +102,9 @@ class Restyle:
         ),
     ] = None
     weights: Annotated[Weights, WEIGHTS] = "ema"
+    data: Annotated[str | None, MOVED] = None
+    checkpoint: Annotated[str, CHECKPOINT] = "newest"
+    overwrite: Annotated[bool, OVERWRITE] = False
     system: Annotated[str | None, SYSTEM] = None
 
     def __call__(self, command: str) -> int:
@@ -87,9 +114,11 @@ class Restyle:
         choice = self.images, self.text, self.out, self.steps, self.weights, command
         with Console(stderr=True).status("style encoder") as status:
             written = restyle(
-                load(self.run, system=self.system),
+                load(self.run, checkpoint=self.checkpoint, system=self.system),
                 *choice,
                 lambda text: status.update(f"style encoder: {text}"),
+                self.overwrite,
+                self.data,
             )
         print(written)
         return 0
@@ -103,22 +132,38 @@ class Draw:
     kind: tyro.conf.Positional[
         Annotated[Kind, tyro.conf.arg(help="Of held-out images, or a map (manifold) of two latents.")]
     ]
-    out: Annotated[Path, tyro.conf.arg(help="The PNG to write.")]
+    out: Annotated[Path, tyro.conf.arg(help="The image to write: PATH.png, .jpg, .webp or .gif.")]
     count: Annotated[int, tyro.conf.arg(help="Columns.")] = 10
+    images: Annotated[
+        str | None,
+        tyro.conf.arg(help="An image, folder or .zip to reconstruct; default: held-out images of the data."),
+    ] = None
     rows: Annotated[int | None, tyro.conf.arg(help="Rows that completions keep; default: half.")] = None
     seed: Annotated[int, tyro.conf.arg(help="Seed of the images and of the completions.")] = 0
     weights: Annotated[Weights, WEIGHTS] = "ema"
+    data: Annotated[str | None, MOVED] = None
+    checkpoint: Annotated[str, CHECKPOINT] = "newest"
+    overwrite: Annotated[bool, OVERWRITE] = False
     system: Annotated[str | None, SYSTEM] = None
 
     def __call__(self, command: str) -> int:
         """Write the image; returns the exit code."""
-        if self.count < 1 or self.out.suffix != ".png":
-            raise UserError(f"--count {self.count} --out {self.out}: expected 1 or more, and a name in .png")
-        trained = load(self.run, system=self.system)
-        dataset = open_like(trained.run.config, None)
-        choice = self.count, self.rows, self.seed, self.weights
-        image = draw_use(trained, dataset, self.kind, *choice)
+        if self.count < 1:
+            raise UserError(f"--count {self.count}: expected 1 or more")
+        if self.out.suffix.lower() not in IMAGES:
+            raise UserError(f"--out {self.out}: expected a name ending in {listed(IMAGES)}")
+        if self.images is not None and self.kind != "reconstructions":
+            raise UserError(f"--images is for reconstructions: leave it out of {self.kind}")
+        replaced = check_replaceable(self.out, self.overwrite)
+        trained = load(self.run, checkpoint=self.checkpoint, system=self.system)
+        skipped: dict[str, str] = {}
+        if self.images is not None:
+            image, skipped = draw_reconstructions(trained, self.images, self.count, self.weights)
+        else:
+            dataset = None if self.kind == "manifold" else data_of(trained.run, self.data)
+            choice = self.count, self.rows, self.seed, self.weights
+            image = draw_use(trained, dataset, self.kind, *choice)
         about = {"command": command, "run": str(self.run)}
-        save_png(image, self.out, about | {"seed": str(self.seed), "step": str(trained.step)})
-        print(self.out)
-        return 0
+        save_image(image, self.out, about | {"seed": str(self.seed), "step": str(trained.step)})
+        print(f"{self.out}{replaced}")
+        return print_skipped(skipped)

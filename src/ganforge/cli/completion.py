@@ -7,7 +7,7 @@ import tyro
 
 from ganforge.cli.names import Names, read_names
 
-LISTS = ("systems", "data", "runs", "recipes")
+LISTS = ("systems", "data", "runs", "pretrained", "recipes")
 SHELLS = ("bash", "zsh", "tcsh")
 
 

@@ -1,5 +1,6 @@
 """`ganforge data`: check, pack and embed."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,11 +8,12 @@ from typing import Annotated, Any
 import tyro
 
 from ganforge.cli import EXIT_BAD_DATA
-from ganforge.cli.arguments import arguments_of, values_of
+from ganforge.cli.arguments import JSON, arguments_of, values_of
 from ganforge.data import check
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.pack import pack
+from ganforge.reporting.sheet import write_sheet
 from ganforge.text.embeddings import write_embeddings
 from ganforge.training.plan import validated
 
@@ -23,13 +25,25 @@ class Check:
     """Report what a data set contains, and its problems."""
 
     options: DataArguments
-    json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of text.")] = False
+    json: Annotated[bool, JSON] = False
+    sheet: Annotated[
+        Path | None,
+        tyro.conf.arg(help="Write a contact sheet to this PNG: 64 images as training will see them."),
+    ] = None
 
     def __call__(self, command: str) -> int:
         """Print the report; returns the exit code, 1 where the data have problems."""
-        report = check.check(validated(DataOptions, values_of(self.options)))
+        options = validated(DataOptions, values_of(self.options))
+        report = check.check(options)
         print(report.to_json() if self.json else "\n".join(report.lines()))
-        return EXIT_BAD_DATA if report.problems else 0
+        if report.problems:
+            if self.sheet is not None:
+                print("no sheet was written: solve the problems first", file=sys.stderr)
+            return EXIT_BAD_DATA
+        if self.sheet is not None:
+            write_sheet(open_dataset(options), self.sheet)
+            print(f"sheet       {self.sheet}", file=sys.stderr if self.json else sys.stdout)
+        return 0
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,29 @@
 """The command line: its verbs, declared once, and how a process ends."""
 
+import errno
 import importlib
+import io
 import os
 import shlex
+import signal
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ganforge.cli import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_MISTAKE
-from ganforge.errors import UserError, unknown_name
+from ganforge.errors import UserError, printable, unknown_name
+from ganforge.training.signals import requeue_before_training
 from ganforge.version import __version__
 
 HELP = ("-h", "--help")
+COLUMNS = 80
+RUN_FIRST = ("explore", "export")
+"""Groups whose verbs may come after the run."""
+TRAINING = {"train", "resume"}
+"""Verbs that SIGUSR1 saves and requeues."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +46,23 @@ class Verb:
 
 
 VERBS = (
-    Verb("train", "SYSTEM --data DATA", "Train a system, or resume its run.", "train:train"),
+    Verb("train", "[SYSTEM --data] DATA", "Train a system, or resume its run.", "train:train"),
+    Verb("resume", "RUN", "Continue a run, up to its steps or more.", "resume:Resume"),
+    Verb("watch", "RUN", "Follow a run from another terminal.", "watch:Watch"),
     Verb("sample", "RUN", "Draw samples to a PNG, PNGs or an .npz.", "sample:Sample"),
     Verb("evaluate", "RUN", "Scores with protocols, and the report.", "evaluate:Evaluate"),
     Verb("compare", "RUN RUN ...", "Stored scores of several runs in one table.", "compare:Compare"),
     Verb("apply", "RUN IMAGES --out OUT", "Translate or enlarge images of any size.", "apply:Apply"),
     Verb("restyle", "RUN IMAGES --text T", "Draw prompts in the style of images.", "apply:Restyle"),
     Verb("draw", "RUN KIND --out F.png", "Reconstructions, completions or a latent map.", "apply:Draw"),
+    Verb("info", "FILE|RUN", "Where a file is from; what a run is.", "info:Info"),
+    Verb("explore interpolate", "RUN", "From sample to sample.", "explore:Interpolate"),
+    Verb("explore walk", "RUN", "A closed loop through samples.", "explore:Walk"),
+    Verb("explore arithmetic", 'RUN "1 - 2 + 3"', "Sums of mean latents.", "explore:Arithmetic"),
+    Verb("explore traverse", "RUN", "One code, class or latent at a time.", "explore:Traverse"),
+    Verb("explore directions", "RUN", "What a generator reacts to most.", "explore:Directions"),
+    Verb("explore project", "RUN IMAGES", "The latents of own images.", "explore:Project"),
+    Verb("explore neighbours", "RUN", "The nearest training images.", "explore:Neighbours"),
     Verb("analyze features", "RUN --out F.npz", "Features of images, for classifiers.", "analyze:Features"),
     Verb("analyze probe", "F.npz", "A linear classifier on such features.", "analyze:Probe"),
     Verb("analyze outliers", "RUN --data D", "Detection of images from other data.", "analyze:Outliers"),
@@ -51,9 +71,14 @@ VERBS = (
     Verb("data check", "DATA", "What a data set contains, and its problems.", "data:Check"),
     Verb("data pack", "DATA OUT.zip", "Resize a data set into one indexed zip.", "data:Pack"),
     Verb("data embed", "ENCODER --data D", "Write the caption embeddings of a data set.", "data:Embed"),
+    Verb("import", "KIND FILE --run RUN", "A run of the weights of other code.", "importing:Import"),
+    Verb("serve", "RUN [RUN ...]", "Runs over HTTP, for programs and pages.", "serve:Serve"),
+    Verb("export onnx", "RUN OUT", "An ONNX model, and a script that draws.", "export:ONNX"),
+    Verb("export torch", "RUN OUT", "For torch alone: a program, plain modules.", "export:Torch"),
+    Verb("export hub", "RUN OUT", "Weights and a model card, to share.", "export:Hub"),
     Verb("export package", "RUN OUT", "A run as it ships with the package.", "export:Package"),
     Verb("reproduce", "NAME", "Repeat a recipe and compare its scores.", "reproduce:Reproduce"),
-    Verb("list", "systems|data|runs|recipes", "Names that other verbs accept.", "listing:Listing"),
+    Verb("list", "WHAT", "systems, data, runs, pretrained or recipes.", "listing:Listing"),
     Verb("demo", "", "A DCGAN on MNIST in a few minutes, scored.", "demo:Demo"),
     Verb("completion", "bash|zsh|tcsh", "Print a completion script for your shell.", "completion:Completion"),
 )
@@ -71,7 +96,7 @@ def usage() -> str:
             rows[f"{group} VERB"] += f", {member}"
         else:
             rows[f"{group} VERB"] = member
-    more = "  ganforge VERB --help: the options of a verb, or the verbs of a group\n  ganforge --version\n"
+    more = "  ganforge VERB --help: options of a verb, verbs of a group; ganforge --version\n"
     return f"usage: ganforge VERB ...\n\n{_columns(rows)}\n{more}"
 
 
@@ -83,11 +108,17 @@ def group_usage(group: str) -> str:
 
 def _columns(rows: dict[str, str]) -> str:
     width = max(len(left.strip()) for left in rows)
-    return "".join(f"  {left.strip():<{width}}  {right}\n" for left, right in rows.items())
+    room = COLUMNS - width - 4
+    cut = {left.strip(): textwrap.shorten(right, room, placeholder=" ...") for left, right in rows.items()}
+    return "".join(f"  {left:<{width}}  {right}\n" for left, right in cut.items())
 
 
 def _find(words: Sequence[str]) -> tuple[Verb, list[str]]:
     """The verb that `words` start with, and the words after it."""
+    if words[0] in RUN_FIRST and len(words) > 2 and words[1][:1] != "-":
+        group, kinds = words[0], {verb.name for verb in VERBS}
+        if f"{group} {words[1]}" not in kinds and f"{group} {words[2]}" in kinds:  # the run came first
+            words = [group, words[2], words[1], *words[3:]]
     length = 2 if words[0] in GROUPS else 1
     name, names = " ".join(words[:length]), {verb.name: verb for verb in VERBS}
     if name in GROUPS:
@@ -100,6 +131,8 @@ def _find(words: Sequence[str]) -> tuple[Verb, list[str]]:
 
 def _run(words: Sequence[str], on_load: Callable[[], None]) -> int:
     verb, rest = _find(words)
+    # Read when torch is imported: what Apple's GPUs lack is computed on the CPU.
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     target = verb.load()
     on_load()
     if isinstance(target, type):
@@ -133,28 +166,39 @@ def main(arguments: Sequence[str] | None = None, on_load: Callable[[], None] = l
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
-    except (OSError, MemoryError) as error:
-        return _failed(error)
+    except OSError as error:
+        print(f"error: {_about_file(error)}", file=sys.stderr)
+        return EXIT_MISTAKE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception as error:
         # Imported only now: torch takes seconds, and most commands that fail have it already.
-        from torch import OutOfMemoryError
-
         from ganforge.training.loop import Stopped
+        from ganforge.training.memory import is_shortage
 
         if isinstance(error, Stopped):
-            print(f"{error}: the same command resumes", file=sys.stderr)
+            again = f"the same command resumes, or `ganforge resume {error.run}`" if error.step else ""
+            print(f"{error}: {again or 'the same command starts it'}", file=sys.stderr)
             return error.exit_code
-        if isinstance(error, OutOfMemoryError):
-            return _failed(error)
+        if is_shortage(error):
+            print(
+                "error: out of memory: end other programs, or give fewer or smaller images at a time"
+                f" (ganforge {words[0]} --help)",
+                file=sys.stderr,
+            )
+            return EXIT_MISTAKE
         raise
 
 
-def _failed(error: Exception) -> int:
-    print(f"error: {str(error).splitlines()[0] if str(error) else 'out of memory'}", file=sys.stderr)
-    return EXIT_MISTAKE
+def _about_file(error: OSError) -> str:
+    """What went wrong with which file, in a line, and what to do about it."""
+    if error.filename is None or error.strerror is None:
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    else:
+        text = f"{printable(str(error.filename))}: {error.strerror}"
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return f"{text}: free some space and type the same command again" if error.errno in full else text
 
 
 def program() -> int:
@@ -162,7 +206,21 @@ def program() -> int:
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     # Pillow warns of an image's damaged extras (EXIF, animation), which do not matter here.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-    return main(on_load=_flush_denormals)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character shows its number
+            stream.reconfigure(errors="backslashreplace")
+    interrupts = signal.getsignal(signal.SIGINT) != signal.SIG_IGN
+    if interrupts:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # as in `ganforge.__main__`
+    if set(sys.argv[1:2]) & TRAINING:
+        requeue_before_training()
+
+    def loaded() -> None:
+        if interrupts:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        _flush_denormals()
+
+    return main(on_load=loaded)
 
 
 def _flush_denormals() -> None:

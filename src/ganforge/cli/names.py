@@ -7,12 +7,8 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
-
-import tyro
 
 FILE = Path(__file__).with_name("names.json")
-_POSITIONAL = get_args(tyro.conf.Positional[int])[1]
 Options = dict[str, list[str]]
 
 
@@ -21,6 +17,7 @@ class SystemName:
     """What `ganforge list systems` shows of a system."""
 
     summary: str
+    purpose: str
     needs: list[str]
 
 
@@ -45,7 +42,7 @@ def read_names() -> Names:
 
 def current_names() -> Names:
     """The names as the modules have them; imports every system and verb."""
-    from ganforge.cli.arguments import arguments_of
+    from ganforge.cli.arguments import arguments_of, options_of
     from ganforge.cli.main import VERBS
     from ganforge.cli.train import train_arguments
     from ganforge.data.sources.catalogue import available as available_data
@@ -58,32 +55,13 @@ def current_names() -> Names:
             options[verb.name] = options_of(target)
     for name in available():
         kind = find(name)
-        systems[name] = SystemName((kind.__doc__ or "").strip().partition("\n")[0], sorted(kind.needs))
+        summary = (kind.__doc__ or "").strip().partition("\n")[0]
+        systems[name] = SystemName(summary, kind.purpose, sorted(kind.needs))
         every = options_of(train_arguments(name, {}))
         own = options_of(arguments_of(kind.Config, {}))
         options["train"] = {option: values for option, values in every.items() if option not in own}
         options[f"train {name}"] = own
     return Names(systems, available_data(), options)
-
-
-def options_of(kind: Any) -> Options:
-    """The options of a dataclass of arguments, groups included, without its positional arguments."""
-    options: Options = {}
-    for field in dataclasses.fields(kind):
-        annotation, *notes = get_args(field.type) if get_origin(field.type) is Annotated else (field.type,)
-        if dataclasses.is_dataclass(annotation):
-            options |= options_of(annotation)
-        elif _POSITIONAL not in notes:
-            name = next((note.name for note in notes if getattr(note, "name", None)), field.name)
-            prefix = "--no-" if field.default is True else "--"
-            options[f"{prefix}{name.replace('_', '-')}"] = _choices(annotation)
-    return options
-
-
-def _choices(annotation: Any) -> list[str]:
-    if get_origin(annotation) is Literal:
-        return [str(value) for value in get_args(annotation)]
-    return [choice for part in get_args(annotation) for choice in _choices(part)]
 
 
 def main() -> None:

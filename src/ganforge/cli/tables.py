@@ -13,6 +13,7 @@ from ganforge.errors import printable
 from ganforge.evaluation.compare import Compared, Line, cell_of, shared_note
 from ganforge.evaluation.evaluate import Score
 from ganforge.evaluation.psnr import Row
+from ganforge.evaluation.verdict import verdict
 
 NETWORKS = ("features", "classifier")
 """Parts of a protocol that are long and the same for several scores."""
@@ -20,7 +21,8 @@ MAIN_SCORES = (
     *("psnr_y", "ssim_y", "sharpness"),  # super-resolution
     *("l1", "psnr"),  # translation
     *("caption_recall_at_10", "held_out_image_recall_at_10", "caption_neighbour_accuracy"),  # text encoders
-    *("caption_ranking_accuracy", "category_accuracy"),  # captions
+    *("attributes_right", "attributes_right_one_object", "attributes_right_two_objects"),  # scenes
+    *("variety_within_caption", "caption_ranking_accuracy", "category_accuracy"),  # captions
     *("nll_bits_per_dim", "nll", "elbo"),  # likelihoods
     *("class_accuracy", "code_error"),  # classes
     *("modes", "high_quality", "reverse_kl", "frechet_distance"),  # mixtures, stacks
@@ -29,6 +31,7 @@ MAIN_SCORES = (
 """Those of special systems first: of these the first five that a run has are printed."""
 COMPARED_WITH = {
     "fid": "fid_floor",
+    "attributes_right": "attributes_right_real",
     "class_accuracy": "worst_class_accuracy",
     "category_accuracy": "category_accuracy_real",
     "caption_ranking_accuracy": "caption_ranking_accuracy_held_out",
@@ -75,6 +78,16 @@ def print_scores(scores: list[Score], verbose: bool = True) -> None:
         console.print(f"{', '.join(parts)}: {text}", highlight=False)
     if len(shown) < len(scores):
         print(f"{len(scores) - len(shown)} more scores and their protocols: --verbose, and the report")
+
+
+def print_verdict(scores: list[Score]) -> None:
+    """The scores in words, and how to get those of Inception where the data are unknown."""
+    console = Console()
+    if text := verdict(scores):
+        console.print(text, style="bold", highlight=False, markup=False)
+    if any("on unknown data" in str(score.protocol.get("features", "")) for score in scores):
+        hint = "features of a small classifier of other data; those of Inception: --features inception"
+        console.print(f"{hint} (downloads 96 MB once)", highlight=False, markup=False)
 
 
 def _main_scores(scores: list[Score]) -> list[Score]:

@@ -4,39 +4,49 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import field, make_dataclass
+from dataclasses import field, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from rich.console import Console
 
 from ganforge.cli import EXIT_MISTAKE, STARTED
 from ganforge.cli.arguments import arguments_of, parse, parse_known, values_of
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
+from ganforge.data.sources.catalogue import PREFIXES
 from ganforge.data.sources.catalogue import available as available_data
-from ganforge.errors import UserError
+from ganforge.errors import UserError, unknown_name
+from ganforge.reporting.units import duration, size
 from ganforge.runs.folder import Run
 from ganforge.runs.options import TrainOptions
 from ganforge.systems.discovery import available, find
 from ganforge.training import loop
-from ganforge.training.cost import estimate
+from ganforge.training.automatic import choose_system
+from ganforge.training.cost import estimate, faster_option
+from ganforge.training.memory import check_fits, is_shortage, shortage
+from ganforge.training.minutes import plan_within
 from ganforge.training.plan import (
     Plan,
+    as_stored,
     default_fields,
     device_to_suggest_for,
-    make_plan,
     on_disk,
     reasons,
     validated,
 )
+from ganforge.training.resume import data_notes
+from ganforge.training.warm_start import load_start
 
 
 def _train_help() -> str:
     return (
-        "usage: ganforge train SYSTEM --data DATA [options]\n\n"
+        "usage: ganforge train DATA [options]\n"
+        "       ganforge train SYSTEM --data DATA [options]\n\n"
         f"systems: {', '.join(available())}\n"
         f"data: {', '.join(available_data())}, a folder, a zip ...\n\n"
+        "without a system the one that suits the data best is chosen; --minutes 10 trains what fits\n"
         "ganforge train SYSTEM --help lists the options of a system and their defaults;\n"
         "with --data they are the defaults for that data.\n"
     )
@@ -55,29 +65,61 @@ def train(arguments: Sequence[str]) -> int:
 
 def train_run(arguments: Sequence[str]) -> Run | None:
     """The run that these arguments train; None after a dry run."""
-    name, rest = arguments[0], list(arguments[1:])
-    if name.startswith("-"):
-        raise UserError(
-            f"expected a system before {name}: ganforge train {available()[0]} {shlex.join(arguments)}"
-        )
-    kind, program = find(name), f"ganforge train {name}"
-    dataset, disk, defaults = None, None, {}
+    name, rest = _system_typed(arguments)
+    dataset, disk, defaults, notes = None, None, {}, tuple[str, ...]()
     if any(word == "--data" or word.startswith("--data=") for word in rest):
-        early = parse_known(early_arguments(), [w for w in rest if w not in ("-h", "--help")], program)
-        dataset = open_dataset(validated(DataOptions, values_of(early.data)))
-        disk = on_disk(name, dataset.options, early.run, early.start_from)
+        without_help = [word for word in rest if word not in ("-h", "--help")]
+        early = parse_known(early_arguments(), without_help, f"ganforge train {name or 'DATA'}")
+        data_options = validated(DataOptions, values_of(early.data))
+        if name is None:
+            name, notes, dataset = choose_system(data_options, early.run, early.device)
+        disk = on_disk(name, data_options, early.run, early.start_from)
+        stored = as_stored(data_options, disk)
+        dataset = dataset if dataset is not None and stored == data_options else open_dataset(stored)
         defaults = default_fields(name, dataset.spec, device_to_suggest_for(early.device, disk), disk)
+    if name is None:
+        raise UserError(
+            "expected data: ganforge train my_images, or with a system ganforge train dcgan --data my_images"
+        )
+    kind = find(name)
     summary = (kind.__doc__ or "").strip().partition("\n")[0]
-    options = parse(train_arguments(name, defaults), rest, program, summary)
+    options = parse(train_arguments(name, defaults), rest, f"ganforge train {name}", summary)
     assert dataset is not None
     assert disk is not None  # tyro has rejected arguments without --data
     train_options = validated(TrainOptions, values_of(options.train))
-    plan = make_plan(name, dataset, train_options, values_of(options.system), disk)
+    fields = values_of(options.system)
+    if train_options.minutes is not None:
+        fields = _typed(fields, arguments_of(kind.Config, defaults)(), rest)
+    plan = plan_within(name, dataset, train_options, fields, disk)
+    plan = replace(plan, notes=(*notes, *plan.notes))
     if options.dry_run:
         print_dry_run(plan)
         return None
     command = shlex.join(["ganforge", "train", *arguments])
-    return loop.train(plan, command=command, started=STARTED)
+    return loop.train(plan, command=command, started=STARTED, open_report=options.open)
+
+
+def _system_typed(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The system that the arguments begin with, and the rest; None where they begin with data or options."""
+    first = arguments[0]
+    if first.startswith("-"):
+        return None, list(arguments)
+    if first in available() or (":" in first and not first.startswith(PREFIXES)):
+        return first, list(arguments[1:])
+    if first in available_data() or first.startswith(PREFIXES) or Path(first).exists():
+        return None, ["--data", *arguments]
+    raise unknown_name(
+        "system or data",
+        first,
+        [*available(), *available_data()],
+        "(`ganforge list systems` and `list data`)",
+    )
+
+
+def _typed(fields: dict[str, Any], defaults: Any, words: Sequence[str]) -> dict[str, Any]:
+    """The fields of the system that the user gave, though it be their default."""
+    given = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in words}
+    return {name: v for name, v in fields.items() if name in given or v != getattr(defaults, name)}
 
 
 def early_arguments() -> type:
@@ -110,6 +152,7 @@ def train_arguments(name: str, defaults: dict[str, Any]) -> type:
                 "start_from",
                 *option(str | None, None, "Warm start from the weights of this run.", name="from"),
             ),
+            ("open", *option(bool, False, "Open the report in the browser; it follows the training.")),
             ("dry_run", *option(bool, False, "Show the config and its measured cost; write nothing.")),
             ("train", *_optional(arguments_of(TrainOptions, {}))),
             ("system", *_optional(arguments_of(find(name).Config, defaults))),
@@ -124,22 +167,44 @@ def _optional(kind: type) -> tuple[type, Any]:
 
 
 def print_dry_run(plan: Plan) -> None:
-    """Print a run's config and its cost, measured over a few steps."""
-    print(f"run folder: {plan.path}" + (" (exists: would resume)" if plan.run else ""))
-    print(plan.config.model_dump_json(indent=1, exclude={"fingerprint"}))
-    for name, text in reasons(plan).items():
-        print(f"chosen for this data: {name} = {text}")
-    cost = estimate(plan.config, plan.dataset)
+    """Print what a run would cost, measured over a few steps, then why and its whole config."""
+    print(f"run folder: {plan.path}" + (" (exists: would resume)" if plan.run else ""), flush=True)
+    check_fits(plan.config)
+    start = None
+    if plan.parent is not None:
+        start = load_start(plan.config.system, plan.parent, str(plan.config.start_from))
+    console = Console(stderr=True)
+    print("measuring a few steps", file=sys.stderr)
+    with console.status("building the networks") as status:
+        try:
+            cost = estimate(plan.config, plan.dataset, start, status.update)
+            status.update("looking for a faster option")
+            faster = faster_option(plan.config, plan.dataset)
+        except (MemoryError, RuntimeError) as error:
+            if not is_shortage(error):
+                raise
+            cost = None
+    if cost is None:  # only here are the networks gone that did not fit
+        raise shortage(plan.config, plan.dataset)
+    if cost.started_from:
+        print(cost.started_from)
     steps = int(plan.config.config["steps"])
-    minutes = steps * cost.seconds_per_step / 60
+    whole = duration(steps * cost.seconds_per_step)
+    print(f"{steps:,} steps take about {whole} on this {cost.device.upper()}{faster}")
+    print(
+        f"{cost.images_per_second:,.0f} images/s, {duration(cost.seconds_per_step)} per step, "
+        f"{cost.flops_per_image / 1e6:,.1f} MFLOP per image and step, {cost.precision}; "
+        f"peak memory about {size(cost.peak_memory_bytes)}"
+    )
     for name, count in cost.parameters.items():
         print(f"{name}: {count:,} parameters")
-    print(f"{cost.flops_per_image / 1e6:,.1f} MFLOP per image and step, on {cost.device} in {cost.precision}")
-    print(
-        f"measured over a few steps: {cost.images_per_second:,.0f} images/s, "
-        f"{cost.seconds_per_step * 1e3:.1f} ms per step, so {steps} steps take about {minutes:.1f} minutes; "
-        f"peak memory about {cost.peak_memory_bytes / 1e6:,.0f} MB"
-    )
+    for line in data_notes(plan.dataset):
+        print(f"about the data: {line}")
+    for line in plan.notes:
+        print(f"chosen: {line}")
+    for name, text in reasons(plan).items():
+        print(f"chosen for this data: {name} = {text}")
+    print(plan.config.model_dump_json(indent=1, exclude={"fingerprint", "places"}))
     print("nothing was written")
 
 

@@ -1,0 +1,317 @@
+"""`ganforge explore`: paths, arithmetic, traversals, directions, projections and neighbours of latents."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+import tyro
+from PIL import Image
+
+from ganforge.cli.arguments import CHECKPOINT, JSON, MOVED, OVERWRITE, SYSTEM, TRUNCATION, WEIGHTS
+from ganforge.cli.tables import print_skipped
+from ganforge.data.batch import as_images
+from ganforge.data.pairs import read_sources
+from ganforge.errors import UserError
+from ganforge.evaluation.features.select import smooth_features
+from ganforge.evaluation.metrics.neighbours import nearest
+from ganforge.files.images import save_image
+from ganforge.files.provenance import check_replaceable
+from ganforge.files.video import VIDEOS
+from ganforge.generation.explore import arithmetic, directions, paths, projection, traversal
+from ganforge.generation.explore.keys import Keys, keys_of_seeds
+from ganforge.generation.explore.vectors import save_vector
+from ganforge.generation.output import IMAGES, hash_latents, listed, provenance
+from ganforge.generation.sample import parse_labels
+from ganforge.generation.seeds import parse_seeds
+from ganforge.reporting import grids
+from ganforge.runs.trained import Trained, Weights, load
+from ganforge.text.embeddings import data_of
+
+SEEDS = tyro.conf.arg(help="Seeds of the samples, such as 1,2,3 or 1-5: each as `sample --count 1 --seed N`.")
+SAVE = tyro.conf.arg(help="Keep the direction under this name in the run, or in a file NAME.safetensors.")
+
+
+@dataclass(frozen=True)
+class _Exploration:
+    """What all explorations have in common."""
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="A run folder.")]]
+    seeds: Annotated[str, SEEDS] = "0-3"
+    labels: Annotated[
+        str | None, tyro.conf.arg(help="A class, or one for each seed in turn, by number or name.")
+    ] = None
+    text: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        tyro.conf.arg(help="A prompt, for gan_cls and stackgan; repeat the option for more."),
+    ] = ()
+    truncation: Annotated[float | None, TRUNCATION] = None
+    weights: Annotated[Weights, WEIGHTS] = "ema"
+    checkpoint: Annotated[str, CHECKPOINT] = "newest"
+    overwrite: Annotated[bool, OVERWRITE] = False
+    system: Annotated[str | None, SYSTEM] = None
+    out: Path = Path("exploration.png")
+
+    endings: ClassVar[tuple[str, ...]] = IMAGES
+
+    def load(self) -> Trained:
+        """The run, which has images; raises UserError for one of points, and for an `out` that is not free.
+
+        Projections and paths take minutes, which must not be lost for a name.
+        """
+        if self.out.suffix.lower() not in self.endings:
+            raise UserError(f"--out {self.out}: expected a name ending in {listed(self.endings)}")
+        check_replaceable(self.out, self.overwrite)
+        trained = load(self.run, checkpoint=self.checkpoint, system=self.system)
+        if trained.run.config.spec.values == "points":
+            raise UserError(f"{self.run} is of 2-D points: expected a run of images")
+        return trained
+
+    def keys(self, trained: Trained, seeds: Sequence[int] | None = None) -> Keys:
+        """The latents and conditions of the seeds."""
+        labels = None if self.labels is None else parse_labels(self.labels)
+        chosen = parse_seeds(self.seeds) if seeds is None else seeds
+        return keys_of_seeds(trained, chosen, labels, self.text, self.weights, self.truncation)
+
+    def about(self, trained: Trained, command: str, latents: torch.Tensor) -> dict[str, str]:
+        """Where an image of `latents`, or around them, comes from."""
+        about = provenance(trained, self.weights, command, truncation=self.truncation)
+        return about | {"seeds": self.seeds, "latents": hash_latents(latents)}
+
+    def write(self, trained: Trained, image: Image.Image, command: str, latents: torch.Tensor) -> str:
+        """Write one image; returns a line's beginning for the user."""
+        replaced = check_replaceable(self.out, self.overwrite)
+        save_image(image, self.out, self.about(trained, command, latents))
+        return f"{self.out}{replaced}"
+
+
+@dataclass(frozen=True)
+class Interpolate(_Exploration):
+    """From sample to sample: a strip (.png), or an animation forth and back (.gif, .webp, .mp4)."""
+
+    images: Annotated[
+        tuple[Path, ...], tyro.conf.arg(help="Own images to go between instead of seeds, projected first.")
+    ] = ()
+    frames: Annotated[int | None, tyro.conf.arg(help="Images in all; default: 12 for each step.")] = None
+    rate: Annotated[int, tyro.conf.arg(help="Frames a second of an animation.")] = 24
+    out: Path = Path("interpolation.png")
+
+    endings: ClassVar[tuple[str, ...]] = (*IMAGES, *VIDEOS)
+
+    def __call__(self, command: str) -> int:
+        """Write the path; returns the exit code."""
+        return self.write_path(command, closed=False)
+
+    def write_path(self, command: str, closed: bool) -> int:
+        """Write an interpolation or a closed walk; returns the exit code."""
+        trained = self.load()
+        keys = self.keys(trained)
+        if self.images:
+            found = _read(trained, [str(path) for path in self.images])
+            keys = projection.project(trained, found, keys, weights=self.weights).keys
+        count = len(keys.latents) - (0 if closed else 1)
+        frames = 12 * count + (0 if closed else 1) if self.frames is None else self.frames
+        about = self.about(trained, command, keys.latents)
+        options = {"closed": closed, "rate": self.rate, "weights": self.weights}
+        print(paths.write_path(trained, self.out, keys, frames, about, overwrite=self.overwrite, **options))  # type: ignore[arg-type]
+        return 0
+
+
+@dataclass(frozen=True)
+class Walk(Interpolate):
+    """A closed loop through samples, without a seam: .gif, .webp or .mp4, or its frames as .png."""
+
+    out: Path = Path("walk.gif")
+
+    def __call__(self, command: str) -> int:
+        """Write the walk; returns the exit code."""
+        return self.write_path(command, closed=True)
+
+
+@dataclass(frozen=True)
+class Arithmetic(_Exploration):
+    """Sums of mean latents: "1,2,3 - 4,5,6 + 7,8,9"; the result in the centre of eight noisy neighbours."""
+
+    expression: tyro.conf.Positional[
+        Annotated[
+            str, tyro.conf.arg(help='Seeds with commas and names of vectors, with + and -: "7 + 1.5*smile".')
+        ]
+    ] = ""
+    noise: Annotated[float, tyro.conf.arg(help="Noise of the neighbours, +-.")] = arithmetic.NOISE
+    save: Annotated[str | None, SAVE] = None
+    out: Path = Path("arithmetic.png")
+
+    def __call__(self, command: str) -> int:
+        """Write the figure; returns the exit code."""
+        trained, terms = self.load(), arithmetic.parse_expression(self.expression)
+        labels = None if self.labels is None else parse_labels(self.labels)
+        if (labels is not None and len(labels) != 1) or len(self.text) > 1:
+            raise UserError("arithmetic takes one label and one prompt: leave the others out")
+        image = arithmetic.draw_arithmetic(
+            trained,
+            terms,
+            label=None if labels is None else labels[0],
+            text=self.text[0] if self.text else None,
+            noise=self.noise,
+            weights=self.weights,
+            truncation=self.truncation,
+        )
+        total, _ = arithmetic.evaluate_expression(trained, terms, self.weights, self.truncation)
+        print(self.write(trained, image, command, total))
+        if self.save is not None:
+            print(save_vector(trained, self.save, total[0], {"expression": self.expression}))
+        return 0
+
+
+@dataclass(frozen=True)
+class Traverse(_Exploration):
+    """One code, class or number of the latent at a time, in a labelled grid."""
+
+    of: Annotated[
+        Literal["auto", "codes", "classes", "latents"],
+        tyro.conf.arg(help="auto: codes, else classes, else the numbers of the latent that change most."),
+    ] = "auto"
+    dimensions: Annotated[tuple[int, ...], tyro.conf.arg(help="Numbers of the latent, from 0.")] = ()
+    columns: Annotated[int, tyro.conf.arg(help="Steps of a row.")] = traversal.COLUMNS
+    out: Path = Path("traversal.png")
+
+    def __call__(self, command: str) -> int:
+        """Write the grid; returns the exit code."""
+        trained = self.load()
+        if self.columns < 2:
+            raise UserError(f"--columns {self.columns}: expected 2 or more")
+        what = "latents" if self.dimensions and self.of == "auto" else self.of
+        keys = self.keys(trained)
+        image, said = traversal.draw_traversal(
+            trained, keys, what, self.dimensions, self.columns, self.weights
+        )
+        print(f"{self.write(trained, image, command, keys.latents)}: {said}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Directions(_Exploration):
+    """Directions that change most, found without labels; each a row, the strongest first."""
+
+    method: Annotated[
+        directions.Method, tyro.conf.arg(help="sefa: of the first layer's weights; pca: of its activations.")
+    ] = "sefa"
+    count: Annotated[int, tyro.conf.arg(help="How many.")] = 8
+    reach: Annotated[float, tyro.conf.arg(help="Each row goes from minus this to this.")] = 3.0
+    save: Annotated[str | None, SAVE] = None
+    out: Path = Path("directions.png")
+
+    def __call__(self, command: str) -> int:
+        """Write the strips, and each direction as NAME-0, NAME-1 ...; returns the exit code."""
+        trained = self.load()
+        bases = self.keys(trained)
+        found = directions.find_directions(trained, bases, self.count, self.method, self.weights)
+        steps = [float(step) for step in torch.linspace(-self.reach, self.reach, 7)]
+        names = [f"{index}: {100 * each.share:.1f} %" for index, each in enumerate(found)]
+        image = directions.draw_strips(
+            trained, bases, [each.values for each in found], names, steps, self.weights
+        )
+        print(self.write(trained, image, command, bases.latents))
+        for index, each in enumerate(found if self.save is not None else ()):
+            about = {"method": self.method, "share": f"{each.share:.6f}"}
+            stem = str(self.save).removesuffix(".safetensors")
+            ending = ".safetensors" if str(self.save).endswith(".safetensors") else ""
+            print(save_vector(trained, f"{stem}-{index}{ending}", each.values, about))
+        return 0
+
+
+@dataclass(frozen=True)
+class Project(_Exploration):
+    """The latents of own images: image, reconstruction and the nearest of many samples side by side."""
+
+    images: tyro.conf.Positional[
+        Annotated[tuple[str, ...], tyro.conf.arg(help="Images, folders or .zip files.")]
+    ] = ()
+    steps: Annotated[int, tyro.conf.arg(help="Steps of the optimisation; 0: the start alone.")] = 200
+    restarts: Annotated[int, tyro.conf.arg(help="Starts that are optimised; the best one counts.")] = 3
+    candidates: Annotated[int, tyro.conf.arg(help="Samples to find the nearest of.")] = 1_000
+    pixels_only: Annotated[
+        bool, tyro.conf.arg(help="Compare pixels alone, without the reference classifier's features.")
+    ] = False
+    json: Annotated[bool, JSON] = False
+    out: Path = Path("projection.png")
+
+    def __call__(self, command: str) -> int:
+        """Write the figure and PATH.npz with the latents; returns the exit code."""
+        trained = self.load()
+        if not self.images:
+            raise UserError("no image: name one or more after the run, such as photo.png")
+        skipped = dict[str, str]()
+        images = _read(trained, self.images, skipped)
+        like = self.keys(trained, [0])
+        config = trained.run.config
+        features = None if self.pixels_only else smooth_features(config.data.data, config.spec.channels)
+        found = projection.project(
+            trained,
+            images,
+            like,
+            steps=self.steps,
+            restarts=self.restarts,
+            features=features,
+            weights=self.weights,
+        )
+        samples = torch.cat(list(trained.draw(self.candidates, weights=self.weights)))
+        indices, distances = nearest(images.flatten(1), [samples.flatten(1)])
+        together = torch.stack([images, found.images, samples[indices]], 1).flatten(0, 1)
+        written = self.write(trained, grids.grid(together, 3), command, found.keys.latents)
+        print(written, file=sys.stderr if self.json else sys.stdout)
+        others = distances.square() / images[0].numel()
+        errors = zip(found.errors.tolist(), others.tolist(), strict=True)
+        rows = [
+            {"image": number, "error": error, "of_nearest": other}
+            for number, (error, other) in enumerate(errors)
+        ]
+        line = "image {image}: mean squared error {error:.4f}, of the nearest sample {of_nearest:.4f}"
+        _print_rows(rows, line, self.json)
+        return print_skipped(skipped)
+
+
+@dataclass(frozen=True)
+class Neighbours(_Exploration):
+    """Each sample next to the training image that is nearest in pixels: a copy would show."""
+
+    data: Annotated[str | None, MOVED] = None
+    json: Annotated[bool, JSON] = False
+    out: Path = Path("neighbours.png")
+
+    def __call__(self, command: str) -> int:
+        """Write the pairs and print the distances; returns the exit code."""
+        trained = self.load()
+        keys, seeds = self.keys(trained), parse_seeds(self.seeds)
+        samples = trained.decode(keys.latents, keys.given(), self.weights)
+        train = data_of(trained.run, self.data).splits["train"]
+        chunks = torch.arange(len(train)).split(1_000)
+        parts = (as_images(train.read(rows)).flatten(1) for rows in chunks)
+        indices, distances = nearest(samples.flatten(1), parts)
+        image = grids.neighbours_grid(samples, as_images(train.read(indices)))
+        written = self.write(trained, image, command, keys.latents)
+        print(written, file=sys.stderr if self.json else sys.stdout)
+        found = zip(seeds, indices.tolist(), distances.tolist(), strict=False)
+        rows = [{"seed": seed, "index": index, "distance": distance} for seed, index, distance in found]
+        _print_rows(rows, "seed {seed}: training image {index}, distance {distance:.3f}", self.json)
+        return 0
+
+
+def _print_rows(rows: list[dict[str, Any]], line: str, as_json: bool) -> None:
+    print(json.dumps(rows, indent=1) if as_json else "\n".join(line.format(**row) for row in rows))
+
+
+def _read(trained: Trained, places: Sequence[str], skipped: dict[str, str] | None = None) -> torch.Tensor:
+    """The images at `places` in the run's shape, in [-1, 1]."""
+    config, parts = trained.run.config, []
+    for place in places:
+        pixels, _, left_out = read_sources(
+            place, config.spec.shape, config.data, None, True, config.spec.bits, "image"
+        )
+        parts.append(as_images(pixels))
+        if skipped is not None:
+            skipped |= left_out
+    return torch.cat(parts)

@@ -78,7 +78,7 @@ def run_apply(run: Path, image: Path, out: Path) -> dict[str, float]:
     """Seconds, CPU seconds and peak memory of the command as a process of its own."""
     begun = time.monotonic()
     program = str(Path(sys.executable).with_name("ganforge"))
-    process = subprocess.Popen([program, "apply", str(run), str(image), "--out", str(out)])
+    process = subprocess.Popen([program, "apply", str(run), str(image), "--out", str(out), "--size", "own"])
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"ganforge apply ended with {os.waitstatus_to_exitcode(status)}")
@@ -93,7 +93,7 @@ def against_whole(run: Path, image: Image.Image, folder: Path) -> dict[str, int]
     """The largest difference, in levels of 8 bits, of a tiled result from the one made in one piece."""
     image.crop((0, 0, 400, 300)).save(folder / "piece.png")
     for name, tile in (("tiled", 96), ("whole", 400)):
-        ganforge.apply(run, folder / "piece.png", folder / f"{name}.png", tile=tile)
+        ganforge.apply(run, folder / "piece.png", folder / f"{name}.png", tile=tile, size="own")
     tiled, whole = (np.asarray(Image.open(folder / f"{name}.png"), np.int16) for name in ("tiled", "whole"))
     return {"largest_difference_of_tiled_from_whole": int(np.abs(tiled - whole).max())}
 

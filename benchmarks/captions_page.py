@@ -31,7 +31,9 @@ from ganforge.data.dataset import Dataset
 from ganforge.data.open import open_dataset
 from ganforge.errors import UserError, printable
 from ganforge.evaluation.features.classifiers import classifier_of
-from ganforge.evaluation.features.untrained import RandomConvolutions
+from ganforge.evaluation.features.select import feature_extractor
+from ganforge.files.images import save_image
+from ganforge.files.provenance import check_replaceable
 from ganforge.reporting import grids
 from ganforge.runs.trained import Trained
 from ganforge.text.embeddings import describe
@@ -69,7 +71,7 @@ def measure(
     drawn = trained.sample(count, seed=seed, given=describe(trained, texts))
     real = as_images(train.read(rows))
     found = classifier_of(dataset)
-    extractor = found or RandomConvolutions(*dataset.spec.shape)
+    extractor = feature_extractor("auto", dataset)
     distances, ranks = distances_of(extractor.features(drawn), extractor.features(real))
     captions: list[dict[str, Any]] = [
         {"caption": text, "image": train.name(row), "distance": round(distance, 4), "rank": rank}
@@ -141,6 +143,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     try:
+        check_replaceable(given.out)
         trained = ganforge.load(given.run)
         dataset = open_dataset(trained.run.config.data)
         if not dataset.spec.caption_alphabet:
@@ -153,10 +156,11 @@ def main(arguments: Sequence[str]) -> int:
         chosen = choose(torch.tensor([entry["distance"] for entry in found["found"]]), given.shown)
         about = {
             "command": shlex.join(["python", "benchmarks/captions_page.py", *arguments]),
+            "step": str(trained.step),
             "run": f"{trained.run.config.system} on {dataset.options.data}",
             "rule": found["rule"],
         }
-        grids.save_png(page(drawn, real, found, chosen), given.out, about)
+        save_image(page(drawn, real, found, chosen), given.out, about)
         record(about | found | {"shown": chosen}, given.out.with_suffix(".json"))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

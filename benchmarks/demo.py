@@ -7,7 +7,6 @@ It makes `runs/demo` where it is run, which must not be there yet. That run rema
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from record import record
 from ganforge.cli.demo import DEMO
 from ganforge.data.open import open_dataset
 from ganforge.evaluation.evaluate import score_run
+from ganforge.reporting.evaluations import read_evaluations
 from ganforge.runs.folder import Run
 from ganforge.runs.trained import Trained
 
@@ -34,7 +34,7 @@ def main() -> None:
     subprocess.run([sys.executable, "-c", COMMAND, "demo"], check=True)
     seconds = time.monotonic() - begun
     run = Run.open(Path("runs/demo"))
-    scores = json.loads((run.path / "evaluation.json").read_text(encoding="utf-8"))
+    scores = read_evaluations(run.path)[0][0].scores
     start, end = run.metrics("start")[0], run.metrics("end")[-1]
     rates = [line["images_per_second"] for line in run.metrics("train")]
     before = score_run(Trained(run, None), open_dataset(run.config.data), weights="raw")

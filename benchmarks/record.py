@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,4 +22,13 @@ def record(result: dict[str, Any], out: Path | None) -> None:
     text = json.dumps(result | surroundings, indent=1)
     print(text)
     if out:
+        if out.exists() and not _is_record(out):
+            sys.exit(f"error: --out {out} is not the JSON of a benchmark: name another file")
         out.write_text(text + "\n", encoding="utf-8")
+
+
+def _is_record(path: Path) -> bool:
+    try:
+        return json.loads(path.read_bytes()).keys() >= {"machine", "torch", "date"}
+    except (ValueError, AttributeError):
+        return False

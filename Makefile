@@ -13,8 +13,9 @@ test: lint  ## the checks, and all tests
 check: lint  ## the checks and the fast tests
 	$(BIN)/pytest -n 2 -m "not slow and not soak"
 
-soak: .venv/installed-dev  ## tests of minutes to hours, such as death at every file operation
+soak: .venv/installed-dev  ## tests of minutes to hours, then the long attack; counts go to benchmarks/trust.json
 	$(BIN)/pytest -n 2 -m soak --timeout 0
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/trust.py --out benchmarks/trust.json
 
 lint: .venv/installed-dev  ## format, lint, spelling and types
 	$(BIN)/ruff format --check .

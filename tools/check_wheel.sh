@@ -10,7 +10,7 @@ unset PYTHONPATH
 "$place/venv/bin/python" -m pip install --quiet --no-compile -c "$root/constraints.txt" "$root"/dist/*.whl
 cd "$place"
 PATH="$place/venv/bin:$PATH"
-ganforge train dcgan --data mnist --run runs/demo --width 32 --kernel-size 4 --batch 64 --learning-rate 0.001 --steps 50
+ganforge train dcgan --data mnist --run runs/demo --width 32 --kernel-size 4 --batch 128 --dense-units 256 --odd-maps keep --learning-rate 0.001 --discriminator-learning-rate 0.0002 --steps 50
 ganforge sample runs/demo --count 16 --seed 7 --out samples.png
 test -s samples.png
 test -s runs/demo/report.html

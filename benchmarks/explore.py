@@ -3,6 +3,7 @@
 python benchmarks/explore.py projection RUN --count 100     own images against the nearest of 10,000 samples
 python benchmarks/explore.py arithmetic RUN --trials 100    "thick 3 - thin 3 + thin 7" of a run on MNIST
 python benchmarks/explore.py video RUN                      peak memory of 60 and of 3,600 frames
+python benchmarks/explore.py truncation RUN                 scores of 2,500 samples at several truncations
 
 `--out benchmarks/explore.json` keeps the other parts that are there.
 """
@@ -36,6 +37,8 @@ from ganforge.text.embeddings import data_of
 NUM_SAMPLES = 10_000
 POOL, EXEMPLARS = 1_000, 3
 VIDEOS = (60, 3_600)
+TRUNCATIONS, NUM_TRUNCATED = (None, 2.0, 1.5, 1.0, 0.7), 2_500
+TRUNCATION_SCORES = ("fid", "precision", "recall")
 WATCHED = "import resource, sys; from ganforge.cli.main import main; code = main(sys.argv[1:]); " \
     "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(code)"  # fmt: skip
 
@@ -119,12 +122,32 @@ def video(place: Path, words: list[str]) -> dict[str, Any]:
     return {f"peak_mb_{frames}_frames": memory[frames] for frames in VIDEOS} | {"difference_mb": many - few}
 
 
+def truncation(place: Path) -> dict[str, Any]:
+    """FID, precision and recall, all to the training images, of the same latents at each truncation."""
+    scores = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for value in TRUNCATIONS:
+            name = "none" if value is None else f"{value:g}"
+            samples = f"{folder}/{name}.npz"
+            words = [] if value is None else ["--truncation", name]
+            _ganforge("sample", str(place), "--count", str(NUM_TRUNCATED), "--out", samples, *words)
+            found = json.loads(_ganforge("evaluate", str(place), "--samples", samples, "--json"))
+            by_name = {score["name"]: score["value"] for score in found}
+            scores[name] = {score: round(by_name[score], 3) for score in TRUNCATION_SCORES}
+    return {"samples": NUM_TRUNCATED, "scores": scores}
+
+
+def _ganforge(*words: str) -> str:
+    command = [sys.executable, "-m", "ganforge", *words]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
 def main() -> None:
     """Measure one part, print it and store it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=("projection", "arithmetic", "video"))
+    parser.add_argument("part", choices=("projection", "arithmetic", "video", "truncation"))
     parser.add_argument("run", type=Path)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--trials", type=int, default=100)
@@ -136,8 +159,12 @@ def main() -> None:
         row = video(given.run, words)
     else:
         trained = ganforge.load(given.run)
-        of_images = given.part == "projection"
-        row = projection(trained, given.count) if of_images else arithmetic(trained, given.trials)
+        if given.part == "truncation":
+            row = truncation(given.run)
+        elif given.part == "projection":
+            row = projection(trained, given.count)
+        else:
+            row = arithmetic(trained, given.trials)
         row |= {"trained_by": original_command(trained.run), "step": trained.step}
     command = shlex.join(["python", "benchmarks/explore.py", *sys.argv[1:]])
     rows = json.loads(given.out.read_bytes())["rows"] if given.out and given.out.exists() else []

@@ -259,6 +259,6 @@ def test_options_are_frozen() -> None:
 def test_python_door_is_frozen() -> None:
     assert ganforge.__all__ == [
         "Batch", "DataSpec", "LatentSystem", "System", "Trained", "UserError", "__version__", "apply",
-        "evaluate", "load", "resume", "to_pil", "train",
+        "evaluate", "explore", "export", "load", "resume", "to_pil", "train",
     ]  # fmt: skip
     assert all(hasattr(ganforge, name) for name in ganforge.__all__)

@@ -7,9 +7,11 @@ from ganforge.errors import UserError as UserError
 from ganforge.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from ganforge import export as export
     from ganforge.data.batch import Batch as Batch
     from ganforge.data.spec import DataSpec as DataSpec
     from ganforge.evaluation.evaluate import evaluate as evaluate
+    from ganforge.generation import explore as explore
     from ganforge.generation.apply import apply as apply
     from ganforge.runs.samples import to_pil as to_pil
     from ganforge.runs.trained import Trained as Trained
@@ -33,6 +35,7 @@ _MODULES = {
     "Trained": "ganforge.runs.trained",
     "to_pil": "ganforge.runs.samples",
 }
+_ROOMS = {"explore": "ganforge.generation.explore", "export": "ganforge.export"}
 __all__ = [
     "Batch",
     "DataSpec",
@@ -43,6 +46,8 @@ __all__ = [
     "__version__",
     "apply",
     "evaluate",
+    "explore",
+    "export",
     "load",
     "resume",
     "to_pil",
@@ -51,9 +56,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
+    if name in _ROOMS:
+        value = importlib.import_module(_ROOMS[name])
+    elif name in _MODULES:
+        value = getattr(importlib.import_module(_MODULES[name]), name)
+    else:
         raise AttributeError(f"module 'ganforge' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 

@@ -10,11 +10,22 @@ from ganforge.cli.main import GROUPS, VERBS, Verb, main
 from ganforge.cli.names import read_names
 
 LINES, COLUMNS = 24, 80
-TOP = ["train", "resume", "watch", "sample", "evaluate", "compare", "apply", "restyle", "draw", "info",
+TOP = ["train", "resume", "watch", "sample", "evaluate", "compare", "apply", "restyle", "info",
        "explore", "analyze", "data",
        "import", "serve", "export", "reproduce", "list", "demo", "completion"]  # fmt: skip
 MEMBERS = {
-    "explore": ["interpolate", "walk", "arithmetic", "traverse", "directions", "project", "neighbours"],
+    "explore": [
+        "interpolate",
+        "walk",
+        "arithmetic",
+        "traverse",
+        "directions",
+        "project",
+        "neighbours",
+        "reconstructions",
+        "completions",
+        "manifold",
+    ],
     "analyze": ["features", "probe", "outliers", "classify", "psnr"],
     "data": ["check", "pack", "embed"],
     "export": ["onnx", "torch", "hub", "package"],

@@ -94,7 +94,6 @@ def test_options_in_the_text_exist(page: Path, options_of: OptionsOf) -> None:
         "apply",
         "compare",
         "restyle",
-        "draw",
         "import",
         "reproduce",
         "list",

@@ -70,9 +70,18 @@ def test_own_system(tmp_path: Path) -> None:
     assert "frechet_distance" in said
 
 
-def test_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "smaller", "steps"),
+    [
+        ("first_steps.ipynb", {"STEPS = 1_500": "STEPS = 2", "STEPS + 500": "STEPS + 1"}, 3),
+        ("explore_and_export.ipynb", {"STEPS = 1_500": "STEPS = 2", "steps=50": "steps=2"}, 2),
+    ],
+)
+def test_notebook(
+    name: str, smaller: dict[str, str], steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The form of nbformat 4.5, and its code, cell after cell."""
-    notebook = json.loads(read(EXAMPLES / "first_steps.ipynb"))
+    notebook = json.loads(read(EXAMPLES / name))
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
     assert {"cells", "metadata", "nbformat", "nbformat_minor"} == notebook.keys()
     cells = notebook["cells"]
@@ -85,10 +94,11 @@ def test_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "stored without outputs"
     )
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    small = code.replace("STEPS = 1_500", "STEPS = 2").replace("STEPS + 500", "STEPS + 1")
-    assert small.count("STEPS = 2") == small.count("STEPS + 1") == 1
+    for long, short in smaller.items():
+        assert code.count(long) == 1
+        code = code.replace(long, short)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
     names: dict[str, Any] = {}
-    exec(compile(small, "first_steps.ipynb", "exec"), names)  # the notebook is ours
-    assert names["trained"].step == 3
+    exec(compile(code, name, "exec"), names)  # the notebook is ours
+    assert names["trained"].step == steps

@@ -14,7 +14,13 @@ from ganforge.cli.main import main
 from ganforge.data.batch import Batch, as_images, to_float, to_uint8
 from ganforge.evaluation.downstream.outliers import outlier_scores
 from ganforge.files.provenance import read_provenance
-from ganforge.generation.figures import draw_reconstructions, draw_use
+from ganforge.generation.explore.figures import (
+    draw_completions,
+    draw_manifold,
+    draw_reconstructions,
+    held_out_images,
+    own_images,
+)
 from ganforge.nn.likelihoods import gaussian_kl
 from ganforge.runs.trained import load
 from ganforge.systems.autoencoder import Autoencoder
@@ -47,12 +53,14 @@ def rivals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 )
 def test_drawn(name: str, kind: str, cells: tuple[int, int], rivals: dict[str, Path], tmp_path: Path) -> None:
     for out in ("a.png", "b.png"):
-        words = [str(rivals[name]), kind, "--count", "3", "--seed", "2", "--out", str(tmp_path / out)]
-        assert main(["draw", *words]) == 0
+        words = [str(rivals[name]), "--count", "3", "--out", str(tmp_path / out)]
+        words += [] if kind == "manifold" else ["--seed", "2"]
+        assert main(["explore", kind, *words]) == 0
     with Image.open(tmp_path / "a.png") as one, Image.open(tmp_path / "b.png") as same:
         assert one.tobytes() == same.tobytes()
         assert (one.width // 56, one.height // 56) == cells
-        assert f"draw {rivals[name]} {kind}" in one.info["command"]
+        assert f"explore {kind} {rivals[name]}" in one.info["command"]
+        assert one.info["model"]
 
 
 def cell(drawn: Image.Image, row: int, column: int, gap: int = 2) -> Tensor:
@@ -63,7 +71,7 @@ def cell(drawn: Image.Image, row: int, column: int, gap: int = 2) -> Tensor:
 
 def test_a_map_has_the_first_latent_across_and_the_second_upwards(rivals: dict[str, Path]) -> None:
     trained = load(rivals["vae"])
-    drawn = draw_use(trained, data_of(trained.run), "manifold", 3)
+    drawn = draw_manifold(trained, 3)
     edge = 2.3263  # above which lies a hundredth of a standard Gaussian
     corners = {(0, 0): (-edge, edge), (0, 2): (edge, edge), (2, 0): (-edge, -edge), (2, 2): (edge, -edge)}
     wanted = to_uint8(trained.decode(torch.tensor(list(corners.values()))))[:, 0].double()
@@ -75,13 +83,13 @@ def test_a_map_has_the_first_latent_across_and_the_second_upwards(rivals: dict[s
 
 def test_grids_have_the_images_above_what_is_made_of_them(rivals: dict[str, Path]) -> None:
     vae, pixelcnn = load(rivals["vae"]), load(rivals["pixelcnn"])
-    drawn = draw_use(vae, data_of(vae.run), "reconstructions", 2)
+    drawn = draw_reconstructions(vae, held_out_images(data_of(vae.run), 2).images)
     shown = torch.stack([cell(drawn, 0, column) for column in range(2)])[:, None]
     assert (shown == 255).float().mean() < 0.5  # digits
     again = to_uint8(*vae.call("reconstruct", [to_float(shown)]))[:, 0].int()
     assert int((torch.stack([cell(drawn, 1, column) for column in range(2)]) - again).abs().max()) <= 1
 
-    drawn = draw_use(pixelcnn, data_of(pixelcnn.run), "completions", 1, rows=20)
+    drawn = draw_completions(pixelcnn, held_out_images(data_of(pixelcnn.run), 1), rows=20)
     lines = [cell(drawn, row, 0) for row in range(6)]
     assert all(torch.equal(line[:20], lines[0][:20]) for line in lines)
     assert not lines[1][20:].any()
@@ -163,7 +171,9 @@ def test_rivals_score_single_images(rivals: dict[str, Path], capfd: pytest.Captu
 def test_what_cannot_be_drawn(
     name: str, words: list[str], said: str, rivals: dict[str, Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["draw", str(rivals[name]), *words, "--out", str(rivals[name] / "x.png")]) == 2
+    kind, *options = words
+    given = [kind, str(rivals[name]), *options, "--out", str(rivals[name] / "x.png")]
+    assert main(["explore", *given]) == 2
     assert said in capfd.readouterr().err
     assert not (rivals[name] / "x.png").exists()
 
@@ -177,20 +187,21 @@ def test_reconstructions_of_own_images(
     for index, pixels in enumerate(digits):
         Image.fromarray(pixels).save(tmp_path / "own" / f"{index}.jpg")
     for name in ("vae", "autoencoder"):
-        words = ["draw", str(rivals[name]), "reconstructions", "--images"]
+        words = ["explore", "reconstructions", str(rivals[name]), "--images"]
         assert main([*words, str(tmp_path / "own"), "--out", str(tmp_path / "a.png")]) == 0
         assert main([*words, str(tmp_path / "own/0.jpg"), "--out", str(tmp_path / "b.jpg")]) == 0
         with Image.open(tmp_path / "a.png") as grid, Image.open(tmp_path / "b.jpg") as one:
             assert (grid.width // 56, grid.height // 56) == (3, 2)
             assert (one.width // 56, one.height // 56) == (1, 2)
-        assert read_provenance(tmp_path / "b.jpg")["command"].startswith("ganforge draw")
-        image, _ = draw_reconstructions(load(rivals[name]), str(tmp_path / "own"), 2)
+        assert read_provenance(tmp_path / "b.jpg")["command"].startswith("ganforge explore")
+        images, _ = own_images(load(rivals[name]), str(tmp_path / "own"), 2)
+        image = draw_reconstructions(load(rivals[name]), images)
         shown = torch.stack([cell(image, 0, column) for column in range(2)])[:, None]
         again = to_uint8(*load(rivals[name]).call("reconstruct", [to_float(shown)]))[:, 0].int()
         below = torch.stack([cell(image, 1, column) for column in range(2)]).int()
         assert (again - below).abs().max() <= 1
     (tmp_path / "own" / "bad.png").write_bytes(b"no image")
-    words = ["draw", str(rivals["vae"]), "reconstructions", "--images", str(tmp_path / "own")]
+    words = ["explore", "reconstructions", str(rivals["vae"]), "--images", str(tmp_path / "own")]
     assert main([*words, "--out", str(tmp_path / "a.png")]) == 1
     assert "skipped: bad.png" in capsys.readouterr().err
 
@@ -200,22 +211,16 @@ def test_mistakes_with_own_images_are_one_line(
 ) -> None:
     (tmp_path / "empty").mkdir()
     mistakes = {
-        "dcgan gives no reconstructions: use a run of": ("dcgan", "reconstructions", "x.png", "a.png"),
-        "--images is for reconstructions: leave it out of manifold": ("vae", "manifold", "x.png", "a.png"),
-        "--images none.png does not exist": ("vae", "reconstructions", "none.png", "a.png"),
-        "empty holds no image": ("vae", "reconstructions", str(tmp_path / "empty"), "a.png"),
-        "expected a name ending in .png, .jpg, .jpeg, .webp or .gif": (
-            "vae",
-            "reconstructions",
-            "x.png",
-            "a.tif",
-        ),
+        "dcgan gives no reconstructions: use a run of": ("dcgan", "x.png", "a.png"),
+        "--images none.png does not exist": ("vae", "none.png", "a.png"),
+        "empty holds no image": ("vae", str(tmp_path / "empty"), "a.png"),
+        "expected a name ending in .png, .jpg, .jpeg, .webp or .gif": ("vae", "x.png", "a.tif"),
     }
     Image.new("L", (28, 28)).save(tmp_path / "x.png")
-    for message, (name, kind, images, out) in mistakes.items():
+    for message, (name, images, out) in mistakes.items():
         place = str(tmp_path / images) if images == "x.png" else images
-        words = ["draw", str(rivals[name]), kind, "--images", place, "--out", str(tmp_path / out)]
-        assert main(words) == 2
+        words = ["--images", place, "--out", str(tmp_path / out)]
+        assert main(["explore", "reconstructions", str(rivals[name]), *words]) == 2
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1

@@ -1,4 +1,4 @@
-"""Verbs that make images from images: apply, restyle and draw."""
+"""Verbs that make images from images: apply and restyle."""
 
 import sys
 from dataclasses import dataclass
@@ -11,15 +11,10 @@ from rich.console import Console
 from ganforge.cli.arguments import CHECKPOINT, MOVED, OVERWRITE, SYSTEM, WEIGHTS
 from ganforge.cli.tables import print_skipped
 from ganforge.errors import UserError, printable
-from ganforge.files.images import save_image
-from ganforge.files.provenance import check_replaceable
 from ganforge.generation.apply import DEFAULT_TILE, apply
-from ganforge.generation.figures import Kind, draw_reconstructions, draw_use
-from ganforge.generation.output import IMAGES, listed
 from ganforge.generation.restyle import DEFAULT_STEPS, restyle
 from ganforge.generation.sources import Lines, Size
 from ganforge.runs.trained import Weights, load
-from ganforge.text.embeddings import data_of
 
 
 @dataclass(frozen=True)
@@ -122,48 +117,3 @@ class Restyle:
             )
         print(written)
         return 0
-
-
-@dataclass(frozen=True)
-class Draw:
-    """Draw reconstructions, completions or a map of two latents."""
-
-    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="A run folder.")]]
-    kind: tyro.conf.Positional[
-        Annotated[Kind, tyro.conf.arg(help="Of held-out images, or a map (manifold) of two latents.")]
-    ]
-    out: Annotated[Path, tyro.conf.arg(help="The image to write: PATH.png, .jpg, .webp or .gif.")]
-    count: Annotated[int, tyro.conf.arg(help="Columns.")] = 10
-    images: Annotated[
-        str | None,
-        tyro.conf.arg(help="An image, folder or .zip to reconstruct; default: held-out images of the data."),
-    ] = None
-    rows: Annotated[int | None, tyro.conf.arg(help="Rows that completions keep; default: half.")] = None
-    seed: Annotated[int, tyro.conf.arg(help="Seed of the images and of the completions.")] = 0
-    weights: Annotated[Weights, WEIGHTS] = "ema"
-    data: Annotated[str | None, MOVED] = None
-    checkpoint: Annotated[str, CHECKPOINT] = "newest"
-    overwrite: Annotated[bool, OVERWRITE] = False
-    system: Annotated[str | None, SYSTEM] = None
-
-    def __call__(self, command: str) -> int:
-        """Write the image; returns the exit code."""
-        if self.count < 1:
-            raise UserError(f"--count {self.count}: expected 1 or more")
-        if self.out.suffix.lower() not in IMAGES:
-            raise UserError(f"--out {self.out}: expected a name ending in {listed(IMAGES)}")
-        if self.images is not None and self.kind != "reconstructions":
-            raise UserError(f"--images is for reconstructions: leave it out of {self.kind}")
-        replaced = check_replaceable(self.out, self.overwrite)
-        trained = load(self.run, checkpoint=self.checkpoint, system=self.system)
-        skipped: dict[str, str] = {}
-        if self.images is not None:
-            image, skipped = draw_reconstructions(trained, self.images, self.count, self.weights)
-        else:
-            dataset = None if self.kind == "manifold" else data_of(trained.run, self.data)
-            choice = self.count, self.rows, self.seed, self.weights
-            image = draw_use(trained, dataset, self.kind, *choice)
-        about = {"command": command, "run": str(self.run)}
-        save_image(image, self.out, about | {"seed": str(self.seed), "step": str(trained.step)})
-        print(f"{self.out}{replaced}")
-        return print_skipped(skipped)

@@ -135,7 +135,7 @@ class Trained:
         return weights if self._average.networks else "raw"
 
     def hash_weights(self, weights: Weights = "ema") -> str:
-        """A SHA-256 of the weights that are sampled, as they are when it is first asked for."""
+        """A SHA-256 of the weights that are sampled, as they are when it is first read."""
         if weights not in self._hashes:
             digest = hashlib.sha256()
             for name, tensor in sorted(self.with_weights(weights).state_dict().items()):

@@ -38,7 +38,7 @@ NUM_SAMPLES = 10_000
 POOL, EXEMPLARS = 1_000, 3
 VIDEOS = (60, 3_600)
 TRUNCATIONS, NUM_TRUNCATED = (None, 2.0, 1.5, 1.0, 0.7), 2_500
-TRUNCATION_SCORES = ("fid", "precision", "recall")
+TRUNCATION_SCORES = ("fid_to_training", "precision", "recall")
 WATCHED = "import resource, sys; from ganforge.cli.main import main; code = main(sys.argv[1:]); " \
     "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(code)"  # fmt: skip
 
@@ -128,7 +128,7 @@ def truncation(place: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         for value in TRUNCATIONS:
             name = "none" if value is None else f"{value:g}"
-            samples = f"{folder}/{name}.npz"
+            samples = f"{folder}/{name}"
             words = [] if value is None else ["--truncation", name]
             _ganforge("sample", str(place), "--count", str(NUM_TRUNCATED), "--out", samples, *words)
             found = json.loads(_ganforge("evaluate", str(place), "--samples", samples, "--json"))

@@ -420,6 +420,11 @@ def test_grids_in_other_formats(labelled: Trained, ending: str, tmp_path: Path) 
         assert difference.mean() < 4
 
 
+def test_a_folder_may_have_a_number_after_a_point(labelled: Trained, tmp_path: Path) -> None:
+    write_samples(labelled, tmp_path / "v1.5", 2)
+    assert len(list((tmp_path / "v1.5").glob("*.png"))) == 2
+
+
 def test_an_unknown_ending_lists_the_known_ones(labelled: Trained, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a.tif: expected a name ending in .png, .*.webp, .gif or .npz"):
         write_samples(labelled, tmp_path / "a.tif")

@@ -88,7 +88,7 @@ def test_killed_clients_free_their_places(served: Serving) -> None:
         connection.close()
     eventually(lambda: served.metric(held) <= 1)  # what has begun is finished
     assert served.client.post("/v1/models/pixelcnn/generate", json={}).status_code == 200
-    assert served.metric(held) == 0
+    eventually(lambda: served.metric(held) == 0)  # an answer is sent before its place is free
 
 
 def test_the_example_of_a_client(served: Serving, tmp_path: Path) -> None:

@@ -19,9 +19,7 @@ _POSITIONAL = get_args(tyro.conf.Positional[int])[1]
 _BOX = "│╭╮╰╯─"
 WEIGHTS = tyro.conf.arg(help="The averaged networks, or the raw ones of the last step.")
 SYSTEM = tyro.conf.arg(help="package.module:Class, to allow a run whose system is code outside of ganforge.")
-TRUNCATION = tyro.conf.arg(
-    help="Draw numbers of a latent beyond this again: 0.7 is more typical, less varied."
-)
+TRUNCATION = tyro.conf.arg(help="Draw numbers of a latent beyond this again, such as 1.5: less varied.")
 MOVED = tyro.conf.arg(help="Where the run's own data are now, if they have moved.")
 JSON = tyro.conf.arg(help="Print JSON instead of text.")
 OVERWRITE = tyro.conf.arg(help="Also replace files that ganforge did not write, and samples of another draw.")

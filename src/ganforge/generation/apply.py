@@ -24,7 +24,7 @@ from ganforge.errors import UserError, printable
 from ganforge.files.images import FORMATS, save_image
 from ganforge.files.png import write_png
 from ganforge.files.provenance import check_replaceable
-from ganforge.generation.output import IMAGES, listed, provenance
+from ganforge.generation.output import IMAGES, ending_of, listed, provenance
 from ganforge.generation.sources import Lines, Size, Source, prepare
 from ganforge.generation.tiles import Translate, bands
 from ganforge.runs.trained import Trained, Weights, Which, load
@@ -264,7 +264,7 @@ def _jobs(images: str, out: Path) -> list[_Job]:
     shown = printable(images)
     if not path.exists():
         raise UserError(f"{shown} does not exist: expected an image, a folder or a .zip of images")
-    folder = not out.suffix or out.is_dir()
+    folder = not ending_of(out) or out.is_dir()
     if not folder and out.suffix.lower() not in FORMATS:
         raise UserError(
             f"--out {printable(str(out))}: expected a name ending in {listed(IMAGES)}, or a folder"

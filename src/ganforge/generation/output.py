@@ -87,6 +87,12 @@ def listed(endings: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(endings[:-1]), endings[-1])))
 
 
+def ending_of(path: Path) -> str:
+    """The ending of a file's name in lower case; "" for a folder, also for one that is called v1.5."""
+    ending = path.suffix.lower()
+    return "" if ending[1:].isdigit() else ending
+
+
 @contextmanager
 def open_output(
     path: Path, *endings: str, about: dict[str, str] | None = None, overwrite: bool = False
@@ -97,7 +103,7 @@ def open_output(
     `about` describes; others only with `overwrite`, which leaves files of other names in a folder alone.
     Raises UserError for another ending, for what must not be replaced, and where writing fails.
     """
-    form = path.suffix.lower()
+    form = ending_of(path)
     if form not in ("", *endings):
         raise UserError(f"--out {path}: expected a name ending in {listed(endings)}, or a folder")
     try:

@@ -1,4 +1,4 @@
-"""Latents whose large numbers are drawn again: more typical samples, less varied ones."""
+"""Latents whose large numbers are drawn again: samples that vary less."""
 
 import numpy as np
 import torch
@@ -18,16 +18,17 @@ def truncated(
 ) -> Tensor:
     """The latents of `count` samples; with `truncation` numbers outside of +-it are drawn again.
 
-    Typical samples at the price of variety (Brock et al. 2019, "Large Scale GAN Training for High Fidelity
-    Natural Image Synthesis", section 3.1). Raises UserError for a truncation of less than 0.05, for latents
+    In BigGAN (Brock et al. 2019, "Large Scale GAN Training for High Fidelity Natural Image Synthesis", section
+    3.1) samples become more typical; a generator that was not trained for it may draw paler ones, since such
+    latents are shorter than those it has seen. Raises UserError for a truncation of less than 0.05, for latents
     that hold codes, and for a system without latents.
     """
     if truncation is None:
         return trained.draw_latents(count, seed, weights)
     if not LEAST_TRUNCATION <= truncation < float("inf"):
         raise UserError(
-            f"--truncation {truncation:g}: expected {LEAST_TRUNCATION:g} or more, such as 0.7; smaller is "
-            "more typical and less varied"
+            f"--truncation {truncation:g}: expected {LEAST_TRUNCATION:g} or more, such as 1.5: with smaller "
+            "values samples vary less"
         )
     system = trained.system
     if not isinstance(system, LatentSystem):

@@ -20,7 +20,7 @@ Text = Annotated[str, Field(min_length=1, max_length=500)]
 FORM = "How to answer; default: by the Accept header, else png."
 SEED = "The same seed gives the same answer; default: one drawn for this request, which the answer names."
 LABELS = "Classes, as numbers or names, which take turns; default: all classes in turn."
-TRUNCATION = "Draw numbers of a latent beyond this again: 0.7 is more typical, less varied."
+TRUNCATION = "Draw numbers of a latent beyond this again, such as 1.5: less varied."
 
 
 class Options(BaseModel):

@@ -1,5 +1,7 @@
 """The networks of super-resolution: shapes of figure 4, numbers of weights, VGG-19's layers."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -82,3 +84,21 @@ def test_vgg_wants_the_statistics_of_imagenet() -> None:
     network(torch.tensor([-1.0, 0.0, 1.0]).reshape(1, 3, 1, 1).expand(1, 3, 8, 8))
     expected = [(0 - 0.485) / 0.229, (0.5 - 0.456) / 0.224, (1 - 0.406) / 0.225]
     assert seen[0][0, :, 0, 0].tolist() == pytest.approx(expected)
+
+
+def test_gradients_of_maps_of_one_pixel_are_finite_in_bf16() -> None:
+    """A stride of 2 leaves the image as it is there, and left some gradients of oneDNN unset."""
+    for seed in range(20):
+        torch.manual_seed(seed)
+        network = SRDiscriminator(channels=3, width=4, side=8)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = network(torch.rand(2, 3, 8, 8))
+        logits.float().sum().backward()
+        assert all(bool(p.grad.isfinite().all()) for p in network.parameters() if p.grad is not None)
+        strided = copy.deepcopy(network).eval()
+        images = torch.rand(2, 3, 8, 8)
+        expected = network.eval()(images)
+        for layer in strided.layers[1:]:
+            if isinstance(layer, nn.Conv2d) and layer.in_channels == layer.out_channels:
+                layer.stride = (2, 2)
+        torch.testing.assert_close(strided(images), expected)

@@ -18,10 +18,10 @@ def truncated(
 ) -> Tensor:
     """The latents of `count` samples; with `truncation` numbers outside of +-it are drawn again.
 
-    In BigGAN (Brock et al. 2019, "Large Scale GAN Training for High Fidelity Natural Image Synthesis", section
-    3.1) samples become more typical; a generator that was not trained for it may draw paler ones, since such
-    latents are shorter than those it has seen. Raises UserError for a truncation of less than 0.05, for latents
-    that hold codes, and for a system without latents.
+    In BigGAN (Brock et al. 2019, "Large Scale GAN Training for High Fidelity Natural Image Synthesis",
+    section 3.1) samples become more typical; a generator that was not trained for it may draw paler ones,
+    since such latents are shorter than those it has seen. Raises UserError for a truncation of less than
+    0.05, for latents that hold codes, and for a system without latents.
     """
     if truncation is None:
         return trained.draw_latents(count, seed, weights)

@@ -83,7 +83,7 @@ class SRDiscriminator(nn.Module):
         widths = [width * 2 ** (index // 2) for index in range(8)]
         layers: list[nn.Module] = []
         for index, (before, after) in enumerate(pairwise([channels, *widths])):
-            # On maps of one pixel a stride changes nothing, but oneDNN leaves some of its bf16 gradients unset.
+            # On maps of one pixel a stride changes nothing, but oneDNN leaves bf16 gradients unset there.
             shrinks = index % 2 == 1 and side > 2 ** (index // 2)
             layers.append(nn.Conv2d(before, after, 3, 2 if shrinks else 1, 1, bias=index == 0))
             if index:

@@ -2,6 +2,7 @@
 
 python benchmarks/explore.py projection RUN --count 100     own images against the nearest of 10,000 samples
 python benchmarks/explore.py arithmetic RUN --trials 100    "thick 3 - thin 3 + thin 7" of a run on MNIST
+python benchmarks/explore.py faces RUN --figure F.png       "dark - light + light people" of a run on emoji
 python benchmarks/explore.py video RUN                      peak memory of 60 and of 3,600 frames
 python benchmarks/explore.py truncation RUN                 scores of 2,500 samples at several truncations
 
@@ -11,6 +12,7 @@ python benchmarks/explore.py truncation RUN                 scores of 2,500 samp
 import argparse
 import json
 import shlex
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from record import record
 from torch import Tensor
 
@@ -28,6 +31,7 @@ from ganforge.data.dataset import held_out
 from ganforge.evaluation.features.classifiers import load_classifier
 from ganforge.evaluation.features.select import smooth_features
 from ganforge.evaluation.metrics.neighbours import nearest
+from ganforge.generation.explore.arithmetic import draw_arithmetic, parse_expression
 from ganforge.generation.explore.keys import keys_of_seeds
 from ganforge.generation.explore.projection import project
 from ganforge.runs.identity import original_command
@@ -37,6 +41,8 @@ from ganforge.text.embeddings import data_of
 NUM_SAMPLES = 10_000
 POOL, EXEMPLARS = 1_000, 3
 VIDEOS = (60, 3_600)
+FACES, GAP = 4_000, 24
+PEOPLE, SURE, TAILS, MIDDLE, WHITE = "people & body", 0.9, 0.1, slice(3, 5), 0.85
 TRUNCATIONS, NUM_TRUNCATED = (None, 2.0, 1.5, 1.0, 0.7), 2_500
 TRUNCATION_SCORES = ("fid_to_training", "precision", "recall")
 WATCHED = "import resource, sys; from ganforge.cli.main import main; code = main(sys.argv[1:]); " \
@@ -107,6 +113,59 @@ def arithmetic(trained: Trained, trials: int) -> dict[str, Any]:
     }
 
 
+def faces(trained: Trained, trials: int, figure: Path | None) -> dict[str, Any]:
+    """Means of three dark, three light and three other light people, as in figure 7 of DCGAN.
+
+    People are samples that the emoji classifier is sure of and whose middle is not white; dark and light are
+    the tenths of them whose middle is so. `figure`: the trial of the surest result, then that of median change, among those that succeed.
+    """
+    classifier = load_classifier("emoji")
+    people = classifier.class_names.index(PEOPLE)
+
+    def judge(images: Tensor) -> tuple[Tensor, Tensor]:
+        """The probability of people, and the brightness of the middle, from 0 to 1."""
+        eighths = torch.nn.functional.adaptive_avg_pool2d(images.mean(1, keepdim=True), 8)
+        probabilities = classifier.classify(images).softmax(1)[:, people]
+        return probabilities, (eighths[:, 0, MIDDLE, MIDDLE].mean((1, 2)) + 1) / 2
+
+    latents = keys_of_seeds(trained, range(FACES)).latents
+    sure, brightness = judge(torch.Tensor(trained.decode(latents)))
+    known = ((sure > SURE) & (brightness < WHITE)).nonzero().flatten()
+    order = known[brightness[known].argsort()]
+    count = int(TAILS * len(order))
+    dark, light = order[:count], order[-count:]
+    generator, found = torch.Generator().manual_seed(0), []
+    for _ in range(trials):
+        taken = dark[torch.randperm(count, generator=generator)[:EXEMPLARS]]
+        others = light[torch.randperm(count, generator=generator)[: 2 * EXEMPLARS]]
+        away, base = others[:EXEMPLARS], others[EXEMPLARS:]
+        means = [latents[rows].mean(0, keepdim=True) for rows in (taken, away, base)]
+        images = torch.Tensor(trained.decode(torch.cat([means[2], means[0] - means[1] + means[2]])))
+        probabilities, (before, after) = judge(images)
+        words = [",".join(map(str, rows.tolist())) for rows in (taken, away, base)]
+        found.append((float(probabilities[1]), float(before - after), "{} - {} + {}".format(*words)))
+    gap = float(brightness[light].mean() - brightness[dark].mean())
+    right = [trial for trial in found if trial[0] > 0.5 and trial[1] > 0]
+    row = {
+        "trials": trials,
+        "people_and_darker": len(right),
+        "people": sum(trial[0] > 0.5 for trial in found),
+        "darker": sum(trial[1] > 0 for trial in found),
+        "median_share_of_the_gap": round(statistics.median(trial[1] for trial in found) / gap, 2),
+    }
+    if figure is not None and right:
+        best = max(right)
+        typical = sorted(right, key=lambda trial: trial[1])[len(right) // 2]
+        row |= {"best": best[2], "typical": typical[2]}
+        drawn = [draw_arithmetic(trained, parse_expression(trial[2])) for trial in (best, typical)]
+        width = sum(image.width for image in drawn) + GAP
+        both = Image.new("RGB", (width, max(image.height for image in drawn)), "white")
+        for image, left in zip(drawn, (0, drawn[0].width + GAP), strict=True):
+            both.paste(image, (left, 0))
+        both.save(figure)
+    return row
+
+
 def video(place: Path, words: list[str]) -> dict[str, Any]:
     """Peak memory, in MB, of a walk of few and of many frames."""
     memory = {}
@@ -147,10 +206,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=("projection", "arithmetic", "video", "truncation"))
+    parser.add_argument("part", choices=("projection", "arithmetic", "faces", "video", "truncation"))
     parser.add_argument("run", type=Path)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--figure", type=Path, help="where faces draws its best and its typical sum")
     parser.add_argument("--text", action="append", default=[], help="prompts of a video")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
@@ -161,6 +221,8 @@ def main() -> None:
         trained = ganforge.load(given.run)
         if given.part == "truncation":
             row = truncation(given.run)
+        elif given.part == "faces":
+            row = faces(trained, given.trials, given.figure)
         elif given.part == "projection":
             row = projection(trained, given.count)
         else:

@@ -41,6 +41,6 @@ def test_info_of_what_is_no_ones(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_abilities() -> None:
-    assert abilities(find("vae"))[:3] == ["sample", "explore", "draw reconstructions"]
-    assert "draw completions" in abilities(find("pixelcnn"))
+    assert abilities(find("vae"))[:3] == ["sample", "explore", "explore reconstructions"]
+    assert "explore completions" in abilities(find("pixelcnn"))
     assert "explore" not in abilities(find("pixelcnn"))

@@ -16,13 +16,14 @@ from ganforge.reporting.evaluations import read_evaluations
 from ganforge.reporting.units import folder_size
 from ganforge.runs.folder import Origin, Run
 from ganforge.runs.identity import original_command
+from ganforge.runs.pretrained import SAMPLES
 from ganforge.runs.state import state_of
 from ganforge.system import LatentSystem, System
 from ganforge.systems.discovery import find_recorded
 
 ABILITIES = {
-    "reconstruct": "draw reconstructions",
-    "complete": "draw completions",
+    "reconstruct": "explore reconstructions",
+    "complete": "explore completions",
     "translate": "apply",
     "features": "analyze features",
     "outlier_scores": "analyze outliers",
@@ -90,6 +91,7 @@ def _about_run(run: Run, path: Path, typed: str | None) -> tuple[Rows, Rows]:
         "size": folder_size(run.path),
         "scores": ", ".join(f"{printable(name)} {value:.4g}" for name, value in scores[:SHOWN_SCORES]),
         "can": ", ".join(verb for verb in abilities(kind) if not (imported and verb in OF_DISCRIMINATOR)),
+        "samples": str(run.path / SAMPLES) if (run.path / SAMPLES).is_file() else "",
         "vectors": ", ".join(vector_names(run)),
     }
     commands = {"begun_by": original_command(run) or ""}

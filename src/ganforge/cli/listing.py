@@ -17,10 +17,10 @@ from ganforge.errors import UserError, printable
 from ganforge.recipes.catalogue import Recipe, recipes
 from ganforge.reporting.units import folder_size
 from ganforge.runs.folder import Run, find_runs
-from ganforge.runs.pretrained import PRETRAINED, packaged_runs
+from ganforge.runs.pretrained import PRETRAINED, SAMPLES, packaged_runs
 from ganforge.runs.state import best_score, state_of
 
-PRETRAINED_COLUMNS = ("pretrained", "for", "size")
+PRETRAINED_COLUMNS = ("pretrained", "score", "size", "for", "samples")
 RUN_COLUMNS = ("run", "state", "steps", "date", "best score", "size", "what")
 
 
@@ -94,9 +94,10 @@ class Listing:
         self._pretrained()
 
     def _pretrained(self) -> None:
-        self._print(PRETRAINED_COLUMNS, _pretrained_rows())
+        shown = len(PRETRAINED_COLUMNS) if self.verbose else PRETRAINED_COLUMNS.index("samples")
+        self._print(PRETRAINED_COLUMNS[:shown], [row[:shown] for row in _pretrained_rows()])
         if self.what == "pretrained":
-            print("what it is, and can do: ganforge info pretrained:NAME")
+            print("what it is, and can do: ganforge info pretrained:NAME; where its samples are: --verbose")
 
     def _print(self, header: tuple[str, ...], rows: Iterable[tuple[str, ...]], cut: bool = True) -> None:
         """Columns; `cut` lines end at the width of the terminal, unless --verbose."""
@@ -137,17 +138,21 @@ def _run_row(path: Path) -> tuple[str, ...]:
 
 
 def _pretrained_rows() -> list[tuple[str, ...]]:
-    """The runs that come with the package, and what for."""
-    systems = read_names().systems
-    runs = [Run.open(Path(f"{PRETRAINED}{name}")) for name in packaged_runs()]
-    return [
-        (
-            f"{PRETRAINED}{run.path.name}",
-            systems[run.config.system].purpose,
-            folder_size(run.path),
+    """The runs that come with the package, what for, and where an image of their samples is."""
+    systems, rows = read_names().systems, list[tuple[str, ...]]()
+    for name in packaged_runs():
+        run = Run.open(Path(f"{PRETRAINED}{name}"))
+        samples = run.path / SAMPLES
+        rows.append(
+            (
+                f"{PRETRAINED}{name}",
+                best_score(run),
+                folder_size(run.path),
+                systems[run.config.system].purpose,
+                str(samples) if samples.is_file() else "",
+            )
         )
-        for run in runs
-    ]
+    return rows
 
 
 def _trained_on(run: Run) -> str:

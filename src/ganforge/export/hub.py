@@ -11,20 +11,18 @@ from ganforge.errors import UserError, printable
 from ganforge.export.card import Licences, model_card
 from ganforge.export.folder import new_folder
 from ganforge.export.package import weights_of, without_paths
+from ganforge.export.samples import write_samples
 from ganforge.files.atomic import write_synced
-from ganforge.reporting import grids
 from ganforge.runs.checkpoint import LEFT_OUT
 from ganforge.runs.folder import SHARED, Run
 from ganforge.runs.hub import INSTALL, check_repository
 from ganforge.runs.trained import Trained, load
-from ganforge.system import LatentSystem, generates_images
 from ganforge.text.encoders import FOLDER
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 CARD, IMAGE = "README.md", "samples.png"
-NUM_SHOWN = 64
 LIBRARY_FILE = "sentence.json"
 
 
@@ -36,7 +34,7 @@ def write_hub(trained: Trained, out: Path, licences: Licences | None = None, rep
     """
     with new_folder(out) as folder:
         _write_weights(trained, folder)
-        shown = _write_samples(trained, folder / IMAGE)
+        shown = write_samples(trained, folder / IMAGE)
         name = repository or out.resolve().name
         text = model_card(trained, name, IMAGE if shown else None, licences or Licences())
         write_synced(folder / CARD, text.encode())
@@ -88,19 +86,3 @@ def _write_weights(trained: Trained, folder: Path) -> None:
     elif (encoder / LIBRARY_FILE).is_file():
         (folder / FOLDER).mkdir()
         shutil.copyfile(encoder / LIBRARY_FILE, folder / FOLDER / LIBRARY_FILE)
-
-
-def _write_samples(trained: Trained, path: Path) -> bool:
-    """A grid of samples where latents alone make them, else the training's last preview, if there is one."""
-    system = trained.system
-    if not generates_images(system):
-        return False
-    if isinstance(system, LatentSystem) and not system.needs & {"embeddings", "sources"}:
-        samples = trained.sample(NUM_SHOWN)
-        points = trained.run.config.spec.values == "points"
-        (grids.scatter(samples[:, :, 0, 0]) if points else grids.grid(samples)).save(path)
-        return True
-    previews = sorted(p for p in (trained.run.path / "samples").glob("[0-9]*.png") if p.stem.isdigit())
-    if previews:
-        shutil.copyfile(previews[-1], path)
-    return bool(previews)

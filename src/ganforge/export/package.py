@@ -1,13 +1,17 @@
 """A run as it ships with the package: averaged weights in float16, without the discriminator."""
 
+import shutil
 from pathlib import Path
 
 from torch import Tensor
 
 from ganforge.export.folder import new_folder
+from ganforge.export.samples import write_samples
+from ganforge.reporting.evaluations import FOLDER as EVALUATIONS
+from ganforge.reporting.evaluations import read_evaluations
 from ganforge.runs.checkpoint import LEFT_OUT, save_checkpoint
 from ganforge.runs.folder import Run, RunConfig
-from ganforge.runs.pretrained import PRETRAINED
+from ganforge.runs.pretrained import PRETRAINED, SAMPLES
 from ganforge.runs.trained import Trained, load
 from ganforge.system import networks
 from ganforge.text.encoders import FOLDER
@@ -19,10 +23,15 @@ TRAINED_AGAINST = ("discriminator",)
 def write_shipped(trained: Trained, out: Path, name: str) -> None:
     """Write into `out` what `pretrained:NAME` is: the averaged weights in float16, and no discriminator.
 
-    Its encoder of captions goes along. The config has names in the place of the paths of this machine.
+    Its encoder of captions goes along, and so do its newest evaluation and an image of samples. The config
+    has names in the place of the paths of this machine.
     """
     with new_folder(out) as folder:
         _write(trained, folder, name)
+        write_samples(trained, folder / SAMPLES)
+        for evaluation in read_evaluations(trained.run.path)[0][:1]:
+            (folder / EVALUATIONS).mkdir()
+            shutil.copyfile(evaluation.path, folder / EVALUATIONS / evaluation.path.name)
 
 
 def _write(trained: Trained, out: Path, name: str) -> None:

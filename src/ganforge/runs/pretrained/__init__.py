@@ -6,6 +6,8 @@ from ganforge.errors import UserError
 
 PRETRAINED = "pretrained:"
 FOLDER = Path(__file__).parent
+SAMPLES = "samples.webp"
+"""In the folder of such a run: what it makes."""
 
 
 def packaged_runs() -> dict[str, Path]:

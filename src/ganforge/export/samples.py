@@ -1,0 +1,28 @@
+"""The image of samples that goes along with a model."""
+
+from pathlib import Path
+
+from PIL import Image
+
+from ganforge.reporting import grids
+from ganforge.runs.trained import Trained
+from ganforge.system import LatentSystem, generates_images
+
+NUM_SHOWN = 64
+
+
+def write_samples(trained: Trained, path: Path) -> bool:
+    """A grid of samples where latents alone make them, else the training's last preview, if there is one."""
+    system = trained.system
+    if not generates_images(system):
+        return False
+    if isinstance(system, LatentSystem) and not system.needs & {"embeddings", "sources"}:
+        samples = trained.sample(NUM_SHOWN)
+        points = trained.run.config.spec.values == "points"
+        (grids.scatter(samples[:, :, 0, 0]) if points else grids.grid(samples)).save(path)
+        return True
+    previews = sorted(p for p in (trained.run.path / "samples").glob("[0-9]*.png") if p.stem.isdigit())
+    if previews:
+        with Image.open(previews[-1]) as image:
+            image.save(path)
+    return bool(previews)

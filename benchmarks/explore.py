@@ -117,7 +117,8 @@ def faces(trained: Trained, trials: int, figure: Path | None) -> dict[str, Any]:
     """Means of three dark, three light and three other light people, as in figure 7 of DCGAN.
 
     People are samples that the emoji classifier is sure of and whose middle is not white; dark and light are
-    the tenths of them whose middle is so. `figure`: the trial of the surest result, then that of median change, among those that succeed.
+    the tenths of them whose middle is so. `figure`: of the trials that succeed that of the surest result,
+    then that of median change.
     """
     classifier = load_classifier("emoji")
     people = classifier.class_names.index(PEOPLE)

@@ -118,6 +118,11 @@ TABLE: dict[str, Comparison] = {
                 "train cgan --data mnist --steps 12000 --instance-noise 0.5 --instance-noise-images 1200000",
             ),
             Training(
+                "cgan-mismatch",
+                "train cgan --data mnist --steps 12000 --instance-noise 0.5 --instance-noise-images 1200000"
+                " --mismatch-weight 0.3",
+            ),
+            Training(
                 "sngan",
                 f"train sngan --data mnist --conditional {_SMALL_SNGAN} --steps 6000",
                 singular_values=True,
@@ -132,6 +137,11 @@ TABLE: dict[str, Comparison] = {
             Training(
                 "infogan-weaker",
                 f"train infogan --data mnist {_SMALL_INFOGAN} --steps 3000"
+                " --continuous-information-weight 0.1",
+            ),
+            Training(
+                "infogan-paper",
+                "train infogan --data mnist --width 64 --dense-units 1024 --steps 5000"
                 " --continuous-information-weight 0.1",
             ),
         ),

@@ -65,6 +65,18 @@ def test_batch_job(tmp_path: Path) -> None:
     assert list((tmp_path / "r" / "checkpoints").glob("[0-9]*")), "the next job resumes from it"
 
 
+def test_gradio_demo(tmp_path: Path) -> None:
+    """Only where gradio is installed, which the development environment leaves out: it is 300 MB."""
+    pytest.importorskip("gradio")
+    code = (
+        f"import sys; sys.path.insert(0, {str(EXAMPLES)!r}); import gradio_demo; "
+        "drawn = gradio_demo.page('pretrained:gan-cls-emoji').fn(3, 5, 'red apple'); "
+        "print(len(drawn), drawn[0].size)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
+    assert done.stdout == "3 (64, 64)\n", done.stderr
+
+
 def test_own_system(tmp_path: Path) -> None:
     said = run_example("own_system.py", "--steps", "2", cwd=tmp_path)
     assert "frechet_distance" in said

@@ -553,6 +553,7 @@ def command() -> None:
     parser.add_argument("--only", choices=PARTS, nargs="*", default=list(PARTS))
     parser.add_argument("--out", type=Path, help="parts that are there already and not tried stay")
     options = parser.parse_args()
+    options.out = options.out and options.out.resolve()  # parts change the folder
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     sys.addaudithook(_hook)

@@ -44,3 +44,5 @@ def test_abilities() -> None:
     assert abilities(find("vae"))[:3] == ["sample", "explore", "explore reconstructions"]
     assert "explore completions" in abilities(find("pixelcnn"))
     assert "explore" not in abilities(find("pixelcnn"))
+    assert "analyze outliers" in abilities(find("dcgan"))
+    assert abilities(find("vae")).count("analyze outliers") == 1

@@ -94,6 +94,8 @@ def test_mistakes(place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     (tmp_path / "a/report.html").unlink()
     assert main(["watch", str(tmp_path / "a"), "--open"]) == 2
     assert "has no report yet" in capfd.readouterr().err
+    assert main(["watch", "pretrained:gan-cls-emoji"]) == 2
+    assert "nothing trains in pretrained:gan-cls-emoji: `ganforge info" in capfd.readouterr().err
 
 
 def test_watching_needs_no_torch(place: Path) -> None:

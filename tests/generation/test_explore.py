@@ -2,6 +2,7 @@
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -12,11 +13,13 @@ from torch import Tensor
 
 import ganforge
 from ganforge.cli.main import main
+from ganforge.data.batch import Batch
 from ganforge.errors import UserError
 from ganforge.files.provenance import read_provenance
 from ganforge.generation.explore.arithmetic import evaluate_expression, neighbours_of, parse_expression
 from ganforge.generation.explore.directions import find_directions
-from ganforge.generation.explore.keys import Keys, between, keys_of_seeds
+from ganforge.generation.explore.figures import draw_manifold
+from ganforge.generation.explore.keys import Keys, between, keys_of_seeds, latent_system
 from ganforge.generation.explore.paths import path_images, places_of
 from ganforge.generation.explore.projection import project
 from ganforge.generation.explore.traversal import draw_traversal
@@ -40,9 +43,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "acgan": {"width": 4},
         "cgan": {"generator_units": (8, 8, 8), "discriminator_units": (8, 8, 8)},
         "vae": {"latent_size": 4, "hidden": (16,)},
+        "autoencoder": {"latent_size": 4, "hidden": (16,)},
+        "flat": {"width": 4, "latent_size": 2},
     }
     for name, options in systems.items():
-        system = "dcgan" if name == "uniform" else name
+        system = {"uniform": "dcgan", "flat": "acgan"}.get(name, name)
         ganforge.train(system, "mnist", run=folder / name, **few, **options)
     ganforge.train("gan", "ring", run=folder / "points", **few)
     ganforge.train("pixelcnn", "mnist", run=folder / "pixelcnn", binarise="static", width=4, layers=1, **few)
@@ -194,6 +199,16 @@ def test_expressions(dcgan: Trained) -> None:
     assert points == 1
 
 
+def test_sums_leave_the_noise_of_dropout_alone(runs: dict[str, Path]) -> None:
+    cgan = load(runs["cgan"])
+    size = latent_system(cgan).continuous_size
+    difference, _ = evaluate_expression(cgan, parse_expression("1,2 - 3,4"))
+    assert difference[0, :size].all()
+    assert not difference[0, size:].any()
+    total, _ = evaluate_expression(cgan, parse_expression("5 - 1 + 2"))
+    assert torch.equal(total[0, size:], cgan.draw_latents(1, 5)[0, size:])
+
+
 @pytest.mark.parametrize("text", ["", "1 +", "1 2", "* 2", "1 ++ 2"])
 def test_wrong_expressions(text: str) -> None:
     with pytest.raises(UserError, match="expected seeds with commas"):
@@ -217,6 +232,8 @@ def test_vectors_belong_to_their_model(dcgan: Trained, runs: dict[str, Path], tm
     assert found.about["expression"] == "1 - 2"
     with pytest.raises(UserError, match="belongs to another model"):
         load_vector(load(runs["uniform"]), str(file))
+    with pytest.raises(UserError, match="belongs to another model"):
+        load_vector(dcgan, str(file), weights="raw")
     whole = file.read_bytes()
     for damaged in (whole[:-3], whole[:20], b"", b"\xff" * 40):
         file.write_bytes(damaged)
@@ -263,6 +280,40 @@ def test_traversals(runs: dict[str, Path]) -> None:
             draw_traversal(load(runs[system]), keys_of_seeds(vae, [0]), what)
     with pytest.raises(UserError, match="expected numbers from 0 to 3"):
         draw_traversal(vae, keys_of_seeds(vae, [0]), "latents", [4])
+
+
+@pytest.mark.parametrize("name", ["cgan", "uniform", "autoencoder", "vae"])
+def test_traversals_stay_in_what_is_drawn(
+    name: str, runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained, decoded = load(runs[name]), list[Tensor]()
+    plain = trained.decode
+
+    def decode(latents: Tensor, *more: Any) -> Tensor:
+        decoded.append(latents)
+        return plain(latents, *more)
+
+    monkeypatch.setattr(trained, "decode", decode)
+    draw_traversal(trained, keys_of_seeds(trained, [0]), "latents", [1], columns=3)
+    drawn, values = trained.draw_latents(4_000)[:, 1], decoded[-1][:, 1]
+    if name in ("cgan", "uniform"):
+        torch.testing.assert_close(values[[0, 2]], torch.stack([drawn.min(), drawn.max()]), rtol=0, atol=0.01)
+    else:
+        torch.testing.assert_close(values[1], drawn.mean(), rtol=0, atol=float(drawn.std()) / 10)
+        torch.testing.assert_close(values[2] - values[1], 3 * drawn.std(), rtol=0.1, atol=0)
+
+
+def test_a_map_is_of_one_class(runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    trained, labels = load(runs["flat"]), list[list[int]]()
+    plain = trained.decode
+
+    def decode(latents: Tensor, given: Batch, *more: Any) -> Tensor:
+        labels.append(given.labels.tolist())
+        return plain(latents, given, *more)
+
+    monkeypatch.setattr(trained, "decode", decode)
+    draw_manifold(trained, 3)
+    assert labels == [[0] * 9]
 
 
 @pytest.mark.parametrize("name", ["dcgan", "vae"])
@@ -350,7 +401,58 @@ def test_figures_are_written(
     assert "seed 2: training image " in shown
     assert "image 0: mean squared error " in shown
     for name in ("arithmetic", "traversal", "directions", "neighbours", "projection"):
-        assert read_provenance(tmp_path / f"{name}.png")["run"] in runs
+        about = read_provenance(tmp_path / f"{name}.png")
+        assert about["run"] in runs
+        assert ("seeds" in about) == (name not in ("arithmetic", "projection"))
+    with np.load(tmp_path / "projection.npz") as stored:
+        assert stored["latents"].shape == (1, 4)
+    explore("neighbours", runs["acgan"], "--seeds", "1", "--labels", "0,1", "--overwrite")
+    assert capfd.readouterr().out.count("seed 1: ") == 2
+
+
+def test_the_class_or_prompt_of_a_projection_is_that_of_its_samples(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    grids.grid(torch.zeros(1, 3, 64, 64)).save("own.png")
+    few = ["--steps", "1", "--restarts", "1", "--candidates", "3"]
+    explore("project", "pretrained:gan-cls-emoji", "own.png", "--text", "cat", *few)
+    labels, plain = list[list[int]](), Trained.draw
+
+    def draw(*positional: Any, given: Batch, **named: Any) -> Any:
+        labels.append(given.labels.tolist())
+        return plain(*positional, given=given, **named)
+
+    monkeypatch.setattr(Trained, "draw", draw)
+    explore("project", runs["acgan"], "own.png", "--labels", "3", *few, "--overwrite")
+    assert labels == [[3] * 3]
+
+
+def test_a_file_that_is_no_vector_stays(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mine = tmp_path / "mine.safetensors"
+    mine.write_bytes(b"precious")
+    (tmp_path / "mine-0.safetensors").write_bytes(b"precious")
+    for words in (["arithmetic", str(runs["dcgan"]), "1 - 2"], ["directions", str(runs["dcgan"])]):
+        assert main(["explore", *words, "--save", str(mine)]) == 2
+        assert "is no vector: name another file" in capfd.readouterr().err
+        assert {file.read_bytes() for file in tmp_path.iterdir()} == {b"precious"}
+    explore("arithmetic", runs["dcgan"], "1 - 2", "--save", mine, "--overwrite")
+    explore("arithmetic", runs["dcgan"], "1 - 3", "--save", mine)
+
+
+def test_images_left_out_are_named(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own").mkdir()
+    for name in ("a", "b"):
+        grids.grid(torch.zeros(1, 1, 28, 28)).save(tmp_path / "own" / f"{name}.png")
+    (tmp_path / "own" / "bad.png").write_bytes(b"no image")
+    assert main(["explore", "interpolate", str(runs["vae"]), "--images", "own", "--frames", "2"]) == 1
+    assert "bad.png" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -384,6 +486,10 @@ MISTAKES = [
     ("vae", ["directions", "--count", "5"], "--count 5: expected 1 to 4"),
     ("vae", ["traverse", "--columns", "1"], "--columns 1: expected 2 or more"),
     ("vae", ["project"], "no image"),
+    ("vae", ["project", "SELF", "--candidates", "0"], "--candidates 0: expected 1 or more"),
+    ("acgan", ["project", "SELF", "--labels", "1,2"], "one label and one prompt"),
+    ("acgan", ["interpolate", "--seeds", "1,2", "--labels", "0,1,0"], "3 labels or prompts for 2 seeds"),
+    ("dcgan", ["interpolate", "--out", "x.gif", "--rate", "60"], "a .gif has at most 50 frames a second"),
     ("vae", ["project", "nowhere.png"], "nowhere.png does not exist"),
     ("vae", ["project", "--steps", "-1", "SELF"], "expected 0 steps or more"),
 ]

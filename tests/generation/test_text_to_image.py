@@ -111,7 +111,11 @@ def test_the_command_trains_once_and_draws_rows(
     assert [about["source"] for about in abouts] == ["wide.png", "grey.png"] * 2
     assert abouts[0]["text"] == "a red dot"
     trained = ganforge.load(place / "gan")
+    others = [kept.with_name(name) for name in ("000001-ema.safetensors", "mine.safetensors")]
+    for other in others:
+        other.write_bytes(b"kept")
     style_encoder(trained, steps=4)
+    assert [other.exists() for other in others] == [False, True], "only its own of earlier steps go"
     second = kept.read_bytes()
     assert second != first
     kept.write_bytes(second[: len(second) // 2])

@@ -44,6 +44,14 @@ def test_modes(channels: int, mode: str) -> None:
     assert set(np.asarray(first).ravel().tolist()) == {255}
 
 
+def test_colours_of_transparent_images_are_those_of_files() -> None:
+    """Within, they are multiplied by alpha."""
+    half_red = torch.tensor([0.0, -1, -1, 0]).view(1, 4, 1, 1).expand(1, 4, 8, 8)
+    (image,) = ganforge.to_pil(half_red)
+    assert image.getpixel((3, 3)) == (255, 0, 0, 128)
+    assert half_red.as_subclass(Samples)._repr_png_()
+
+
 @pytest.mark.parametrize("shape", [(3,), (2, 3), (5, 2, 1, 1), (2, 7, 4, 4)])
 def test_what_is_no_image_is_a_mistake(shape: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match="expected floats"):

@@ -14,17 +14,18 @@ from PIL import Image
 from ganforge.cli.arguments import CHECKPOINT, JSON, MOVED, OVERWRITE, SYSTEM, TRUNCATION, WEIGHTS
 from ganforge.cli.tables import print_skipped
 from ganforge.data.batch import as_images
-from ganforge.data.pairs import read_sources
 from ganforge.errors import UserError
 from ganforge.evaluation.features.select import smooth_features
 from ganforge.evaluation.metrics.neighbours import nearest
+from ganforge.files.atomic import replace_file
 from ganforge.files.images import save_image
 from ganforge.files.provenance import check_replaceable
 from ganforge.files.video import VIDEOS
 from ganforge.generation.explore import arithmetic, directions, paths, projection, traversal
+from ganforge.generation.explore.figures import own_images
 from ganforge.generation.explore.keys import Keys, keys_of_seeds
-from ganforge.generation.explore.vectors import save_vector
-from ganforge.generation.output import IMAGES, hash_latents, listed, provenance
+from ganforge.generation.explore.vectors import check_place, save_vector
+from ganforge.generation.output import IMAGES, encode_arrays, hash_latents, listed, provenance
 from ganforge.generation.sample import parse_labels
 from ganforge.generation.seeds import parse_seeds
 from ganforge.reporting import grids
@@ -40,7 +41,6 @@ class _Exploration:
     """What all explorations have in common."""
 
     run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="A run folder.")]]
-    seeds: Annotated[str, SEEDS] = "0-3"
     labels: Annotated[
         str | None, tyro.conf.arg(help="A class, or one for each seed in turn, by number or name.")
     ] = None
@@ -48,7 +48,6 @@ class _Exploration:
         tyro.conf.UseAppendAction[tuple[str, ...]],
         tyro.conf.arg(help="A prompt, for gan_cls and stackgan; repeat the option for more."),
     ] = ()
-    truncation: Annotated[float | None, TRUNCATION] = None
     weights: Annotated[Weights, WEIGHTS] = "ema"
     checkpoint: Annotated[str, CHECKPOINT] = "newest"
     overwrite: Annotated[bool, OVERWRITE] = False
@@ -70,16 +69,9 @@ class _Exploration:
             raise UserError(f"{self.run} is of 2-D points: expected a run of images")
         return trained
 
-    def keys(self, trained: Trained, seeds: Sequence[int] | None = None) -> Keys:
-        """The latents and conditions of the seeds."""
-        labels = None if self.labels is None else parse_labels(self.labels)
-        chosen = parse_seeds(self.seeds) if seeds is None else seeds
-        return keys_of_seeds(trained, chosen, labels, self.text, self.weights, self.truncation)
-
     def about(self, trained: Trained, command: str, latents: torch.Tensor) -> dict[str, str]:
         """Where an image of `latents`, or around them, comes from."""
-        about = provenance(trained, self.weights, command, truncation=self.truncation)
-        return about | {"seeds": self.seeds, "latents": hash_latents(latents)}
+        return provenance(trained, self.weights, command) | {"latents": hash_latents(latents)}
 
     def write(self, trained: Trained, image: Image.Image, command: str, latents: torch.Tensor) -> str:
         """Write one image; returns a line's beginning for the user."""
@@ -89,11 +81,41 @@ class _Exploration:
 
 
 @dataclass(frozen=True)
-class Interpolate(_Exploration):
-    """From sample to sample: a strip (.png), or an animation forth and back (.gif, .webp, .mp4)."""
+class _Drawn(_Exploration):
+    """An exploration of latents that are drawn."""
+
+    truncation: Annotated[float | None, TRUNCATION] = None
+
+    def about(self, trained: Trained, command: str, latents: torch.Tensor) -> dict[str, str]:
+        """As of any exploration, with the truncation."""
+        cut = {} if self.truncation is None else {"truncation": f"{self.truncation:g}"}
+        return super().about(trained, command, latents) | cut
+
+
+@dataclass(frozen=True)
+class _OfSeeds(_Drawn):
+    """An exploration of the latents of `seeds`."""
+
+    seeds: Annotated[str, SEEDS] = "0-3"
+
+    def keys(self, trained: Trained) -> Keys:
+        """The latents and conditions of the seeds."""
+        labels = None if self.labels is None else parse_labels(self.labels)
+        chosen = parse_seeds(self.seeds)
+        return keys_of_seeds(trained, chosen, labels, self.text, self.weights, self.truncation)
+
+    def about(self, trained: Trained, command: str, latents: torch.Tensor) -> dict[str, str]:
+        """As of any exploration, with the seeds."""
+        return super().about(trained, command, latents) | {"seeds": self.seeds}
+
+
+@dataclass(frozen=True)
+class Interpolate(_OfSeeds):
+    """From sample to sample: a strip (.png), or an animation back and forth (.gif, .webp, .mp4)."""
 
     images: Annotated[
-        tuple[Path, ...], tyro.conf.arg(help="Own images to go between instead of seeds, projected first.")
+        tuple[Path, ...],
+        tyro.conf.arg(help="Your own images to go between instead of seeds, projected first."),
     ] = ()
     frames: Annotated[int | None, tyro.conf.arg(help="Images in all; default: 12 for each step.")] = None
     rate: Annotated[int, tyro.conf.arg(help="Frames a second of an animation.")] = 24
@@ -107,17 +129,19 @@ class Interpolate(_Exploration):
 
     def write_path(self, command: str, closed: bool) -> int:
         """Write an interpolation or a closed walk; returns the exit code."""
-        trained = self.load()
+        trained, skipped = self.load(), dict[str, str]()
         keys = self.keys(trained)
         if self.images:
-            found = _read(trained, [str(path) for path in self.images])
+            found = _read(trained, [str(path) for path in self.images], skipped)
             keys = projection.project(trained, found, keys, weights=self.weights).keys
         count = len(keys.latents) - (0 if closed else 1)
         frames = 12 * count + (0 if closed else 1) if self.frames is None else self.frames
         about = self.about(trained, command, keys.latents)
+        if self.images:
+            del about["seeds"]
         options = {"closed": closed, "rate": self.rate, "weights": self.weights}
         print(paths.write_path(trained, self.out, keys, frames, about, overwrite=self.overwrite, **options))  # type: ignore[arg-type]
-        return 0
+        return print_skipped(skipped)
 
 
 @dataclass(frozen=True)
@@ -132,7 +156,7 @@ class Walk(Interpolate):
 
 
 @dataclass(frozen=True)
-class Arithmetic(_Exploration):
+class Arithmetic(_Drawn):
     """Sums of mean latents: "1,2,3 - 4,5,6 + 7,8,9"; the result in the centre of eight noisy neighbours."""
 
     expression: tyro.conf.Positional[
@@ -150,6 +174,8 @@ class Arithmetic(_Exploration):
         labels = None if self.labels is None else parse_labels(self.labels)
         if (labels is not None and len(labels) != 1) or len(self.text) > 1:
             raise UserError("arithmetic takes one label and one prompt: leave the others out")
+        if self.save is not None:
+            check_place(trained, self.save, self.overwrite)
         image = arithmetic.draw_arithmetic(
             trained,
             terms,
@@ -162,12 +188,13 @@ class Arithmetic(_Exploration):
         total, _ = arithmetic.evaluate_expression(trained, terms, self.weights, self.truncation)
         print(self.write(trained, image, command, total))
         if self.save is not None:
-            print(save_vector(trained, self.save, total[0], {"expression": self.expression}))
+            expression = {"expression": self.expression}
+            print(save_vector(trained, self.save, total[0], expression, self.weights, self.overwrite))
         return 0
 
 
 @dataclass(frozen=True)
-class Traverse(_Exploration):
+class Traverse(_OfSeeds):
     """One code, class or number of the latent at a time, in a labelled grid."""
 
     of: Annotated[
@@ -193,7 +220,7 @@ class Traverse(_Exploration):
 
 
 @dataclass(frozen=True)
-class Directions(_Exploration):
+class Directions(_OfSeeds):
     """Directions that change most, found without labels; each a row, the strongest first."""
 
     method: Annotated[
@@ -209,23 +236,30 @@ class Directions(_Exploration):
         trained = self.load()
         bases = self.keys(trained)
         found = directions.find_directions(trained, bases, self.count, self.method, self.weights)
+        kept = [] if self.save is None else _numbered(self.save, len(found))
+        for name in kept:
+            check_place(trained, name, self.overwrite)
         steps = [float(step) for step in torch.linspace(-self.reach, self.reach, 7)]
         names = [f"{index}: {100 * each.share:.1f} %" for index, each in enumerate(found)]
         image = directions.draw_strips(
             trained, bases, [each.values for each in found], names, steps, self.weights
         )
         print(self.write(trained, image, command, bases.latents))
-        for index, each in enumerate(found if self.save is not None else ()):
+        for name, each in zip(kept, found, strict=False):
             about = {"method": self.method, "share": f"{each.share:.6f}"}
-            stem = str(self.save).removesuffix(".safetensors")
-            ending = ".safetensors" if str(self.save).endswith(".safetensors") else ""
-            print(save_vector(trained, f"{stem}-{index}{ending}", each.values, about))
+            print(save_vector(trained, name, each.values, about, self.weights, self.overwrite))
         return 0
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    """NAME-0, NAME-1 ..., or files of these names."""
+    ending = ".safetensors" if name.endswith(".safetensors") else ""
+    return [f"{name.removesuffix(ending)}-{index}{ending}" for index in range(count)]
 
 
 @dataclass(frozen=True)
 class Project(_Exploration):
-    """The latents of own images: image, reconstruction and the nearest of many samples side by side."""
+    """The latents of your own images: image, reconstruction, nearest of many samples; and an .npz of them."""
 
     images: tyro.conf.Positional[
         Annotated[tuple[str, ...], tyro.conf.arg(help="Images, folders or .zip files.")]
@@ -240,13 +274,19 @@ class Project(_Exploration):
     out: Path = Path("projection.png")
 
     def __call__(self, command: str) -> int:
-        """Write the figure and PATH.npz with the latents; returns the exit code."""
-        trained = self.load()
+        """Write the figure, and the latents next to it in an .npz; returns the exit code."""
+        if self.candidates < 1:
+            raise UserError(f"--candidates {self.candidates}: expected 1 or more")
         if not self.images:
             raise UserError("no image: name one or more after the run, such as photo.png")
-        skipped = dict[str, str]()
+        numbers = self.out.with_suffix(".npz")
+        check_replaceable(numbers, self.overwrite)
+        trained, skipped = self.load(), dict[str, str]()
+        labels = None if self.labels is None else parse_labels(self.labels)
+        if (labels is not None and len(labels) != 1) or len(self.text) > 1:
+            raise UserError("project takes one label and one prompt: leave the others out")
         images = _read(trained, self.images, skipped)
-        like = self.keys(trained, [0])
+        like = keys_of_seeds(trained, [0], labels, self.text, self.weights)
         config = trained.run.config
         features = None if self.pixels_only else smooth_features(config.data.data, config.spec.channels)
         found = projection.project(
@@ -258,11 +298,14 @@ class Project(_Exploration):
             features=features,
             weights=self.weights,
         )
-        samples = torch.cat(list(trained.draw(self.candidates, weights=self.weights)))
+        given = like.rows(torch.zeros(self.candidates, dtype=torch.long)).given()
+        samples = torch.cat(list(trained.draw(self.candidates, weights=self.weights, given=given)))
         indices, distances = nearest(images.flatten(1), [samples.flatten(1)])
         together = torch.stack([images, found.images, samples[indices]], 1).flatten(0, 1)
         written = self.write(trained, grids.grid(together, 3), command, found.keys.latents)
-        print(written, file=sys.stderr if self.json else sys.stdout)
+        about = self.about(trained, command, found.keys.latents)
+        replace_file(numbers, encode_arrays(about, latents=found.keys.latents.numpy()))
+        print(f"{written}\n{numbers}: latents", file=sys.stderr if self.json else sys.stdout)
         others = distances.square() / images[0].numel()
         errors = zip(found.errors.tolist(), others.tolist(), strict=True)
         rows = [
@@ -275,7 +318,7 @@ class Project(_Exploration):
 
 
 @dataclass(frozen=True)
-class Neighbours(_Exploration):
+class Neighbours(_OfSeeds):
     """Each sample next to the training image that is nearest in pixels: a copy would show."""
 
     data: Annotated[str | None, MOVED] = None
@@ -294,7 +337,8 @@ class Neighbours(_Exploration):
         image = grids.neighbours_grid(samples, as_images(train.read(indices)))
         written = self.write(trained, image, command, keys.latents)
         print(written, file=sys.stderr if self.json else sys.stdout)
-        found = zip(seeds, indices.tolist(), distances.tolist(), strict=False)
+        seeds = seeds * len(samples) if len(seeds) == 1 else seeds  # with a label or prompt each
+        found = zip(seeds, indices.tolist(), distances.tolist(), strict=True)
         rows = [{"seed": seed, "index": index, "distance": distance} for seed, index, distance in found]
         _print_rows(rows, "seed {seed}: training image {index}, distance {distance:.3f}", self.json)
         return 0
@@ -304,14 +348,11 @@ def _print_rows(rows: list[dict[str, Any]], line: str, as_json: bool) -> None:
     print(json.dumps(rows, indent=1) if as_json else "\n".join(line.format(**row) for row in rows))
 
 
-def _read(trained: Trained, places: Sequence[str], skipped: dict[str, str] | None = None) -> torch.Tensor:
-    """The images at `places` in the run's shape, in [-1, 1]."""
-    config, parts = trained.run.config, []
+def _read(trained: Trained, places: Sequence[str], skipped: dict[str, str]) -> torch.Tensor:
+    """The images at `places` in the run's shape, in [-1, 1]; those left out are added to `skipped`."""
+    parts = []
     for place in places:
-        pixels, _, left_out = read_sources(
-            place, config.spec.shape, config.data, None, True, config.spec.bits, "image"
-        )
-        parts.append(as_images(pixels))
-        if skipped is not None:
-            skipped |= left_out
+        images, left_out = own_images(trained, place, option="image")
+        parts.append(images)
+        skipped |= left_out
     return torch.cat(parts)

@@ -48,7 +48,7 @@ class _Figure:
 
 @dataclass(frozen=True)
 class Reconstructions(_Figure):
-    """Held-out or own images, and below each what vae and autoencoder make of it."""
+    """Held-out images or your own, and below each what vae and autoencoder make of it."""
 
     images: Annotated[
         str | None,

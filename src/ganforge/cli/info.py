@@ -32,7 +32,7 @@ ABILITIES = {
 """Method of a system -> the verb that uses it."""
 COMMANDS = {"made_by": "to make it again", "begun_by": "begun by", "continue": "to continue"}
 OF_DISCRIMINATOR = ("analyze features", "analyze outliers")
-"""What a GAN uses its discriminator for, which imported runs lack."""
+"""What a GAN uses its discriminator for."""
 SHOWN_SCORES = 8
 Rows = dict[str, str]
 
@@ -79,6 +79,9 @@ def _about_run(run: Run, path: Path, typed: str | None) -> tuple[Rows, Rows]:
     state = state_of(run)
     scores = [score for stored in read_evaluations(run.path)[0][:1] for score in stored.values.items()]
     imported = config.origin is not None
+    # What is shared or imported has no discriminator; vae and others have scores of their own.
+    alone = imported or run.packaged or run.shared
+    missing = OF_DISCRIMINATOR if alone and hasattr(kind, "discriminate") else ()
     rows = {
         "system": config.system,
         "data": "unknown"
@@ -90,7 +93,7 @@ def _about_run(run: Run, path: Path, typed: str | None) -> tuple[Rows, Rows]:
         "origin": "" if config.origin is None else _origin(config.origin),
         "size": folder_size(run.path),
         "scores": ", ".join(f"{printable(name)} {value:.4g}" for name, value in scores[:SHOWN_SCORES]),
-        "can": ", ".join(verb for verb in abilities(kind) if not (imported and verb in OF_DISCRIMINATOR)),
+        "can": ", ".join(verb for verb in abilities(kind) if verb not in missing),
         "samples": str(run.path / SAMPLES) if (run.path / SAMPLES).is_file() else "",
         "vectors": ", ".join(vector_names(run)),
     }
@@ -112,4 +115,5 @@ def abilities(kind: type[System]) -> list[str]:
     """The verbs that make something of a run of this system."""
     verbs = ["sample"] if kind.sample is not System.sample else []
     verbs += ["explore"] if issubclass(kind, LatentSystem) else []
-    return verbs + [verb for method, verb in ABILITIES.items() if hasattr(kind, method)]
+    verbs += [verb for method, verb in ABILITIES.items() if hasattr(kind, method)]
+    return verbs + ["analyze outliers"] * (hasattr(kind, "discriminate") and "analyze outliers" not in verbs)

@@ -60,7 +60,7 @@ VERBS = (
     Verb("explore arithmetic", 'RUN "1 - 2 + 3"', "Sums of mean latents.", "explore:Arithmetic"),
     Verb("explore traverse", "RUN", "One code, class or latent at a time.", "explore:Traverse"),
     Verb("explore directions", "RUN", "What a generator reacts to most.", "explore:Directions"),
-    Verb("explore project", "RUN IMAGES", "The latents of own images.", "explore:Project"),
+    Verb("explore project", "RUN IMAGES", "The latents of your own images.", "explore:Project"),
     Verb("explore neighbours", "RUN", "The nearest training images.", "explore:Neighbours"),
     Verb("explore reconstructions", "RUN", "Images, as vae draws them again.", "figures:Reconstructions"),
     Verb("explore completions", "RUN", "Images from their upper rows.", "figures:Completions"),

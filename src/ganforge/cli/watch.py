@@ -36,6 +36,8 @@ class Watch:
     def __call__(self, command: str) -> int:
         """Follow the run until it ends or Ctrl-C; returns the exit code."""
         run = Run.open(self.run)
+        if run.packaged or run.shared or run.config.origin is not None:
+            raise UserError(f"nothing trains in {self.run}: `ganforge info {self.run}` says what it is")
         if self.open:
             report = run.path / "report.html"
             if not report.exists():
@@ -125,7 +127,7 @@ def _ending(run: Run, state: State) -> str:
     """How the run stands now that nobody trains it, and what to type."""
     place = shlex.quote(str(run.path))
     done = f"{run.path}: {state.condition} at step {state.step:,} of {state.steps:,}"
-    if state.condition in ("finished", "packaged", "imported"):
+    if state.condition == "finished":
         return f"{done}: ganforge evaluate {place}"
     if state.condition == "diverged":
         return done

@@ -1,5 +1,6 @@
 """Prompts in the style of an image, by an encoder of latents: Reed et al. 2016, section 4.4."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from ganforge.systems.families.resolutions import stages_for
 from ganforge.text.embeddings import data_of, describe
 
 FOLDER = "style"
+KEPT = re.compile(r"[0-9]{6,}-(ema|raw)\.safetensors")
 DEFAULT_STEPS = 2_000
 BATCH, WIDTH, RATE = 64, 64, 1e-3
 NUM_EVALUATED = 1_024
@@ -117,8 +119,8 @@ def style_encoder(
     try:
         path.parent.mkdir(exist_ok=True)
         replace_file(path, safetensors.torch.save(tensors | numbers))
-        for old in path.parent.glob("*.safetensors"):
-            if not old.name.startswith(f"{trained.step:06d}-"):
+        for old in path.parent.iterdir():
+            if KEPT.fullmatch(old.name) and not old.name.startswith(f"{trained.step:06d}-"):
                 old.unlink()
     except OSError:  # a run that cannot be written to: S is usable all the same
         pass

@@ -54,6 +54,8 @@ def write_seeds(
     """
     spec, parsed = trained.run.config.spec, [parse_code(text) for text in codes]
     chosen = None if labels is None else list(labels)
+    if any(code.high is not None for code in parsed):
+        raise UserError("--seeds does not go with a range of --code: give a single --seed")
     about = provenance(trained, weights, command, truncation=truncation)
     count, levels = 1 if count is None else count, stored_levels(trained)
     with open_output(out, *IMAGES, ".npz", about=about, overwrite=overwrite) as output:

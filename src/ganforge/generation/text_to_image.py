@@ -54,7 +54,7 @@ def write_text_samples(
 
     All prompts share the same `count` latents. An image has a row below each prompt; an .npz the arrays
     `images`, `texts` and `about`; a folder one PNG for each sample. With `steps` there are two prompts, whose
-    embeddings are interpolated in that many steps: forth and back in a .gif or .webp, across in other images.
+    embeddings are interpolated in that many steps: back and forth in a .gif or .webp, across in other images.
     Raises UserError for an empty prompt, or where `out` cannot be written.
     """
     count = DEFAULT_COUNT if count is None else count
@@ -106,7 +106,7 @@ def _stored(text: str) -> str:
 
 
 def _frames(images: Tensor, steps: int) -> list[Image.Image]:
-    """A grid of all rows for each step, forth and back."""
+    """A grid of all rows for each step, back and forth."""
     rows = images.unflatten(0, (-1, steps))
     columns = math.ceil(math.sqrt(len(rows)))
     frames = [grids.grid(rows[:, step], columns) for step in range(steps)]

@@ -48,7 +48,16 @@ _FILES = (
     "samples.png",
     "report.html",
 )
-_FOLDERS = ("checkpoints", "checkpoints/best", "samples", "evaluations", "text_encoder")
+_FOLDERS = (
+    "checkpoints",
+    "checkpoints/best",
+    "samples",
+    "evaluations",
+    "text_encoder",
+    "embeddings",
+    "style",
+    "vectors",
+)
 
 
 class Origin(BaseModel):

@@ -6,6 +6,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from ganforge.data import alpha
 from ganforge.data.batch import to_uint8
 from ganforge.errors import UserError
 from ganforge.reporting import grids
@@ -34,7 +35,7 @@ class Samples(Tensor):
             return None
         if plain.shape[1:] == (2, 1, 1):
             image = grids.scatter(plain[:, :, 0, 0])
-        elif plain.shape[1] in (1, 3):
+        elif plain.shape[1] in _MODES:
             image = grids.grid(plain[:_MOST_SHOWN])
         else:
             return None
@@ -59,5 +60,6 @@ def to_pil(images: Tensor) -> list[Image.Image]:
             f"no images: a tensor of {images.dtype} with the shape {list(images.shape)}; expected floats "
             "[count, channels, height, width] with 1, 3 or 4 channels, such as run.sample(16)"
         )
+    batch = alpha.straight(batch) if batch.shape[1] == alpha.CHANNELS else batch
     pixels = to_uint8(batch).permute(0, 2, 3, 1).contiguous().numpy()
     return [Image.fromarray(each[:, :, 0] if each.shape[2] == 1 else each) for each in pixels]

@@ -67,11 +67,14 @@ def evaluate_expression(
     total, points = torch.zeros_like(trained.draw_latents(1)), 0.0
     for term in terms:
         if term.name:
-            total = total + term.factor * load_vector(trained, term.name).values
+            total = total + term.factor * load_vector(trained, term.name, weights).values
             continue
         latents = [truncated(trained, 1, seed, weights, truncation) for seed in term.seeds]
         total = total + term.factor * torch.cat(latents).mean(0, keepdim=True)
         points += term.factor
+    if (size := latent_system(trained).continuous_size) is not None:  # what is left is noise, no direction
+        seeds = [seed for term in terms for seed in term.seeds] if abs(points) >= CANCELLED else []
+        total[:, size:] = truncated(trained, 1, seeds[0], weights, truncation)[:, size:] if seeds else 0
     return total, points
 
 

@@ -4,10 +4,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganforge.data.batch import Batch, as_images
+from ganforge.data.batch import Batch, as_images, conditions
 from ganforge.data.dataset import Dataset, held_out
 from ganforge.data.pairs import read_sources
 from ganforge.errors import UserError
+from ganforge.generation.explore.keys import latent_system
 from ganforge.reporting import grids
 from ganforge.runs.trained import Trained, Weights
 
@@ -24,16 +25,18 @@ def held_out_images(dataset: Dataset, count: int, seed: int = 0) -> Batch:
     return Batch(as_images(images.read(chosen)), labels)
 
 
-def own_images(trained: Trained, place: str, count: int) -> tuple[Tensor, dict[str, str]]:
+def own_images(
+    trained: Trained, place: str, count: int | None = None, option: str = "--images"
+) -> tuple[Tensor, dict[str, str]]:
     """The first `count` images of `place`, an image, a folder or a .zip, as the run's data are.
 
     Those that cannot be read are skipped: name -> reason. Raises UserError where none can be read.
     """
     config = trained.run.config
     if config.spec.values == "points":
-        raise UserError("--images: this run is of 2-D points: leave it out")
+        raise UserError(f"{option}: this run is of 2-D points: leave it out")
     pixels, _, skipped = read_sources(
-        place, config.spec.shape, config.data, count, True, config.spec.bits, "--images"
+        place, config.spec.shape, config.data, count, True, config.spec.bits, option
     )
     if config.spec.binary:
         pixels = torch.where(pixels > 127, 255, 0).to(torch.uint8)
@@ -69,9 +72,10 @@ def draw_completions(
 
 
 def draw_manifold(trained: Trained, side: int, weights: Weights = "ema") -> Image.Image:
-    """Decoded pairs of Gaussian latents on a grid of equal probability (Kingma and Welling 2013, figure 4).
+    """Decoded pairs of latents on a grid of equal probability (Kingma and Welling 2013, figure 4).
 
-    The first latent goes across, the second upwards. Raises UserError where there are not two.
+    The first latent goes across, the second upwards; of a conditional system all are of its first class.
+    Raises UserError where there are not two.
     """
     latents = trained.draw_latents(1)
     if latents.shape != (1, 2):
@@ -79,7 +83,14 @@ def draw_manifold(trained: Trained, side: int, weights: Weights = "ema") -> Imag
             f"a map needs two latents, this run has {latents[0].numel()}: train one with --latent-size 2"
         )
     shares = torch.linspace(SMALLEST_SHARE, 1 - SMALLEST_SHARE, side)
-    places = torch.distributions.Normal(0, 1).icdf(shares)
+    system = latent_system(trained)
+    prior = system.prior[0]
+    if prior.kind == "uniform":
+        places = prior.low + shares * (prior.high - prior.low)
+    else:
+        places = torch.distributions.Normal(0, 1).icdf(shares)
     down, across = torch.meshgrid(places.flip(0), places, indexing="ij")
     pairs = torch.stack([across.flatten(), down.flatten()], 1)
-    return grids.grid(torch.Tensor(trained.decode(pairs, weights=weights)), side, gap=0)
+    classes = torch.zeros(len(pairs), dtype=torch.long) if "labels" in system.conditions else None
+    given = None if classes is None else conditions(labels=classes)
+    return grids.grid(torch.Tensor(trained.decode(pairs, given, weights)), side, gap=0)

@@ -55,12 +55,17 @@ def keys_of_seeds(
 ) -> Keys:
     """The latents behind the sample of each seed, as `ganforge sample --count 1 --seed N` draws it.
 
-    Labels or prompts take turns. Several prompts with one seed share its latents. Raises UserError for
-    conditions that the system does not take, or lacks.
+    Labels or prompts take turns. Several prompts or labels with one seed share its latents. Raises UserError
+    for conditions that the system does not take, or lacks, and for more of them than seeds.
     """
     system = latent_system(trained)
     if "embeddings" in system.needs and not texts:
         raise UserError(f'{trained.run.config.system} draws what a prompt says: add --text "a red apple"')
+    given = max(len(texts), 0 if labels is None else len(labels))
+    if 1 < len(seeds) < given:
+        raise UserError(
+            f"{given} labels or prompts for {len(seeds)} seeds: expected as many seeds, or a single one"
+        )
     if texts and len(seeds) == 1:
         seeds = [seeds[0]] * len(texts)
     latents = torch.cat([truncated(trained, 1, seed, weights, truncation) for seed in seeds])

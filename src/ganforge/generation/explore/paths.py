@@ -18,6 +18,8 @@ from ganforge.runs.trained import Trained, Weights
 SMALLEST_FRAME = 256
 """Frames of animations are enlarged, by a whole number, to at least this many pixels."""
 STRIP_COLUMNS = 12
+MOST_OF_GIF = 50
+"""Frames a second: it counts hundredths of a second, and viewers slow a single one down."""
 AT_ONCE = 32
 """Frames that are decoded together: a long video needs no more memory than a short one."""
 
@@ -53,7 +55,7 @@ def write_path(
     """Write a path of `frames` images to `out`; returns a line for the user.
 
     A .png or .jpg holds all frames in rows; a .gif, .webp or .mp4 is an animation of `rate` frames a second,
-    an interpolation forth and back. Raises UserError for less than two keys or frames, for points, and where
+    an interpolation back and forth. Raises UserError for fewer than two keys or frames, for points, and where
     `out` cannot be written.
     """
     if trained.run.config.spec.values == "points":
@@ -62,6 +64,10 @@ def write_path(
         raise UserError("a path needs two keys or more, such as --seeds 1,2,3")
     if frames < 2 or not 1 <= rate <= 120:
         raise UserError(f"--frames {frames} --rate {rate}: expected 2 frames or more, and a rate of 1 to 120")
+    if out.suffix.lower() == ".gif" and rate > MOST_OF_GIF:
+        raise UserError(
+            f"--rate {rate}: a .gif has at most {MOST_OF_GIF} frames a second: write a .webp or .mp4"
+        )
     if out.suffix.lower() not in (*IMAGES, *VIDEOS):
         raise UserError(f"--out {out}: expected a name ending in {listed((*IMAGES, *VIDEOS))}")
     with open_output(out, *IMAGES, *VIDEOS, about=about, overwrite=overwrite) as output:
@@ -70,8 +76,10 @@ def write_path(
             write_video(out, _frames(parts), rate, about)
         elif output.form in ANIMATIONS:
             drawn = list(_frames(parts))
+            gif = output.form == ".gif"
+            milliseconds = 10 * round(100 / rate) if gif else round(1000 / rate)
             drawn += [] if closed else drawn[-2:0:-1]
-            save_image(drawn[0], out, about, frames=drawn[1:], milliseconds=round(1000 / rate))
+            save_image(drawn[0], out, about, frames=drawn[1:], milliseconds=milliseconds)
         else:
             columns = min(frames, STRIP_COLUMNS)
             output.write_image(grids.grid(torch.cat(list(parts)), columns), about)

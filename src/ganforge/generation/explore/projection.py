@@ -73,7 +73,7 @@ def _project_one(
     given = like.rows(torch.zeros(len(starts), dtype=torch.long)).given()
     given = None if given is None else given.to(system.device)
     target = image.to(system.device).expand(len(starts), -1, -1, -1)
-    wanted = None if features is None else features(image).detach()
+    wanted = None if features is None else features(target[:1]).detach()
     reach = latent_system(trained).continuous_size
     with torch.enable_grad():
         latents = starts.to(system.device).clone().requires_grad_()

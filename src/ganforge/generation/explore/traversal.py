@@ -11,11 +11,11 @@ from ganforge.errors import UserError
 from ganforge.generation.explore.keys import Keys, latent_system
 from ganforge.reporting import grids
 from ganforge.runs.trained import Trained, Weights
-from ganforge.system import HasCodes
+from ganforge.system import HasCodes, Prior
 
 COLUMNS = 9
 MOST_ROWS = 16
-GAUSSIAN_REACH, UNIFORM_REACH = 3.0, 1.0
+REACH = 3.0  # standard deviations
 
 
 def draw_traversal(
@@ -30,8 +30,8 @@ def draw_traversal(
 
     codes: a row for each code of InfoGAN, all its categories or its range. classes: a row for each latent of
     `base`, a column for each class. latents: a row for each of `dimensions` (left out: those that change the
-    image most) from -3 to 3, of uniform latents -1 to 1. auto: the first of these that the system has. Raises
-    UserError for what the system does not have.
+    image most) from -3 to 3 standard deviations, of uniform latents over their range. auto: the first of
+    these that the system has. Raises UserError for what the system does not have.
     """
     system = latent_system(trained)
     if what == "auto":
@@ -44,13 +44,21 @@ def draw_traversal(
     size = system.continuous_size or base.latents[0].numel()
     if not all(0 <= number < size for number in dimensions):
         raise UserError(f"--dimensions: expected numbers from 0 to {size - 1}, as a latent has {size}")
-    reach = GAUSSIAN_REACH if system.latents_are_gaussian else UNIFORM_REACH
-    values = torch.linspace(-reach, reach, columns)
-    first = base.rows(torch.tensor([0]))
-    chosen = list(dimensions) or _strongest(trained, first, size, reach, weights)
-    rows = [_along(trained, first, number, values, weights) for number in chosen]
-    grid = grids.labelled_grid(torch.cat(rows), [f"z{n}" for n in chosen], [f"{v:+.2g}" for v in values])
+    prior, first = system.prior[0], base.rows(torch.tensor([0]))
+    uniform = prior.kind == "uniform"
+    shown = torch.linspace(prior.low if uniform else -REACH, prior.high if uniform else REACH, columns)
+    chosen = list(dimensions) or _strongest(trained, first, size, weights)
+    values = [_values_of(prior, number, shown) for number in chosen]
+    rows = [_along(trained, first, n, steps, weights) for n, steps in zip(chosen, values, strict=True)]
+    grid = grids.labelled_grid(torch.cat(rows), [f"z{n}" for n in chosen], [f"{v:+.2g}" for v in shown])
     return grid, f"a row for each of {len(chosen)} numbers of the latent"
+
+
+def _values_of(prior: Prior, number: int, shown: Tensor) -> Tensor:
+    """The values of a number of the latent that are `shown` as standard deviations, or as they are."""
+    if prior.kind != "correlated" or prior.mean is None or prior.root is None:
+        return shown
+    return prior.mean[number].cpu() + prior.root[number].norm().cpu() * shown
 
 
 def _along(trained: Trained, base: Keys, number: int, values: Tensor, weights: Weights) -> Tensor:
@@ -60,11 +68,13 @@ def _along(trained: Trained, base: Keys, number: int, values: Tensor, weights: W
     return trained.decode(flat.view_as(keys.latents), keys.given(), weights)
 
 
-def _strongest(trained: Trained, base: Keys, size: int, reach: float, weights: Weights) -> list[int]:
+def _strongest(trained: Trained, base: Keys, size: int, weights: Weights) -> list[int]:
     """The numbers of a latent whose ends differ most in the image, the strongest first."""
-    ends = torch.tensor([-reach, reach])
+    prior = latent_system(trained).prior[0]
+    shown = [prior.low, prior.high] if prior.kind == "uniform" else [-REACH, REACH]
     effects = []
     for number in range(size):
+        ends = _values_of(prior, number, torch.tensor(shown))
         low, high = _along(trained, base, number, ends, weights)
         effects.append(float((high - low).square().mean()))
     return torch.tensor(effects).argsort(descending=True)[:MOST_ROWS].tolist()
@@ -107,6 +117,6 @@ def _values_of_code(trained: Trained, first: Keys, index: int, columns: int) -> 
         return torch.arange(float(categories[index]))
     index -= len(categories)
     if index < config["uniform_codes"]:
-        return torch.linspace(-UNIFORM_REACH, UNIFORM_REACH, columns)
+        return torch.linspace(-1, 1, columns)
     is_gaussian = index < config["uniform_codes"] + config["gaussian_codes"]
-    return torch.linspace(-GAUSSIAN_REACH, GAUSSIAN_REACH, columns) if is_gaussian else None
+    return torch.linspace(-REACH, REACH, columns) if is_gaussian else None

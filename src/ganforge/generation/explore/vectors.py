@@ -1,6 +1,7 @@
 """Named directions between latents, kept with the model that they belong to."""
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from torch import Tensor
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
 from ganforge.runs.folder import Run
-from ganforge.runs.trained import Trained
+from ganforge.runs.trained import Trained, Weights
 
 FOLDER, ENDING = "vectors", ".safetensors"
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -44,12 +45,36 @@ def vector_names(run: Run) -> list[str]:
     return [printable(file.stem) for file in sorted((run.path / FOLDER).glob(f"*{ENDING}"))]
 
 
-def save_vector(trained: Trained, name: str, values: Tensor, about: Mapping[str, str]) -> Path:
-    """Keep `values` under `name`; returns the file. Raises UserError where it cannot be written."""
+def check_place(trained: Trained, name: str, overwrite: bool = False) -> Path:
+    """The file of a vector `name` that is to be saved.
+
+    Raises UserError where none can be, and, without `overwrite`, where another kind of file has its name.
+    """
     path = path_of(trained, name)
     if trained.run.packaged and not name.endswith(ENDING):
         raise UserError(f"{trained.run.path} came with the package: give a file, --save {name}{ENDING}")
-    text = {"model": trained.hash_weights(), "system": trained.run.config.system, **about}
+    if os.path.lexists(path) and not (overwrite or _is_vector(path)):
+        raise UserError(
+            f"--save {printable(str(path))} exists and is no vector: name another file, or replace it with "
+            "--overwrite"
+        )
+    return path
+
+
+def save_vector(
+    trained: Trained,
+    name: str,
+    values: Tensor,
+    about: Mapping[str, str],
+    weights: Weights = "ema",
+    overwrite: bool = False,
+) -> Path:
+    """Keep `values`, a direction of `weights`, under `name`; returns the file.
+
+    Raises UserError as `check_place`, and where the file cannot be written.
+    """
+    path = check_place(trained, name, overwrite)
+    text = {"model": trained.hash_weights(weights), "system": trained.run.config.system, **about}
     content = save({"vector": values.float().contiguous()}, metadata={"ganforge": json.dumps(text)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,8 +84,8 @@ def save_vector(trained: Trained, name: str, values: Tensor, about: Mapping[str,
     return path
 
 
-def load_vector(trained: Trained, name: str) -> Vector:
-    """The vector `name`; raises UserError where there is none, or it belongs to another model."""
+def load_vector(trained: Trained, name: str, weights: Weights = "ema") -> Vector:
+    """The vector `name`; raises UserError where there is none, or it belongs to other weights."""
     path = path_of(trained, name)
     if not path.is_file():
         known = ", ".join(vector_names(trained.run)) or "none"
@@ -68,6 +93,18 @@ def load_vector(trained: Trained, name: str) -> Vector:
             f"no vector {printable(name)}: this run has {known}; `ganforge explore "
             "arithmetic RUN ... --save NAME` makes one"
         )
+    vector, shape = _read(path), trained.draw_latents(1).shape[1:]
+    other = vector.about.get("model") != trained.hash_weights(weights)
+    if other or vector.values.shape != shape or not vector.values.isfinite().all():
+        raise UserError(
+            f"{path} belongs to another model ({vector.about.get('system', 'unknown')}), where the same "
+            "numbers mean other things: make it again with this run"
+        )
+    return vector
+
+
+def _read(path: Path) -> Vector:
+    """The vector in a file; raises UserError for any other file."""
     try:
         if path.stat().st_size > LARGEST:
             raise UserError(f"{path} is larger than any vector of latents")
@@ -76,11 +113,12 @@ def load_vector(trained: Trained, name: str) -> Vector:
             values = file.get_tensor("vector")
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as a vector: {printable(str(error))[:200]}") from error
-    texts = {str(k): str(v) for k, v in about.items()} if isinstance(about, dict) else {}
-    shape = trained.draw_latents(1).shape[1:]
-    if texts.get("model") != trained.hash_weights() or values.shape != shape or not values.isfinite().all():
-        raise UserError(
-            f"{path} belongs to another model ({texts.get('system', 'unknown')}), where the same numbers "
-            "mean other things: make it again with this run"
-        )
-    return Vector(values, texts)
+    return Vector(values, {str(k): str(v) for k, v in about.items()} if isinstance(about, dict) else {})
+
+
+def _is_vector(path: Path) -> bool:
+    try:
+        _read(path)
+    except UserError:
+        return False
+    return True

@@ -10,7 +10,8 @@ import safetensors.torch
 from ganforge.errors import UserError, printable
 from ganforge.export.card import Licences, model_card
 from ganforge.export.folder import new_folder
-from ganforge.export.package import weights_of, without_paths
+from ganforge.export.package import weights_of
+from ganforge.export.places import without_paths
 from ganforge.export.samples import write_samples
 from ganforge.files.atomic import write_synced
 from ganforge.runs.checkpoint import LEFT_OUT

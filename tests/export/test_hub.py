@@ -73,7 +73,7 @@ def test_the_card_is_one_that_the_hub_reads(tmp_path: Path, monkeypatch: pytest.
         "name": "fid",
         "value": 12.5,
         "unit": "",
-        "protocol": {"step": 1, "reference": "test | 100 images"},
+        "protocol": {"step": 1, "weights": "ema", "reference": "test | 100 images"},
     }
     (tmp_path / "run" / "evaluations").mkdir()
     (tmp_path / "run" / "evaluations" / "a.json").write_text(json.dumps({"date": "", "scores": [score]}))

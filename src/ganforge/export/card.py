@@ -125,11 +125,12 @@ def _data(trained: Trained, licences: Licences) -> str:
 
 def _training(run: Run, step: int) -> str:
     starts = run.metrics("start")
-    seconds = read_log(run.path / LOG).seconds
+    log = read_log(run.path / LOG)
     rows = [f"- steps: {step:,}"]
     if command := original_command(run):
         rows.append(f"- command: `{command_without_paths(command, run.config)}`")
-    if seconds:
+    beyond = any(line["step"] > step for line in log.lines)  # an earlier checkpoint than the newest
+    if (seconds := log.seconds) and not beyond:
         rows.append(f"- minutes of training: {seconds / 60:.3g}")
     if starts and (machine := starts[-1].get("machine")):
         rows.append(f"- machine: {printable(str(machine))}, {starts[-1].get('precision', '')}")
@@ -138,7 +139,7 @@ def _training(run: Run, step: int) -> str:
 
 def _scores(evaluation: StoredEvaluation | None) -> str:
     if evaluation is None:
-        return "None: this run was not evaluated (`ganforge evaluate`)."
+        return "None: these weights were not evaluated (`ganforge evaluate`)."
     lines = [f"Of {evaluation.summary}.", "", "| score | value | protocol |", "|---|---|---|"]
     for score in evaluation.scores:
         if (value := number_of(score.get("value"))) is None:

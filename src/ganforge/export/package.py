@@ -25,8 +25,8 @@ TRAINED_AGAINST = ("discriminator",)
 def write_shipped(trained: Trained, out: Path, name: str) -> None:
     """Write into `out` what `pretrained:NAME` is: the averaged weights in float16, and no discriminator.
 
-    Its encoder of captions goes along, and so do its newest evaluation and an image of samples. All have
-    names in the place of the paths of this machine.
+    Its encoder of captions goes along, and so do the evaluation of these weights and an image of samples.
+    All have names in the place of the paths of this machine.
     """
     with new_folder(out) as folder:
         _write(trained, folder, name)

@@ -21,8 +21,9 @@ from ganforge.cli.main import main
 from ganforge.errors import UserError
 from ganforge.export.card import Licences
 from ganforge.export.hub import write_hub
+from ganforge.export.package import write_shipped
 from ganforge.text.embeddings import embed_texts
-from ganforge.text.encoders import open_encoder
+from ganforge.text.encoders import LibraryEncoder, open_encoder
 
 
 def export(place: Path, name: str = "dcgan") -> Path:
@@ -55,6 +56,20 @@ def test_an_encoder_of_captions_goes_along(tmp_path: Path) -> None:
     shared = ganforge.load(tmp_path / "shared", device="cpu")
     before = embed_texts(ganforge.load(tmp_path / "gone", device="cpu"), ["a b c"])
     assert torch.equal(embed_texts(shared, ["a b c"]), before)
+
+
+@pytest.mark.parametrize(
+    ("model", "kept"), [("owner/model", "owner/model"), ("/home/alice/all models/mine", "mine")]
+)
+def test_a_model_of_a_library_goes_along_by_its_name(tmp_path: Path, model: str, kept: str) -> None:
+    trained = untrained(tmp_path / "run", "gan_cls")
+    LibraryEncoder(model).keep(tmp_path / "run" / "text_encoder")
+    write_hub(trained, tmp_path / "shared")
+    write_shipped(trained, tmp_path / "shipped", "shipped")
+    for folder in ("shared", "shipped"):
+        encoder = open_encoder(str(tmp_path / folder))
+        assert isinstance(encoder, LibraryEncoder)
+        assert encoder.model == kept
 
 
 def test_the_card_is_one_that_the_hub_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ganforge.export.encoder import write_encoder
 from ganforge.export.folder import new_folder
 from ganforge.export.places import without_paths
 from ganforge.export.samples import write_samples
@@ -14,9 +15,8 @@ from ganforge.reporting.evaluations import FOLDER as EVALUATIONS
 from ganforge.runs.checkpoint import LEFT_OUT, save_checkpoint
 from ganforge.runs.folder import Run
 from ganforge.runs.pretrained import PRETRAINED, SAMPLES
-from ganforge.runs.trained import Trained, load
+from ganforge.runs.trained import Trained
 from ganforge.system import networks
-from ganforge.text.encoders import FOLDER
 
 TRAINED_AGAINST = ("discriminator",)
 """Networks that only training and scores of their own need."""
@@ -47,9 +47,7 @@ def _write(trained: Trained, out: Path, name: str) -> None:
     save_checkpoint(
         out / "checkpoints", trained.step, tensors, {"step": trained.step, LEFT_OUT: left_out}, keep=1
     )
-    if (trained.run.path / FOLDER / "config.json").is_file():
-        (out / FOLDER).mkdir()
-        _write(load(trained.run.path / FOLDER), out / FOLDER, name)
+    write_encoder(trained, out, lambda encoder, folder: _write(encoder, folder, name))
 
 
 def weights_of(trained: Trained) -> tuple[dict[str, Tensor], list[str]]:

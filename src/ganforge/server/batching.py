@@ -60,6 +60,8 @@ class Worker:
         self._decode, self._most_images, self._watch = decode, most_images, watch
         self._waiting = deque[Call[Any]]()
         self._changed = threading.Condition()
+        self.working = False
+        """Whether the thread is anywhere but at the empty queue."""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -100,7 +102,9 @@ class Worker:
     def _next(self) -> Call[Any]:
         """The first call of the queue, as soon as there is one."""
         with self._changed:
+            self.working = False
             self._changed.wait_for(lambda: self._waiting)
+            self.working = True
             return self._waiting.popleft()
 
     def _next_that_decodes(self) -> Call[Any] | None:

@@ -1,9 +1,11 @@
 """Start a server, and end it: what is in progress is answered, what comes is refused."""
 
 import asyncio
+import os
 import secrets
 import signal
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,8 @@ from ganforge.server.telemetry import Telemetry, log, start_logging
 MOST_CONNECTIONS = 1_000
 KEEP_ALIVE_SECONDS = 5
 BACKLOG = 1_024
+SECONDS_TO_TAKE = 10
+"""What clients have to take their answers in, once all are made and the server ends."""
 
 
 class _Server(uvicorn.Server):
@@ -70,7 +74,13 @@ def serve(
         server_header=False,
         limit_concurrency=MOST_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SECONDS_TO_TAKE,
     ), state, bound, list(models)))  # fmt: skip
+    if any(model.worker.working for model in models.values()):
+        # For nobody, after a second signal or for a client that left: torch would abort where Python ends.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _bind(host: str, port: int) -> socket.socket:

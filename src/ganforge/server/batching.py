@@ -108,11 +108,9 @@ class Worker:
             return self._waiting.popleft()
 
     def _next_that_decodes(self) -> Call[Any] | None:
+        """The first call, where it decodes; never a later one, for whose sake others would starve."""
         with self._changed:
-            call = next((call for call in self._waiting if call.decodes), None)
-            if call is not None:
-                self._waiting.remove(call)
-            return call
+            return self._waiting.popleft() if self._waiting and self._waiting[0].decodes else None
 
     def _decode_together(self, first: "_Begun") -> "_Begun | None":
         """Decode `first` and, in their order, what else of that shape waits; returns one begun and left."""

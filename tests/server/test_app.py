@@ -165,6 +165,19 @@ def test_paths_and_sums(client: Client, runs: Path) -> None:
     assert getattr(animation, "n_frames", 1) == 6  # forth and back
 
 
+def test_numbers_are_exact(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seeds of 64 bits; and 16 bits, where the data have 16, of every endpoint that draws."""
+    monkeypatch.setattr("ganforge.generation.sample.stored_levels", lambda trained: (0, 4095))
+    seeds = [1, 2**64 - 1]
+    body = {"seeds": seeds, "frames": 3, "format": "npz"}
+    with np.load(io.BytesIO(client.post("dcgan/interpolate", body).content)) as arrays:
+        assert arrays["seeds"].tolist() == seeds
+        assert arrays["images"].dtype == np.uint16
+        assert arrays["images"].max() > 255
+    said = client.post("dcgan/arithmetic", {"expression": "1 + 2", "format": "numbers"}).json()["images"]
+    assert np.array(said).max() > 255
+
+
 def test_images_of_clients(client: Client, runs: Path) -> None:
     """Projected, completed, translated and enlarged."""
     digit = png()

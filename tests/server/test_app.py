@@ -19,6 +19,7 @@ from PIL import Image
 
 from ganforge.data.batch import to_uint8
 from ganforge.files.provenance import read_provenance
+from ganforge.generation.explore.vectors import save_vector
 from ganforge.generation.sample import write_samples
 from ganforge.generation.text_to_image import write_text_samples
 from ganforge.runs.pretrained import packaged
@@ -245,6 +246,17 @@ def test_mistakes_of_clients(client: Client, path: str, body: Any, status: int, 
     assert message in answer.json()["error"]
 
 
+def test_an_error_does_not_tell_where_the_run_is(client: Client, runs: Path) -> None:
+    """Of a vector that belongs to another model, whose file the command line names."""
+    trained = load(runs / "dcgan", "cpu")
+    file = save_vector(trained, "smile", torch.zeros(3), {})
+    answer = client.post("dcgan/arithmetic", {"expression": "1 + smile"})
+    file.unlink()
+    file.parent.rmdir()
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith("dcgan/vectors/smile.safetensors belongs to another model")
+
+
 def test_images_of_too_many_pixels_are_not_decoded(client: Client) -> None:
     """A PNG of a few bytes that says that it is large, and an image for one that is enlarged."""
 
@@ -322,7 +334,8 @@ def test_a_full_queue_and_a_draining_server_refuse(client: Client, state: State)
     state.draining = True
     answer = client.post("dcgan/generate", {})
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
-    assert client.request("GET", "/health/ready").status_code == 503
+    ready = client.request("GET", "/health/ready")
+    assert (ready.status_code, ready.headers["Retry-After"]) == (503, "5")
     assert client.request("GET", "/health/live").status_code == 200
 
 

@@ -103,14 +103,25 @@ def test_killed_clients_free_their_places(served: Serving) -> None:
 
 
 def test_the_example_of_a_client(served: Serving, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, ROOT / "examples" / "serve_client.py", served.address, "--count", "3"],
-        cwd=tmp_path,
-        env=environment(GANFORGE_TOKEN=TOKEN),
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-    )
+    def client(address: str, token: str | None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, ROOT / "examples" / "serve_client.py", address, "--count", "3"],
+            cwd=tmp_path,
+            env=environment(GANFORGE_TOKEN=token),
+            capture_output=True,
+            encoding="utf-8",
+            timeout=60,
+        )
+
+    for address, token, said in (
+        (served.address, None, "401: "),
+        ("http://127.0.0.1:9", TOKEN, "start `ganforge serve` there"),
+        ("localhost", TOKEN, "or name its address"),
+    ):
+        failed = client(address, token)
+        (line,) = failed.stderr.splitlines()
+        assert (failed.returncode, said in line) == (1, True)
+    done = client(served.address, TOKEN)
     assert done.stdout.splitlines() == ["dcgan can generate, interpolate, arithmetic, project", "samples.png"]
     assert read_provenance(tmp_path / "samples.png")["seed"] == "7"
 

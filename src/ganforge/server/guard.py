@@ -20,6 +20,8 @@ MOST_JSON_BYTES, MOST_UPLOAD_BYTES = 64 * 2**10, 8 * 2**20
 BODY_SECONDS = 30.0
 """A body that takes longer is given up: it holds a place in the queue."""
 MOST_SECONDS_TO_RETRY = 60
+SECONDS_TO_RESTART = "5"
+"""The header Retry-After of a server that drains."""
 OPEN = ("/health/live", "/health/ready")
 """Without a token, for probes that have none."""
 CLIENT_LEFT = 499
@@ -49,7 +51,9 @@ class State:
     def enter(self, model: str) -> None:
         """Take a place in the queue of a model; raises Refused where there is none, or it drains."""
         if self.draining:
-            raise Refused(503, "the server is shutting down: try another, or later", Retry_After="5")
+            raise Refused(
+                503, "the server is shutting down: try another, or later", Retry_After=SECONDS_TO_RESTART
+            )
         number = self.in_progress.get(model, 0)
         if number >= self.queue:
             wait = min(MOST_SECONDS_TO_RETRY, max(1, math.ceil(number * self.mean_seconds)))

@@ -119,13 +119,16 @@ def test_one_of_each_kind_of_inputs(tmp_path: Path, name: str) -> None:
     network = network_of(trained)
     assert network.eager(network.example(7)).std() > 0.05  # not the equality of nothing
     words = ["--count", 3, "--out", tmp_path / "made.npy"]
+    readme = (tmp_path / "out" / "README.md").read_text("utf-8")
     if network.kind == "sources":
+        assert "`python sample.py --sources IMAGE --out made.png`" in readme
         sources = network.example(3)[0].numpy()
         np.save(tmp_path / "sources.npy", sources)
         script(tmp_path / "out", *words, "--sources", tmp_path / "sources.npy")
         expected = network.eager((torch.from_numpy(sources),)).numpy()
         assert np.abs(np.load(tmp_path / "made.npy") - expected).max() <= LIMIT
     else:
+        assert "Without `--embeddings FILE.npy`, as above, they are of no caption." in readme
         script(tmp_path / "out", *words)
     made = np.load(tmp_path / "made.npy")
     assert made.shape == (3, 3, 16, 16)

@@ -6,7 +6,7 @@ import io
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,14 @@ def state(telemetry: Telemetry) -> State:
 class Client:
     """Requests to the application, each in an event loop of its own."""
 
-    def __init__(self, models: dict[str, Model], state: State, token: str | None = TOKEN) -> None:
-        self._app = create_app(models, state, token)
+    def __init__(
+        self,
+        models: dict[str, Model],
+        state: State,
+        token: str | None = TOKEN,
+        hosts: Collection[str] = (),
+    ) -> None:
+        self._app = create_app(models, state, token, hosts)
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -313,6 +319,10 @@ def test_hosts_and_pages_of_others(client: Client, models: dict[str, Model], sta
         assert client.request("GET", "/health/live", headers={"Host": host}).status_code == 421
     for host in ("localhost:8000", "127.0.0.1", "192.168.1.7:80", "[::1]:8000", "LOCALHOST"):
         assert client.request("GET", "/v1/models", headers={"Host": host}).status_code == 200
+    allowing = Client(models, state, hosts=("0.0.0.0", "ganforge", "GANs.example.org"))
+    hosts = {"ganforge:8000": 200, "gans.example.org": 200, "example.org": 421, "a.gans.example.org": 421}
+    for host, status in hosts.items():
+        assert allowing.request("GET", "/v1/models", headers={"Host": host}).status_code == status
     unlocked = Client(models, state, None)
     for origin, status in (("http://evil.example", 403), ("null", 403), ("http://localhost", 200)):
         answer = unlocked.post("dcgan/generate", {}, headers={"Origin": origin})

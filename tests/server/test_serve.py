@@ -204,6 +204,9 @@ def test_mistakes_are_one_line(runs: Path, tmp_path: Path, capfd: pytest.Capture
     with socket.create_server(("127.0.0.1", 0)) as other:
         assert "choose another port" in mistake(runs / "dcgan", "--port", other.getsockname()[1])
     assert "choose another port" in mistake(runs / "dcgan", "--port", 70_000)
+    assert "--host is empty" in mistake(runs / "dcgan", "--host", "")
+    for name in ("http://gans.example.org", "gans.example.org:8000", "", "*"):
+        assert "expected a name without scheme and port" in mistake(runs / "dcgan", "--allow-host", name)
     assert "no pretrained run 'nothing'" in mistake("pretrained:nothing")
     shutil.copytree(runs / "dcgan", tmp_path / "a run")
     assert "name the folder by letters" in mistake(tmp_path / "a run")

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
@@ -77,7 +77,9 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(models: dict[str, Model], state: State, token: str | None, host: str = "127.0.0.1") -> Guard:
+def create_app(
+    models: dict[str, Model], state: State, token: str | None, hosts: Collection[str] = ()
+) -> Guard:
     """The ASGI application that serves `models`; those of equal abilities share their endpoints."""
     app = FastAPI(
         title="ganforge",
@@ -119,7 +121,7 @@ def create_app(models: dict[str, Model], state: State, token: str | None, host: 
     described["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     described["security"] = [] if token is None else [{"token": []}]
     uploads = {endpoint for endpoint, (_, _, takes_image) in TASKS.items() if takes_image}
-    return Guard(app, state, {name: model.can for name, model in models.items()}, uploads, token, host)
+    return Guard(app, state, {name: model.can for name, model in models.items()}, uploads, token, hosts)
 
 
 def _add_task(app: FastAPI, endpoint: str, models: dict[str, Model]) -> None:

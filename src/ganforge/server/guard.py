@@ -24,6 +24,7 @@ SECONDS_TO_RESTART = "5"
 """The header Retry-After of a server that drains."""
 OPEN = ("/health/live", "/health/ready")
 """Without a token, for probes that have none."""
+CALLED_BY = "address, localhost, or a name of its option --allow-host"
 CLIENT_LEFT = 499
 """The status that logs have for a client that left; nobody receives it."""
 
@@ -78,8 +79,9 @@ class State:
 class Guard:
     """The application behind it sees only requests that may be answered, with bodies of bounded size.
 
-    `token`: what `Authorization: Bearer` must say, None for none. `host`: the address that the server is
-    bound to. `models`: model -> its endpoints; `uploads`: those whose body is an image.
+    `token`: what `Authorization: Bearer` must say, None for none. `hosts`: names that the header Host may
+    have, besides localhost and the machine's. `models`: model -> its endpoints; `uploads`: those whose body
+    is an image.
     """
 
     def __init__(
@@ -89,11 +91,11 @@ class Guard:
         models: Mapping[str, Collection[str]],
         uploads: Collection[str],
         token: str | None,
-        host: str,
+        hosts: Collection[str],
     ) -> None:
         self._uploads = uploads
         self._app, self._state, self._models, self._token = app, state, models, token
-        self._names = {"localhost", host.lower(), socket.gethostname().lower()}
+        self._names = {name.lower() for name in ("localhost", socket.gethostname(), *hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -151,7 +153,7 @@ class Guard:
         """Raise Refused for another host, a foreign page, or a token that is missing or wrong."""
         host = headers.get("host", b"").decode("latin-1")
         if not self._is_own(host):
-            raise Refused(421, "this server is not called by that Host: use its address, or localhost")
+            raise Refused(421, f"this server is not called by that Host: use its {CALLED_BY}")
         if scope["path"] in OPEN:
             return
         if self._token is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import secrets
 import signal
 import socket
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import uvicorn
 
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
 from ganforge.server.app import create_app
 from ganforge.server.guard import State
 from ganforge.server.models import load_models
@@ -21,6 +22,7 @@ from ganforge.server.telemetry import Telemetry, log, start_logging
 MOST_CONNECTIONS = 1_000
 KEEP_ALIVE_SECONDS = 5
 BACKLOG = 1_024
+HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252})", re.ASCII)
 SECONDS_TO_TAKE = 10
 """What clients have to take their answers in, once all are made and the server ends."""
 
@@ -43,14 +45,21 @@ def serve(
     max_batch: int = 64,
     device: str = "auto",
     no_token: bool = False,
+    allow_host: Sequence[str] = (),
 ) -> None:
     """Serve runs until SIGTERM or SIGINT, which drain: what is in progress is answered, then it returns.
 
     `port` 0 takes a free one. Without `token` one is drawn and printed. Raises UserError for runs that cannot
-    be served, and for an address that is not free.
+    be served, for an address that is not free, and for a name that is none.
     """
     if queue < 1 or max_batch < 1:
         raise UserError(f"--queue {queue} --max-batch {max_batch}: expected 1 or more")
+    for name in allow_host:
+        if not HOST_NAME.fullmatch(name):
+            raise UserError(
+                f"--allow-host {printable(name)}: expected a name without scheme and port, such as "
+                "gans.example.org"
+            )
     telemetry = Telemetry()
     models = load_models(runs, device, max_batch, telemetry.decoded)
     chosen = None if no_token else token or secrets.token_urlsafe(24)
@@ -64,7 +73,7 @@ def serve(
         print(f"token: {chosen}", flush=True)
     state = State(queue, telemetry)
     asyncio.run(_run(uvicorn.Config(
-        create_app(models, state, chosen, host),
+        create_app(models, state, chosen, (host, *allow_host)),
         http="h11",  # which bounds the headers
         ws="none",
         lifespan="off",
@@ -84,6 +93,8 @@ def serve(
 
 
 def _bind(host: str, port: int) -> socket.socket:
+    if not host:  # which the system would take for every address of the machine
+        raise UserError("--host is empty: expected an address, such as 127.0.0.1, or 0.0.0.0 for all")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     if not 0 <= port < 2**16:
         raise UserError(f"--port {port}: expected 0 to 65535: choose another port, or 0 for any")

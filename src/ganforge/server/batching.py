@@ -1,7 +1,6 @@
 """One thread for each model, which decodes what waits together: micro-batching."""
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -47,14 +46,14 @@ class Worker:
     """Calls of one model, one after another or decoded together, in a thread that ends with the process.
 
     `decode` takes keys whose latents are at most `most_images`, or those of a single call; it is called by
-    this thread alone. `watch` gets the number of images and of calls of each decoding, and its seconds.
+    this thread alone. `watch` gets the number of images and of calls of each decoding.
     """
 
     def __init__(
         self,
         decode: Callable[[Keys], Tensor],
         most_images: int,
-        watch: Callable[[int, int, float], None] = lambda images, calls, seconds: None,
+        watch: Callable[[int, int], None] = lambda images, calls: None,
         name: str = "worker",
     ) -> None:
         self._decode, self._most_images, self._watch = decode, most_images, watch
@@ -114,7 +113,7 @@ class Worker:
 
     def _decode_together(self, first: "_Begun") -> "_Begun | None":
         """Decode `first` and, in their order, what else of that shape waits; returns one begun and left."""
-        batch, left, began = [first], None, time.monotonic()
+        batch, left = [first], None
         images = len(first[1].keys.latents)
         while images < self._most_images and (call := self._next_that_decodes()) is not None:
             if (begun := self._begin(call)) is None:
@@ -131,7 +130,7 @@ class Worker:
             for call, _ in batch:
                 call.future.set_exception(error)
             return left
-        self._watch(images, len(batch), time.monotonic() - began)
+        self._watch(images, len(batch))
         parts = made.split([len(decoding.keys.latents) for _, decoding in batch])
         for (call, decoding), part in zip(batch, parts, strict=True):
             with _reported(call):

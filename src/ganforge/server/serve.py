@@ -49,8 +49,9 @@ def serve(
 ) -> None:
     """Serve runs until SIGTERM or SIGINT, which drain: what is in progress is answered, then it returns.
 
-    `port` 0 takes a free one. Without `token` one is drawn and printed. Raises UserError for runs that cannot
-    be served, for an address that is not free, and for a name that is none.
+    Where a thread still works for nobody the process ends instead, with 0. `port` 0 takes a free one. Without
+    `token` one is drawn and printed. Raises UserError for runs that cannot be served, for an address that is
+    not free, and for a name that is none.
     """
     if queue < 1 or max_batch < 1:
         raise UserError(f"--queue {queue} --max-batch {max_batch}: expected 1 or more")

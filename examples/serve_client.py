@@ -20,18 +20,24 @@ TRIES = 5
 
 def ask(address: str, body: dict[str, Any] | None = None) -> bytes:
     """The answer; a server that is busy gets the request again when it says."""
-    headers = {"Authorization": f"Bearer {os.environ['GANFORGE_TOKEN']}", "Content-Type": "application/json"}
+    token = os.environ.get("GANFORGE_TOKEN", "")  # none for a server with --no-token
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     data = None if body is None else json.dumps(body).encode()
-    for _ in range(TRIES):
+    for tries_left in reversed(range(TRIES)):
         try:
             with urllib.request.urlopen(urllib.request.Request(address, data, headers), timeout=60) as answer:
                 content: bytes = answer.read()
                 return content
         except urllib.error.HTTPError as error:
             if error.code != 429:
-                raise SystemExit(f"{error.code}: {json.loads(error.read())['error']}") from error
-            time.sleep(int(error.headers["Retry-After"]))
-    raise SystemExit(f"{address} is busy")
+                raise SystemExit(f"{error.code}: {error.read().decode()}") from error
+            if tries_left:
+                time.sleep(int(error.headers["Retry-After"]))
+        except (OSError, ValueError) as error:  # nothing answers there, or it is no address
+            raise SystemExit(
+                f"{address}: {error}: start `ganforge serve` there, or name its address"
+            ) from error
+    raise SystemExit(f"{address} is busy: try later")
 
 
 def main() -> None:

@@ -18,7 +18,8 @@ def test_a_packaged_run_samples_and_has_no_discriminator(
     draw_images(tmp_path / "images")
     small = {"batch": 8, "latent_size": 4, "width": 4}
     trained = ganforge.train("dcgan", "images", run="runs/a", quiet=True, steps=2, **small)
-    store_evaluation(trained.run.path, [{"name": "fid", "value": 3.5, "protocol": "weights: ema; step: 2"}])
+    protocol = {"weights": trained.resolve_weights("ema"), "step": 2}
+    store_evaluation(trained.run.path, [{"name": "fid", "value": 3.5, "protocol": protocol}])
     capfd.readouterr()
     assert main(["export", "package", "runs/a", "shipped"]) == 0
     assert capfd.readouterr().out.startswith("shipped: ")

@@ -21,8 +21,9 @@ from ganforge.cli.main import main
 from ganforge.errors import UserError
 from ganforge.export.card import Licences
 from ganforge.export.hub import write_hub
+from ganforge.export.package import write_shipped
 from ganforge.text.embeddings import embed_texts
-from ganforge.text.encoders import open_encoder
+from ganforge.text.encoders import LibraryEncoder, open_encoder
 
 
 def export(place: Path, name: str = "dcgan") -> Path:
@@ -57,6 +58,20 @@ def test_an_encoder_of_captions_goes_along(tmp_path: Path) -> None:
     assert torch.equal(embed_texts(shared, ["a b c"]), before)
 
 
+@pytest.mark.parametrize(
+    ("model", "kept"), [("owner/model", "owner/model"), ("/home/alice/all models/mine", "mine")]
+)
+def test_a_model_of_a_library_goes_along_by_its_name(tmp_path: Path, model: str, kept: str) -> None:
+    trained = untrained(tmp_path / "run", "gan_cls")
+    LibraryEncoder(model).keep(tmp_path / "run" / "text_encoder")
+    write_hub(trained, tmp_path / "shared")
+    write_shipped(trained, tmp_path / "shipped", "shipped")
+    for folder in ("shared", "shipped"):
+        encoder = open_encoder(str(tmp_path / folder))
+        assert isinstance(encoder, LibraryEncoder)
+        assert encoder.model == kept
+
+
 def test_the_card_is_one_that_the_hub_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = untrained(tmp_path / "run", "dcgan")
     log = [
@@ -73,7 +88,7 @@ def test_the_card_is_one_that_the_hub_reads(tmp_path: Path, monkeypatch: pytest.
         "name": "fid",
         "value": 12.5,
         "unit": "",
-        "protocol": {"step": 1, "reference": "test | 100 images"},
+        "protocol": {"step": 1, "weights": "ema", "reference": "test | 100 images"},
     }
     (tmp_path / "run" / "evaluations").mkdir()
     (tmp_path / "run" / "evaluations" / "a.json").write_text(json.dumps({"date": "", "scores": [score]}))

@@ -1,6 +1,7 @@
 """`ganforge export onnx`: the model equals the run, and its script needs neither ganforge nor torch."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from untrained import untrained
 from ganforge.cli.main import main
 from ganforge.export import onnx as export
 from ganforge.export.onnx import write_onnx
+from ganforge.export.onnx_sample import Model
 from ganforge.export.program import LIMIT, network_of
 
 BLOCKED = (
@@ -23,13 +25,14 @@ BLOCKED = (
 RUN = BLOCKED + "import runpy; runpy.run_path({script!r}, run_name='__main__')"
 
 
-def script(folder: Path, *words: object) -> None:
-    """`python sample.py WORDS` where neither ganforge nor torch nor Pillow can be imported."""
-    code = RUN.format(script=str(folder / "sample.py"))
+def script(folder: Path, *words: object, code: int = 0) -> str:
+    """`python sample.py WORDS` where neither ganforge nor torch nor Pillow can be imported; what it says."""
+    program = RUN.format(script=str(folder / "sample.py"))
     done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, cwd=folder.parent
+        [sys.executable, "-c", program, *map(str, words)], capture_output=True, text=True, cwd=folder.parent
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
+    return done.stderr
 
 
 def test_the_model_equals_the_run_and_its_script_draws(
@@ -49,6 +52,9 @@ def test_the_model_equals_the_run_and_its_script_draws(
     image.load()
     assert image.size == (48, 32)
     assert np.asarray(image)[:16, :16].std() > 1
+    assert script(tmp_path / "out", "--count", 0, code=1) == "--count 0: expected 1 or more\n"
+    (line,) = script(tmp_path / "out", "--out", tmp_path / "no" / "a.png", code=1).splitlines()
+    assert "No such file" in line
 
     before = files_of(tmp_path)
     for words, said in (
@@ -64,6 +70,37 @@ def test_the_model_equals_the_run_and_its_script_draws(
     (line,) = capfd.readouterr().err.splitlines()
     assert "nothing was written" in line
     assert files_of(tmp_path) == before
+
+
+TAKES = {
+    "labels": {"inputs": ["latents", "labels"], "classes": ["a", "b"]},
+    "embeddings": {"inputs": ["latents", "embeddings"], "classes": [], "embedding_size": 3},
+    "sources": {"inputs": ["sources"], "classes": [], "source_shape": [1, 4, 5], "resizes": False},
+    "any": {"inputs": ["sources"], "classes": [], "source_shape": [1, 4, 5], "resizes": True},
+}
+
+
+@pytest.mark.parametrize(
+    ("takes", "given", "said"),
+    [
+        ("labels", {"labels": np.array([0, 2])}, "--labels: expected numbers from 0 to 1"),
+        ("labels", {"labels": np.array([-1])}, "--labels: expected numbers from 0 to 1"),
+        ("labels", {"count": -3}, "--count -3: expected 1 or more"),
+        ("labels", {"seed": -1}, "--seed -1: expected 0 or more"),
+        ("labels", {"embeddings": np.ones((1, 3))}, "--embeddings: this model takes latents, labels only"),
+        ("embeddings", {"labels": np.array([0])}, "--labels: this model takes latents, embeddings only"),
+        ("embeddings", {"embeddings": np.ones(3)}, "--embeddings: expected the shape [count, 3], got (3,)"),
+        ("embeddings", {"embeddings": np.ones((0, 3))}, "expected the shape [count, 3], got (0, 3)"),
+        ("sources", {}, "add --sources IMAGE or ARRAY.npy"),
+        ("sources", {"sources": np.ones((1, 1, 4, 4))}, "expected the shape [count, 1, 4, 5], got (1, 1, 4"),
+        ("any", {"sources": np.ones((1, 4, 4))}, "expected the shape [count, 1, height, width], got (1, 4"),
+    ],
+)
+def test_the_script_refuses_what_the_model_does_not_know(takes: str, given: dict, said: str) -> None:
+    model = Model.__new__(Model)
+    model.about = TAKES[takes]
+    with pytest.raises(SystemExit, match=re.escape(said)):
+        model.sample(**({"count": 1} | given))
 
 
 def test_missing_packages_are_named(tmp_path: Path, monkeypatch, capfd) -> None:
@@ -82,13 +119,16 @@ def test_one_of_each_kind_of_inputs(tmp_path: Path, name: str) -> None:
     network = network_of(trained)
     assert network.eager(network.example(7)).std() > 0.05  # not the equality of nothing
     words = ["--count", 3, "--out", tmp_path / "made.npy"]
+    readme = (tmp_path / "out" / "README.md").read_text("utf-8")
     if network.kind == "sources":
+        assert "`python sample.py --sources IMAGE --out made.png`" in readme
         sources = network.example(3)[0].numpy()
         np.save(tmp_path / "sources.npy", sources)
         script(tmp_path / "out", *words, "--sources", tmp_path / "sources.npy")
         expected = network.eager((torch.from_numpy(sources),)).numpy()
         assert np.abs(np.load(tmp_path / "made.npy") - expected).max() <= LIMIT
     else:
+        assert "Without `--embeddings FILE.npy`, as above, they are of no caption." in readme
         script(tmp_path / "out", *words)
     made = np.load(tmp_path / "made.npy")
     assert made.shape == (3, 3, 16, 16)

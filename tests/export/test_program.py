@@ -9,7 +9,7 @@ from untrained import untrained
 from ganforge.errors import UserError
 from ganforge.export import program
 from ganforge.export.onnx_sample import Model
-from ganforge.export.program import check_equal, differences, network_of
+from ganforge.export.program import check_equal, describe_inputs, differences, network_of
 from ganforge.nn.networks.lstm import diagonal_scan, lstm_step, plain_diagonal_scan, plain_lstm_step
 from ganforge.system import LatentSystem
 from ganforge.systems.discovery import available, find
@@ -46,6 +46,20 @@ def test_a_script_draws_latents_as_the_system_does(name: str, fields: dict) -> N
     )
     lengths = [np.linalg.norm(each, axis=1) for each in (ours, theirs)]
     assert abs(lengths[0].std() - lengths[1].std()) < 0.1 * scale
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "said"),
+    [
+        ("dcgan", {}, "6 numbers, standard normal"),
+        ("gan", {"latent_distribution": "spherical", "latent_size": 4}, "scaled to the length 2"),
+        ("infogan", {}, "uniform from -1 to 1, then one 1 at random among 10 numbers, the others 0"),
+        ("autoencoder", {}, "with `mean` and `root` from the metadata"),
+    ],
+)
+def test_latents_are_described_in_words(tmp_path, name: str, fields: dict, said: str) -> None:
+    network = network_of(untrained(tmp_path / "run", name, **fields))
+    assert said in describe_inputs(network)["latents"]
 
 
 def test_plain_recurrences_are_those_of_the_training() -> None:

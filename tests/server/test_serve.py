@@ -11,12 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 from command import environment
 from documents import ROOT
+from PIL import Image
 from serving import TOKEN, Serving, serving
 
 from ganforge.cli.main import main
@@ -25,6 +27,7 @@ from ganforge.files.provenance import read_provenance
 from ganforge.generation.output import to_arrays
 from ganforge.runs.pretrained import FOLDER
 from ganforge.runs.trained import load
+from ganforge.server.serve import SECONDS_TO_TAKE
 
 pytestmark = pytest.mark.slow  # processes that import torch
 NUM_THREADS, NUM_REQUESTS = 16, 96
@@ -44,6 +47,18 @@ def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+def connect(server: Serving, path: str, body: bytes, receive_bytes: int | None = None) -> socket.socket:
+    """A connection that has sent a request, and reads nothing."""
+    host, port = server.address.removeprefix("http://").split(":")
+    connection = socket.socket()
+    if receive_bytes is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    connection.connect((host, int(port)))
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {server.token}\r\n"
+    connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    return connection
 
 
 def test_sixteen_threads_get_what_one_call_after_another_draws(served: Serving, runs: Path) -> None:
@@ -77,12 +92,8 @@ def test_sixteen_threads_get_what_one_call_after_another_draws(served: Serving, 
 def test_killed_clients_free_their_places(served: Serving) -> None:
     """Sixteen whose connections are cut while they wait for a slow model."""
     held = 'ganforge_in_progress{model="pixelcnn"}'
-    host, port = served.address.removeprefix("http://").split(":")
-    body = b'{"count": 100}'
-    head = f"POST /v1/models/pixelcnn/generate HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {TOKEN}\r\n"
-    connections = [socket.create_connection((host, int(port))) for _ in range(NUM_THREADS)]
-    for connection in connections:
-        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    path = "/v1/models/pixelcnn/generate"
+    connections = [connect(served, path, b'{"count": 100}') for _ in range(NUM_THREADS)]
     eventually(lambda: served.metric(held) == NUM_THREADS)
     for connection in connections:
         connection.close()
@@ -92,14 +103,25 @@ def test_killed_clients_free_their_places(served: Serving) -> None:
 
 
 def test_the_example_of_a_client(served: Serving, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, ROOT / "examples" / "serve_client.py", served.address, "--count", "3"],
-        cwd=tmp_path,
-        env=environment(GANFORGE_TOKEN=TOKEN),
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-    )
+    def client(address: str, token: str | None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, ROOT / "examples" / "serve_client.py", address, "--count", "3"],
+            cwd=tmp_path,
+            env=environment(GANFORGE_TOKEN=token),
+            capture_output=True,
+            encoding="utf-8",
+            timeout=60,
+        )
+
+    for address, token, said in (
+        (served.address, None, "401: "),
+        ("http://127.0.0.1:9", TOKEN, "start `ganforge serve` there"),
+        ("localhost", TOKEN, "or name its address"),
+    ):
+        failed = client(address, token)
+        (line,) = failed.stderr.splitlines()
+        assert (failed.returncode, said in line) == (1, True)
+    done = client(served.address, TOKEN)
     assert done.stdout.splitlines() == ["dcgan can generate, interpolate, arithmetic, project", "samples.png"]
     assert read_provenance(tmp_path / "samples.png")["seed"] == "7"
 
@@ -128,6 +150,43 @@ def test_a_package_is_served_and_drained(runs: Path, tmp_path: Path) -> None:
     assert server.token not in log.read_text("utf-8")
 
 
+@pytest.mark.parametrize("leaves", [False, True], ids=["second signal", "client that left"])
+def test_it_ends_with_0_while_a_thread_works(runs: Path, tmp_path: Path, leaves: bool) -> None:
+    held = 'ganforge_in_progress{model="pixelcnn"}'
+    with ExitStack() as stack:
+        server = stack.enter_context(serving(runs / "pixelcnn", log=tmp_path / "log.jsonl"))
+        path = "/v1/models/pixelcnn/generate"
+        waiting = [stack.enter_context(connect(server, path, b'{"count": 250}')) for _ in range(9)]
+        eventually(lambda: server.metric(held) == 9)
+        if leaves:
+            for connection in waiting:
+                connection.close()
+            eventually(lambda: server.metric(held) == 0)
+        else:
+            server.process.send_signal(signal.SIGTERM)
+            eventually(lambda: server.client.get("/health/ready").status_code == 503)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(5) == 0
+    assert "terminate called" not in (tmp_path / "log.jsonl").read_text("utf-8")
+
+
+def test_a_client_that_takes_no_answer_does_not_keep_it(tmp_path: Path) -> None:
+    """One whose numbers, 800x800x3 of them, fit into no buffer of the network."""
+    content = io.BytesIO()
+    Image.new("RGB", (200, 200)).save(content, "PNG")
+    path = "/v1/models/srgan-photos/apply?size=own&format=numbers"
+    with (
+        serving("pretrained:srgan-photos", log=tmp_path / "log.jsonl") as server,
+        connect(server, path, content.getvalue(), receive_bytes=4096),
+    ):
+        done = 'ganforge_requests_total{endpoint="apply",status="200"}'
+        eventually(lambda: server.metric(done) == 1, 60)
+        server.process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.process.wait(2)
+        assert server.process.wait(SECONDS_TO_TAKE + 10) == 0
+
+
 def test_mistakes_are_one_line(runs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def mistake(*words: object) -> str:
         assert main(["serve", *map(str, words)]) == 2
@@ -145,6 +204,9 @@ def test_mistakes_are_one_line(runs: Path, tmp_path: Path, capfd: pytest.Capture
     with socket.create_server(("127.0.0.1", 0)) as other:
         assert "choose another port" in mistake(runs / "dcgan", "--port", other.getsockname()[1])
     assert "choose another port" in mistake(runs / "dcgan", "--port", 70_000)
+    assert "--host is empty" in mistake(runs / "dcgan", "--host", "")
+    for name in ("http://gans.example.org", "gans.example.org:8000", "", "*"):
+        assert "expected a name without scheme and port" in mistake(runs / "dcgan", "--allow-host", name)
     assert "no pretrained run 'nothing'" in mistake("pretrained:nothing")
     shutil.copytree(runs / "dcgan", tmp_path / "a run")
     assert "name the folder by letters" in mistake(tmp_path / "a run")

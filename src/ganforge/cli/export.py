@@ -52,7 +52,8 @@ class Package(_Export):
 class ONNX(_Export):
     """Write a run as an ONNX model, compared with the run in onnxruntime, and a script that draws samples.
 
-    The new folder has model.onnx, sample.py, which needs numpy and onnxruntime only, and README.md.
+    The new folder has model.onnx, README.md and sample.py, which needs numpy and onnxruntime only, and Pillow
+    to read images.
     """
 
     opset: Annotated[int | None, tyro.conf.arg(help="The version of ONNX operators, 18 or later.")] = None

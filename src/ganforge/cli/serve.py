@@ -23,6 +23,13 @@ class Serve:
     host: Annotated[
         str, tyro.conf.arg(help="The address to bind: this machine alone; 0.0.0.0: the network too.")
     ] = "127.0.0.1"
+    allow_host: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        tyro.conf.arg(
+            help="A name by which clients may call it, besides addresses, localhost and --host; repeat the "
+            "option for more."
+        ),
+    ] = ()
     port: Annotated[int, tyro.conf.arg(help="The port; 0: a free one, which is printed.")] = 8000
     token: Annotated[
         str | None,
@@ -52,6 +59,6 @@ class Serve:
             raise UserError(
                 f"`ganforge serve` needs {error.name}: type `pip install 'ganforge[serve]'`"
             ) from error
-        choice = self.queue, self.max_batch, self.device, self.no_token
+        choice = self.queue, self.max_batch, self.device, self.no_token, self.allow_host
         serve(self.runs, self.host, self.port, token, *choice)
         return 0

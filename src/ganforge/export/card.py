@@ -2,13 +2,13 @@
 
 import inspect
 import json
-import shlex
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ganforge.errors import printable
-from ganforge.reporting.evaluations import StoredEvaluation, read_evaluations
+from ganforge.export.places import command_without_paths, name_of
+from ganforge.export.scores import scores_of
+from ganforge.reporting.evaluations import StoredEvaluation
 from ganforge.reporting.log import number_of, read_log
 from ganforge.runs.folder import LOG, Run
 from ganforge.runs.identity import original_command
@@ -33,8 +33,7 @@ class Licences:
 def model_card(trained: Trained, name: str, image: str | None, licences: Licences) -> str:
     """The card of `trained`, which is called `name`; `image` is a file of samples next to it."""
     run, config = trained.run, trained.run.config
-    stored, _ = read_evaluations(run.path)
-    evaluation = stored[0] if stored else None
+    evaluation = scores_of(trained)
     paper = (inspect.getdoc(type(trained.system)) or "").partition("\n")[0]
     sections = [
         _metadata(trained, name, licences, evaluation),
@@ -69,7 +68,7 @@ def _metadata(trained: Trained, name: str, licences: Licences, evaluation: Store
         and (value := number_of(score.get("value"))) is not None
     ]
     if metrics:
-        data = printable(Path(config.data.data).name)
+        data = printable(name_of(config.data.data))
         result = {
             "task": {"type": task},
             "dataset": {"name": data, "type": data},
@@ -116,7 +115,7 @@ def _data(trained: Trained, licences: Licences) -> str:
         else f"{spec.width}x{spec.height}, {spec.channels} channel{'s' * (spec.channels > 1)}"
     )
     rows = [
-        f"- data: {printable(Path(config.data.data).name)}, {spec.num_images:,} training examples, {shape}",
+        f"- data: {printable(name_of(config.data.data))}, {spec.num_images:,} training examples, {shape}",
         f"- licence of the data: {licences.data or NOT_STATED}",
         f"- classes: {classes}{more}" if classes else "",
         f"- SHA-256 of the data: `{config.fingerprint}`",
@@ -126,29 +125,21 @@ def _data(trained: Trained, licences: Licences) -> str:
 
 def _training(run: Run, step: int) -> str:
     starts = run.metrics("start")
-    seconds = read_log(run.path / LOG).seconds
+    log = read_log(run.path / LOG)
     rows = [f"- steps: {step:,}"]
     if command := original_command(run):
-        rows.append(f"- command: `{_without_folders(command)}`")
-    if seconds:
+        rows.append(f"- command: `{command_without_paths(command, run.config)}`")
+    beyond = any(line["step"] > step for line in log.lines)  # an earlier checkpoint than the newest
+    if (seconds := log.seconds) and not beyond:
         rows.append(f"- minutes of training: {seconds / 60:.3g}")
     if starts and (machine := starts[-1].get("machine")):
         rows.append(f"- machine: {printable(str(machine))}, {starts[-1].get('precision', '')}")
     return "\n".join(rows)
 
 
-def _without_folders(command: str) -> str:
-    """The command with names in the place of absolute paths, which are nobody's business."""
-    try:
-        words = shlex.split(command)
-    except ValueError:
-        return command.split()[0]
-    return shlex.join(Path(word).name if word.startswith(("/", "~")) else word for word in words)
-
-
 def _scores(evaluation: StoredEvaluation | None) -> str:
     if evaluation is None:
-        return "None: this run was not evaluated (`ganforge evaluate`)."
+        return "None: these weights were not evaluated (`ganforge evaluate`)."
     lines = [f"Of {evaluation.summary}.", "", "| score | value | protocol |", "|---|---|---|"]
     for score in evaluation.scores:
         if (value := number_of(score.get("value"))) is None:

@@ -1,7 +1,6 @@
 """A run to share on the Hugging Face hub: averaged weights, its options, and a model card."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,21 +8,22 @@ import safetensors.torch
 
 from ganforge.errors import UserError, printable
 from ganforge.export.card import Licences, model_card
+from ganforge.export.encoder import write_encoder
 from ganforge.export.folder import new_folder
-from ganforge.export.package import weights_of, without_paths
+from ganforge.export.package import weights_of
+from ganforge.export.places import without_paths
 from ganforge.export.samples import write_samples
 from ganforge.files.atomic import write_synced
 from ganforge.runs.checkpoint import LEFT_OUT
 from ganforge.runs.folder import SHARED, Run
 from ganforge.runs.hub import INSTALL, check_repository
-from ganforge.runs.trained import Trained, load
+from ganforge.runs.trained import Trained
 from ganforge.text.encoders import FOLDER
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 CARD, IMAGE = "README.md", "samples.png"
-LIBRARY_FILE = "sentence.json"
 
 
 def write_hub(trained: Trained, out: Path, licences: Licences | None = None, repository: str = "") -> None:
@@ -79,10 +79,4 @@ def _write_weights(trained: Trained, folder: Path) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in kept.items()}
     content = safetensors.torch.save(tensors, {"format": "pt", "ganforge": state})
     write_synced(folder / SHARED, content)
-    encoder = trained.run.path / FOLDER
-    if (encoder / "config.json").is_file():
-        (folder / FOLDER).mkdir()
-        _write_weights(load(encoder, device="cpu"), folder / FOLDER)
-    elif (encoder / LIBRARY_FILE).is_file():
-        (folder / FOLDER).mkdir()
-        shutil.copyfile(encoder / LIBRARY_FILE, folder / FOLDER / LIBRARY_FILE)
+    write_encoder(trained, folder, _write_weights)

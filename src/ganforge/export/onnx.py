@@ -153,6 +153,24 @@ def _readme(network: Network, found: dict[int, float]) -> str:
         f"# {config.system}, step {network.trained.step:,}, as an ONNX model\n\n"
         f"`model.onnx` takes\n\n{inputs}\n\nand gives {describe_output(network)}. The largest difference "
         f"from the run in onnxruntime: {largest}.\n\n"
-        "`python sample.py --count 16 --seed 0 --out samples.png` draws samples; it needs numpy and "
-        "onnxruntime only.\n"
+        f"{_describe_script(network)}\n"
+    )
+
+
+def _describe_script(network: Network) -> str:
+    """What to type, and what that needs."""
+    if network.kind == "sources":
+        return (
+            "`python sample.py --sources IMAGE --out made.png` translates an image; it needs numpy, "
+            "onnxruntime and Pillow. `--sources ARRAY.npy` takes arrays as above, and needs no Pillow."
+        )
+    out = "samples.npy" if network.trained.run.config.spec.values == "points" else "samples.png"
+    more = ""
+    if "labels" in network.inputs:
+        more = " `--labels 0 1` takes turns of classes; without it they are drawn at random."
+    if "embeddings" in network.inputs:
+        more = " Without `--embeddings FILE.npy`, as above, they are of no caption."
+    return (
+        f"`python sample.py --count 16 --seed 0 --out {out}` draws samples; it needs numpy and onnxruntime "
+        f"only.{more}"
     )

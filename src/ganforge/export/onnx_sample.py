@@ -64,6 +64,7 @@ class Model:
         Missing labels int `[count]` are drawn at random, missing embeddings `[count, size]` too: those of no
         caption. A model that translates needs `sources` `[count, channels, height, width]` in [-1, 1].
         """
+        self.check(count, seed, labels, embeddings, sources)
         random, inputs = np.random.default_rng(seed), {}
         names = self.about["inputs"]
         if "labels" in names:
@@ -75,13 +76,40 @@ class Model:
                 drawn = random.standard_normal((count, size))
                 embeddings = drawn / np.linalg.norm(drawn, axis=1, keepdims=True) * math.sqrt(size)
             inputs["embeddings"] = np.resize(embeddings, (count, embeddings.shape[1])).astype(np.float32)
-        if "sources" in names:
-            if sources is None:
-                raise SystemExit("this model translates images: add --sources IMAGE or ARRAY.npy")
+        if sources is not None:
             return self.run(sources=sources.astype(np.float32))
         if "latents" in names:
             return self.run(latents=self.latents(count, random), **inputs)
         return self.pixel_by_pixel(count, random, inputs)
+
+    def check(
+        self, count: int, seed: int, labels: Array | None, embeddings: Array | None, sources: Array | None
+    ) -> None:
+        """End the program, in one line, where the model cannot make that."""
+        for name, given in (("labels", labels), ("embeddings", embeddings), ("sources", sources)):
+            if given is not None and name not in self.about["inputs"]:
+                raise SystemExit(f"--{name}: this model takes {', '.join(self.about['inputs'])} only")
+        if count < 1:
+            raise SystemExit(f"--count {count}: expected 1 or more")
+        if seed < 0:
+            raise SystemExit(f"--seed {seed}: expected 0 or more")
+        classes = len(self.about["classes"])
+        if labels is not None and not ((labels >= 0) & (labels < classes)).all():
+            raise SystemExit(f"--labels: expected numbers from 0 to {classes - 1}")
+        size = self.about.get("embedding_size")
+        if embeddings is not None and not (len(embeddings) and embeddings.shape[1:] == (size,)):
+            raise SystemExit(f"--embeddings: expected the shape [count, {size}], got {embeddings.shape}")
+        if "sources" not in self.about["inputs"]:
+            return
+        if sources is None:
+            raise SystemExit("this model translates images: add --sources IMAGE or ARRAY.npy")
+        channels, height, width = self.about["source_shape"]
+        sides = sources.shape[2:] if self.about["resizes"] else (height, width)
+        if sources.ndim != 4 or not len(sources) or sources.shape[1:] != (channels, *sides):
+            shape = (
+                f"{channels}, height, width" if self.about["resizes"] else f"{channels}, {height}, {width}"
+            )
+            raise SystemExit(f"--sources: expected the shape [count, {shape}], got {sources.shape}")
 
     def pixel_by_pixel(self, count: int, random: np.random.Generator, inputs: dict[str, Array]) -> Array:
         """Images whose sub-pixels are drawn one after the other, each given those before it."""
@@ -151,6 +179,17 @@ def main() -> None:
     parser.add_argument("--sources", type=Path, help="an image, or an array [count, channels, ...] in .npy")
     parser.add_argument("--out", type=Path, default=Path("samples.png"), help=".png, or .npy for the numbers")
     options = parser.parse_args()
+    try:
+        count = run(options)
+    except ImportError as error:
+        raise SystemExit(f"an image as --sources needs Pillow: pip install pillow ({error})") from error
+    except (OSError, ValueError) as error:  # a file that is not there, or not what it should be
+        raise SystemExit(str(error)) from error
+    print(f"{count} samples, seed {options.seed}", file=sys.stderr)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write what `options` say; returns the number of samples."""
     model = Model(Path(__file__).with_name("model.onnx"))
     images = model.sample(
         options.count,
@@ -163,7 +202,7 @@ def main() -> None:
         np.save(options.out.with_suffix(".npy"), images)
     else:
         write_png(options.out, images)
-    print(f"{len(images)} samples, seed {options.seed}", file=sys.stderr)
+    return len(images)
 
 
 if __name__ == "__main__":

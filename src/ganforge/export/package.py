@@ -1,20 +1,22 @@
 """A run as it ships with the package: averaged weights in float16, without the discriminator."""
 
-import shutil
+import json
 from pathlib import Path
 
 from torch import Tensor
 
+from ganforge.export.encoder import write_encoder
 from ganforge.export.folder import new_folder
+from ganforge.export.places import without_paths
 from ganforge.export.samples import write_samples
+from ganforge.export.scores import scores_of
+from ganforge.files.atomic import write_synced
 from ganforge.reporting.evaluations import FOLDER as EVALUATIONS
-from ganforge.reporting.evaluations import read_evaluations
 from ganforge.runs.checkpoint import LEFT_OUT, save_checkpoint
-from ganforge.runs.folder import Run, RunConfig
+from ganforge.runs.folder import Run
 from ganforge.runs.pretrained import PRETRAINED, SAMPLES
-from ganforge.runs.trained import Trained, load
+from ganforge.runs.trained import Trained
 from ganforge.system import networks
-from ganforge.text.encoders import FOLDER
 
 TRAINED_AGAINST = ("discriminator",)
 """Networks that only training and scores of their own need."""
@@ -23,15 +25,17 @@ TRAINED_AGAINST = ("discriminator",)
 def write_shipped(trained: Trained, out: Path, name: str) -> None:
     """Write into `out` what `pretrained:NAME` is: the averaged weights in float16, and no discriminator.
 
-    Its encoder of captions goes along, and so do its newest evaluation and an image of samples. The config
-    has names in the place of the paths of this machine.
+    Its encoder of captions goes along, and so do the evaluation of these weights and an image of samples.
+    All have names in the place of the paths of this machine.
     """
     with new_folder(out) as folder:
         _write(trained, folder, name)
         write_samples(trained, folder / SAMPLES)
-        for evaluation in read_evaluations(trained.run.path)[0][:1]:
+        if (evaluation := scores_of(trained)) is not None:
             (folder / EVALUATIONS).mkdir()
-            shutil.copyfile(evaluation.path, folder / EVALUATIONS / evaluation.path.name)
+            content = {"date": evaluation.date, "scores": evaluation.scores}
+            path = folder / EVALUATIONS / evaluation.path.name
+            write_synced(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def _write(trained: Trained, out: Path, name: str) -> None:
@@ -43,9 +47,7 @@ def _write(trained: Trained, out: Path, name: str) -> None:
     save_checkpoint(
         out / "checkpoints", trained.step, tensors, {"step": trained.step, LEFT_OUT: left_out}, keep=1
     )
-    if (trained.run.path / FOLDER / "config.json").is_file():
-        (out / FOLDER).mkdir()
-        _write(load(trained.run.path / FOLDER), out / FOLDER, name)
+    write_encoder(trained, out, lambda encoder, folder: _write(encoder, folder, name))
 
 
 def weights_of(trained: Trained) -> tuple[dict[str, Tensor], list[str]]:
@@ -57,20 +59,3 @@ def weights_of(trained: Trained) -> tuple[dict[str, Tensor], list[str]]:
 
 def _half(tensor: Tensor) -> Tensor:
     return tensor.half() if tensor.is_floating_point() else tensor
-
-
-def without_paths(config: RunConfig, text_encoder: str) -> RunConfig:
-    """`config` of averaged weights alone, with names for paths, and `text_encoder` where that is."""
-    data = {"data": Path(config.data.data).name}
-    if config.data.text_encoder is not None:
-        data["text_encoder"] = text_encoder
-    changed = {
-        "data": config.data.model_copy(update=data),
-        "config": config.config | {"ema_half_life": 0.0},  # the weights are the average
-        "places": {},
-    }
-    if config.start_from is not None:
-        place = Path(config.start_from).name
-        started = {own: text.replace(config.start_from, place) for own, text in config.start_networks.items()}
-        changed |= {"start_from": place, "start_networks": started}
-    return config.model_copy(update=changed)

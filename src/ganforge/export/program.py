@@ -14,7 +14,7 @@ from ganforge.data.batch import conditions
 from ganforge.errors import UserError
 from ganforge.runs.sampling import seeded
 from ganforge.runs.trained import Trained
-from ganforge.system import LatentSystem, Prior, Translates, generates_images, inference_network
+from ganforge.system import LatentSystem, Prior, System, Translates, generates_images, inference_network
 from ganforge.version import __version__
 
 LIMIT = 1e-4
@@ -136,9 +136,7 @@ def network_of(trained: Trained) -> Network:
     if isinstance(system, LatentSystem):
         described, drawn = sum(part.size for part in system.prior), network.example(1)[0].shape[1]
         if described != drawn:
-            raise UserError(
-                f"prior of {name} has {described} numbers, draw_latents {drawn}: mend one of them"
-            )
+            raise UserError(f"prior of {name} has {described} numbers, draw_latents {drawn}: fix one of them")
     return network
 
 
@@ -205,14 +203,32 @@ def describe_inputs(network: Network) -> dict[str, str]:
         texts[name] = (
             f"{kind} `[{', '.join(sizes)}]`, "
             + {
-                "latents": "drawn as `sample.py` does",
+                "latents": _describe_prior(network.trained.system),
                 "labels": f"class numbers from 0 to {len(spec.class_names) - 1}",
-                "embeddings": "captions by the run's text encoder",
+                "embeddings": "captions by the run's text encoder (ganforge.text.embeddings.embed_texts)",
                 "sources": "images in [-1, 1]",
                 "images": "in [-1, 1], as far as they are made",
             }[name]
         )
     return texts
+
+
+def _describe_prior(system: System) -> str:
+    """How each part of the latents is drawn, in words; numbers that are many are in the metadata."""
+    parts = system.prior if isinstance(system, LatentSystem) else ()
+    texts = (
+        {
+            "gaussian": f"{part.size} numbers, standard normal",
+            "uniform": f"{part.size} numbers, uniform from {part.low:g} to {part.high:g}",
+            "sphere": f"{part.size} numbers, standard normal, scaled to the length {part.size**0.5:.6g}",
+            "category": f"one 1 at random among {part.size} numbers, the others 0",
+            "correlated": f"{part.size} numbers, `mean + root @ normal`, with `mean` and `root` from the "
+            "metadata `ganforge` of the file with the weights",
+        }[part.kind]
+        for part in parts
+        if part.size
+    )
+    return ", then ".join(texts)
 
 
 def describe_output(network: Network) -> str:

@@ -12,7 +12,7 @@ NUM_SHOWN = 64
 
 
 def write_samples(trained: Trained, path: Path) -> bool:
-    """A grid of samples where latents alone make them, else the training's last preview, if there is one."""
+    """A grid of samples where latents alone make them, else the last preview up to its step, if any."""
     system = trained.system
     if not generates_images(system):
         return False
@@ -21,8 +21,9 @@ def write_samples(trained: Trained, path: Path) -> bool:
         points = trained.run.config.spec.values == "points"
         (grids.scatter(samples[:, :, 0, 0]) if points else grids.grid(samples)).save(path)
         return True
-    previews = sorted(p for p in (trained.run.path / "samples").glob("[0-9]*.png") if p.stem.isdigit())
-    if previews:
-        with Image.open(previews[-1]) as image:
+    previews = [p for p in (trained.run.path / "samples").glob("[0-9]*.png") if p.stem.isdigit()]
+    earlier = [preview for preview in previews if int(preview.stem) <= trained.step]
+    if earlier:
+        with Image.open(max(earlier, key=lambda preview: int(preview.stem))) as image:
             image.save(path)
-    return bool(previews)
+    return bool(earlier)

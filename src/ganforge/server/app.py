@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from ganforge.data.decode import Unreadable
 from ganforge.errors import UserError, printable
 from ganforge.generation.output import provenance
 from ganforge.server.batching import Call
-from ganforge.server.guard import CLIENT_LEFT, Guard, Refused, State
+from ganforge.server.guard import CLIENT_LEFT, SECONDS_TO_RESTART, Guard, Refused, State
 from ganforge.server.models import Model
 from ganforge.server.requests import Options
 from ganforge.server.results import TYPES, Result, choose_form, encode
@@ -65,8 +65,10 @@ class Status(BaseModel):
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The body cannot be read."},
     401: {"model": Problem, "description": "The token is missing or wrong."},
+    403: {"model": Problem, "description": "A page of another site may not use this server."},
     404: {"model": Problem, "description": "No such model or endpoint."},
     406: {"model": Problem, "description": "No such format."},
+    408: {"model": Problem, "description": "The body takes too long to arrive."},
     413: {"model": Problem, "description": "The body is too large."},
     421: {"model": Problem, "description": "Another host is meant."},
     422: {"model": Problem, "description": "What is wrong, what was expected, what to send."},
@@ -75,7 +77,9 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(models: dict[str, Model], state: State, token: str | None, host: str = "127.0.0.1") -> Guard:
+def create_app(
+    models: dict[str, Model], state: State, token: str | None, hosts: Collection[str] = ()
+) -> Guard:
     """The ASGI application that serves `models`; those of equal abilities share their endpoints."""
     app = FastAPI(
         title="ganforge",
@@ -96,7 +100,7 @@ def create_app(models: dict[str, Model], state: State, token: str | None, host: 
     async def ready() -> Status:
         """Whether new requests are taken: not while the server drains."""
         if state.draining:
-            raise Refused(503, "the server is shutting down")
+            raise Refused(503, "the server is shutting down", Retry_After=SECONDS_TO_RESTART)
         return Status(status="ready")
 
     @app.get("/metrics", responses={200: {"content": {"text/plain": {}}}, 401: PROBLEMS[401]})
@@ -117,7 +121,7 @@ def create_app(models: dict[str, Model], state: State, token: str | None, host: 
     described["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     described["security"] = [] if token is None else [{"token": []}]
     uploads = {endpoint for endpoint, (_, _, takes_image) in TASKS.items() if takes_image}
-    return Guard(app, state, {name: model.can for name, model in models.items()}, uploads, token, host)
+    return Guard(app, state, {name: model.can for name, model in models.items()}, uploads, token, hosts)
 
 
 def _add_task(app: FastAPI, endpoint: str, models: dict[str, Model]) -> None:
@@ -187,6 +191,9 @@ async def _result_of(call: Call[Result], model: Model, request: Request) -> Resu
         if call.future.cancelled():
             return None
         raise
+    except UserError as error:
+        place = str(model.trained.run.path)  # which is not the client's business
+        raise UserError(str(error).replace(place, model.name)) from error
     except Exception as error:
         if is_shortage(error):
             raise Refused(503, "out of memory: ask for fewer or smaller images", Retry_After="5") from error

@@ -1,7 +1,6 @@
 """One thread for each model, which decodes what waits together: micro-batching."""
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -47,19 +46,21 @@ class Worker:
     """Calls of one model, one after another or decoded together, in a thread that ends with the process.
 
     `decode` takes keys whose latents are at most `most_images`, or those of a single call; it is called by
-    this thread alone. `watch` gets the number of images and of calls of each decoding, and its seconds.
+    this thread alone. `watch` gets the number of images and of calls of each decoding.
     """
 
     def __init__(
         self,
         decode: Callable[[Keys], Tensor],
         most_images: int,
-        watch: Callable[[int, int, float], None] = lambda images, calls, seconds: None,
+        watch: Callable[[int, int], None] = lambda images, calls: None,
         name: str = "worker",
     ) -> None:
         self._decode, self._most_images, self._watch = decode, most_images, watch
         self._waiting = deque[Call[Any]]()
         self._changed = threading.Condition()
+        self.working = False
+        """Whether the thread is anywhere but at the empty queue."""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -100,19 +101,19 @@ class Worker:
     def _next(self) -> Call[Any]:
         """The first call of the queue, as soon as there is one."""
         with self._changed:
+            self.working = False
             self._changed.wait_for(lambda: self._waiting)
+            self.working = True
             return self._waiting.popleft()
 
     def _next_that_decodes(self) -> Call[Any] | None:
+        """The first call, where it decodes; never a later one, for whose sake others would starve."""
         with self._changed:
-            call = next((call for call in self._waiting if call.decodes), None)
-            if call is not None:
-                self._waiting.remove(call)
-            return call
+            return self._waiting.popleft() if self._waiting and self._waiting[0].decodes else None
 
     def _decode_together(self, first: "_Begun") -> "_Begun | None":
         """Decode `first` and, in their order, what else of that shape waits; returns one begun and left."""
-        batch, left, began = [first], None, time.monotonic()
+        batch, left = [first], None
         images = len(first[1].keys.latents)
         while images < self._most_images and (call := self._next_that_decodes()) is not None:
             if (begun := self._begin(call)) is None:
@@ -129,7 +130,7 @@ class Worker:
             for call, _ in batch:
                 call.future.set_exception(error)
             return left
-        self._watch(images, len(batch), time.monotonic() - began)
+        self._watch(images, len(batch))
         parts = made.split([len(decoding.keys.latents) for _, decoding in batch])
         for (call, decoding), part in zip(batch, parts, strict=True):
             with _reported(call):

@@ -20,8 +20,13 @@ MOST_JSON_BYTES, MOST_UPLOAD_BYTES = 64 * 2**10, 8 * 2**20
 BODY_SECONDS = 30.0
 """A body that takes longer is given up: it holds a place in the queue."""
 MOST_SECONDS_TO_RETRY = 60
+FIRST_SECONDS = 0.1
+"""What a request is taken to need before any was measured."""
+SECONDS_TO_RESTART = "5"
+"""The header Retry-After of a server that drains."""
 OPEN = ("/health/live", "/health/ready")
 """Without a token, for probes that have none."""
+CALLED_BY = "address, localhost, or a name of its option --allow-host"
 CLIENT_LEFT = 499
 """The status that logs have for a client that left; nobody receives it."""
 
@@ -37,45 +42,45 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault of the program
 
 @dataclass
 class State:
-    """What the server is doing: requests in progress by model, and whether it drains."""
+    """What the server is doing: whether it drains; by model, requests in progress and mean seconds of one."""
 
     queue: int
     telemetry: Telemetry
     draining: bool = False
     in_progress: dict[str, int] = field(default_factory=dict)
-    mean_seconds: float = 0.1
-    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    mean_seconds: dict[str, float] = field(default_factory=dict)
 
     def enter(self, model: str) -> None:
         """Take a place in the queue of a model; raises Refused where there is none, or it drains."""
         if self.draining:
-            raise Refused(503, "the server is shutting down: try another, or later", Retry_After="5")
+            raise Refused(
+                503, "the server is shutting down: try another, or later", Retry_After=SECONDS_TO_RESTART
+            )
         number = self.in_progress.get(model, 0)
         if number >= self.queue:
-            wait = min(MOST_SECONDS_TO_RETRY, max(1, math.ceil(number * self.mean_seconds)))
+            seconds = number * self.mean_seconds.get(model, FIRST_SECONDS)
+            wait = min(MOST_SECONDS_TO_RETRY, max(1, math.ceil(seconds)))
             raise Refused(429, f"{model} has {number} requests waiting: try later", Retry_After=str(wait))
         self._set(model, number + 1)
 
     def leave(self, model: str, seconds: float) -> None:
         """Give the place back; `seconds`: how long it was held."""
         share = seconds / max(1, self.in_progress[model])  # of what was in progress at a time
-        self.mean_seconds += 0.05 * (share - self.mean_seconds)
+        mean = self.mean_seconds.get(model, FIRST_SECONDS)
+        self.mean_seconds[model] = mean + 0.05 * (share - mean)
         self._set(model, self.in_progress[model] - 1)
 
     def _set(self, model: str, number: int) -> None:
         self.in_progress[model] = number
         self.telemetry.in_progress.labels(model).set(number)
-        if any(self.in_progress.values()):
-            self.idle.clear()
-        else:
-            self.idle.set()
 
 
 class Guard:
     """The application behind it sees only requests that may be answered, with bodies of bounded size.
 
-    `token`: what `Authorization: Bearer` must say, None for none. `host`: the address that the server is
-    bound to. `models`: model -> its endpoints; `uploads`: those whose body is an image.
+    `token`: what `Authorization: Bearer` must say, None for none. `hosts`: names that the header Host may
+    have, besides localhost and the machine's. `models`: model -> its endpoints; `uploads`: those whose body
+    is an image.
     """
 
     def __init__(
@@ -85,11 +90,11 @@ class Guard:
         models: Mapping[str, Collection[str]],
         uploads: Collection[str],
         token: str | None,
-        host: str,
+        hosts: Collection[str],
     ) -> None:
         self._uploads = uploads
         self._app, self._state, self._models, self._token = app, state, models, token
-        self._names = {"localhost", host.lower(), socket.gethostname().lower()}
+        self._names = {name.lower() for name in ("localhost", socket.gethostname(), *hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -147,7 +152,7 @@ class Guard:
         """Raise Refused for another host, a foreign page, or a token that is missing or wrong."""
         host = headers.get("host", b"").decode("latin-1")
         if not self._is_own(host):
-            raise Refused(421, "this server is not called by that Host: use its address, or localhost")
+            raise Refused(421, f"this server is not called by that Host: use its {CALLED_BY}")
         if scope["path"] in OPEN:
             return
         if self._token is None:

@@ -16,7 +16,6 @@ from ganforge.runs.sampling import seeded
 from ganforge.runs.trained import Trained, load
 from ganforge.server.batching import Worker
 from ganforge.system import LatentSystem, Translates, generates_images
-from ganforge.text.embeddings import embed_texts
 from ganforge.text.encoders import FOLDER, open_encoder
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -34,7 +33,7 @@ class Model:
         name: str,
         trained: Trained,
         most_images: int,
-        watch: Callable[[str, int, int, float], None] = lambda name, images, calls, seconds: None,
+        watch: Callable[[str, int, int], None] = lambda name, images, calls: None,
     ) -> None:
         self.name, self.trained = name, trained
         self.can = _abilities(trained)
@@ -45,7 +44,7 @@ class Model:
         self.worker = Worker(
             lambda keys: self.decode(keys),
             most_images if self.decodes else 1,
-            lambda images, calls, seconds: watch(name, images, calls, seconds),
+            lambda images, calls: watch(name, images, calls),
             f"model {name}",
         )
 
@@ -59,7 +58,13 @@ class Model:
             raise UserError(f"{self.trained.run.config.system} takes no text: leave it out")
         if not all(text.strip() for text in texts):
             raise UserError('a prompt is empty: expected words, such as "a red apple"')
-        return self._encoder.encode(texts)
+        found, size = self._encoder.encode(texts), self.trained.run.config.spec.embedding_size
+        if found.shape[1] != size:
+            raise UserError(
+                f"the text encoder of {self.name} makes {found.shape[1]} numbers of a text, the run was "
+                f"trained on {size}: put its own back"
+            )
+        return found
 
     @cached_property
     def features(self) -> Callable[[Tensor], Tensor] | None:
@@ -73,7 +78,7 @@ class Model:
         if not isinstance(system, LatentSystem) or type(system).sample is not LatentSystem.sample:
             return False
         labels = torch.zeros(1, dtype=torch.long) if "labels" in system.conditions else None
-        embeddings = None if self._encoder is None else embed_texts(self.trained, ["a"])
+        embeddings = None if self._encoder is None else self.embed(["a"])
         given = Keys(self.trained.draw_latents(1), embeddings, labels)
         generator = seeded(0, system.device)
         before, batch = generator.get_state(), given.given()
@@ -120,7 +125,7 @@ def load_models(
     runs: Sequence[Path],
     device: str = "auto",
     most_images: int = 64,
-    watch: Callable[[str, int, int, float], None] = lambda name, images, calls, seconds: None,
+    watch: Callable[[str, int, int], None] = lambda name, images, calls: None,
 ) -> dict[str, Model]:
     """The runs by the names of their folders; raises UserError for two of one name, and as `load`."""
     models = dict[str, Model]()

@@ -46,7 +46,9 @@ class Result:
 def encode(result: Result, form: Form, about: dict[str, str]) -> bytes:
     """`result` in the format `form`, with its provenance `about`; raises UserError for one too large."""
     if form == "npz":
-        more = {name: np.array(value) for name, value in result.more.items()}
+        # Without its type numpy makes floats of [1, 2**64 - 1].
+        kinds = {"seeds": np.uint64}
+        more = {name: np.array(value, kinds.get(name)) for name, value in result.more.items()}
         return encode_arrays(about, images=result.arrays(), **more)
     if form == "webp" and result.frames is not None:
         first, *others = result.frames()

@@ -1,16 +1,19 @@
 """Start a server, and end it: what is in progress is answered, what comes is refused."""
 
 import asyncio
+import os
+import re
 import secrets
 import signal
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
 
-from ganforge.errors import UserError
+from ganforge.errors import UserError, printable
 from ganforge.server.app import create_app
 from ganforge.server.guard import State
 from ganforge.server.models import load_models
@@ -19,6 +22,9 @@ from ganforge.server.telemetry import Telemetry, log, start_logging
 MOST_CONNECTIONS = 1_000
 KEEP_ALIVE_SECONDS = 5
 BACKLOG = 1_024
+HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252})", re.ASCII)
+SECONDS_TO_TAKE = 10
+"""What clients have to take their answers in, once all are made and the server ends."""
 
 
 class _Server(uvicorn.Server):
@@ -39,14 +45,22 @@ def serve(
     max_batch: int = 64,
     device: str = "auto",
     no_token: bool = False,
+    allow_host: Sequence[str] = (),
 ) -> None:
     """Serve runs until SIGTERM or SIGINT, which drain: what is in progress is answered, then it returns.
 
-    `port` 0 takes a free one. Without `token` one is drawn and printed. Raises UserError for runs that cannot
-    be served, and for an address that is not free.
+    Where a thread still works for nobody the process ends instead, with 0. `port` 0 takes a free one. Without
+    `token` one is drawn and printed. Raises UserError for runs that cannot be served, for an address that is
+    not free, and for a name that is none.
     """
     if queue < 1 or max_batch < 1:
         raise UserError(f"--queue {queue} --max-batch {max_batch}: expected 1 or more")
+    for name in allow_host:
+        if not HOST_NAME.fullmatch(name):
+            raise UserError(
+                f"--allow-host {printable(name)}: expected a name without scheme and port, such as "
+                "gans.example.org"
+            )
     telemetry = Telemetry()
     models = load_models(runs, device, max_batch, telemetry.decoded)
     chosen = None if no_token else token or secrets.token_urlsafe(24)
@@ -60,7 +74,7 @@ def serve(
         print(f"token: {chosen}", flush=True)
     state = State(queue, telemetry)
     asyncio.run(_run(uvicorn.Config(
-        create_app(models, state, chosen, host),
+        create_app(models, state, chosen, (host, *allow_host)),
         http="h11",  # which bounds the headers
         ws="none",
         lifespan="off",
@@ -70,10 +84,18 @@ def serve(
         server_header=False,
         limit_concurrency=MOST_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SECONDS_TO_TAKE,
     ), state, bound, list(models)))  # fmt: skip
+    if any(model.worker.working for model in models.values()):
+        # For nobody, after a second signal or for a client that left: torch would abort where Python ends.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _bind(host: str, port: int) -> socket.socket:
+    if not host:  # which the system would take for every address of the machine
+        raise UserError("--host is empty: expected an address, such as 127.0.0.1, or 0.0.0.0 for all")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     if not 0 <= port < 2**16:
         raise UserError(f"--port {port}: expected 0 to 65535: choose another port, or 0 for any")

@@ -19,7 +19,6 @@ from ganforge.generation.explore import paths, projection
 from ganforge.generation.explore.directions import STEPS
 from ganforge.generation.explore.keys import Keys, between, keys_of_seeds
 from ganforge.generation.explore.vectors import NAME
-from ganforge.generation.output import to_arrays
 from ganforge.generation.sample import DEFAULT_COUNT, Code, draw_samples, sample_arrays
 from ganforge.generation.truncation import truncated
 from ganforge.reporting import grids
@@ -176,15 +175,17 @@ TASKS: dict[str, tuple[type[requests.Options], Callable[..., Start], bool]] = {
 
 
 def _result(model: Model, images: Tensor, draw: Callable[[], Image.Image], **more: Any) -> Result:
+    """Images as `ganforge sample` writes them: arrays of 16 bits where the data have 16."""
+
     def each() -> list[Image.Image]:
         return [grids.grid(image, 1, scale=1, transparent=True) for image in images.split(1)]
 
     background = model.trained.run.config.data.background
-    return Result(lambda: to_arrays(images), draw, each, more, background=background)
+    return Result(lambda: sample_arrays(model.trained, images), draw, each, more, background=background)
 
 
 def _samples(model: Model, images: Tensor, columns: int | None, labels: Tensor | None) -> Result:
-    """As `ganforge sample` writes them: points as a scatter plot, 16 bits where the data have 16."""
+    """As `ganforge sample` writes them: points as a scatter plot."""
     spec = model.trained.run.config.spec
     more = {} if labels is None else {"labels": labels.tolist()}
 
@@ -193,8 +194,7 @@ def _samples(model: Model, images: Tensor, columns: int | None, labels: Tensor |
 
     if spec.values == "points":
         return Result(lambda: sample_arrays(model.trained, images), draw, lambda: [draw()], more)
-    made = _result(model, images, draw, **more)
-    return replace(made, arrays=lambda: sample_arrays(model.trained, images))
+    return _result(model, images, draw, **more)
 
 
 def _keys(

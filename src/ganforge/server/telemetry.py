@@ -22,7 +22,9 @@ class Telemetry:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._requests = self._counter("requests", "Answered requests.", "endpoint", "status")
-        self._images = self._counter("images", "Images decoded for generate, text and paths.", "model")
+        self._images = self._counter(
+            "images", "Images decoded from latents: generate, text, interpolate, arithmetic.", "model"
+        )
         self._seconds = Histogram(
             "ganforge_request_seconds",
             "From the first byte of a request to the end of its answer.",
@@ -44,7 +46,7 @@ class Telemetry:
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"ganforge_{name}", text, labels, registry=self.registry)
 
-    def decoded(self, model: str, images: int, calls: int, seconds: float) -> None:
+    def decoded(self, model: str, images: int, calls: int) -> None:
         """Count a forward pass."""
         self._images.labels(model).inc(images)
         self._batch.labels(model).observe(calls)

@@ -123,14 +123,14 @@ def faces(trained: Trained, trials: int, figure: Path | None) -> dict[str, Any]:
     classifier = load_classifier("emoji")
     people = classifier.class_names.index(PEOPLE)
 
-    def judge(images: Tensor) -> tuple[Tensor, Tensor]:
+    def read(images: Tensor) -> tuple[Tensor, Tensor]:
         """The probability of people, and the brightness of the middle, from 0 to 1."""
         eighths = torch.nn.functional.adaptive_avg_pool2d(images.mean(1, keepdim=True), 8)
         probabilities = classifier.classify(images).softmax(1)[:, people]
         return probabilities, (eighths[:, 0, MIDDLE, MIDDLE].mean((1, 2)) + 1) / 2
 
     latents = keys_of_seeds(trained, range(FACES)).latents
-    sure, brightness = judge(torch.Tensor(trained.decode(latents)))
+    sure, brightness = read(torch.Tensor(trained.decode(latents)))
     known = ((sure > SURE) & (brightness < WHITE)).nonzero().flatten()
     order = known[brightness[known].argsort()]
     count = int(TAILS * len(order))
@@ -142,7 +142,7 @@ def faces(trained: Trained, trials: int, figure: Path | None) -> dict[str, Any]:
         away, base = others[:EXEMPLARS], others[EXEMPLARS:]
         means = [latents[rows].mean(0, keepdim=True) for rows in (taken, away, base)]
         images = torch.Tensor(trained.decode(torch.cat([means[2], means[0] - means[1] + means[2]])))
-        probabilities, (before, after) = judge(images)
+        probabilities, (before, after) = read(images)
         words = [",".join(map(str, rows.tolist())) for rows in (taken, away, base)]
         found.append((float(probabilities[1]), float(before - after), "{} - {} + {}".format(*words)))
     gap = float(brightness[light].mean() - brightness[dark].mean())

@@ -1,4 +1,4 @@
-"""The text-to-image run that comes with the package: at once, without a network, small, and it listens."""
+"""The runs that come with the package: at once, without a network, small; and that for captions listens."""
 
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from ganforge.data.batch import to_uint8
 from ganforge.data.open import open_dataset
 from ganforge.evaluation.features.classifiers import classifier_of
 from ganforge.evaluation.scores.labels import mean_of_classes, predictions
-from ganforge.runs.pretrained import packaged
+from ganforge.reporting.evaluations import read_evaluations
+from ganforge.runs.pretrained import SAMPLES, packaged, packaged_runs
 from ganforge.text.embeddings import describe
 
 NAME = "gan-cls-emoji"
@@ -30,9 +31,37 @@ def test_a_sentence_is_drawn_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (first == second).all()
 
 
-def test_it_is_small() -> None:
-    size = sum(file.stat().st_size for file in packaged(NAME).rglob("*") if file.is_file())
-    assert size < 12e6
+def test_they_are_small() -> None:
+    sizes = {
+        name: sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        for name, path in packaged_runs().items()
+    }
+    assert sizes[NAME] < 12e6
+    assert sum(sizes.values()) < 30e6
+
+
+TRANSLATE = {"pix2pix-edges2emoji", "srgan-photos"}
+
+
+@pytest.mark.parametrize("name", sorted(packaged_runs().keys() - TRANSLATE))
+def test_each_draws_at_once(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its data, which are not opened, and with an image of what it makes."""
+    monkeypatch.setenv("GANFORGE_DATA", str(tmp_path / "none"))
+    monkeypatch.setattr("socket.socket", None)
+    out = tmp_path / "samples.png"
+    assert main(["sample", f"pretrained:{name}", "--count", "4", "--out", str(out)]) == 0
+    assert np.asarray(Image.open(out)).std() > 20
+    with Image.open(packaged(name) / SAMPLES) as image:
+        assert image.size > (200, 200)
+    stored, unreadable = read_evaluations(packaged(name))
+    assert stored
+    assert not unreadable
+
+
+@pytest.mark.parametrize("name", sorted(TRANSLATE))
+def test_others_name_what_to_do_with_images(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", f"pretrained:{name}"]) == 2
+    assert f"ganforge apply pretrained:{name} photo.jpg" in capfd.readouterr().err
 
 
 def test_sentences_make_a_difference() -> None:

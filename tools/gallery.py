@@ -31,6 +31,7 @@ WORDS = {
         *("--text", "red apple", "--text", "a blue heart", "--text", "smiling face", "--text", "flag"),
         *("--text", "woman with dark skin", "--text", "yellow flower", "--text", "clock", "--count", "8"),
     ],
+    "digits-infogan": ["--code", "0=0..9", "--code", "1=-2..2"],
     "pix2pix-edges2emoji": ["--data", "emoji", "--count", "12"],
 }
 """What is typed after the name where it is more than a number of samples."""
@@ -40,7 +41,8 @@ WITHOUT_SAMPLES = {"srgan-photos": "Photographs of your own, four times as large
 def section(name: str, path: Path) -> str:
     """The part of the page about one run, whose image is drawn anew."""
     run = Run.open(Path(f"{PRETRAINED}{name}"))
-    text = f"\n## {name}\n\n`{run.config.system}`: {read_names().systems[run.config.system].purpose}."
+    purpose = read_names().systems[run.config.system].purpose
+    text = f"\n## {name}\n\n`{run.config.system}`, {run.config.data.data}: {purpose}."
     stored, _ = read_evaluations(path)
     if stored:
         scores = {score["name"]: score for score in stored[0].scores}

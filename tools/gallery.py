@@ -25,7 +25,7 @@ same image; `ganforge info FILE` says where any of them is from, `ganforge list 
 `python tools/gallery.py` makes this page.
 """
 COUNT = 40
-SHOWN = ("fid", "fid_to_training", "class_accuracy", "code_error", "category_accuracy")
+SHOWN = ("psnr_y", "l1", "fid", "fid_to_training", "class_accuracy", "code_error", "category_accuracy")
 WORDS = {
     "gan-cls-emoji": [
         *("--text", "red apple", "--text", "a blue heart", "--text", "smiling face", "--text", "flag"),

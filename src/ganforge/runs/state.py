@@ -14,7 +14,7 @@ Condition = Literal[
     "running", "finished", "diverged", "failed", "stopped", "not started", "packaged", "imported"
 ]
 _NEWS = ("start", "train", "end", "failure")
-_FIRST = ("fid", "fid_to_training", "kid", "frechet_distance", "modes", "nll_bits_per_dim", "psnr_y", "l1")
+_FIRST = ("psnr_y", "l1", "fid", "fid_to_training", "kid", "frechet_distance", "modes", "nll_bits_per_dim")
 """Scores of an evaluation to show where no best checkpoint was kept: the first of these that there is."""
 
 

@@ -40,10 +40,7 @@ def test_they_are_small() -> None:
     assert sum(sizes.values()) < 30e6
 
 
-TRANSLATE = {"pix2pix-edges2emoji", "srgan-photos"}
-
-
-@pytest.mark.parametrize("name", sorted(packaged_runs().keys() - TRANSLATE))
+@pytest.mark.parametrize("name", sorted(packaged_runs().keys() - {"srgan-photos"}))
 def test_each_draws_at_once(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without its data, which are not opened, and with an image of what it makes."""
     monkeypatch.setenv("GANFORGE_DATA", str(tmp_path / "none"))
@@ -56,12 +53,6 @@ def test_each_draws_at_once(name: str, tmp_path: Path, monkeypatch: pytest.Monke
     stored, unreadable = read_evaluations(packaged(name))
     assert stored
     assert not unreadable
-
-
-@pytest.mark.parametrize("name", sorted(TRANSLATE))
-def test_others_name_what_to_do_with_images(name: str, capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["sample", f"pretrained:{name}"]) == 2
-    assert f"ganforge apply pretrained:{name} photo.jpg" in capfd.readouterr().err
 
 
 def test_sentences_make_a_difference() -> None:

@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/serve.py --out benchmarks/serve.json
 
 trains the models for a few steps (what they draw does not matter), starts the real server in a process of its
-own for each part, and takes about eight minutes. Clients are plain sockets in this process: a client library
+own for each part, and takes about twelve minutes. Clients are plain sockets in this process: a client library
 would cost more than the server.
 """
 
@@ -40,7 +40,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "infogan": {"data": "mnist"},
     "pixelcnn": {"data": "mnist", "width": 8, "layers": 2, "conditional": True},
 }
-LOADED = ("lsgan", "dcgan")
+LOADED = ("lsgan", "dcgan", "infogan")
 SOURCES = Path(ganforge.__file__).parents[1]
 
 

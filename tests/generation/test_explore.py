@@ -464,7 +464,7 @@ def test_a_name_that_is_taken_is_refused_before_the_work(
     photo = tmp_path / "photo.png"
     grids.grid(torch.zeros(1, 1, 28, 28)).save(photo)
     before, begun = photo.read_bytes(), []
-    monkeypatch.setattr("ganforge.cli.explore.load", lambda *_, **__: begun.append(1))
+    monkeypatch.setattr("ganforge.cli.figures.load", lambda *_, **__: begun.append(1))
     more = {"arithmetic": ["1"], "project": [str(photo)]}.get(verb, [])
     assert main(["explore", verb, str(runs["vae"]), *more, "--out", str(photo)]) == 2
     assert (photo.read_bytes(), begun) == (before, [])

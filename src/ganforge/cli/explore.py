@@ -11,25 +11,25 @@ import torch
 import tyro
 from PIL import Image
 
-from ganforge.cli.arguments import CHECKPOINT, JSON, MOVED, OVERWRITE, SYSTEM, TRUNCATION, WEIGHTS
+from ganforge.cli.arguments import JSON, MOVED, TRUNCATION
+from ganforge.cli.figures import Figure
 from ganforge.cli.tables import print_skipped
 from ganforge.data.batch import as_images
 from ganforge.errors import UserError
 from ganforge.evaluation.features.select import smooth_features
 from ganforge.evaluation.metrics.neighbours import nearest
 from ganforge.files.atomic import replace_file
-from ganforge.files.images import save_image
 from ganforge.files.provenance import check_replaceable
 from ganforge.files.video import VIDEOS
 from ganforge.generation.explore import arithmetic, directions, paths, projection, traversal
 from ganforge.generation.explore.figures import own_images
 from ganforge.generation.explore.keys import Keys, keys_of_seeds
 from ganforge.generation.explore.vectors import check_place, save_vector
-from ganforge.generation.output import IMAGES, encode_arrays, hash_latents, listed, provenance
+from ganforge.generation.output import IMAGES, encode_arrays, hash_latents, provenance
 from ganforge.generation.sample import parse_labels
 from ganforge.generation.seeds import parse_seeds
 from ganforge.reporting import grids
-from ganforge.runs.trained import Trained, Weights, load
+from ganforge.runs.trained import Trained
 from ganforge.text.embeddings import data_of
 
 SEEDS = tyro.conf.arg(help="Seeds of the samples, such as 1,2,3 or 1-5: each as `sample --count 1 --seed N`.")
@@ -37,10 +37,9 @@ SAVE = tyro.conf.arg(help="Keep the direction under this name in the run, or in 
 
 
 @dataclass(frozen=True)
-class _Exploration:
+class _Exploration(Figure):
     """What all explorations have in common."""
 
-    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="A run folder.")]]
     labels: Annotated[
         str | None, tyro.conf.arg(help="A class, or one for each seed in turn, by number or name.")
     ] = None
@@ -48,23 +47,11 @@ class _Exploration:
         tyro.conf.UseAppendAction[tuple[str, ...]],
         tyro.conf.arg(help="A prompt, for gan_cls and stackgan; repeat the option for more."),
     ] = ()
-    weights: Annotated[Weights, WEIGHTS] = "ema"
-    checkpoint: Annotated[str, CHECKPOINT] = "newest"
-    overwrite: Annotated[bool, OVERWRITE] = False
-    system: Annotated[str | None, SYSTEM] = None
     out: Path = Path("exploration.png")
 
-    endings: ClassVar[tuple[str, ...]] = IMAGES
-
     def load(self) -> Trained:
-        """The run, which has images; raises UserError for one of points, and for an `out` that is not free.
-
-        Projections and paths take minutes, which must not be lost for a name.
-        """
-        if self.out.suffix.lower() not in self.endings:
-            raise UserError(f"--out {self.out}: expected a name ending in {listed(self.endings)}")
-        check_replaceable(self.out, self.overwrite)
-        trained = load(self.run, checkpoint=self.checkpoint, system=self.system)
+        """As of any figure; raises UserError for a run of points too."""
+        trained = super().load()
         if trained.run.config.spec.values == "points":
             raise UserError(f"{self.run} is of 2-D points: expected a run of images")
         return trained
@@ -73,11 +60,9 @@ class _Exploration:
         """Where an image of `latents`, or around them, comes from."""
         return provenance(trained, self.weights, command) | {"latents": hash_latents(latents)}
 
-    def write(self, trained: Trained, image: Image.Image, command: str, latents: torch.Tensor) -> str:
-        """Write one image; returns a line's beginning for the user."""
-        replaced = check_replaceable(self.out, self.overwrite)
-        save_image(image, self.out, self.about(trained, command, latents))
-        return f"{self.out}{replaced}"
+    def draw(self, trained: Trained, image: Image.Image, command: str, latents: torch.Tensor) -> str:
+        """Write an image of `latents`; returns a line's beginning for the user."""
+        return self.write(image, self.about(trained, command, latents))
 
 
 @dataclass(frozen=True)
@@ -186,7 +171,7 @@ class Arithmetic(_Drawn):
             truncation=self.truncation,
         )
         total, _ = arithmetic.evaluate_expression(trained, terms, self.weights, self.truncation)
-        print(self.write(trained, image, command, total))
+        print(self.draw(trained, image, command, total))
         if self.save is not None:
             expression = {"expression": self.expression}
             print(save_vector(trained, self.save, total[0], expression, self.weights, self.overwrite))
@@ -215,7 +200,7 @@ class Traverse(_OfSeeds):
         image, said = traversal.draw_traversal(
             trained, keys, what, self.dimensions, self.columns, self.weights
         )
-        print(f"{self.write(trained, image, command, keys.latents)}: {said}")
+        print(f"{self.draw(trained, image, command, keys.latents)}: {said}")
         return 0
 
 
@@ -244,7 +229,7 @@ class Directions(_OfSeeds):
         image = directions.draw_strips(
             trained, bases, [each.values for each in found], names, steps, self.weights
         )
-        print(self.write(trained, image, command, bases.latents))
+        print(self.draw(trained, image, command, bases.latents))
         for name, each in zip(kept, found, strict=False):
             about = {"method": self.method, "share": f"{each.share:.6f}"}
             print(save_vector(trained, name, each.values, about, self.weights, self.overwrite))
@@ -302,7 +287,7 @@ class Project(_Exploration):
         samples = torch.cat(list(trained.draw(self.candidates, weights=self.weights, given=given)))
         indices, distances = nearest(images.flatten(1), [samples.flatten(1)])
         together = torch.stack([images, found.images, samples[indices]], 1).flatten(0, 1)
-        written = self.write(trained, grids.grid(together, 3), command, found.keys.latents)
+        written = self.draw(trained, grids.grid(together, 3), command, found.keys.latents)
         about = self.about(trained, command, found.keys.latents)
         replace_file(numbers, encode_arrays(about, latents=found.keys.latents.numpy()))
         print(f"{written}\n{numbers}: latents", file=sys.stderr if self.json else sys.stdout)
@@ -335,7 +320,7 @@ class Neighbours(_OfSeeds):
         parts = (as_images(train.read(rows)).flatten(1) for rows in chunks)
         indices, distances = nearest(samples.flatten(1), parts)
         image = grids.neighbours_grid(samples, as_images(train.read(indices)))
-        written = self.write(trained, image, command, keys.latents)
+        written = self.draw(trained, image, command, keys.latents)
         print(written, file=sys.stderr if self.json else sys.stdout)
         seeds = seeds * len(samples) if len(seeds) == 1 else seeds  # with a label or prompt each
         found = zip(seeds, indices.tolist(), distances.tolist(), strict=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import tyro
 from PIL import Image
@@ -19,35 +19,54 @@ from ganforge.text.embeddings import data_of
 
 
 @dataclass(frozen=True)
-class _Figure:
-    """What all figures have in common."""
+class Figure:
+    """What all figures and explorations of a run have in common."""
 
     run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="A run folder.")]]
-    count: Annotated[int, tyro.conf.arg(help="Columns.")] = 10
     weights: Annotated[Weights, WEIGHTS] = "ema"
     checkpoint: Annotated[str, CHECKPOINT] = "newest"
     overwrite: Annotated[bool, OVERWRITE] = False
     system: Annotated[str | None, SYSTEM] = None
     out: Path = Path("figure.png")
 
+    endings: ClassVar[tuple[str, ...]] = IMAGES
+
     def load(self) -> Trained:
-        """The run; raises UserError for a `count` that draws nothing, and for an `out` that is not free."""
-        if self.count < 1:
-            raise UserError(f"--count {self.count}: expected 1 or more")
-        if self.out.suffix.lower() not in IMAGES:
-            raise UserError(f"--out {self.out}: expected a name ending in {listed(IMAGES)}")
+        """The run; raises UserError for an `out` that is not free.
+
+        Projections and paths take minutes, which must not be lost for a name.
+        """
+        if self.out.suffix.lower() not in self.endings:
+            raise UserError(f"--out {self.out}: expected a name ending in {listed(self.endings)}")
         check_replaceable(self.out, self.overwrite)
         return load(self.run, checkpoint=self.checkpoint, system=self.system)
 
-    def write(self, trained: Trained, image: Image.Image, command: str, seed: int | None = None) -> None:
-        """Write the figure, and say so."""
+    def write(self, image: Image.Image, about: dict[str, str]) -> str:
+        """Write the image, and `about` in it; returns a line's beginning for the user."""
         replaced = check_replaceable(self.out, self.overwrite)
-        save_image(image, self.out, provenance(trained, self.weights, command, seed))
-        print(f"{self.out}{replaced}")
+        save_image(image, self.out, about)
+        return f"{self.out}{replaced}"
 
 
 @dataclass(frozen=True)
-class Reconstructions(_Figure):
+class _Columns(Figure):
+    """A figure of `count` columns."""
+
+    count: Annotated[int, tyro.conf.arg(help="Columns.")] = 10
+
+    def load(self) -> Trained:
+        """As of any figure; raises UserError for a `count` that draws nothing."""
+        if self.count < 1:
+            raise UserError(f"--count {self.count}: expected 1 or more")
+        return super().load()
+
+    def draw(self, trained: Trained, image: Image.Image, command: str, seed: int | None = None) -> None:
+        """Write the figure, and say so."""
+        print(self.write(image, provenance(trained, self.weights, command, seed)))
+
+
+@dataclass(frozen=True)
+class Reconstructions(_Columns):
     """Held-out images or your own, and below each what vae and autoencoder make of it."""
 
     images: Annotated[
@@ -65,12 +84,12 @@ class Reconstructions(_Figure):
             images, skipped = figures.own_images(trained, self.images, self.count)
         else:
             images = figures.held_out_images(data_of(trained.run, self.data), self.count, self.seed).images
-        self.write(trained, figures.draw_reconstructions(trained, images, self.weights), command, self.seed)
+        self.draw(trained, figures.draw_reconstructions(trained, images, self.weights), command, self.seed)
         return print_skipped(skipped)
 
 
 @dataclass(frozen=True)
-class Completions(_Figure):
+class Completions(_Columns):
     """Held-out images, their upper rows, and four completions of these by pixelcnn or pixelrnn."""
 
     rows: Annotated[int | None, tyro.conf.arg(help="Rows that are kept; default: half.")] = None
@@ -83,12 +102,12 @@ class Completions(_Figure):
         trained = self.load()
         batch = figures.held_out_images(data_of(trained.run, self.data), self.count, self.seed)
         image = figures.draw_completions(trained, batch, self.rows, self.seed, self.weights)
-        self.write(trained, image, command, self.seed)
+        self.draw(trained, image, command, self.seed)
         return 0
 
 
 @dataclass(frozen=True)
-class Manifold(_Figure):
+class Manifold(_Columns):
     """A map of two latents (--latent-size 2): a grid of equal probability."""
 
     out: Path = Path("manifold.png")
@@ -96,5 +115,5 @@ class Manifold(_Figure):
     def __call__(self, command: str) -> int:
         """Write the map; returns the exit code."""
         trained = self.load()
-        self.write(trained, figures.draw_manifold(trained, self.count, self.weights), command)
+        self.draw(trained, figures.draw_manifold(trained, self.count, self.weights), command)
         return 0

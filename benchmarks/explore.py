@@ -3,6 +3,7 @@
 python benchmarks/explore.py projection RUN --count 100     own images against the nearest of 10,000 samples
 python benchmarks/explore.py arithmetic RUN --trials 100    "thick 3 - thin 3 + thin 7" of a run on MNIST
 python benchmarks/explore.py faces RUN --figure F.png       "dark - light + light people" of a run on emoji
+python benchmarks/explore.py noise RUN                      what varies within a class of cgan
 python benchmarks/explore.py video RUN                      peak memory of 60 and of 3,600 frames
 python benchmarks/explore.py truncation RUN                 scores of 2,500 samples at several truncations
 
@@ -32,7 +33,7 @@ from ganforge.evaluation.features.classifiers import load_classifier
 from ganforge.evaluation.features.select import smooth_features
 from ganforge.evaluation.metrics.neighbours import nearest
 from ganforge.generation.explore.arithmetic import draw_arithmetic, parse_expression
-from ganforge.generation.explore.keys import keys_of_seeds
+from ganforge.generation.explore.keys import keys_of_seeds, latent_system
 from ganforge.generation.explore.projection import project
 from ganforge.runs.identity import original_command
 from ganforge.runs.trained import Trained
@@ -42,6 +43,7 @@ NUM_SAMPLES = 10_000
 POOL, EXEMPLARS = 1_000, 3
 VIDEOS = (60, 3_600)
 FACES, GAP = 4_000, 24
+NUM_ALIKE = 200
 PEOPLE, SURE, TAILS, MIDDLE, WHITE = "people & body", 0.9, 0.1, slice(3, 5), 0.85
 TRUNCATIONS, NUM_TRUNCATED = (None, 2.0, 1.5, 1.0, 0.7), 2_500
 TRUNCATION_SCORES = ("fid_to_training", "precision", "recall")
@@ -167,6 +169,19 @@ def faces(trained: Trained, trials: int, figure: Path | None) -> dict[str, Any]:
     return row
 
 
+def noise(trained: Trained) -> dict[str, Any]:
+    """The mean standard deviation of a pixel of 200 samples of a 3, by parts of the latents of a cgan."""
+    size, given = latent_system(trained).continuous_size, trained.conditions([3], NUM_ALIKE)
+    latents = trained.draw_latents(NUM_ALIKE, seed=1)
+    without_dropout, without_latents = latents.clone(), latents.clone()
+    without_dropout[:, size:], without_latents[:, :size] = latents[:1, size:], latents[:1, :size]
+    parts = {"both": latents, "latents": without_dropout, "dropout": without_latents}
+    return {
+        name: round(float(torch.Tensor(trained.decode(part, given)).std(0).mean()), 4)
+        for name, part in parts.items()
+    }
+
+
 def video(place: Path, words: list[str]) -> dict[str, Any]:
     """Peak memory, in MB, of a walk of few and of many frames."""
     memory = {}
@@ -207,7 +222,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=("projection", "arithmetic", "faces", "video", "truncation"))
+    parser.add_argument("part", choices=("projection", "arithmetic", "faces", "noise", "video", "truncation"))
     parser.add_argument("run", type=Path)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--trials", type=int, default=100)
@@ -224,6 +239,8 @@ def main() -> None:
             row = truncation(given.run)
         elif given.part == "faces":
             row = faces(trained, given.trials, given.figure)
+        elif given.part == "noise":
+            row = noise(trained)
         elif given.part == "projection":
             row = projection(trained, given.count)
         else:

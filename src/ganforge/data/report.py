@@ -97,7 +97,7 @@ class Report(BaseModel):
     def _exception(self) -> str:
         """Who is not ready to train on images of this shape; points have 2x1x1."""
         fits = self.shape in (None, (2, 1, 1)) or rectangle_stages(*self.shape[1:]) is not None
-        return "" if fits else ", but for convolutional GANs"
+        return "" if fits else ", except for convolutional GANs"
 
 
 def shorten(items: Iterable[str]) -> str:

@@ -119,7 +119,7 @@ class _Collector:
 
 
 def _walk(node: ast.AST, left_out: Iterable[ast.AST]) -> Iterator[ast.AST]:
-    """`node` and all below it, but for `left_out`."""
+    """`node` and all below it, except `left_out`."""
     skipped = {id(part) for part in left_out}
     waiting = [node]
     while waiting:

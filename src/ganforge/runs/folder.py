@@ -196,7 +196,7 @@ class Run:
         return [line for line in self.lines() if line.get("kind") == kind]
 
     def lines(self) -> list[dict[str, Any]]:
-        """All lines of `metrics.jsonl`, but for damaged ones."""
+        """All lines of `metrics.jsonl`, except damaged ones."""
         return self._parsed()[0]
 
     def _parsed(self) -> tuple[list[dict[str, Any]], list[bytes]]:

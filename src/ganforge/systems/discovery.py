@@ -17,7 +17,7 @@ KINDS = {"pixels": "images", "points": "2-D points", "alpha": "transparent image
 
 
 def available() -> list[str]:
-    """Names of the systems of this package: the files of `ganforge/systems`, but for this one."""
+    """Names of the systems of this package: the files of `ganforge/systems`, except this one."""
     modules = pkgutil.iter_modules([str(Path(__file__).parent)])
     return sorted(module.name for module in modules if not module.ispkg and module.name != "discovery")
 

@@ -29,7 +29,7 @@ ONE_PLACE = 16  # pixels of a side that the discriminator's strides make one of
 
 
 class SRGANConfig(SuperResolutionConfig):
-    """Defaults are those of section 3.2 of the paper, but for the content loss."""
+    """Defaults are those of section 3.2 of the paper, except for the content loss."""
 
     steps: PositiveInt = Field(200_000, description="Training steps; the rate decays to a tenth halfway.")
     discriminator_width: PositiveInt = Field(64, description="Channels of the discriminator's first maps.")

@@ -15,6 +15,7 @@ ROOMS = (
     ("evaluation",),
     ("training", "recipes"),
     ("server",),
+    ("studio",),
     ("cli",),
     ("__main__",),
 )

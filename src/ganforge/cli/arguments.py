@@ -164,3 +164,9 @@ def _one_line(box: str) -> str:
     """The text of a tyro box, without its frame and title."""
     lines = [line.strip(_BOX + " \n") for line in box.splitlines()]
     return " ".join(line for line in lines[1:] if line)
+
+
+def check_token(token: str | None) -> None:
+    """Raise UserError for a token that no header could carry."""
+    if token is not None and not (token.isascii() and token.isprintable() and token.strip() == token != ""):
+        raise UserError("the token: expected printable ASCII characters, without spaces around")

@@ -74,6 +74,7 @@ VERBS = (
     Verb("data pack", "DATA OUT.zip", "Resize a data set into one indexed zip.", "data:Pack"),
     Verb("data embed", "ENCODER --data D", "Write the caption embeddings of a data set.", "data:Embed"),
     Verb("import", "KIND FILE --run RUN", "A run of the weights of other code.", "importing:Import"),
+    Verb("studio", "", "Watch, play, compare and create in the browser.", "studio:Studio"),
     Verb("serve", "RUN [RUN ...]", "Runs over HTTP, for programs and pages.", "serve:Serve"),
     Verb("export onnx", "RUN OUT", "An ONNX model, and a script that draws.", "export:ONNX"),
     Verb("export torch", "RUN OUT", "For torch alone: a program, plain modules.", "export:Torch"),

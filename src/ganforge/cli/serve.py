@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from ganforge.cli.arguments import check_token
 from ganforge.errors import UserError
 
 
@@ -49,10 +50,7 @@ class Serve:
             raise UserError("no run: name one or more, such as `ganforge serve pretrained:gan-cls-emoji`")
         if self.no_token and self.token is not None:
             raise UserError("--token and --no-token: leave one of them out")
-        if token is not None and not (
-            token.isascii() and token.isprintable() and token.strip() == token != ""
-        ):
-            raise UserError("the token: expected printable ASCII characters, without spaces around")
+        check_token(token)
         try:
             from ganforge.server.serve import serve
         except ModuleNotFoundError as error:

@@ -29,22 +29,36 @@ def write_report(run: Path, *, running: bool = False) -> Path:
     Equal folders give equal bytes. Raises `UserError` where `run` is not a run folder.
     """
     run = Path(run)
-    config = _read_config(run)
-    log = read_log(run / "metrics.jsonl")
+    config, log = _read_config(run), read_log(run / "metrics.jsonl")
+    values = _described(run, config, log, running)
+    images = _grids(run)
+    values |= {
+        "title": " · ".join(values["name"]),
+        "running": running,
+        "newest": _newest(run, images, log),
+        "frames": _frames(images, log),
+        "neighbours": _image(run / "neighbours.png", NEWEST_SIDE, NEIGHBOURS, log),
+    }
+    path = run / "report.html"
+    write_page(path, "report.html", **values, notes=_notes(log))  # of everything that was left out
+    return path
+
+
+def detail_of(run: Path, *, running: bool = False) -> dict[str, Any]:
+    """What the report of a run says, without its images; reads and raises as `write_report`."""
+    config, log = _read_config(run), read_log(run / "metrics.jsonl")
+    return _described(run, config, log, running) | {"notes": _notes(log)}
+
+
+def _described(run: Path, config: dict[str, Any], log: Log, running: bool) -> dict[str, Any]:
     evaluations, unreadable = read_evaluations(run)
     log.remarks += [f"{path.relative_to(run)} could not be read." for path in unreadable]
-    name, images = _name(run, config), _grids(run)
-    values = {
-        "title": " · ".join(name),
-        "name": name,
-        "running": running,
+    return {
+        "name": _name(run, config),
         "facts": _facts(config, log, running),
-        "newest": _newest(run, images, log),
         "diagnosis": _last(f"step {line['step']:,}: {line.get('text')}" for line in log.diagnosis),
         "charts": _charts(log),
         "best": _best(run),
-        "frames": _frames(images, log),
-        "neighbours": _image(run / "neighbours.png", NEWEST_SIDE, NEIGHBOURS, log),
         "evaluations": _evaluations(evaluations),
         "cost": _cost(log),
         "settings": _settings(config),
@@ -52,9 +66,6 @@ def write_report(run: Path, *, running: bool = False) -> Path:
         "versions": _versions(config, log),
         "fingerprint": config.get("fingerprint"),
     }
-    path = run / "report.html"
-    write_page(path, "report.html", **values, notes=_notes(log))  # of everything that was left out
-    return path
 
 
 def _read_config(run: Path) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.encoders = ThreadPoolExecutor(NUM_ENCODERS, "encode")
-    _add_errors(app)
+    add_errors(app)
 
     @app.get("/health/live", responses={421: PROBLEMS[421]})
     async def live() -> Status:
@@ -208,7 +208,7 @@ async def _cancel_when_left(call: Call[Result], model: Model, request: Request) 
     model.worker.cancel(call)
 
 
-def _add_errors(app: FastAPI) -> None:
+def add_errors(app: FastAPI) -> None:
     """Whatever is raised becomes a status and one message."""
     handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
         UserError: _mistake,
@@ -224,33 +224,34 @@ def _add_errors(app: FastAPI) -> None:
 
 
 async def _mistake(_: Request, error: UserError) -> Response:
-    return _problem(422, str(error))
+    return problem(422, str(error))
 
 
 async def _unreadable(_: Request, error: Unreadable) -> Response:
-    return _problem(422, f"the image cannot be used: {error}")
+    return problem(422, f"the image cannot be used: {error}")
 
 
 async def _invalid(_: Request, error: RequestValidationError | ValidationError) -> Response:
     first = error.errors()[0]
     if first["type"] == "json_invalid":
-        return _problem(400, f"the body: {first['msg']}")
+        return problem(400, f"the body: {first['msg']}")
     start = 1 if isinstance(error, RequestValidationError) else 0  # that begins with "query"
     place = ".".join(str(part) for part in first["loc"][start:]) or "the body"
-    return _problem(422, f"{place}: {first['msg']}")
+    return problem(422, f"{place}: {first['msg']}")
 
 
 async def _http(_: Request, error: HTTPException) -> Response:
-    return _problem(error.status_code, str(error.detail), dict(error.headers or {}))
+    return problem(error.status_code, str(error.detail), dict(error.headers or {}))
 
 
 async def _refused(_: Request, error: Refused) -> Response:
-    return _problem(error.status, error.message, error.headers)
+    return problem(error.status, error.message, error.headers)
 
 
 async def _fault(_: Request, error: Exception) -> Response:  # which uvicorn logs
-    return _problem(500, "a fault of the server, which its log describes")
+    return problem(500, "a fault of the server, which its log describes")
 
 
-def _problem(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+def problem(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    """An answer that is not 200: one message."""
     return JSONResponse({"error": printable(message)[:1_000]}, status, headers)

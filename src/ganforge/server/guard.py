@@ -75,6 +75,24 @@ class State:
         self.telemetry.in_progress.labels(model).set(number)
 
 
+class Hosts:
+    """The names of this machine that a Host header may have: addresses, localhost, its own, and `more`."""
+
+    def __init__(self, more: Collection[str] = ()) -> None:
+        self._names = {name.lower() for name in ("localhost", socket.gethostname(), *more)}
+
+    def are_called(self, host: str) -> bool:
+        """Whether a Host header is one of this machine: no name of a foreign site (DNS rebinding)."""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            if name in self._names:
+                return True
+            ipaddress.ip_address(name)  # an address is no name that could be bound to another address
+            return True
+        except ValueError:
+            return False
+
+
 class Guard:
     """The application behind it sees only requests that may be answered, with bodies of bounded size.
 
@@ -94,7 +112,7 @@ class Guard:
     ) -> None:
         self._uploads = uploads
         self._app, self._state, self._models, self._token = app, state, models, token
-        self._names = {name.lower() for name in ("localhost", socket.gethostname(), *hosts)}
+        self._hosts = Hosts(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -116,12 +134,12 @@ class Guard:
             if model and scope["method"] == "POST":
                 self._state.enter(model)
                 entered = True
-            body = await _read_body(
+            body = await read_body(
                 headers, receive, MOST_UPLOAD_BYTES if endpoint in self._uploads else MOST_JSON_BYTES
             )
-            await self._app(scope, _replayed(body, receive), send_noting)
+            await self._app(scope, replayed(body, receive), send_noting)
         except Refused as refused:
-            await _answer(refused, send_noting)
+            await answer(refused, send_noting)
         except ConnectionError:  # the client left while its body was read
             pass
         finally:
@@ -151,7 +169,7 @@ class Guard:
     def _check(self, scope: Scope, headers: dict[str, bytes]) -> None:
         """Raise Refused for another host, a foreign page, or a token that is missing or wrong."""
         host = headers.get("host", b"").decode("latin-1")
-        if not self._is_own(host):
+        if not self._hosts.are_called(host):
             raise Refused(421, f"this server is not called by that Host: use its {CALLED_BY}")
         if scope["path"] in OPEN:
             return
@@ -170,17 +188,6 @@ class Guard:
                 WWW_Authenticate="Bearer",
             )
 
-    def _is_own(self, host: str) -> bool:
-        """Whether a Host header is one of this machine: no name of a foreign site (DNS rebinding)."""
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-            if name in self._names:
-                return True
-            ipaddress.ip_address(name)  # an address is no name that could be bound to another address
-            return True
-        except ValueError:
-            return False
-
 
 def urlsplit_host(origin: str) -> str:
     """The host and port of an Origin header, in lower case; empty where it has none."""
@@ -190,7 +197,7 @@ def urlsplit_host(origin: str) -> str:
         return ""
 
 
-async def _read_body(headers: dict[str, bytes], receive: Receive, most: int) -> bytes:
+async def read_body(headers: dict[str, bytes], receive: Receive, most: int) -> bytes:
     """The body; raises Refused for one that is too large or slow, ConnectionError without its end."""
     too_large = Refused(413, f"the body is too large: expected at most {most:,} bytes", Connection="close")
     length = headers.get("content-length", b"0")
@@ -213,7 +220,7 @@ async def _read_body(headers: dict[str, bytes], receive: Receive, most: int) -> 
         raise Refused(408, f"the body took more than {BODY_SECONDS:g} seconds", Connection="close") from None
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
+def replayed(body: bytes, receive: Receive) -> Receive:
     """What gives the body once, and then what happens to the connection."""
     given = False
 
@@ -227,7 +234,8 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-async def _answer(refused: Refused, send: Send) -> None:
+async def answer(refused: Refused, send: Send) -> None:
+    """Send what a refusal says."""
     content = json.dumps({"error": refused.message}).encode()
     headers: list[tuple[bytes, bytes]] = [
         (b"content-type", b"application/json"),

@@ -27,7 +27,7 @@ SECONDS_TO_TAKE = 10
 """What clients have to take their answers in, once all are made and the server ends."""
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Signals are ours: uvicorn would close its socket at once, and end by the signal."""
 
     @contextmanager
@@ -64,7 +64,7 @@ def serve(
     telemetry = Telemetry()
     models = load_models(runs, device, max_batch, telemetry.decoded)
     chosen = None if no_token else token or secrets.token_urlsafe(24)
-    bound = _bind(host, port)
+    bound = bind(host, port)
     start_logging()
     shown = f"[{host}]" if ":" in host else host
     print(f"http://{shown}:{bound.getsockname()[1]} serves {', '.join(models)}", flush=True)
@@ -93,7 +93,8 @@ def serve(
         os._exit(0)
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens there; raises UserError where the address is not free."""
     if not host:  # which the system would take for every address of the machine
         raise UserError("--host is empty: expected an address, such as 127.0.0.1, or 0.0.0.0 for all")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -112,7 +113,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 async def _run(config: uvicorn.Config, state: State, bound: socket.socket, names: list[str]) -> None:
-    server, stopped, loop = _Server(config), asyncio.Event(), asyncio.get_running_loop()
+    server, stopped, loop = Server(config), asyncio.Event(), asyncio.get_running_loop()
 
     def stop(number: int) -> None:
         if stopped.is_set():  # a second signal does not wait

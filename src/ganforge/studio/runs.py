@@ -1,0 +1,164 @@
+"""Run folders as the studio shows them, read again only where their files changed."""
+
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganforge.errors import UserError
+from ganforge.files.reading import read_regular
+from ganforge.reporting.log import number_of, parse_lines
+from ganforge.reporting.page import detail_of
+from ganforge.runs.folder import LOG, Run, find_runs
+from ganforge.runs.state import best_score, state_of
+
+TAIL_BYTES = 16_384
+"""The end of a log, which says how a run stands."""
+TRASH = ".trash"
+SHOWN = ("images_per_second", "seconds_per_step")
+
+
+@dataclass(frozen=True)
+class _Kept:
+    stamp: tuple[Any, ...]
+    value: Any
+
+
+class Readings:
+    """What was read of run folders, each until one of the files that it came from changes."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], _Kept] = {}
+        self._lock = threading.Lock()
+
+    def get(self, kind: str, path: Path, stamp: tuple[Any, ...], read: Callable[[], Any]) -> Any:
+        """What `read` returned for `path` when its files were as `stamp` says."""
+        with self._lock:
+            kept = self._kept.get((kind, str(path)))
+        if kept is None or kept.stamp != stamp:
+            kept = _Kept(stamp, read())
+            with self._lock:
+                self._kept[kind, str(path)] = kept
+        return kept.value
+
+    def forget_others(self, paths: list[Path]) -> None:
+        """Keep only what is of `paths`."""
+        names = {str(path) for path in paths}
+        with self._lock:
+            self._kept = {key: kept for key, kept in self._kept.items() if key[1] in names}
+
+
+def stamp_of(path: Path, *names: str) -> tuple[Any, ...]:
+    """Size and time of the files `names` in a folder, None where one is missing."""
+    stamps = list[Any]()
+    for name in names:
+        try:
+            status = os.stat(path / name)
+            stamps.append((status.st_size, status.st_mtime_ns))
+        except OSError:
+            stamps.append(None)
+    return tuple(stamps)
+
+
+def list_runs(folder: Path, readings: Readings) -> list[dict[str, Any]]:
+    """A row for each run folder, the newest first."""
+    paths = find_runs(folder)
+    rows = [row_of(path, readings) for path in paths]
+    readings.forget_others(paths)
+    return sorted(rows, key=lambda row: row["changed"], reverse=True)
+
+
+def row_of(path: Path, readings: Readings) -> dict[str, Any]:
+    """How a run stands, in short."""
+    stamp = stamp_of(path, "config.json", LOG, "evaluations", "checkpoints/best", ".lock")
+    return readings.get("row", path, stamp, lambda: _row(path)) | _live(path)
+
+
+def _live(path: Path) -> dict[str, Any]:
+    """What changes without a file: whether it is being trained."""
+    try:
+        run = Run.open(path)
+    except UserError:
+        return {}
+    lines = _last_lines(path)
+    state = state_of(run, lines)
+    left = None
+    trained = [line for line in lines if line["kind"] == "train"]
+    if state.condition == "running" and trained:
+        left = (state.steps - state.step) * (number_of(trained[-1].get("seconds_per_step")) or 0.0)
+    return {"state": state.condition, "step": state.step, "steps": state.steps, "seconds_left": left}
+
+
+def _row(path: Path) -> dict[str, Any]:
+    changed = max(os.stat(path / name).st_mtime for name in ("config.json", LOG) if (path / name).exists())
+    row = {"name": path.name, "changed": changed, "grid": newest_grid(path)}
+    try:
+        run = Run.open(path)
+    except UserError as error:  # the other runs are still worth showing
+        return row | {"state": "unreadable", "why": str(error)}
+    config, lines = run.config, _last_lines(path)
+    diagnosis = [line for line in lines if line["kind"] == "diagnosis"]
+    return row | {
+        "system": config.system,
+        "data": config.data.data,
+        "shape": list(config.spec.shape),
+        "values": config.spec.values,
+        "seed": config.train.seed,
+        "score": best_score(run),
+        "why": str(diagnosis[-1].get("text", "")) if diagnosis else "",
+    }
+
+
+def _last_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines at the end of the log: all of a short one."""
+    try:
+        with open(path / LOG, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - TAIL_BYTES))
+            content = file.read()
+    except OSError:
+        return []
+    if size > TAIL_BYTES:
+        content = content.partition(b"\n")[2]
+    return parse_lines(content)[0]
+
+
+def grids_of(path: Path) -> list[int]:
+    """The steps of the sample grids of a run, in order."""
+    return sorted(int(file.stem) for file in path.glob("samples/*.png") if re.fullmatch("[0-9]+", file.stem))
+
+
+def newest_grid(path: Path) -> int | None:
+    """The step of the newest sample grid."""
+    return max(grids_of(path), default=None)
+
+
+def read_grid(path: Path, step: int) -> bytes:
+    """The PNG of the grid at `step`; raises OSError where there is none."""
+    names = [file for file in path.glob("samples/*.png") if file.stem.isdigit() and int(file.stem) == step]
+    if not names:
+        raise FileNotFoundError(step)
+    return read_regular(names[0], 64 * 2**20)
+
+
+def detail(run: Run, readings: Readings) -> dict[str, Any]:
+    """All that the page of a run shows, but its images."""
+    stamp = stamp_of(run.path, "config.json", LOG, "evaluations")
+    found: dict[str, Any] = readings.get("detail", run.path, stamp, lambda: detail_of(run.path))
+    return found | {"grids": grids_of(run.path)}
+
+
+def move_to_trash(folder: Path, path: Path) -> Path:
+    """Move a run into the trash folder beside the runs; returns where it is."""
+    trash = folder / TRASH
+    trash.mkdir(exist_ok=True)
+    place = trash / path.name
+    if place.exists():
+        place = trash / f"{path.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    shutil.move(path, place)
+    return place

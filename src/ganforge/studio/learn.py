@@ -84,7 +84,7 @@ def learn_api(_: Workshop) -> APIRouter:
 @cache
 def _row(system: str) -> dict[str, str]:
     kind = find(system)
-    paper = (kind.__doc__ or "").strip().partition("\n")[0].partition("; ")[0].rstrip(".")
+    paper = (kind.__doc__ or "").strip().partition("\n")[0].partition("; code ")[0].rstrip(".")
     number = re.search(r"arXiv (\d{4}\.\d{5})", paper)
     link = f"https://arxiv.org/abs/{number[1]}" if number else ""
     return {"system": system, "purpose": kind.purpose, "paper": paper, "link": link}

@@ -70,7 +70,7 @@ def adversarial(
     name: str = "Discriminator D",
     middle: float = 0.5,
 ) -> Diagram:
-    """Noise, two networks against each other, and a loss for each; `middle`: the lane of the discriminator."""
+    """Noise, two networks against each other, a loss for each; `middle`: the lane of the discriminator."""
     diagram = Diagram()
     diagram.add("noise", "noise", "Noise z", "drawn at random", 0, 0)
     diagram.add("generator", "generator", "Generator G", generator, 1, 0)
@@ -90,7 +90,7 @@ def fastgan() -> Diagram:
     """A discriminator that also reconstructs."""
     diagram = adversarial("hinge", "−E s(G(z))", "with skip-layer excitation")
     diagram.add("decoder", "network", "Decoders", "of D's maps of x", 3, 1.5)
-    diagram.add("reconstruction", "loss", "Reconstruction", "|decoded − x|", 4, 2)
+    diagram.add("reconstruction", "loss", "Second loss", "|decoded − x|", 4, 2)
     diagram.flow("discriminator", "decoder", "reconstruction")
     diagram.update("reconstruction", "decoder")
     return diagram
@@ -204,7 +204,7 @@ def pix2pix() -> Diagram:
 def srresnet() -> Diagram:
     """Super-resolution by a content loss."""
     diagram = Diagram()
-    diagram.add("data", "data", "Image x", "a crop", 0, 0.5)
+    diagram.add("data", "data", "Image x", "a crop", 0, 1)
     diagram.add("source", "condition", "Small image s", "bicubic, 2 or 4 times", 1, 0)
     diagram.add("generator", "generator", "Generator G", "residual blocks", 2, 0)
     diagram.add("sample", "sample", "Enlarged G(s)", "", 3, 0)
@@ -221,7 +221,6 @@ def srgan() -> Diagram:
     diagram.add("loss_g", "loss", "Loss of G", "content − 10⁻³ log D", 5, 0)
     diagram.add("discriminator", "discriminator", "Discriminator D", "sharp as a photo?", 4, 1)
     diagram.add("loss_d", "loss", "Loss of D", "cross-entropy", 5, 1)
-    diagram.add("data", "data", "Image x", "a crop", 0, 1)
     diagram.arrows.remove(("data", "loss_g", FLOW))
     diagram.flow("data", "discriminator", "loss_d")
     diagram.flow("sample", "discriminator", "loss_g")
@@ -279,7 +278,7 @@ DIAGRAMS: dict[str, Callable[[], Diagram]] = {
     "dcgan": lambda: adversarial(
         "cross-entropy", "−log D(G(z))", "transposed convolutions", "strided convolutions"
     ),
-    "lsgan": lambda: adversarial("(D(x) − b)² + (D(G) − a)²", "(D(G(z)) − c)²"),
+    "lsgan": lambda: adversarial("squared, to b and to a", "(D(G(z)) − c)²"),
     "wgan": lambda: adversarial(
         "E f(G(z)) − E f(x)", "−E f(G(z))", discriminator="weights are clipped", name="Critic f"
     ),

@@ -14,11 +14,12 @@ function element(name, attributes, ...children) {
 export function diagram(data, title, down) {
   const boxes = Object.values(data.boxes);
   const lanes = Math.max(...boxes.map((box) => box.lane)), steps = Math.max(...boxes.map((box) => box.step));
-  const rails = rail(data, lanes);
+  const rails = rail(data, lanes), tight = down && lanes > 1;
   const margin = (side) => 4 + 14 * Math.max(0, ...[...rails.values()].filter((each) => each.side === side).map((each) => each.level));
   const before = margin(-1), after = margin(1);
-  const width = down ? Math.min(BOX.width, Math.floor((338 - before - after) / (lanes + 1)) - 8) : BOX.width, height = down ? 68 : BOX.height;
-  const gap = down ? { step: height + 34, lane: width + 8 } : { step: width + 42, lane: height + 42 };
+  const between = data.arrows.some(([a, b]) => data.boxes[a].step === data.boxes[b].step) ? 14 : 8; // for an arrow
+  const width = down ? Math.min(BOX.width, Math.floor((338 - before - after) / (lanes + 1)) - between) : BOX.width, height = down ? 68 : BOX.height;
+  const gap = down ? { step: height + 34, lane: width + between } : { step: width + 42, lane: height + 42 };
   // Along is the direction of steps, across that of lanes; `turn` makes x and y of them.
   const long = down ? height : width, wide = down ? width : height;
   const across = (lane) => before + lane * gap.lane + wide / 2, along = (step) => 2 + step * gap.step + long / 2;
@@ -62,22 +63,22 @@ export function diagram(data, title, down) {
 
   const parts = Object.values(data.boxes).map((box) => {
     const [x, y] = turn([along(box.step), across(box.lane)]);
-    const name = lined(box.name, width / 7.4), note = lined(box.note, width / 5.9);
+    const room = width - (box.kind === "loss" ? 16 : 2), name = lined(box.name, room / (tight ? 6.8 : 7.9)), note = lined(box.note, room / (tight ? 5.4 : 5.9)), row = tight ? 13.5 : 15;
     const rows = [...name.map((text) => ["name", text]), ...note.map((text) => ["note", text])];
-    const start = y - (rows.length - 1) * 7.5 + 4;
+    const first = y - (rows.length - 1) * row / 2 + 4;
     return element("g", { class: `box ${box.kind}` },
       element("rect", { x: x - width / 2, y: y - height / 2, width, height, rx: box.kind === "loss" ? height / 2 : 8 }),
       ...rows.map(([kind, text], index) => {
-        const row = element("text", { class: kind, x, y: start + index * 15, "text-anchor": "middle" });
-        row.textContent = text;
-        return row;
+        const line = element("text", { class: kind, x, y: first + index * row, "text-anchor": "middle" });
+        line.textContent = text;
+        return line;
       }));
   });
   const [heading, described] = [element("title", { id: `${id}-title` }), element("desc", { id: `${id}-desc` })];
   heading.textContent = title;
   described.textContent = data.description;
   return element("svg", {
-    viewBox: `0 0 ${total.join(" ")}`, width: total[0], height: total[1], role: "img", class: "diagram",
+    viewBox: `0 0 ${total.join(" ")}`, width: total[0], height: total[1], role: "img", class: tight ? "diagram tight" : "diagram",
     "aria-labelledby": `${id}-title`, "aria-describedby": `${id}-desc`,
   }, heading, described, element("defs", {}, ...markers), ...lines, ...parts);
 }

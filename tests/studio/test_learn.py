@@ -81,7 +81,7 @@ def test_diagrams_hang_together(system: str) -> None:
 
 def test_equations_lose_nothing() -> None:
     """Letters and digits of every equation of the pages are in what is shown, but for signs and Greek."""
-    names = {"α": "alpha", "β": "beta", "γ": "gamma", "ε": "eps", "λ": "lambda"}  # noqa: RUF001
+    names = {"α": "alpha", "β": "beta", "γ": "gamma", "ε": "eps", "λ": "lambda"}
     names |= {
         "μ": "mu",
         "φ": "phi",
@@ -91,7 +91,7 @@ def test_equations_lose_nothing() -> None:
         "∏": "product",
         "√": "sqrt",
         "×": "x",
-    }  # noqa: RUF001
+    }
     blocks = 0
     for page in (ROOT / "docs" / "systems").glob("*.md"):
         text = page.read_text("utf-8").partition("\n## Equations\n")[2].partition("\n## ")[0]
@@ -111,8 +111,8 @@ def test_equations_lose_nothing() -> None:
         ("s_real", "<msub><mi>s</mi><mrow><mtext>real</mtext></mrow></msub>"),
         ("B^2", "<msup><mi>B</mi><mrow><mn>2</mn></mrow></msup>"),
         ("1/2", "<mfrac><mn>1</mn><mn>2</mn></mfrac>"),
-        ("-s", '<mo form="prefix">−</mo><mi>s</mi>'),  # noqa: RUF001
-        ("a - s", "<mi>a</mi><mo>−</mo><mi>s</mi>"),  # noqa: RUF001
+        ("-s", '<mo form="prefix">−</mo><mi>s</mi>'),
+        ("a - s", "<mi>a</mi><mo>−</mo><mi>s</mi>"),
         ("a < b & c", "<mi>a</mi><mo>⟨</mo><mi>b</mi><mo>&amp;</mo><mi>c</mi>"),
     ],
 )
@@ -149,11 +149,11 @@ def test_a_lesson_in_the_browser(started: Studio, page: Any) -> None:
     page.get_by_role("link", name="infogan").click()
     page.get_by_role("heading", name="infogan", level=1).wait_for()
     drawing = page.locator("figure.diagram svg")
-    assert "Recogniser Q" in drawing.locator("text").all_inner_texts() or drawing.locator("text").count() > 8
+    assert "Recogniser Q" in drawing.locator("text").all_text_contents()
     assert drawing.get_attribute("role") == "img"
     assert drawing.locator("title").text_content() == "How infogan is trained"
     assert "updates Generator G" in drawing.locator("desc").text_content()
-    assert page.locator("math").count() > 3
+    assert page.locator("math").count() >= 2
     assert page.get_by_role("link", name="Create with digits infogan").get_attribute("href") == (
         "#/create/pretrained:digits-infogan"
     )

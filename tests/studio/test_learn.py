@@ -158,15 +158,12 @@ def test_a_lesson_in_the_browser(started: Studio, page: Any) -> None:
         "#/create/pretrained:digits-infogan"
     )
     page.get_by_role("link", name="Troubleshooting").click()
-    page.wait_for_function("document.activeElement.textContent === 'Troubleshooting'")
+    page.wait_for_selector("#part-troubleshooting h2:focus")
     assert page.url.endswith("#/learn/infogan?part=troubleshooting")
     commands = page.locator("#part-commands .command code").all_inner_texts()
     assert "ganforge train infogan --data mnist" in " ".join(commands)
-    wide = drawing.get_attribute("viewBox").split()
+    wide = drawing.get_attribute("viewBox")
     page.set_viewport_size({"width": 390, "height": 800})
-    page.wait_for_function(
-        "before => document.querySelector('figure.diagram svg').getAttribute('viewBox') !== before",
-        arg=" ".join(wide),
-    )
+    page.wait_for_selector(f"figure.diagram svg:not([viewBox='{wide}'])")
     _, _, width, height = page.locator("figure.diagram svg").get_attribute("viewBox").split()
     assert float(height) > float(width)

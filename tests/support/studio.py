@@ -13,6 +13,7 @@ import pytest
 from command import PROGRAM, environment
 
 TOKEN = "secret"
+SECONDS_TO_END = 30
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -32,7 +33,7 @@ class Studio:
 
 @contextmanager
 def studio(runs: Path, *arguments: object, cwd: Path | None = None) -> Iterator[Studio]:
-    """`ganforge studio --runs RUNS ARGUMENTS` on a free port; it is killed at the end."""
+    """`ganforge studio --runs RUNS ARGUMENTS` on a free port; SIGTERM ends it, so that its lines count."""
     process = subprocess.Popen(
         [*PROGRAM, "studio", "--runs", str(runs), "--port", "0", *map(str, arguments)],
         env=environment(GANFORGE_TOKEN=TOKEN),
@@ -52,7 +53,11 @@ def studio(runs: Path, *arguments: object, cwd: Path | None = None) -> Iterator[
             ) as client:
                 yield Studio(process, address, runs, client)
         finally:
-            process.kill()
+            process.terminate()
+            try:
+                process.wait(SECONDS_TO_END)
+            finally:
+                process.kill()
 
 
 @contextmanager
@@ -80,9 +85,11 @@ def page_of(chromium: Any, **options: Any) -> Iterator[Any]:
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
     page.on(
         "request",
-        lambda request: None
-        if request.url.startswith(("http://127.0.0.1", "data:", "blob:"))
-        else wrong.append(f"request to {request.url}"),
+        lambda request: (
+            None
+            if request.url.startswith(("http://127.0.0.1", "data:", "blob:"))
+            else wrong.append(f"request to {request.url}")
+        ),
     )
     try:
         yield page

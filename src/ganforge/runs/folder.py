@@ -280,7 +280,7 @@ def is_held(path: Path) -> bool:
     import fcntl  # not on Windows
 
     try:
-        descriptor = os.open(path / ".lock", os.O_RDONLY)
+        descriptor = os.open(path / ".lock", os.O_RDONLY | os.O_NONBLOCK)  # a named pipe is not waited for
     except OSError:
         return False
     try:
@@ -333,4 +333,11 @@ def _current(file: Path) -> Any:
 def find_runs(folder: Path = Path("runs")) -> list[Path]:
     """Run folders directly under `folder`, newest first."""
     found = [path.parent for path in folder.glob("*/config.json")]
-    return sorted(found, key=lambda path: os.stat(path / "config.json").st_mtime, reverse=True)
+    return sorted(found, key=_changed, reverse=True)
+
+
+def _changed(path: Path) -> float:
+    try:
+        return os.stat(path / "config.json").st_mtime
+    except OSError:  # moved away since it was found
+        return 0.0

@@ -21,7 +21,9 @@ VENDOR = Path(ganforge.reporting.__file__).with_name("vendor")
 
 def create_app(workshop: Workshop, token: str | None, hosts: Collection[str], port: int) -> Door:
     """The ASGI application of a studio, behind its door."""
-    app = FastAPI(title="ganforge studio", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="ganforge studio", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     add_errors(app)
     app.include_router(runs_api(workshop), prefix="/api")
     app.include_router(learn_api(workshop), prefix="/api")

@@ -16,10 +16,14 @@ from ganforge.reporting.log import number_of, parse_lines
 from ganforge.reporting.page import detail_of
 from ganforge.runs.folder import LOG, Run, find_runs
 from ganforge.runs.state import best_score, state_of
+from ganforge.studio.workshop import LINK_OUT, leads_out
 
 TAIL_BYTES = 16_384
 """The end of a log, which says how a run stands."""
 TRASH = ".trash"
+GRID = re.compile("[0-9]{1,18}")
+"""The step of a sample grid, as its file is called."""
+MOST_GRID_BYTES = 64 * 2**20
 SHOWN = ("images_per_second", "seconds_per_step")
 
 
@@ -68,9 +72,13 @@ def stamp_of(path: Path, *names: str) -> tuple[Any, ...]:
 def list_runs(folder: Path, readings: Readings) -> list[dict[str, Any]]:
     """A row for each run folder, the newest first."""
     paths = find_runs(folder)
-    rows = [row_of(path, readings) for path in paths]
+    rows = [_link(path) if leads_out(path, folder) else row_of(path, readings) for path in paths]
     readings.forget_others(paths)
     return sorted(rows, key=lambda row: row["changed"], reverse=True)
+
+
+def _link(path: Path) -> dict[str, Any]:
+    return {"name": path.name, "changed": 0.0, "grid": None, "state": "unreadable", "why": LINK_OUT}
 
 
 def row_of(path: Path, readings: Readings) -> dict[str, Any]:
@@ -95,8 +103,8 @@ def _live(path: Path) -> dict[str, Any]:
 
 
 def _row(path: Path) -> dict[str, Any]:
-    changed = max(os.stat(path / name).st_mtime for name in ("config.json", LOG) if (path / name).exists())
-    row = {"name": path.name, "changed": changed, "grid": newest_grid(path)}
+    times = [stamp[1] / 1e9 for stamp in stamp_of(path, "config.json", LOG) if stamp is not None]
+    row = {"name": path.name, "changed": max(times, default=0.0), "grid": newest_grid(path)}
     try:
         run = Run.open(path)
     except UserError as error:  # the other runs are still worth showing
@@ -130,7 +138,7 @@ def _last_lines(path: Path) -> list[dict[str, Any]]:
 
 def grids_of(path: Path) -> list[int]:
     """The steps of the sample grids of a run, in order."""
-    return sorted(int(file.stem) for file in path.glob("samples/*.png") if re.fullmatch("[0-9]+", file.stem))
+    return sorted(int(file.stem) for file in path.glob("samples/*.png") if GRID.fullmatch(file.stem))
 
 
 def newest_grid(path: Path) -> int | None:
@@ -140,10 +148,12 @@ def newest_grid(path: Path) -> int | None:
 
 def read_grid(path: Path, step: int) -> bytes:
     """The PNG of the grid at `step`; raises OSError where there is none."""
-    names = [file for file in path.glob("samples/*.png") if file.stem.isdigit() and int(file.stem) == step]
+    names = [
+        file for file in path.glob("samples/*.png") if GRID.fullmatch(file.stem) and int(file.stem) == step
+    ]
     if not names:
         raise FileNotFoundError(step)
-    return read_regular(names[0], 64 * 2**20)
+    return read_regular(names[0], MOST_GRID_BYTES)
 
 
 def detail(run: Run, readings: Readings) -> dict[str, Any]:

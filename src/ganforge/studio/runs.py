@@ -27,10 +27,16 @@ MOST_GRID_BYTES = 64 * 2**20
 SHOWN = ("images_per_second", "seconds_per_step")
 
 
+PATIENCE = 20
+"""While a run is trained, what took a second to read is kept for as many: 5 % of a core at most."""
+
+
 @dataclass(frozen=True)
 class _Kept:
     stamp: tuple[Any, ...]
     value: Any
+    ended: float
+    seconds: float
 
 
 class Readings:
@@ -38,23 +44,38 @@ class Readings:
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str], _Kept] = {}
+        self._locks: dict[tuple[str, str], threading.Lock] = {}
         self._lock = threading.Lock()
 
-    def get(self, kind: str, path: Path, stamp: tuple[Any, ...], read: Callable[[], Any]) -> Any:
-        """What `read` returned for `path` when its files were as `stamp` says."""
+    def get(
+        self, kind: str, path: Path, stamp: tuple[Any, ...], read: Callable[[], Any], patient: bool = False
+    ) -> Any:
+        """What `read` returned for `path` when its files were as `stamp` says; others wait for who reads.
+
+        `patient`: an older value will do where it was costly to read.
+        """
+        key = (kind, str(path))
         with self._lock:
-            kept = self._kept.get((kind, str(path)))
-        if kept is None or kept.stamp != stamp:
-            kept = _Kept(stamp, read())
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            kept = self._kept.get(key)
+            began = time.monotonic()
+            if kept is not None and (
+                kept.stamp == stamp or (patient and began - kept.ended < PATIENCE * kept.seconds)
+            ):
+                return kept.value
+            value = read()
+            ended = time.monotonic()
             with self._lock:
-                self._kept[kind, str(path)] = kept
-        return kept.value
+                self._kept[key] = _Kept(stamp, value, ended, ended - began)
+            return value
 
     def forget_others(self, paths: list[Path]) -> None:
         """Keep only what is of `paths`."""
         names = {str(path) for path in paths}
         with self._lock:
             self._kept = {key: kept for key, kept in self._kept.items() if key[1] in names}
+            self._locks = {key: lock for key, lock in self._locks.items() if key[1] in names or lock.locked()}
 
 
 def stamp_of(path: Path, *names: str) -> tuple[Any, ...]:
@@ -83,23 +104,9 @@ def _link(path: Path) -> dict[str, Any]:
 
 def row_of(path: Path, readings: Readings) -> dict[str, Any]:
     """How a run stands, in short."""
-    stamp = stamp_of(path, "config.json", LOG, "evaluations", "checkpoints/best", ".lock")
-    return readings.get("row", path, stamp, lambda: _row(path)) | _live(path)
-
-
-def _live(path: Path) -> dict[str, Any]:
-    """What changes without a file: whether it is being trained."""
-    try:
-        run = Run.open(path)
-    except UserError:
-        return {}
-    lines = _last_lines(path)
-    state = state_of(run, lines)
-    left = None
-    trained = [line for line in lines if line["kind"] == "train"]
-    if state.condition == "running" and trained:
-        left = (state.steps - state.step) * (number_of(trained[-1].get("seconds_per_step")) or 0.0)
-    return {"state": state.condition, "step": state.step, "steps": state.steps, "seconds_left": left}
+    stamp = stamp_of(path, "config.json", LOG, "evaluations", "checkpoints/best", "samples")
+    row: dict[str, Any] = readings.get("row", path, (*stamp, is_held(path)), lambda: _row(path))
+    return row
 
 
 def _row(path: Path) -> dict[str, Any]:
@@ -110,6 +117,10 @@ def _row(path: Path) -> dict[str, Any]:
     except UserError as error:  # the other runs are still worth showing
         return row | {"state": "unreadable", "why": str(error)}
     config, lines = run.config, _last_lines(path)
+    state, left = state_of(run, lines), None
+    trained = [line for line in lines if line["kind"] == "train"]
+    if state.condition == "running" and trained:
+        left = (state.steps - state.step) * (number_of(trained[-1].get("seconds_per_step")) or 0.0)
     diagnosis = [line for line in lines if line["kind"] == "diagnosis"]
     return row | {
         "system": config.system,
@@ -119,6 +130,10 @@ def _row(path: Path) -> dict[str, Any]:
         "seed": config.train.seed,
         "score": best_score(run),
         "why": str(diagnosis[-1].get("text", "")) if diagnosis else "",
+        "state": state.condition,
+        "step": state.step,
+        "steps": state.steps,
+        "seconds_left": left,
     }
 
 
@@ -161,7 +176,11 @@ def detail(run: Run, readings: Readings) -> dict[str, Any]:
     running = is_held(run.path)
     stamp = (*stamp_of(run.path, "config.json", LOG, "evaluations"), running)
     found: dict[str, Any] = readings.get(
-        "detail", run.path, stamp, lambda: detail_of(run.path, running=running)
+        "running" if running else "detail",
+        run.path,
+        stamp,
+        lambda: detail_of(run.path, running=running),
+        patient=running,
     )
     return found | {"grids": grids_of(run.path)}
 

@@ -178,7 +178,7 @@ def viewer(address: str, name: str | None) -> Iterator[Any]:
 
 
 def train_in(client: httpx.Client, folder: Path, name: str, address: str, watched: bool) -> float:
-    """Seconds per step of a training that the studio starts: the median over its log after the first lines."""
+    """Seconds per step of a training that the studio starts: the median of its log, but for the start."""
     words = [
         *TRAINING,
         str(STEPS),

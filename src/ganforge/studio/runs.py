@@ -186,7 +186,7 @@ def detail(run: Run, readings: Readings) -> dict[str, Any]:
 
 
 def move_to_trash(folder: Path, path: Path) -> Path:
-    """Move a run into the trash folder beside the runs; returns where it is."""
+    """Move a run into the trash folder among the runs; returns where it is."""
     trash = folder / TRASH
     trash.mkdir(exist_ok=True)
     place = trash / path.name

@@ -94,7 +94,7 @@ def _add_commands(api: APIRouter, workshop: Workshop) -> None:
 
     @api.post("/{name}/resume")
     def resume(name: str, steps: Annotated[int | None, Body(embed=True, ge=1)] = None) -> dict[str, str]:
-        """Go on, up to its steps or `steps`."""
+        """Resume it, up to its steps or `steps`."""
         run = workshop.open(name)
         more = [] if steps is None else ["--steps", str(steps)]
         job = workshop.jobs.start(name, ["resume", str(run.path), *more], log_of(name))

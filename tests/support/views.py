@@ -25,7 +25,7 @@ VIEWS = {
 
 def small_runs(folder: Path) -> Path:
     """Runs `first` and `second` of a few steps on 2-D points, and `digits`."""
-    points = {"generator_hidden": [8], "discriminator_hidden": [8], "batch": 8}
+    points: dict[str, Any] = {"generator_hidden": [8], "discriminator_hidden": [8], "batch": 8}
     for seed, name in enumerate(("first", "second")):
         ganforge.train(
             "gan", "ring", run=folder / name, steps=20, log_every=2, sample_every=5, seed=seed,

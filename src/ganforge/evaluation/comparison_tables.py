@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,6 +223,7 @@ def _head(line: Line) -> str:
 
 def _latex(text: str, up: str = "", down: str = "") -> str:
     escaped = "".join(_LATEX.get(letter, letter) for letter in _one_line(text))
+    escaped = re.sub(r"x 10\\textasciicircum\{\}(-?[0-9]+)", r"$\\times 10^{\1}$", escaped)
     return escaped.replace(" ↑", up).replace(" ↓", down)
 
 
@@ -232,7 +234,12 @@ def _latex_cell(text: str, bold: bool) -> str:
     spread, _, count = spread.partition(" ")
     number = f"\\mathbf{{{number}}}" if bold else number
     number += f" \\pm {spread}" if spread else ""
+    number = re.sub(r"e([+-]?)0*([0-9]+)", _power, number)
     return f"${number}$" + (f" {count}" if count else "")
+
+
+def _power(exponent: re.Match[str]) -> str:
+    return f"\\cdot 10^{{{exponent[1].strip('+')}{exponent[2]}}}"
 
 
 def _plain(text: str) -> str:

@@ -150,6 +150,5 @@ def _parallel(
         }
         for index, axis in enumerate(every)
     ]
-    return {
-        "width": WIDTH, "height": HEIGHT, "top": MARGIN, "bottom": HEIGHT - MARGIN, "lines": lines, "axes": drawn,
-    }  # fmt: skip
+    size = {"width": WIDTH, "height": HEIGHT, "top": MARGIN, "bottom": HEIGHT - MARGIN}
+    return size | {"lines": lines, "axes": drawn}

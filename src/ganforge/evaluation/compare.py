@@ -115,13 +115,17 @@ def read_evaluated(words: Sequence[str | Path], evaluation: str = "", every: boo
 
 
 def _names(paths: Sequence[Path], places: Sequence[Path]) -> list[str]:
-    """The names of folders; with the folder above, or whole, where these are needed to tell them apart."""
+    """The name of each folder; with the folder above, or whole, where that is needed to tell them apart."""
     short = [place.name for place in places]
     longer = [f"{place.parent.name}/{place.name}" for place in places]
-    for names in (short, longer):
-        if len(set(names)) == len(names):
-            return names
-    return [str(path) for path in paths]
+    return [
+        short[place]
+        if short.count(short[place]) == 1
+        else longer[place]
+        if longer.count(longer[place]) == 1
+        else str(path)
+        for place, path in enumerate(paths)
+    ]
 
 
 def _command(path: Path) -> str:

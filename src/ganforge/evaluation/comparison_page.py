@@ -91,7 +91,7 @@ def _cell(line: Line, groups: Sequence[Group], place: int, runs: Sequence[Compar
     return {
         "text": group_cell(line, group),
         "best": best_group(line, groups) == place,
-        "values": "; ".join(values) if len(group.places) > 1 else "",
+        "runs": "; ".join(values) if len(group.places) > 1 else "",
     }
 
 

@@ -37,7 +37,7 @@ def choose_scores(lines: Sequence[Line], names: Sequence[str]) -> list[Line]:
     known = list(dict.fromkeys(line.name for line in lines))
     for name in names:
         if name not in known:
-            raise unknown_name("score", name, known)
+            raise unknown_name("score", name, known, "(those of `ganforge compare` without --scores)")
     return [line for name in names or known for line in lines if line.name == name]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ganforge.reporting.charts import Points, chart_of, colours_of
 from ganforge.reporting.html import write_page
 
-WIDTH, HEIGHT, MARGIN = 1000, 320, 60  # of the drawing, in its own units
+WIDTH, HEIGHT, MARGIN = 1000, 300, 50  # of the drawing, in its own units
 MOST_TICKS = 8
 MOST_CURVES = 6
 

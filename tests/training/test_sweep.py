@@ -74,6 +74,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, A
     return statistics_of(run_sweep(spec_of(folder), folder / "sweep", quiet)), folder / "sweep"
 
 
+@pytest.mark.slow
 def test_a_sweep_has_trials_that_finish_and_that_are_stopped(
     unbroken: tuple[list[dict[str, Any]], Path],
 ) -> None:
@@ -109,7 +110,8 @@ def mortal(every: int) -> Callable[..., None]:
     return dying
 
 
-@pytest.mark.parametrize("every", [3, 4, 7])
+@pytest.mark.slow
+@pytest.mark.parametrize("every", [4, 5])
 def test_death_at_any_line_of_the_journal_changes_nothing(
     tmp_path: Path,
     unbroken: tuple[list[dict[str, Any]], Path],
@@ -165,8 +167,8 @@ def test_a_line_that_a_kill_tore_is_mended(tmp_path: Path) -> None:
 
 
 def test_a_grid_is_done_in_order_and_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = f'{HEAD}search = "grid"\n{OPTIONS}[space]\nlearning_rate = [0.1, 0.01]\nseed = {{low = 3, high = 5}}\n'
-    spec = spec_of(tmp_path, text)
+    space = "[space]\nlearning_rate = [0.1, 0.01]\nseed = {low = 3, high = 5}\n"
+    spec = spec_of(tmp_path, f'{HEAD}search = "grid"\n{OPTIONS}{space}')
     monkeypatch.setattr(JournalFileBackend, "append_logs", mortal(4))
     study = None
     while study is None:
@@ -196,12 +198,11 @@ def test_random_search_differs_with_the_seed_only(tmp_path: Path) -> None:
 
 
 def test_a_trial_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
-    """Of 2-D points there is no size 8: no image fits, whatever the rest."""
     text = f'{HEAD}search = "grid"\n{OPTIONS}[space]\nlearning_rate = [0.01, 1e30]\n'
     said: list[str] = []
     study = run_sweep(spec_of(tmp_path, text), tmp_path / "sweep", said.append)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.FAIL]
-    assert "NaN" in study.trials[1].user_attrs[ERROR] or "infinite" in study.trials[1].user_attrs[ERROR]
+    assert "became nan" in study.trials[1].user_attrs[ERROR]
     assert "failed" in said[1]
     assert importance(study) == {}
 
@@ -210,7 +211,7 @@ def test_three_failures_at_first_end_the_sweep(tmp_path: Path) -> None:
     text = f'{HEAD}search = "grid"\n{OPTIONS}[space]\nseed = [1, 2, 3, 4]\n'.replace(
         '"ring"', '"no/such/data"'
     )
-    with pytest.raises(UserError, match="the first 3 trials failed, the last one: .*no/such/data"):
+    with pytest.raises(UserError, match=r"the first 3 trials failed, the last one: .*no/such/data"):
         run_sweep(spec_of(tmp_path, text), tmp_path / "sweep", quiet)
 
 
@@ -249,7 +250,7 @@ ONE = f"{HEAD}trials = 2\n{OPTIONS}[space]\n"
         (ONE + 'learning_rate = ["fast"]', r"\[space\] learning_rate: input should be .* got 'fast'"),
         (ONE + "learning_rate = {low = 0.1, high = 0.01}", r"space\.learning_rate.*: low must be below high"),
         (ONE + "learning_rate = {low = 0.0, high = 1.0, log = true}", "log goes with numbers above 0"),
-        (ONE + "steps = [4, 8]", r"\[space\] steps does not go with a sweep"),
+        (ONE.replace("steps = 12", "") + "steps = [4, 8]", r"\[space\] steps does not go with a sweep"),
         (ONE + "data = ['ring']", r"\[space\] data does not go with a sweep"),
         (ONE.replace("steps = 12", "") + "learning_rate = [0.1]", r"\[options\] steps is missing"),
         (ONE.replace("trials = 2", "") + "learning_rate = [0.1]", "trials is missing"),
@@ -267,8 +268,7 @@ ONE = f"{HEAD}trials = 2\n{OPTIONS}[space]\n"
 )
 def test_mistakes_in_a_spec_are_one_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as refused:
-        spec = spec_of(tmp_path, text)
-        assert spec.grid  # a continuous range is found out by the grid
+        spec_of(tmp_path, text)
     assert "\n" not in str(refused.value)
 
 
@@ -303,8 +303,8 @@ def processes() -> Iterator[list[Any]]:
 
 
 def test_the_command_shares_the_folder_among_jobs_and_writes_the_page(tmp_path: Path) -> None:
-    text = f"{HEAD}trials = 6\n{OPTIONS}[space]\nlearning_rate = {{low = 0.01, high = 0.1}}\nlatent_size = [3, 5]\n"
-    spec_of(tmp_path, text.replace("latent_size = 4\n", ""))
+    space = "[space]\nlearning_rate = {low = 0.01, high = 0.1}\nlatent_size = [3, 5]\n"
+    spec_of(tmp_path, f"{HEAD}trials = 6\n{OPTIONS.replace('latent_size = 4', '')}{space}")
     done = run("sweep", "spec.toml", "--jobs", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "spec"

@@ -175,6 +175,8 @@ def _choose(study: "Study", trial: "Trial", spec: SweepSpec) -> None:
     """Choose the value of each option that the trial does not have yet."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+    study.sampler = _sampler(spec, trial.number, len(spec.space))
+    _ = trial.relative_params  # drawn together, now, whichever options the trial has already
     for index, (name, axis) in enumerate(spec.space.items()):
         study.sampler = _sampler(spec, trial.number, index)
         distribution = _distribution(axis)

@@ -5,11 +5,12 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     NonNegativeInt,
     PositiveInt,
@@ -17,6 +18,7 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     StrictStr,
+    Tag,
     ValidationError,
     model_validator,
 )
@@ -72,6 +74,16 @@ class Range(_Strict):
         return values
 
 
+def _is_range(value: Any) -> str:
+    return "range" if isinstance(value, dict | Range) else "choices"
+
+
+Space = Annotated[
+    Annotated[list[Scalar | list[Scalar]], Tag("choices")] | Annotated[Range, Tag("range")],
+    Discriminator(_is_range),
+]
+
+
 class EarlyStopping(_Strict):
     """Successive halving: at `first` steps, and each time `factor` times as many, the best 1/factor stay."""
 
@@ -89,7 +101,7 @@ class SweepSpec(_Strict):
     trials: PositiveInt | None = None
     seed: NonNegativeInt = 0
     options: dict[str, Any] = {}
-    space: dict[str, list[Scalar | list[Scalar]] | Range]
+    space: dict[str, Space]
     early_stopping: EarlyStopping | None = None
 
     @property
@@ -164,6 +176,8 @@ def _check_space(spec: SweepSpec) -> None:
     if not spec.space:
         raise UserError("[space] is empty: name at least one option to search, such as width = [16, 32]")
     for name, axis in spec.space.items():
+        if name in spec.options:
+            raise UserError(f"{printable(name)} is in [options] and in [space]: leave one out")
         if isinstance(axis, Range):
             continue
         if not axis:
@@ -171,8 +185,6 @@ def _check_space(spec: SweepSpec) -> None:
         labels = [json.dumps(choice) for choice in axis]
         if again := next((label for label in labels if labels.count(label) > 1), None):
             raise UserError(f"[space] {printable(name)}: {again} is there twice: name each choice once")
-        if name in spec.options:
-            raise UserError(f"{printable(name)} is in [options] and in [space]: leave one out")
     if (spec.search == "grid") != (spec.trials is None):
         raise UserError(
             "trials: a grid has as many as it has combinations: leave it out"

@@ -110,16 +110,26 @@ def mortal(every: int) -> Callable[..., None]:
     return dying
 
 
+_append = JournalFileBackend.append_logs
+
+
+def dying_at_rungs(self: JournalFileBackend, logs: list[dict[str, Any]]) -> None:
+    """`append_logs` that dies after Optuna stored that a rung is done, before anything follows from it."""
+    _append(self, logs)
+    if any("completed_rung" in name for log in logs for name in log.get("system_attr", {})):
+        raise Death
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("every", [4, 5])
+@pytest.mark.parametrize("mortal_at", [mortal(5), dying_at_rungs], ids=["any line", "rungs"])
 def test_death_at_any_line_of_the_journal_changes_nothing(
     tmp_path: Path,
     unbroken: tuple[list[dict[str, Any]], Path],
     monkeypatch: pytest.MonkeyPatch,
-    every: int,
+    mortal_at: Callable[..., None],
 ) -> None:
     spec, deaths, study = spec_of(tmp_path), 0, None
-    monkeypatch.setattr(JournalFileBackend, "append_logs", mortal(every))
+    monkeypatch.setattr(JournalFileBackend, "append_logs", mortal_at)
     while study is None:
         try:
             study = run_sweep(spec, tmp_path / "sweep", quiet)
@@ -302,6 +312,7 @@ def processes() -> Iterator[list[Any]]:
         process.communicate()
 
 
+@pytest.mark.slow
 def test_the_command_shares_the_folder_among_jobs_and_writes_the_page(tmp_path: Path) -> None:
     space = "[space]\nlearning_rate = {low = 0.01, high = 0.1}\nlatent_size = [3, 5]\n"
     spec_of(tmp_path, f"{HEAD}trials = 6\n{OPTIONS.replace('latent_size = 4', '')}{space}")
@@ -324,6 +335,7 @@ def test_the_command_shares_the_folder_among_jobs_and_writes_the_page(tmp_path: 
     assert (folder / "sweep.html").read_text(encoding="utf-8") == page
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_the_same_command_resumes(tmp_path: Path, processes: list[Any]) -> None:
     text = f"{HEAD}trials = 2\n{OPTIONS}[space]\nlearning_rate = [0.1, 0.01]\n".replace(
         "steps = 12", "steps = 300000"

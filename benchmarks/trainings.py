@@ -1,14 +1,14 @@
 """The recipes that compare methods with their papers and with each other: train, evaluate, keep the numbers.
 
 python benchmarks/trainings.py toys --seeds 0 1 2 3 4        writes benchmarks/family_toys.json
-python benchmarks/trainings.py methods --seeds 0 1 2        and runs/methods/table.md: mean ± std
+python benchmarks/trainings.py methods --seeds 0 1 2          and runs/methods/table.md: mean ± std
 python benchmarks/trainings.py toys --table                  prints the stored rows as the docs have them
 python benchmarks/trainings.py --list
 
 Every row is one run: its command, seed, minutes, images/s, peak memory and scores. Rows are kept as they
 come, so that a long comparison can be made in parts; a row measured again replaces the old one. Run folders
 stay under --runs, NAME/seed-0 ...: the same command resumes, and a finished run is only evaluated. In a
-command {runs} is the comparison's folder and {seed} the seed, for trainings that start from another one of it.
+command {runs} is the comparison's folder and {seed} the seed, for trainings that start from another one.
 After the last one `ganforge compare` writes table.md, table.tex and table.csv next to the runs.
 """
 

@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 import pytest
 from command import files_of, run, start
+from documents import ROOT, blocks, code_in, table
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
@@ -243,6 +244,15 @@ def test_another_sweep_in_the_folder_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(UserError, match="not the folder of a sweep and not empty"):
         open_study(other, tmp_path / "mine")
+
+
+def test_the_spec_of_the_guide_is_valid_and_its_fields_are_explained(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "researcher.md"
+    (example,) = blocks(page, "toml")
+    spec = spec_of(tmp_path, example)
+    assert spec.rungs == [250, 500, 1000, 2000]
+    explained = [name for row in table(page, "| field | meaning |") for name in code_in(row[0])]
+    assert explained == list(SweepSpec.model_fields)
 
 
 ONE = f"{HEAD}trials = 2\n{OPTIONS}[space]\n"

@@ -101,8 +101,8 @@ def test_only_runs_that_differ_in_the_seed_alone_are_grouped(tmp_path: Path) -> 
 
 
 def test_a_seed_that_was_not_evaluated_counts_less_and_names_its_command(tmp_path: Path) -> None:
-    for seed, fid in enumerate((3.0, 4.0, None)):
-        make(tmp_path / "my runs" / f"seed-{seed}", seed, fid)
+    for seed, value in enumerate((3.0, 4.0, None)):
+        make(tmp_path / "my runs" / f"seed-{seed}", seed, value)
     make(tmp_path / "never", 0, None, width=8)
     runs = read_evaluated([tmp_path / "my runs", tmp_path / "never"])
     groups, (fid, _) = group_runs(runs), lines_of(runs)

@@ -255,6 +255,13 @@ def test_the_spec_of_the_guide_is_valid_and_its_fields_are_explained(tmp_path: P
     assert explained == list(SweepSpec.model_fields)
 
 
+def test_the_guide_quotes_what_was_measured() -> None:
+    found = json.loads((ROOT / "benchmarks" / "sweep.json").read_text(encoding="utf-8"))
+    assert (found["statistics_equal"], found["weights_equal"]) == (True, True)
+    text = (ROOT / "docs" / "researcher.md").read_text(encoding="utf-8")
+    assert f"{found['trials']} trials after {found['kills']} kills" in text
+
+
 ONE = f"{HEAD}trials = 2\n{OPTIONS}[space]\n"
 
 

@@ -186,8 +186,8 @@ def _choose(study: "Study", trial: "Trial", spec: SweepSpec) -> None:
             low, high, step = distribution.low, distribution.high, distribution.step
             trial.suggest_int(name, low, high, step=step, log=distribution.log)
         elif isinstance(distribution, FloatDistribution):
-            low, high = distribution.low, distribution.high
-            trial.suggest_float(name, low, high, step=distribution.step, log=distribution.log)
+            ends = distribution.low, distribution.high
+            trial.suggest_float(name, *ends, step=distribution.step, log=distribution.log)
 
 
 def _work(trial: "Trial", spec: SweepSpec, folder: Path, say: Callable[[str], None]) -> None:
@@ -262,7 +262,7 @@ def _should_stop(trial: "Trial", spec: SweepSpec, rung: int) -> bool:
     own, done = _frozen(trial), f"completed_rung_{rung}"
     if done not in own.system_attrs:
         return trial.should_prune()
-    again = optuna.create_study(direction=trial.study.direction.name.lower(), pruner=_pruner(spec))
+    again = optuna.create_study(direction=trial.study.direction, pruner=_pruner(spec))
     again.add_trials([other for other in trial.study.trials if other.number != own.number])
     again.add_trial(
         optuna.trial.create_trial(

@@ -217,8 +217,9 @@ def _check_options(spec: SweepSpec) -> None:
             _check_value(model, own, name, value, "options")
         for name, axis in spec.space.items():
             if name in model.model_fields:
-                for value in (axis.low, axis.high) if isinstance(axis, Range) else axis:
-                    _check_value(model, own, name, value, "space")
+                values: list[Any] = [axis.low, axis.high] if isinstance(axis, Range) else list(axis)
+                for each in values:
+                    _check_value(model, own, name, each, "space")
     if spec.early_stopping is not None and not spec.early_stopping.first < spec.steps:
         raise UserError(
             f"[early_stopping] first = {spec.early_stopping.first}: expected fewer than the "

@@ -100,7 +100,7 @@ def usage() -> str:
         else:
             rows[f"{group} VERB"] = member
     more = "  ganforge VERB --help: options of a verb, verbs of a group; ganforge --version\n"
-    return f"usage: ganforge VERB ...\n\n{_columns(rows)}\n{more}"
+    return f"usage: ganforge VERB ...\n\n{_columns(rows)}{more}"
 
 
 def group_usage(group: str) -> str:

@@ -340,7 +340,9 @@ def runs_in(folder: Path) -> list[Path]:
     )
 
 
-def find_runs(folder: Path = Path("runs")) -> list[Path]:
-    """Run folders directly under `folder`, and those of several seeds one folder below, newest first."""
-    found = [run for path in folder.glob("*") if path.is_dir() for run in runs_in(path)]
+def find_runs(folder: Path = Path("runs"), nested: bool = False) -> list[Path]:
+    """Run folders directly under `folder`, newest first; `nested`: those one folder below, of seeds, too."""
+    found = [path.parent for path in folder.glob("*/config.json")]
+    if nested:
+        found = [run for path in folder.glob("*") if path.is_dir() for run in runs_in(path)]
     return sorted(found, key=lambda path: os.stat(path / "config.json").st_mtime, reverse=True)

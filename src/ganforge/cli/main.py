@@ -22,7 +22,7 @@ HELP = ("-h", "--help")
 COLUMNS = 80
 RUN_FIRST = ("explore", "export")
 """Groups whose verbs may come after the run."""
-TRAINING = {"train", "resume"}
+TRAINING = {"train", "resume", "sweep"}
 """Verbs that SIGUSR1 saves and requeues."""
 
 
@@ -48,6 +48,7 @@ class Verb:
 VERBS = (
     Verb("train", "[SYSTEM --data] DATA", "Train a system, or resume its run.", "train:train"),
     Verb("resume", "RUN", "Continue a run, up to its steps or more.", "resume:Resume"),
+    Verb("sweep", "SPEC.toml", "Search options, in trials that resume.", "sweep:Sweep"),
     Verb("watch", "RUN", "Follow a run from another terminal.", "watch:Watch"),
     Verb("sample", "RUN", "Draw samples to a PNG, PNGs or an .npz.", "sample:Sample"),
     Verb("evaluate", "RUN", "Scores with protocols, and the report.", "evaluate:Evaluate"),
@@ -100,7 +101,7 @@ def usage() -> str:
         else:
             rows[f"{group} VERB"] = member
     more = "  ganforge VERB --help: options of a verb, verbs of a group; ganforge --version\n"
-    return f"usage: ganforge VERB ...\n\n{_columns(rows)}\n{more}"
+    return f"usage: ganforge VERB ...\n\n{_columns(rows)}{more}"
 
 
 def group_usage(group: str) -> str:

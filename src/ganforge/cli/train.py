@@ -13,6 +13,7 @@ from rich.console import Console
 
 from ganforge.cli import EXIT_MISTAKE, STARTED
 from ganforge.cli.arguments import arguments_of, parse, parse_known, values_of
+from ganforge.cli.seeds import train_seeds, typed_seeds
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.sources.catalogue import PREFIXES
@@ -31,6 +32,7 @@ from ganforge.training.plan import (
     Plan,
     as_stored,
     default_fields,
+    default_path,
     device_to_suggest_for,
     on_disk,
     reasons,
@@ -57,6 +59,8 @@ def train(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_train_help())
         return 0 if arguments else EXIT_MISTAKE
+    if not {"-h", "--help"} & set(arguments) and (typed := typed_seeds(arguments)) is not None:
+        return train_seeds(typed, typed.folder or _seeds_folder(typed.words), train_run)
     run = train_run(arguments)
     if run is not None:
         print_finished(run)
@@ -97,6 +101,15 @@ def train_run(arguments: Sequence[str]) -> Run | None:
         return None
     command = shlex.join(["ganforge", "train", *arguments])
     return loop.train(plan, command=command, started=STARTED, open_report=options.open)
+
+
+def _seeds_folder(words: Sequence[str]) -> Path:
+    """The folder for the runs of several seeds where none is named: runs/SYSTEM-DATA-seeds."""
+    name, rest = _system_typed(words)
+    early = parse_known(early_arguments(), rest, f"ganforge train {name or 'DATA'}")
+    data = validated(DataOptions, values_of(early.data))
+    path = default_path(name or choose_system(data, None, early.device).system, data)
+    return path.with_name(f"{path.name}-seeds")
 
 
 def _system_typed(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
@@ -152,6 +165,11 @@ def train_arguments(name: str, defaults: dict[str, Any]) -> type:
                 "start_from",
                 *option(str | None, None, "Warm start from the weights of this run.", name="from"),
             ),
+            (
+                "seeds",
+                *option(str | None, None, "Train once with each seed, such as 0,1,2 or 0-4: RUN/seed-N."),
+            ),
+            ("jobs", *option(int, 1, "With --seeds: child processes that train at the same time.")),
             ("open", *option(bool, False, "Open the report in the browser; it follows the training.")),
             ("dry_run", *option(bool, False, "Show the config and its measured cost; write nothing.")),
             ("train", *_optional(arguments_of(TrainOptions, {}))),

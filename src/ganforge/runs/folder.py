@@ -330,7 +330,19 @@ def _current(file: Path) -> Any:
     return values
 
 
-def find_runs(folder: Path = Path("runs")) -> list[Path]:
-    """Run folders directly under `folder`, newest first."""
+def runs_in(folder: Path) -> list[Path]:
+    """The run in `folder`, or those directly under it, such as seed-2 and seed-10, in this order."""
+    if (folder / "config.json").is_file():
+        return [folder]
+    runs = [path.parent for path in folder.glob("*/config.json")]
+    return sorted(
+        runs, key=lambda run: [int(w) if w.isdecimal() else w for w in re.split("([0-9]+)", run.name)]
+    )
+
+
+def find_runs(folder: Path = Path("runs"), nested: bool = False) -> list[Path]:
+    """Run folders directly under `folder`, newest first; `nested`: those one folder below, of seeds, too."""
     found = [path.parent for path in folder.glob("*/config.json")]
+    if nested:
+        found = [run for path in folder.glob("*") if path.is_dir() for run in runs_in(path)]
     return sorted(found, key=lambda path: os.stat(path / "config.json").st_mtime, reverse=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 from ganforge.cli import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_MISTAKE
 from ganforge.errors import UserError, printable, unknown_name
+from ganforge.files.code import TRUST, allow_typed
 from ganforge.training.signals import requeue_before_training
 from ganforge.version import __version__
 
@@ -98,7 +99,7 @@ def usage() -> str:
             rows[f"{group} VERB"] += f", {member}"
         else:
             rows[f"{group} VERB"] = member
-    more = "  ganforge VERB --help: options of a verb, verbs of a group; ganforge --version\n"
+    more = "  --help after a verb or group; --version; --trust-code: import what a run names\n"
     return f"usage: ganforge VERB ...\n\n{_columns(rows)}\n{more}"
 
 
@@ -160,6 +161,8 @@ def main(arguments: Sequence[str] | None = None, on_load: Callable[[], None] = l
     if words[0] in GROUPS and words[1:2] and words[1] in HELP:
         print(group_usage(words[0]), end="")
         return 0
+    allow_typed(words)
+    words = [word for word in words if word != TRUST]
     try:
         return _run(words, on_load)
     except UserError as error:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ganforge.data.batch import Batch, as_images, to_uint8
 from ganforge.data.dataset import Dataset, held_out
+from ganforge.data.own import OwnData
 from ganforge.distributed import Shard, shared
 from ganforge.errors import UserError, printable
 from ganforge.evaluation.features.cache import FeatureExtractor
@@ -56,7 +57,7 @@ def evaluate(
     run: str | Path | None = None,
     *,
     samples: str | None = None,
-    data: str | None = None,
+    data: str | OwnData | None = None,
     size: int | None = None,
     num_samples: int | None = None,
     seed: int = 0,
@@ -67,6 +68,7 @@ def evaluate(
     features_weights: Path | None = None,
     devices: int = 1,
     system: str | None = None,
+    trust_code: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Score]:
     """Score the run folder `run` with `num_samples` samples; store the scores in it and rewrite its report.
@@ -75,20 +77,20 @@ def evaluate(
     a run, against those of `data`, and nothing is stored: see `evaluate_images`. Nor is it in a run that came
     with the package. The default number of samples is 10,000, of stacked-mnist the 26,000 of the papers, of
     pairs one for each held-out source. `features`: see `features.select.feature_extractor`. `checkpoint`
-    "best" scores the one that `--keep-best` kept; `system` as of `load`. Opens the data that the run was
-    trained on, at `data` if they have moved; calls `say` with what is being measured. Of `devices` processes
-    that torchrun has started, each calls this and draws its part of the samples; the first returns and stores
-    the scores, which are those of one process, the others return none. Raises UserError where the run or its
-    data cannot be opened, and as `shared`.
+    "best" scores the one that `--keep-best` kept; `system` and `trust_code` as of `load`. Opens the data that
+    the run was trained on, at `data` if they have moved, or the data that a program trained on; calls `say`
+    with what is being measured. Of `devices` processes that torchrun has started, each calls this and draws
+    its part of the samples; the first returns and stores the scores, which are those of one process, the
+    others return none. Raises UserError where the run or its data cannot be opened, and as `shared`.
     """
     if samples is not None:
-        return evaluate_images(run, samples, data, size, num_samples, features, features_weights)
+        return evaluate_images(run, samples, _named(data), size, num_samples, features, features_weights)
     if run is None:
         raise UserError("evaluate needs a run folder, or two folders of images: --samples A --data B")
     if size is not None:
         raise UserError("--size is for --samples without a run: leave it out, the run knows its size")
     with shared(devices, device, f"evaluate {shlex.quote(str(run))}") as shard:
-        trained = load(run, device, checkpoint, system)
+        trained = load(run, device, checkpoint, system, trust_code=trust_code)
         dataset = data_of(trained.run, data)
         pixels, choice = _draws_pixels(trained, dataset), (features, dataset, features_weights)
         scores = score_run(
@@ -105,8 +107,16 @@ def evaluate(
         return []
     if not trained.run.packaged:
         conditions = (seed, trained.resolve_weights(weights)) if pixels else None
-        _store(trained, dataset, scores, data is not None, conditions, say)
+        _store(trained, dataset, scores, isinstance(data, str), conditions, say)
     return scores
+
+
+def _named(data: str | OwnData | None) -> str | None:
+    if data is not None and not isinstance(data, str):
+        raise UserError(
+            "images as samples are compared with data by name: expected data to be a path or name"
+        )
+    return data
 
 
 def _store(

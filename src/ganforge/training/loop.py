@@ -39,12 +39,13 @@ from ganforge.training.divergence import (
 from ganforge.training.live_report import LiveReport
 from ganforge.training.memory import check_fits, is_shortage, shortage
 from ganforge.training.meter import Clock
+from ganforge.training.own_parts import changed_code, recorded_code
 from ganforge.training.plan import Plan
 from ganforge.training.previews import Previews
 from ganforge.training.progress import Display
 from ganforge.training.resume import data_notes, keep_text_encoder, open_or_create
 from ganforge.training.signals import REQUEUE, StopRequest, requeue, stop_signals
-from ganforge.training.state import Training, build_loader, build_training, load_state, pack_state
+from ganforge.training.state import OnStep, Training, build_loader, build_training, load_state, pack_state
 from ganforge.training.update import OptimizerUpdate
 from ganforge.training.validation import Evaluation
 from ganforge.training.warm_start import Start
@@ -90,18 +91,19 @@ def train(
     quiet: bool = False,
     started: float | None = None,
     open_report: bool = False,
+    on_step: OnStep | None = None,
 ) -> Run:
     """Train what was planned, from the newest checkpoint of its run on.
 
     `started` is the `time.monotonic()` at which the program started; `open_report` shows the report in a
-    browser as soon as there is one. Raises UserError for a mistake and Stopped after SIGINT or SIGTERM, with
-    the run saved. Of a new run that fails before its first step nothing stays.
+    browser as soon as there is one; `on_step` is called after every step. Raises UserError for a mistake and
+    Stopped after SIGINT or SIGTERM, with the run saved. Of a new run that fails before its first step nothing
+    stays.
     """
     check_fits(plan.config)
     try:
-        return _train_plan(
-            plan, command, quiet, time.monotonic() if started is None else started, open_report
-        )
+        started = time.monotonic() if started is None else started
+        return _train_plan(plan, command, quiet, started, open_report, on_step)
     except (MemoryError, RuntimeError) as error:
         if not is_shortage(error):
             raise
@@ -110,7 +112,9 @@ def train(
     raise shortage(plan.config, plan.dataset, kept)
 
 
-def _train_plan(plan: Plan, command: str, quiet: bool, started: float, open_report: bool) -> Run:
+def _train_plan(
+    plan: Plan, command: str, quiet: bool, started: float, open_report: bool, on_step: OnStep | None
+) -> Run:
     training: Training | None = None
     with stop_signals() as request, locked(plan.path), explained_compiler(plan.config.train):
         with _writing(plan.path):
@@ -122,13 +126,16 @@ def _train_plan(plan: Plan, command: str, quiet: bool, started: float, open_repo
             _stop_early(request, checkpoint, run)
             start = origin if isinstance(origin, Start) else None
             training = build_training(run.config, plan.dataset, start, checkpoint)
+            training.on_step = on_step
             if training.started_from:
                 warnings = [*warnings, training.started_from]
             if checkpoint is not None:
                 load_state(training, checkpoint)
                 move_on(run, training)
+                warnings = [*warnings, *changed_code(run)]
             _stop_early(request, checkpoint, run)
             start_line = _start_line(training, command, time.monotonic() - started)
+            start_line |= recorded_code(run.config)
             _train(run, training, plan.dataset, warnings, quiet, start_line, open_report, request)
         except BaseException:
             if plan.run is None and (training is None or training.step == 0):

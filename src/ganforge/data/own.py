@@ -256,8 +256,8 @@ class _Reader:
             raise UserError(f"{what} has NaN or infinity: expected floats in [0, 1] or [-1, 1]")
         if array.min() < low - 1e-4 or array.max() > 1 + 1e-4:
             raise UserError(
-                """`array` as `[height, width, channels]`; `first`: where both ends could be channels, those in front are."""
-                "in [-1, 1] throughout"
+                f"{what} has values from {array.min():.3g} to {array.max():.3g}: expected floats in [0, 1], "
+                "or in [-1, 1] throughout"
             )
         unit = (array + 1) / 2 if self._signed else array
         return np.ascontiguousarray((unit.clip(0, 1) * 255).round().astype(np.uint8))

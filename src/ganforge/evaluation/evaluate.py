@@ -4,7 +4,10 @@ import shlex
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +22,8 @@ from ganforge.evaluation.features.classifiers import classifier_of
 from ganforge.evaluation.features.select import feature_extractor
 from ganforge.evaluation.folders import evaluate_images
 from ganforge.evaluation.metrics.neighbours import nearest
+from ganforge.evaluation.presets import Preset, find_preset
+from ganforge.evaluation.progress import Progress
 from ganforge.evaluation.score import (
     NUM_SAMPLES,
     Evaluated,
@@ -39,6 +44,8 @@ from ganforge.evaluation.scores.scenes import score_scenes
 from ganforge.evaluation.scores.self_reported import score_active_units, score_discriminator, score_measures
 from ganforge.evaluation.scores.super_resolution import score_super_resolution
 from ganforge.evaluation.scores.translation import score_translation
+from ganforge.evaluation.shared_work import SharedWork
+from ganforge.evaluation.statistics import features_for, score_statistics
 from ganforge.files.images import save_image
 from ganforge.reporting import grids
 from ganforge.reporting.evaluations import store_evaluation
@@ -47,7 +54,6 @@ from ganforge.runs.conditions import conditions_like
 from ganforge.runs.data import remember_places
 from ganforge.runs.trained import Trained, Weights, Which, load
 from ganforge.system import generates_images
-from ganforge.text.embeddings import data_of
 
 NUM_NEIGHBOURS = 20
 ALONE = Shard()
@@ -69,6 +75,9 @@ def evaluate(
     devices: int = 1,
     system: str | None = None,
     trust_code: bool = False,
+    protocol: str | None = None,
+    statistics: Path | None = None,
+    shared_work: SharedWork | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Score]:
     """Score the run folder `run` with `num_samples` samples; store the scores in it and rewrite its report.
@@ -81,8 +90,16 @@ def evaluate(
     the run was trained on, at `data` if they have moved, or the data that a program trained on; calls `say`
     with what is being measured. Of `devices` processes that torchrun has started, each calls this and draws
     its part of the samples; the first returns and stores the scores, which are those of one process, the
-    others return none. Raises UserError where the run or its data cannot be opened, and as `shared`.
+    others return none. With `protocol`, the name of a preset, only its scores, by its counts, images and
+    features; with `statistics` only the FID against such a file. Raises UserError where the run or its data
+    cannot be opened, and as `shared`.
     """
+    work = SharedWork() if shared_work is None else shared_work
+    preset = None if protocol is None else _preset(protocol, num_samples, features, samples, statistics)
+    if preset is not None:
+        num_samples, features = preset.num_samples, preset.features
+    elif statistics is not None:
+        features = features_for(statistics, features)
     if samples is not None:
         return evaluate_images(run, samples, _named(data), size, num_samples, features, features_weights)
     if run is None:
@@ -91,16 +108,20 @@ def evaluate(
         raise UserError("--size is for --samples without a run: leave it out, the run knows its size")
     with shared(devices, device, f"evaluate {shlex.quote(str(run))}") as shard:
         trained = load(run, device, checkpoint, system, trust_code=trust_code)
-        dataset = data_of(trained.run, data)
-        pixels, choice = _draws_pixels(trained, dataset), (features, dataset, features_weights)
+        dataset = work.data_of(trained.run, data)
+        pixels = _draws_pixels(trained, dataset)
+        if preset is not None and protocol is not None:
+            preset.check(protocol, dataset)
         scores = score_run(
             trained,
             dataset,
             num_samples=num_samples,
             seed=seed,
             weights=weights,
-            extractor=feature_extractor(*choice) if pixels else None,
+            extractor=work.extractor(features, dataset, features_weights) if pixels else None,
             shard=shard,
+            chosen=_chosen(protocol, preset, statistics),
+            memo=work.memo(dataset, features),
             say=say,
         )
     if shard.rank:
@@ -109,6 +130,40 @@ def evaluate(
         conditions = (seed, trained.resolve_weights(weights)) if pixels else None
         _store(trained, dataset, scores, isinstance(data, str), conditions, say)
     return scores
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Scores that are not all of them: what gives them, the split they compare with, their protocol."""
+
+    score: Callable[[Evaluated], list[Score]] | None = None
+    split: str | None = None
+    protocol: Protocol = field(default_factory=dict)
+
+
+ALL = Chosen()
+
+
+def _chosen(name: str | None, preset: Preset | None, statistics: Path | None) -> Chosen:
+    if preset is not None:
+        return Chosen(preset.score, preset.split, preset.protocol(str(name)))
+    return ALL if statistics is None else Chosen(partial(score_statistics, path=statistics))
+
+
+def _preset(
+    protocol: str, num_samples: int | None, features: str, samples: str | None, statistics: Path | None
+) -> Preset:
+    """The preset of that name; raises UserError where another option says what it says."""
+    preset = find_preset(protocol)
+    for option, given in (
+        ("--num-samples", num_samples is not None),
+        ("--features", features != "auto"),
+        ("--samples", samples is not None),
+        ("--statistics", statistics is not None),
+    ):
+        if given:
+            raise UserError(f"{option} with --protocol {protocol}, which has its own: leave one of them out")
+    return preset
 
 
 def _named(data: str | OwnData | None) -> str | None:
@@ -156,9 +211,11 @@ def score_run(
     weights: Weights = "ema",
     extractor: FeatureExtractor | None = None,
     shard: Shard = ALONE,
+    chosen: Chosen = ALL,
+    memo: dict[str, Any] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Score]:
-    """All scores that apply to this system and this data; writes nothing.
+    """All scores that apply to this system and this data, or the `chosen` ones; writes nothing.
 
     The default `extractor` is the reference classifier of these data, else the one for unknown data. Of
     several processes that share the work, all but the first return nothing.
@@ -172,18 +229,23 @@ def score_run(
     if shard.ranks > 1 and not _draws_pixels(trained, dataset):
         raise UserError(f"--devices {shard.ranks}: expected a run that generates images; use one device")
     protocol = {"weights": trained.resolve_weights(weights), "seed": seed, "step": trained.step}
+    protocol |= chosen.protocol
+    if chosen.score is not None and not _draws_pixels(trained, dataset):
+        raise UserError("--protocol and --statistics are for runs that generate images")
     if not generates_images(trained.system):
         say("captions of images")
         none = torch.empty(0, *dataset.spec.shape)
         return score_retrieval(Evaluated(dataset, none, protocol, trained=trained))
-    say(f"drawing {num_samples} samples")
     if dataset.spec.values == "points":
         evaluated = _draw_points(trained, dataset, num_samples, protocol)
         scores = score_points(evaluated)
     else:
-        evaluated = _draw_images(trained, dataset, num_samples, protocol, extractor, shard)
+        evaluated = _draw_images(trained, dataset, num_samples, protocol, extractor, shard, chosen.split, say)
         if shard.rank:
             return []
+        evaluated = replace(evaluated, memo={} if memo is None else memo)
+        if chosen.score is not None:
+            return chosen.score(evaluated)
         scores = _score_images(evaluated, say)
     say("discriminator on held-out data")
     return [
@@ -225,12 +287,12 @@ def _score_speed(evaluated: Evaluated) -> list[Score]:
 
 
 def _conditions_of_data(
-    trained: Trained, dataset: Dataset, count: int, seed: int
+    trained: Trained, dataset: Dataset, count: int, seed: int, split: str | None = None
 ) -> tuple[Batch | None, Protocol]:
     """The conditions of the samples, by `conditions_like` or training captions, and their description."""
     if "embeddings" in trained.system.needs:
         return caption_conditions(dataset, count, seed)
-    name, reference = held_out(dataset)
+    name, reference = held_out(dataset) if split is None else (split, dataset.splits[split])
     conditions = conditions_like(trained.system, reference, count, seed)
     if "sources" in trained.system.needs:
         times = f"{count / len(reference):.3g} times" if count > len(reference) else "once"
@@ -257,25 +319,28 @@ def _draw_images(
     protocol: Protocol,
     extractor: FeatureExtractor | None,
     shard: Shard,
+    split: str | None,
+    say: Callable[[str], None],
 ) -> Evaluated:
     """`count` samples as the only value that is scored; of several processes only number 0 has them all.
 
     Each process draws its own part and extracts its features. Raises UserError for NaN, and as
     `Trained.draw_share`.
     """
-    conditions, described = _conditions_of_data(trained, dataset, count, protocol["seed"])
+    conditions, described = _conditions_of_data(trained, dataset, count, protocol["seed"], split)
     classifier = classifier_of(dataset)
     extractor = extractor or feature_extractor("auto", dataset)
     started, seed, weights = time.monotonic(), protocol["seed"], protocol["weights"]
     pixels = torch.zeros(count, *dataset.spec.shape, dtype=torch.uint8)
     # As drawn they take four times as much memory: kept only where they are needed.
     unrounded = torch.zeros(pixels.shape) if has_parzen(dataset) and conditions is None else None
-    own = []
+    own, progress = [], Progress(say, "drawing samples", count)
     for rows, part in trained.draw_share(count, shard, seed=seed, weights=weights, given=conditions):
         pixels[rows] = to_uint8(finite(part, "samples"))
         if unrounded is not None:
             unrounded[rows] = part
         own.append(rows)
+        progress.at(rows.stop)
     seconds = time.monotonic() - started
     features: Tensor | None = None
     if extractor is not None and shard.ranks > 1:
@@ -298,6 +363,8 @@ def _draw_images(
         unrounded=unrounded,
         seconds=seconds,
         processes=shard.ranks,
+        split=split,
+        say=say,
     )
 
 

@@ -81,6 +81,7 @@ VERBS = (
     Verb("export torch", "RUN OUT", "For torch alone: a program, plain modules.", "export:Torch"),
     Verb("export hub", "RUN OUT", "Weights and a model card, to share.", "export:Hub"),
     Verb("export package", "RUN OUT", "A run as it ships with the package.", "export:Package"),
+    Verb("export log", "RUN --to TRACKER", "The record, for TensorBoard and others.", "export:Log"),
     Verb("reproduce", "NAME", "Repeat a recipe and compare its scores.", "reproduce:Reproduce"),
     Verb("list", "WHAT", "systems, data, runs, pretrained or recipes.", "listing:Listing"),
     Verb("demo", "", "A DCGAN on MNIST in a few minutes, scored.", "demo:Demo"),

@@ -18,6 +18,7 @@ from ganforge.errors import UserError
 from ganforge.files.images import save_image
 from ganforge.reporting import grids
 from ganforge.reporting.page import write_report
+from ganforge.reporting.trackers import check_tracker
 from ganforge.reporting.units import duration
 from ganforge.runs.checkpoint import Checkpoint, committed, delete_older, save_checkpoint
 from ganforge.runs.conditions import PREVIEW_COLUMNS, preview_conditions
@@ -100,6 +101,7 @@ def train(
     Stopped after SIGINT or SIGTERM, with the run saved. Of a new run that fails before its first step nothing
     stays.
     """
+    check_tracker(plan.config.train.log)
     check_fits(plan.config)
     try:
         started = time.monotonic() if started is None else started
@@ -177,7 +179,7 @@ def _train(
         if training.step:
             display.say(f"resuming {run.path} at step {training.step}")
         _append(run, start_line)
-        live = LiveReport(run, open_report)
+        live = LiveReport(run, open_report, training.step or -1)
         try:
             _loop(run, training, dataset, display, live, request)
         except BaseException as error:
@@ -187,6 +189,8 @@ def _train(
             with suppress(OSError):  # a full disk: the error that is raised says so
                 write_report(run.path)
             raise
+        finally:
+            live.close(display)
         with _writing(run.path):
             write_report(run.path)
 
@@ -296,6 +300,8 @@ def _advance_to_the_end(run: Run, training: Training, session: _Session, request
                 _evaluate(run, training, session)
             if training.step % options.checkpoint_every == 0 or last:
                 _save(run, training)
+            if session.update.measuring:
+                session.report.follow(session.display)
         if last:
             _end_line(run, training, time.monotonic() - session.clock.begun)
         if training.step == steps:

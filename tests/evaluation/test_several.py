@@ -9,6 +9,7 @@ from command import draw_images
 import ganforge
 from ganforge.cli.main import main
 from ganforge.evaluation import score
+from ganforge.evaluation.features.cache import real_features
 from ganforge.evaluation.progress import Progress
 from ganforge.evaluation.shared_work import SharedWork
 
@@ -28,7 +29,6 @@ def test_runs_and_checkpoints_in_one_call(
     runs: list[Path], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[tuple[str, int]] = []
-    real_features = score.real_features
 
     def counted(extractor, dataset, split, count, say):
         made.append((split, count))

@@ -16,7 +16,7 @@ from ganforge.data.options import DataOptions
 from ganforge.data.pack import pack
 from ganforge.errors import UserError
 from ganforge.evaluation.features.select import feature_extractor
-from ganforge.evaluation.statistics import write_statistics
+from ganforge.evaluation.saved_statistics import write_statistics
 from ganforge.reporting.sheet import write_sheet
 from ganforge.text.embeddings import write_embeddings
 from ganforge.training.plan import validated

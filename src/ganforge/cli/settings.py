@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError, printable
 from ganforge.files.code import check_allowed
@@ -18,7 +20,7 @@ from ganforge.runs.options import TrainOptions
 from ganforge.systems.discovery import find
 from ganforge.training.plan import validated
 
-GROUPS = {"data": DataOptions, "train": TrainOptions}
+GROUPS: dict[str, type[BaseModel]] = {"data": DataOptions, "train": TrainOptions}
 OF_THE_IMAGES = ("fit", "range", "label_column", "sources", "text_encoder")
 """Options of the data that another run's values are not meant for where the data are others."""
 

@@ -22,8 +22,9 @@ from ganforge.evaluation.features.classifiers import classifier_of
 from ganforge.evaluation.features.select import feature_extractor
 from ganforge.evaluation.folders import evaluate_images
 from ganforge.evaluation.metrics.neighbours import nearest
-from ganforge.evaluation.presets import Preset, find_preset
+from ganforge.evaluation.presets import find_preset
 from ganforge.evaluation.progress import Progress
+from ganforge.evaluation.saved_statistics import features_for, score_statistics
 from ganforge.evaluation.score import (
     NUM_SAMPLES,
     Evaluated,
@@ -45,7 +46,6 @@ from ganforge.evaluation.scores.self_reported import score_active_units, score_d
 from ganforge.evaluation.scores.super_resolution import score_super_resolution
 from ganforge.evaluation.scores.translation import score_translation
 from ganforge.evaluation.shared_work import SharedWork
-from ganforge.evaluation.statistics import features_for, score_statistics
 from ganforge.files.images import save_image
 from ganforge.reporting import grids
 from ganforge.reporting.evaluations import store_evaluation
@@ -94,76 +94,89 @@ def evaluate(
     features; with `statistics` only the FID against such a file. Raises UserError where the run or its data
     cannot be opened, and as `shared`.
     """
-    work = SharedWork() if shared_work is None else shared_work
-    preset = None if protocol is None else _preset(protocol, num_samples, features, samples, statistics)
-    if preset is not None:
-        num_samples, features = preset.num_samples, preset.features
-    elif statistics is not None:
-        features = features_for(statistics, features)
+    work = shared_work or SharedWork()
+    chosen = _chosen(protocol, statistics, num_samples, features, samples)
     if samples is not None:
         return evaluate_images(run, samples, _named(data), size, num_samples, features, features_weights)
-    if run is None:
-        raise UserError("evaluate needs a run folder, or two folders of images: --samples A --data B")
-    if size is not None:
-        raise UserError("--size is for --samples without a run: leave it out, the run knows its size")
+    run = _without_size(run, size)
     with shared(devices, device, f"evaluate {shlex.quote(str(run))}") as shard:
         trained = load(run, device, checkpoint, system, trust_code=trust_code)
         dataset = work.data_of(trained.run, data)
         pixels = _draws_pixels(trained, dataset)
-        if preset is not None and protocol is not None:
-            preset.check(protocol, dataset)
+        chosen.check(dataset)
         scores = score_run(
             trained,
             dataset,
-            num_samples=num_samples,
             seed=seed,
             weights=weights,
-            extractor=work.extractor(features, dataset, features_weights) if pixels else None,
+            extractor=work.extractor(chosen.features, dataset, features_weights) if pixels else None,
             shard=shard,
-            chosen=_chosen(protocol, preset, statistics),
-            memo=work.memo(dataset, features),
+            chosen=chosen,
+            memo=work.memo(dataset, chosen.features),
             say=say,
         )
-    if shard.rank:
-        return []
-    if not trained.run.packaged:
+    if not shard.rank and not trained.run.packaged:
         conditions = (seed, trained.resolve_weights(weights)) if pixels else None
         _store(trained, dataset, scores, isinstance(data, str), conditions, say)
     return scores
 
 
+def _without_size(run: str | Path | None, size: int | None) -> str | Path:
+    if run is None:
+        raise UserError("evaluate needs a run folder, or two folders of images: --samples A --data B")
+    if size is not None:
+        raise UserError("--size is for --samples without a run: leave it out, the run knows its size")
+    return run
+
+
 @dataclass(frozen=True)
 class Chosen:
-    """Scores that are not all of them: what gives them, the split they compare with, their protocol."""
+    """What is scored: `score` gives only some scores, compared with `split`; `check` rejects other data."""
 
+    num_samples: int | None = None
+    features: str = "auto"
     score: Callable[[Evaluated], list[Score]] | None = None
     split: str | None = None
     protocol: Protocol = field(default_factory=dict)
+    check: Callable[[Dataset], None] = lambda dataset: None
 
 
 ALL = Chosen()
 
 
-def _chosen(name: str | None, preset: Preset | None, statistics: Path | None) -> Chosen:
-    if preset is not None:
-        return Chosen(preset.score, preset.split, preset.protocol(str(name)))
-    return ALL if statistics is None else Chosen(partial(score_statistics, path=statistics))
+def _chosen(
+    name: str | None, statistics: Path | None, num_samples: int | None, features: str, samples: str | None
+) -> Chosen:
+    """The scores of the protocol `name`, those against `statistics`, or all.
 
-
-def _preset(
-    protocol: str, num_samples: int | None, features: str, samples: str | None, statistics: Path | None
-) -> Preset:
-    """The preset of that name; raises UserError where another option says what it says."""
-    preset = find_preset(protocol)
-    for option, given in (
-        ("--num-samples", num_samples is not None),
-        ("--features", features != "auto"),
-        ("--samples", samples is not None),
-        ("--statistics", statistics is not None),
-    ):
-        if given:
-            raise UserError(f"{option} with --protocol {protocol}, which has its own: leave one of them out")
-    return preset
+    Raises UserError where another option says what a protocol says.
+    """
+    options = {
+        "--num-samples": num_samples is not None,
+        "--features": features != "auto",
+        "--samples": samples is not None,
+        "--statistics": statistics is not None,
+    }
+    if name is not None:
+        preset = find_preset(name)
+        for option in (option for option, given in options.items() if given):
+            raise UserError(f"{option} with --protocol {name}, which has its own: leave one of them out")
+        return Chosen(
+            preset.num_samples,
+            preset.features,
+            preset.score,
+            preset.split,
+            preset.protocol(name),
+            partial(preset.check, name),
+        )
+    if statistics is None:
+        return Chosen(num_samples, features)
+    if samples is not None:
+        raise UserError(
+            "--samples with --statistics: expected a run; `ganforge data statistics` writes those of images"
+        )
+    score = partial(score_statistics, path=statistics)
+    return Chosen(num_samples, features_for(statistics, features), score)
 
 
 def _named(data: str | OwnData | None) -> str | None:
@@ -220,6 +233,7 @@ def score_run(
     The default `extractor` is the reference classifier of these data, else the one for unknown data. Of
     several processes that share the work, all but the first return nothing.
     """
+    num_samples = chosen.num_samples if num_samples is None else num_samples
     if num_samples is None:
         num_samples = NUM_SAMPLES if dataset.stack is None else dataset.stack.num_samples
         if "sources" in trained.system.needs:

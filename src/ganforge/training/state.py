@@ -73,7 +73,7 @@ class Training:
         if self.on_step is not None:
             self.latest = values
             devices = [self.device] if self.device.type == "cuda" else []
-            with torch.random.fork_rng(devices):  # the training goes on as if nobody had looked
+            with torch.random.fork_rng(devices):  # the training's own are not touched
                 self.on_step(self)
 
     @contextmanager

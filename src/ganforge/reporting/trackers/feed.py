@@ -52,14 +52,16 @@ class Feed:
         end = content.rfind(b"\n") + 1
         lines, _ = parse_lines(content[self._offset : end])
         self._offset, self._tail = end, content[:end][-TAIL:]
-        events = [(int(line["step"]), 0, line) for line in map(current_line, lines)]
+        events: list[tuple[int, int, dict[str, Any] | Path]] = [
+            (int(line["step"]), 0, line) for line in map(current_line, lines)
+        ]
         for path in sorted((self._run / "samples").glob("[0-9]*.png")):
             if path.stem.isdigit() and path.name not in self._images:
                 self._images.add(path.name)
-                events.append((int(path.stem), 1, {"kind": "image", "path": path}))
-        for step, _, line in sorted(events, key=lambda event: event[:2]):
+                events.append((int(path.stem), 1, path))
+        for step, _, event in sorted(events, key=lambda event: event[:2]):
             if step > self._known:
-                _give(self._tracker, step, line)
+                _give(self._tracker, step, event)
                 self._highest = max(self._highest, step)
 
     def give_evaluations(self) -> None:
@@ -77,13 +79,13 @@ class Feed:
             self._tracker.close()
 
 
-def _give(tracker: Tracker, step: int, line: Mapping[str, Any]) -> None:
-    kind = line["kind"]
-    if kind == "image":
-        tracker.image(step, "samples", line["path"])
-    elif kind in TEXTS:
-        tracker.text(step, TEXTS[kind], str(line.get("text", "")))
-    elif kind in GROUPS and (values := scalars_of(line)):
+def _give(tracker: Tracker, step: int, event: Mapping[str, Any] | Path) -> None:
+    """A line of the log, or a sample grid."""
+    if isinstance(event, Path):
+        tracker.image(step, "samples", event)
+    elif (kind := event["kind"]) in TEXTS:
+        tracker.text(step, TEXTS[kind], str(event.get("text", "")))
+    elif kind in GROUPS and (values := scalars_of(event)):
         tracker.scalars(step, values)
 
 

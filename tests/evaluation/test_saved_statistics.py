@@ -14,7 +14,7 @@ from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
 from ganforge.evaluation.features.classifiers import load_classifier
 from ganforge.evaluation.metrics.frechet import Moments, frechet_distance
-from ganforge.evaluation.statistics import features_for, read_statistics
+from ganforge.evaluation.saved_statistics import features_for, read_statistics
 
 COUNT = 2_100
 

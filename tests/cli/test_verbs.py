@@ -27,8 +27,8 @@ MEMBERS = {
         "manifold",
     ],
     "analyze": ["features", "probe", "outliers", "classify", "psnr"],
-    "data": ["check", "pack", "embed"],
-    "export": ["onnx", "torch", "hub", "package"],
+    "data": ["check", "pack", "embed", "statistics"],
+    "export": ["onnx", "torch", "hub", "package", "log"],
 }
 
 

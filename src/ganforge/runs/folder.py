@@ -57,6 +57,7 @@ _FOLDERS = (
     "embeddings",
     "style",
     "vectors",
+    "tensorboard",
 )
 
 

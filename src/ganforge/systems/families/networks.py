@@ -11,6 +11,7 @@ from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
 from ganforge.nn.networks.wgan_gp import initialise_plain
 from ganforge.nn.stages import rectangle_stages
 from ganforge.system import Features, Suggestions
+from ganforge.systems.families.own_parts import OwnPartsConfig, own_networks
 from ganforge.systems.families.resolutions import rectangle_for
 
 
@@ -18,6 +19,7 @@ def network_pair(
     name: str,
     data: DataSpec,
     *,
+    own: OwnPartsConfig,
     network: Literal["convolutional", "mlp"],
     width: int,
     latent_size: int,
@@ -29,10 +31,16 @@ def network_pair(
 ) -> tuple[nn.Module, nn.Module]:
     """A generator and a discriminator of inputs of that `shape`; a `critic` has no output bias.
 
-    Raises UserError where `data` does not fit the convolutions.
+    Those that `own` names take their places. Raises UserError where `data` does not fit the convolutions.
     """
+    own_generator, own_discriminator = own_networks(own, data.shape, latent_size, shape)
+    if own_generator is not None and own_discriminator is not None:
+        return own_generator, own_discriminator
     if network == "mlp":
-        return plain_pair(data, width=width, latent_size=latent_size, shape=shape, critic=critic)
+        pair = plain_pair(data, width=width, latent_size=latent_size, shape=shape, critic=critic)
+        return pair[0] if own_generator is None else own_generator, pair[
+            1
+        ] if own_discriminator is None else own_discriminator
     start, doublings = rectangle_for(name, data)
     if odd_stage and not all(side % 2 for side in start):
         raise UserError(
@@ -59,7 +67,10 @@ def network_pair(
         odd_stage=odd_stage,
         output_bias=not critic,
     )
-    return generator, discriminator
+    return (
+        generator if own_generator is None else own_generator,
+        discriminator if own_discriminator is None else own_discriminator,
+    )
 
 
 OddMaps = Literal["keep", "halve"]

@@ -101,6 +101,7 @@ def test_options_in_the_text_exist(page: Path, options_of: OptionsOf) -> None:
         "reproduce",
         "list",
         "serve",
+        "studio",
     )
     groups = (
         *(tuple(verb.name.split()) for verb in VERBS if verb.name.startswith(("explore ", "export "))),

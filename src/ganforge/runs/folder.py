@@ -281,7 +281,7 @@ def is_held(path: Path) -> bool:
     import fcntl  # not on Windows
 
     try:
-        descriptor = os.open(path / ".lock", os.O_RDONLY)
+        descriptor = os.open(path / ".lock", os.O_RDONLY | os.O_NONBLOCK)  # a named pipe is not waited for
     except OSError:
         return False
     try:
@@ -345,5 +345,13 @@ def find_runs(folder: Path = Path("runs"), nested: bool = False) -> list[Path]:
     """Run folders directly under `folder`, newest first; `nested`: those one folder below, of seeds, too."""
     found = [path.parent for path in folder.glob("*/config.json")]
     if nested:
-        found = [run for path in folder.glob("*") if path.is_dir() for run in runs_in(path)]
-    return sorted(found, key=lambda path: os.stat(path / "config.json").st_mtime, reverse=True)
+        places = [path for path in folder.glob("[!.]*") if path.is_dir()]  # not those of the studio's trash
+        found = [run for path in places for run in runs_in(path)]
+    return sorted(found, key=_changed, reverse=True)
+
+
+def _changed(path: Path) -> float:
+    try:
+        return os.stat(path / "config.json").st_mtime
+    except OSError:  # moved away since it was found
+        return 0.0

@@ -43,7 +43,7 @@ class Call(Generic[T]):
 
 
 class Worker:
-    """Calls of one model, one after another or decoded together, in a thread that ends with the process.
+    """Calls of one model, one after another or decoded together, in a thread that ends with `close`.
 
     `decode` takes keys whose latents are at most `most_images`, or those of a single call; it is called by
     this thread alone. `watch` gets the number of images and of calls of each decoding.
@@ -59,6 +59,7 @@ class Worker:
         self._decode, self._most_images, self._watch = decode, most_images, watch
         self._waiting = deque[Call[Any]]()
         self._changed = threading.Condition()
+        self._closed = False
         self.working = False
         """Whether the thread is anywhere but at the empty queue."""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -79,11 +80,19 @@ class Worker:
                 self._waiting.remove(call)
         call.future.cancel()
 
+    def close(self) -> None:
+        """End the thread as soon as what waits is done; nothing may be submitted any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
     def _run(self) -> None:
         held: _Begun | None = None
         while True:
             if held is None:
-                held = self._begin(self._next())
+                if (call := self._next()) is None:
+                    return
+                held = self._begin(call)
             if held is not None:
                 held = self._decode_together(held)
 
@@ -98,11 +107,13 @@ class Worker:
             call.future.set_result(begun)
         return None
 
-    def _next(self) -> Call[Any]:
-        """The first call of the queue, as soon as there is one."""
+    def _next(self) -> Call[Any] | None:
+        """The first call of the queue, as soon as there is one; None where none will come."""
         with self._changed:
             self.working = False
-            self._changed.wait_for(lambda: self._waiting)
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if not self._waiting:
+                return None
             self.working = True
             return self._waiting.popleft()
 

@@ -9,6 +9,7 @@ from fastapi.staticfiles import StaticFiles
 
 import ganforge.reporting
 from ganforge.server.app import add_errors
+from ganforge.studio.create_api import create_api
 from ganforge.studio.door import Door
 from ganforge.studio.runs_api import runs_api
 from ganforge.studio.workshop import Workshop
@@ -23,6 +24,7 @@ def create_app(workshop: Workshop, token: str | None, hosts: Collection[str], po
     app = FastAPI(title="ganforge studio", version=__version__, docs_url=None, redoc_url=None)
     add_errors(app)
     app.include_router(runs_api(workshop), prefix="/api")
+    app.include_router(create_api(workshop), prefix="/api")
 
     @app.get("/", include_in_schema=False)
     def page() -> FileResponse:

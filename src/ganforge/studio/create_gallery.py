@@ -1,5 +1,6 @@
 """The gallery of Create: the models that came with the package, and the runs of the folder."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,12 @@ def list_models(runs: Path, readings: Readings) -> list[dict[str, Any]]:
     """A row for each model: those of the package first, then the runs of the folder, the newest first."""
     rows = list[dict[str, Any]]()
     own = find_runs(runs)
-    for name, path in [*((f"{PRETRAINED}{name}", path) for name, path in packaged_runs().items())]:
-        rows.append(readings.get("model", path, (), lambda name=name: _row(Path(name), name)))
+    for name, path in packaged_runs().items():
+        full = f"{PRETRAINED}{name}"
+        rows.append(readings.get("model", path, (), partial(_row, Path(full), full)))
     for path in own:
         stamp = stamp_of(path, "config.json", "evaluations", "checkpoints", "samples")
-        rows.append(readings.get("model", path, stamp, lambda path=path: _row(path, path.name)))
+        rows.append(readings.get("model", path, stamp, partial(_row, path, path.name)))
     readings.forget_others([*own, *packaged_runs().values()])
     return [row for row in rows if row]
 

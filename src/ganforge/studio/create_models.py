@@ -4,22 +4,26 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import cached_property, lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
+
+import torch
 
 from ganforge.errors import UserError
 from ganforge.generation.explore.arithmetic import vector_of
 from ganforge.generation.explore.directions import Direction, Method, any_keys, find_directions
+from ganforge.generation.explore.keys import latent_system
 from ganforge.generation.explore.traversal import strongest_numbers
 from ganforge.generation.explore.vectors import vector_names
 from ganforge.generation.nearest_captions import KnownCaptions
 from ganforge.generation.sources import takes_lines
 from ganforge.reporting.units import folder_size
-from ganforge.runs.conditions import training_captions
 from ganforge.runs.data import captions_of
 from ganforge.runs.state import best_score
 from ganforge.runs.trained import Trained, load
 from ganforge.server.models import Model
+from ganforge.server.tasks import MOST_PIXELS, MOST_PIXELS_OWN
 from ganforge.studio.create_gallery import tools_of
 from ganforge.studio.runs import stamp_of
 from ganforge.studio.workshop import Workshop
@@ -29,8 +33,7 @@ T = TypeVar("T")
 
 MOST_MODELS, MOST_IMAGES = 3, 64
 MOST_DIRECTIONS, MOST_EMBEDDINGS = 12, 256
-EXAMPLES = ("a red apple", "a smiling face", "a cat", "a blue heart", "a tree")
-"""Prompts for a run whose captions cannot be read."""
+MOST_EXAMPLES, LONGEST_EXAMPLE = 12, 28
 
 
 class Loaded:
@@ -52,33 +55,34 @@ class Loaded:
         return self.model.worker.submit(function, decodes=False).future.result()
 
     def _directions(self, method: Method) -> list[Direction]:
-        system = self.trained.system
-        assert isinstance(system, LatentSystem)
-        reach = system.continuous_size or self.trained.draw_latents(1)[0].numel()
-        return find_directions(self.trained, any_keys(self.trained), min(MOST_DIRECTIONS, reach), method)
+        count = min(MOST_DIRECTIONS, self.reach)
+        return find_directions(self.trained, any_keys(self.trained), count, method)
+
+    @property
+    def reach(self) -> int:
+        """How many numbers of a latent images are continuous in; raises UserError where there are none."""
+        return latent_system(self.trained).continuous_size or self.trained.draw_latents(1)[0].numel()
 
     @cached_property
     def strongest(self) -> list[int]:
         """The numbers of a latent that change images most."""
-        base = any_keys(self.trained)
-        system = self.trained.system
-        assert isinstance(system, LatentSystem)
-        size = system.continuous_size or base.latents[0].numel()
-        return strongest_numbers(self.trained, base, size)[:MOST_DIRECTIONS]
+        return strongest_numbers(self.trained, any_keys(self.trained), self.reach)[:MOST_DIRECTIONS]
 
     @cached_property
-    def captions(self) -> KnownCaptions | None:
-        """What the run was trained on, where it can be read."""
-        found = captions_of(self.trained.run)
-        return KnownCaptions(found) if found else None
+    def captions(self) -> list[str]:
+        """What the run was trained on; empty where that cannot be read."""
+        return captions_of(self.trained.run)
 
     @cached_property
+    def known(self) -> KnownCaptions:
+        """The captions, to find those near a prompt."""
+        return KnownCaptions(self.captions)
+
     def examples(self) -> list[str]:
-        """Prompts to begin with: captions of its data."""
-        try:
-            return training_captions(self.trained.run, 1)
-        except UserError:
-            return list(EXAMPLES)
+        """Short captions of its data, as prompts to begin with."""
+        short = sorted({text for text in self.captions if len(text) <= LONGEST_EXAMPLE})
+        order = torch.randperm(len(short), generator=torch.Generator().manual_seed(0))
+        return [short[row] for row in order[:MOST_EXAMPLES].tolist()]
 
     def describe(self) -> dict[str, Any]:
         """What its page needs to show the right controls."""
@@ -93,15 +97,18 @@ class Loaded:
             "uses_lines": config.spec.source_shape is not None and takes_lines(trained),
             "source_shape": config.spec.source_shape,
             "enlarges": config.spec.enlarges,
+            "video": find_spec("av") is not None,
+            "most_pixels": MOST_PIXELS_OWN if config.spec.enlarges else MOST_PIXELS,
             "text": "text" in model.can,
-            "examples": self.examples if "text" in model.can else [],
+            "examples": self.examples() if "text" in model.can else [],
         }
         if not isinstance(system, LatentSystem):
             return about
         prior = system.prior[0]
         return about | {
             "latent_size": trained.draw_latents(1)[0].numel(),
-            "reach": system.continuous_size or trained.draw_latents(1)[0].numel(),
+            "reach": self.reach,
+            "gaussian": system.latents_are_gaussian,
             "uniform": None if prior.kind != "uniform" else [prior.low, prior.high],
             "truncates": not isinstance(system, HasCodes) and prior.kind == "gaussian",
             "code_ranges": _codes_of(system),

@@ -3,8 +3,8 @@
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -15,8 +15,10 @@ from ganforge.errors import UserError, printable
 from ganforge.generation.explore.arithmetic import Term, evaluate_expression
 from ganforge.generation.explore.keys import Keys, latent_system
 from ganforge.generation.explore.vectors import NAME
+from ganforge.generation.sources import Lines, Size
 from ganforge.generation.truncation import LEAST_TRUNCATION
-from ganforge.server.requests import Label, Text
+from ganforge.runs.sampling import CHUNK
+from ganforge.server.requests import Label, Seed, Text
 from ganforge.studio.create_models import MOST_IMAGES, Loaded
 
 MOST_TERMS, MOST_OWN, LARGEST_FACTOR = 64, 16, 1_000.0
@@ -50,6 +52,31 @@ class Points(BaseModel):
 
     points: list[Point] = Field(min_length=1, max_length=MOST_IMAGES)
     own: dict[str, Latents] = Field({}, max_length=MOST_OWN)
+
+
+class Path(Points):
+    """A path through the points, `frames` images in all."""
+
+    frames: int = Field(48, ge=2, le=CHUNK)
+    closed: bool = False
+    rate: int = Field(24, ge=1, le=50)
+    form: Literal["raw", "png", "gif", "webp", "mp4"] = "raw"
+
+
+class Upload(BaseModel):
+    """What was done to an uploaded image, which its owner has as `file`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    kind: Literal["apply", "project", "complete"]
+    file: str = Field("", max_length=200)
+    size: Size = "training"
+    lines: Lines = "thin"
+    seed: Seed = 0
+    rows: int | None = None
+    count: int = Field(4, ge=1, le=16)
+    label: Label | None = None
+    text: str = Field("", max_length=500)
 
 
 def terms_of(point: Point) -> list[Term]:
@@ -129,9 +156,3 @@ def decoded(loaded: Loaded, text: str) -> Tensor:
     if values.size != shape.numel() or not np.isfinite(values).all():
         raise UserError(f"these are no latents of this model, which has {shape.numel()} numbers")
     return torch.from_numpy(values.astype(np.float32)).view(shape)
-
-
-def at_most(points: Sequence[Point], count: int) -> None:
-    """Raise UserError for more points than `count`."""
-    if len(points) > count:
-        raise UserError(f"{len(points)} images: expected at most {count}")

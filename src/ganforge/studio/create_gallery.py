@@ -11,7 +11,7 @@ from ganforge.runs.folder import Run, find_runs
 from ganforge.runs.pretrained import PRETRAINED, SAMPLES, packaged_runs
 from ganforge.runs.state import best_score
 from ganforge.studio.runs import Readings, newest_grid, read_grid, stamp_of
-from ganforge.system import CompletesRows, LatentSystem, System
+from ganforge.system import CompletesRows, HasCodes, LatentSystem, System
 from ganforge.systems.discovery import find
 
 MOST_BYTES = 64 * 2**20
@@ -60,7 +60,8 @@ def _row(path: Path, name: str) -> dict[str, Any]:
         "name": name,
         "system": run.config.system,
         "data": Path(run.config.data.data).name,
-        "purpose": system.purpose,
+        "classes": "labels" in system.needs,
+        "codes": issubclass(system, HasCodes),
         "score": best_score(run),
         "tools": tools,
         "width": spec.width,

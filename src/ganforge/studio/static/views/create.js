@@ -5,21 +5,25 @@ import { h } from "../lib/dom.js";
 export const title = "Create";
 
 const TOOLS = {
-  latents: ["latents.js", "Samples, sliders, interpolation, arithmetic"], text: ["latents.js", "Images from words"],
-  draw: ["draw.js", "Draw, and it is coloured in"], enlarge: ["enlarge.js", "Enlarge photos"], complete: ["complete.js", "Complete half an image"],
+  latents: ["latents.js", "Sliders, interpolation, arithmetic, your own image"], text: ["latents.js", "Images from words, and between them"],
+  draw: ["draw.js", "Draw, and see it translated as you draw"], enlarge: ["enlarge.js", "Enlarge photos"], complete: ["complete.js", "Complete half an image"],
 };
+const SCORES = { fid: "FID", fid_to_training: "FID to training", psnr_y: "PSNR", l1: "L1" };
+const scoreOf = (text) => text && text.replace(/^\S+/, (name) => SCORES[name] ?? name.replaceAll("_", " "));
+const purposeOf = (model) => [model.codes && "Codes that steer it", model.classes && "Choose a class", ...model.tools.map((tool) => TOOLS[tool][1])].filter(Boolean).join("; ")
+  .replace(/; [A-Z]/g, (start) => start.toLowerCase());
 
 export async function show(place, { path, query }) {
   if (path[0]) return model(place, path[0], query);
   const { models } = await get("/create");
   const shipped = models.filter((each) => each.shipped), own = models.filter((each) => !each.shipped);
-  place.append(
+  place.append(...[
     h("h1", {}, "Create with a trained model"),
     h("p", { class: "quiet" }, "They run on this machine: nothing is uploaded anywhere."),
     own.length ? h("section", { "aria-labelledby": "own-models" }, h("h2", { id: "own-models" }, "Your runs"), h("div", { class: "gallery" }, ...own.map(card))) : null,
     h("section", { "aria-labelledby": "shipped-models" }, h("h2", { id: "shipped-models" }, "Models that came with the package"), h("div", { class: "gallery" }, ...shipped.map(card))),
     own.length ? null : h("p", { class: "quiet" }, "Models of yours join them: ", h("a", { href: "#/new" }, "train one on your own images"), "."),
-  );
+  ].filter(Boolean));
 }
 
 function card(model) {
@@ -30,8 +34,8 @@ function card(model) {
   return h("a", { class: "card model", href: `#/create/${encodeURIComponent(model.name)}` },
     h("div", { class: "thumbnail" }, image),
     h("div", { class: "about" }, h("strong", {}, name),
-      h("span", { class: "what" }, model.tools.map((tool) => TOOLS[tool][1]).join("; ")),
-      h("small", { class: "quiet" }, [`${model.system} on ${model.data}`, `${model.width}×${model.height}`, model.score].filter(Boolean).join(" · "))));
+      h("span", { class: "what" }, purposeOf(model)),
+      h("small", { class: "quiet" }, [`${model.system} on ${model.data}`, `${model.width}×${model.height}`, scoreOf(model.score)].filter(Boolean).join(" · "))));
 }
 
 async function model(place, name, query) {
@@ -42,7 +46,7 @@ async function model(place, name, query) {
   place.querySelector("h1").remove();
   place.append(h("header", { class: "model-head" },
     h("div", {}, h("a", { href: "#/create", class: "back" }, "All models"), h("h1", {}, name.replace("pretrained:", ""))),
-    h("p", { class: "quiet" }, [`${about.system}: ${about.purpose}`, `${about.width}×${about.height}`, about.score, `step ${about.step.toLocaleString("en")}`].filter(Boolean).join(" · "))));
+    h("p", { class: "quiet" }, [`${about.system}: ${about.purpose}`, `${about.width}×${about.height}`, scoreOf(about.score), `step ${about.step.toLocaleString("en")}`].filter(Boolean).join(" · "))));
   if (!about.tools.length) return void place.append(h("p", {}, `A run of ${about.system} makes no images to play with here.`));
   const module = await import(`./create/${TOOLS[about.tools[0]][0]}`);
   return module.show(place, about, { api: `/create/${encodeURIComponent(name)}`, hash: `#/create/${encodeURIComponent(name)}`, query });

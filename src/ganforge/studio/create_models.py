@@ -1,7 +1,7 @@
 """The models of Create: the few that are in memory, and what is found once of each."""
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 MOST_MODELS, MOST_IMAGES = 3, 64
 MOST_DIRECTIONS, MOST_EMBEDDINGS = 12, 256
-MOST_EXAMPLES, LONGEST_EXAMPLE = 12, 28
+MOST_EXAMPLES, EXAMPLES_SEED = 10, 1
 
 
 class Loaded:
@@ -79,10 +79,16 @@ class Loaded:
         return KnownCaptions(self.captions)
 
     def examples(self) -> list[str]:
-        """Short captions of its data, as prompts to begin with."""
-        short = sorted({text for text in self.captions if len(text) <= LONGEST_EXAMPLE})
-        order = torch.randperm(len(short), generator=torch.Generator().manual_seed(0))
-        return [short[row] for row in order[:MOST_EXAMPLES].tolist()]
+        """Captions of its data as prompts to begin with: of two or three words, none rare and none everywhere."""
+        every = sorted(set(self.captions))
+        counts = Counter(word for text in every for word in set(text.split()))
+        plain = [
+            text
+            for text in every
+            if 1 < len(text.split()) < 4 and all(3 < counts[word] < len(every) / 50 for word in text.split())
+        ] or every
+        order = torch.randperm(len(plain), generator=torch.Generator().manual_seed(EXAMPLES_SEED))
+        return [plain[row] for row in order[:MOST_EXAMPLES].tolist()]
 
     def describe(self) -> dict[str, Any]:
         """What its page needs to show the right controls."""

@@ -23,8 +23,8 @@ export async function show(place, about, { api, hash, query }) {
   const toolButtons = [["pen", "Pen"], ["eraser", "Eraser"]].map(([name, label]) => h("button", { type: "button", onclick: () => { tool = name; tell(); } }, label));
   const widths = h("input", { type: "range", min: "2", max: "40", step: "1", "aria-label": "Width of the pen", oninput: () => { size = +widths.value; tell(); } });
   const mirror = h("button", { type: "button", onclick: () => { symmetric = !symmetric; tell(); } }, "Symmetric");
-  const undo = h("button", { type: "button", onclick: () => state.undo(), "aria-keyshortcuts": "Control+Z" }, "Undo");
-  const redo = h("button", { type: "button", onclick: () => state.redo(), "aria-keyshortcuts": "Control+Shift+Z" }, "Redo");
+  const undo = h("button", { type: "button", onclick: () => state.undo(), "aria-keyshortcuts": "Control+Z", "aria-label": "Undo", title: "Undo" }, "↶");
+  const redo = h("button", { type: "button", onclick: () => state.redo(), "aria-keyshortcuts": "Control+Shift+Z", "aria-label": "Redo", title: "Redo" }, "↷");
   const wipe = h("button", { type: "button", onclick: () => { photo = null; file = null; state.change({ strokes: [] }); } }, "Clear");
   const notes = h("p", { class: "quiet notes", role: "status" });
   const problem = (error) => { if (error.name !== "AbortError") notice(error.message, { error: true }); };
@@ -42,7 +42,7 @@ export async function show(place, about, { api, hash, query }) {
       h("div", { class: "row toolbar", role: "group", "aria-label": "Tools" }, ...toolButtons, h("label", { class: "inline" }, "width ", widths, widthText), mirror, undo, redo, wipe),
       h("div", { class: "frame" }, paper),
       choose.element),
-    h("section", { "aria-label": "Result" },
+    h("section", { "aria-label": "Result", class: "translated" },
       h("div", { class: "row toolbar" },
         lines && h("label", { class: "inline", for: "lines" }, "lines "), lines,
         h("button", { type: "button", onclick: () => state.change({ seed: state.get().seed + 1 }), title: "The model draws some noise: another seed, another version" }, "Another version")),

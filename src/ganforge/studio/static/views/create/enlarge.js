@@ -39,7 +39,7 @@ export async function show(place, about, { api }) {
       addresses = [URL.createObjectURL(chosen), URL.createObjectURL(blob)];
       [before.src, after.src] = addresses;
       await Promise.all([before.decode(), after.decode()]);
-      stageOf.style.setProperty("--ratio", `${after.naturalWidth} / ${after.naturalHeight}`);
+      result.style.setProperty("--ratio", `${after.naturalWidth} / ${after.naturalHeight}`);
       stageOf.style.setProperty("--full", `${after.naturalWidth}px`);
       file = chosen;
       answer = blob;

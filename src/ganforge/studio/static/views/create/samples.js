@@ -15,9 +15,8 @@ export function samples(page) {
       h("button", { type: "button", onclick: () => redraw(() => seed(randomSeed())) }, "Redraw"),
       h("button", { type: "button", onclick: () => redraw(() => near(state.get().terms, state.get().variation, about.gaussian)) }, "More like the image"),
       h("label", { class: "inline" }, "how different ", much),
-      about.truncates && h("label", { class: "inline" }, "truncation ", variety, " ", out),
-      h("small", { class: "quiet hint" }, "Click: show · pin: keep when redrawn · drag: into a row or a sum · on a tile, P pins and A adds to the row")),
-    grid);
+      about.truncates && h("label", { class: "inline" }, "truncation ", variety, " ", out)),
+    grid, h("p", { class: "quiet hint" }, "Click a sample to show it, pin it to keep it when the others are redrawn, drag it into a path or a sum. Keys on a sample: P pins, A adds it to the path."));
   takesTiles(element, (point) => state.change({ samples: [{ ...point, pinned: true }, ...state.get().samples.slice(0, -1)] }));
   let shown = [];
 

@@ -3,9 +3,9 @@ import { get } from "../../lib/api.js";
 import { h } from "../../lib/dom.js";
 import { clean, isDirection } from "./points.js";
 
-const METHODS = [["sefa", "Directions (SeFa)"], ["pca", "Directions (GANSpace)"], ["z", "Single numbers"]];
+const METHODS = [["sefa", "SeFa directions"], ["pca", "GANSpace"], ["z", "Single numbers"]];
 const HELP = {
-  sefa: "What the first layer reacts to most, the strongest first. Nobody told it what they mean: try them.",
+  sefa: "What the first layer reacts to most, the strongest first. Found without labels: move them to see what they mean.",
   pca: "Principal components of the first layer's activations, the strongest first.",
   z: "One number of the latent at a time: those that change the image most.",
 };

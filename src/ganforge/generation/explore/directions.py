@@ -76,7 +76,9 @@ def named_direction(trained: Trained, name: str, weights: Weights = "ema") -> Te
     if number >= size:
         raise UserError(f"{name}: expected {method}-0 to {method}-{size - 1}, the numbers of a latent")
     if method == "z":
-        return torch.eye(1, latents[0].numel(), number).view(latents.shape[1:])
+        number_alone = torch.zeros(latents[0].numel())
+        number_alone[number] = 1
+        return number_alone.view(latents.shape[1:])
     return find_directions(
         trained, any_keys(trained), number + 1, "sefa" if method == "sefa" else "pca", weights
     )[number].values

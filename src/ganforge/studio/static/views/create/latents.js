@@ -18,7 +18,7 @@ export async function show(place, about, { api, hash, query }) {
   const ended = new AbortController(), { signal } = ended;
   const first = stateOf(query, {
     terms: seed(randomSeed()), label: about.classes.length ? 0 : null, codes: {}, truncation: null,
-    prompts: about.text ? [about.examples[0] ?? "a red apple"] : [], active: 0, other: null, share: 0,
+    prompts: about.text ? (about.examples.length ? about.examples.slice(0, 3) : ["a red apple"]) : [], active: 0, other: null, share: 0,
     samples: Array.from({ length: NUM_SAMPLES }, () => ({ terms: seed(randomSeed()) })), variation: 0.3,
     method: about.system === "vae" ? "z" : "sefa", tab: "sliders",
     path: { points: [], closed: true, frames: 48, rate: 24 }, sums: { a: [], b: [], c: [], amount: 1 }, own: {},

@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/studio_create.py --out benchmarks/studio_create.json
 
-starts the studio on an empty folder, opens `pretrained:emoji-dcgan` (64x64) and
-`pretrained:gan-cls-emoji` in headless Chromium, and moves sliders 200 times each. A move is the input event of
-the slider; the image has changed when its pixels are on the canvas and the browser has come to draw a frame.
+starts the studio on an empty folder, opens `pretrained:emoji-dcgan` and `pretrained:gan-cls-emoji` (64x64) in
+headless Chromium, and moves sliders 200 times each. A move is the input event of the slider; the image has
+changed when its pixels are on the canvas and the browser has come to draw a frame.
 """
 
 import argparse
@@ -28,7 +28,8 @@ MOVE = """async ([index, value]) => {
   const began = performance.now();
   slider.value = value;
   slider.dispatchEvent(new Event('input', { bubbles: true }));
-  while ((JSON.parse(canvas.dataset.shows).terms[name] ?? 0) !== +slider.value) await new Promise(requestAnimationFrame);
+  const shown = () => JSON.parse(canvas.dataset.shows).terms[name] ?? 0;
+  while (shown() !== +slider.value) await new Promise(requestAnimationFrame);
   return performance.now() - began;
 }"""
 

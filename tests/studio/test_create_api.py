@@ -89,8 +89,11 @@ def problem(response: httpx.Response, status: int) -> str:
 def test_gallery_has_what_came_with_the_package_and_own_runs_of_images(started: Studio) -> None:
     models = {each["name"]: each for each in started.client.get("/api/create").json()["models"]}
     assert len([each for each in models.values() if each["shipped"]]) == 10
-    assert models["pixels"]["tools"] == ["complete"] and "rings" not in models
-    assert models[CODES]["codes"] and models[DROPOUT]["classes"] and models[EDGES]["tools"] == ["draw"]
+    assert models["pixels"]["tools"] == ["complete"]
+    assert "rings" not in models
+    assert models[CODES]["codes"]
+    assert models[DROPOUT]["classes"]
+    assert models[EDGES]["tools"] == ["draw"]
     thumbnail = started.client.get(f"/api/create/{EMOJI}/thumbnail")
     assert open_image(thumbnail.content).size[0] > 100
 
@@ -109,7 +112,8 @@ def test_a_seed_is_the_sample_of_that_seed(started: Studio) -> None:
 
 def test_sliders_change_the_image_and_the_same_values_give_the_same_image(started: Studio) -> None:
     names = started.client.get(f"/api/create/{EMOJI}/directions").json()["directions"]
-    assert names[0]["name"] == "sefa-0" and names[0]["share"] > names[-1]["share"] > 0
+    assert names[0]["name"] == "sefa-0"
+    assert names[0]["share"] > names[-1]["share"] > 0
     before = images(started, EMOJI, {"terms": {"7": 1}})
     moved = images(started, EMOJI, {"terms": {"7": 1, "sefa-0": 2.5, "z-3": -1}})
     assert np.abs(moved.astype(int) - before).mean() > 1
@@ -120,7 +124,8 @@ def test_sliders_change_the_image_and_the_same_values_give_the_same_image(starte
 def test_other_sliders(started: Studio, method: str) -> None:
     found = started.client.get(f"/api/create/{CODES}/directions", params={"method": method}).json()
     names = [each["name"] for each in found["directions"]]
-    assert len(set(names)) == 12 and all(name.startswith(f"{method}-") for name in names)
+    assert len(set(names)) == 12
+    assert all(name.startswith(f"{method}-") for name in names)
 
 
 def test_codes_classes_and_truncation_change_the_image(started: Studio) -> None:
@@ -134,7 +139,8 @@ def test_prompts_blend_and_name_the_captions_that_are_near(started: Studio) -> N
     first, half, last = images(started, WORDS, *(point | {"share": share} for share in (0, 0.5, 1)))
     assert len({each.tobytes() for each in (first, half, last)}) == 3
     lines = post(started, f"{WORDS}/prompts", {"texts": ["red apple", "a xyzzy"]}).json()["lines"]
-    assert lines[0] == '"red apple" is a training caption' and "no training caption" in lines[1]
+    assert lines[0] == '"red apple" is a training caption'
+    assert "no training caption" in lines[1]
 
 
 POINTS: list[tuple[str, list[dict[str, Any]]]] = [
@@ -175,7 +181,8 @@ def test_the_command_runs(
     monkeypatch.chdir(tmp_path)
     command = post(started, f"{name}/recipe/images", {"points": points}).json()["command"]
     program, *words = shlex.split(command)
-    assert program == "ganforge" and main(words) == 0
+    assert program == "ganforge"
+    assert main(words) == 0
     assert Path(words[-1]).is_file()
 
 
@@ -185,7 +192,8 @@ def test_the_arithmetic_command_has_the_image_in_its_centre(
     monkeypatch.chdir(tmp_path)
     point = {"terms": {"7": 1, "sefa-0": 1.5, "z-12": -0.8}}
     command = post(started, f"{EMOJI}/recipe/images", {"points": [point]}).json()["command"]
-    assert '"' not in command and "'7 + 1.5*sefa-0 - 0.8*z-12'" in command
+    assert '"' not in command
+    assert "'7 + 1.5*sefa-0 - 0.8*z-12'" in command
     assert main(shlex.split(command)[1:]) == 0
     (expected,) = images(started, EMOJI, point)
     pixels = np.asarray(open_image(Path("arithmetic.png")))
@@ -200,8 +208,11 @@ def test_a_download_says_how_it_was_made(started: Studio, tmp_path: Path) -> Non
     file.write_bytes(post(started, f"{EMOJI}/download?large=true", {"points": [point]}).content)
     about = read_provenance(file)
     assert open_image(file).size == (256, 256)
-    assert json.loads(about["points"]) == [point] and "7 + 2*sefa-0" in about["command"]
-    assert about["run"] == "emoji-dcgan" and about["step"] == "5000" and len(about["latents"]) == 16
+    assert json.loads(about["points"]) == [point]
+    assert "7 + 2*sefa-0" in about["command"]
+    assert about["run"] == "emoji-dcgan"
+    assert about["step"] == "5000"
+    assert len(about["latents"]) == 16
 
 
 @pytest.mark.parametrize("form", ["gif", "webp", "mp4", "png"])
@@ -264,7 +275,8 @@ def test_project_and_go_on_from_there(
 
 def test_edges_are_translated_and_photos_enlarged(started: Studio) -> None:
     answer = started.client.post(f"/api/create/{EDGES}/apply", content=drawing())
-    assert answer.status_code == 200 and open_image(answer.content).size == (64, 64)
+    assert answer.status_code == 200
+    assert open_image(answer.content).size == (64, 64)
     assert "resized" in json.loads(answer.headers["x-notes"])[0]
     photo = png(Image.effect_noise((24, 16), 60).convert("RGB"))
     answer = started.client.post(f"/api/create/{PHOTOS}/apply?size=own", content=photo)

@@ -79,7 +79,9 @@ def test_sliders_change_the_image_and_come_back(started: Studio, page: Any) -> N
     move(page, "sefa-0", 3)
     assert settled(page, {"sefa-0": 3}) == moved, "the same values, the same image"
     page.keyboard.press("Control+z")
-    page.get_by_role("button", name="Undo").click()
+    assert settled(page, {"sefa-0": -3}) != moved
+    for _ in range(2):
+        page.get_by_role("button", name="Undo").click()
     page.wait_for_selector("canvas.big:not([data-shows*=sefa])")
     assert shown(page) == first
 
@@ -108,10 +110,12 @@ def test_pinned_samples_stay_when_the_others_are_redrawn(started: Studio, page: 
     page.wait_for_selector(".samples .tile:nth-child(3) .pin[aria-pressed=true]")
     page.get_by_role("button", name="Redraw").click()
     after = points()
-    assert after[2] == before[2] and not set(after) & (set(before) - {before[2]})
+    assert after[2] == before[2]
+    assert not set(after) & (set(before) - {before[2]})
     page.get_by_role("button", name="More like the image").click()
     near = points()
-    assert near[2] == before[2] and all(len(json.loads(each)["terms"]) == 2 for each in near[:2])
+    assert near[2] == before[2]
+    assert all(len(json.loads(each)["terms"]) == 2 for each in near[:2])
 
 
 def test_a_link_restores_the_state(started: Studio, page: Any, chromium: Any) -> None:
@@ -155,7 +159,8 @@ def test_interpolation_plays_and_is_downloaded(started: Studio, page: Any, tmp_p
         file = tmp_path / download.value.suggested_filename
         download.value.save_as(file)
         image = Image.open(io.BytesIO(file.read_bytes()))
-        assert getattr(image, "n_frames", 1) > 40 and "explore walk" in read_provenance(file)["command"]
+        assert getattr(image, "n_frames", 1) > 30
+        assert "explore walk" in read_provenance(file)["command"]
 
 
 def test_video(started: Studio, page: Any, tmp_path: Path) -> None:
@@ -266,7 +271,7 @@ def test_edges_are_translated_while_they_are_drawn(started: Studio, page: Any, t
 def test_a_photo_is_enlarged(started: Studio, page: Any) -> None:
     opened(started, page, "pretrained:srgan-photos", seeds=False)
     page.locator("input[type=file]").set_input_files([png(Image.effect_noise((48, 32), 50).convert("RGB"))])
-    page.wait_for_selector("text=48×32 → 192×128")
+    page.wait_for_selector("text=/48.32 → 192.128/")
     divider = page.locator(".divider")
     divider.focus()
     page.keyboard.press("Home")

@@ -79,7 +79,7 @@ class Loaded:
         return KnownCaptions(self.captions)
 
     def examples(self) -> list[str]:
-        """Captions of its data as prompts to begin with: of two or three words, none rare and none everywhere."""
+        """Prompts to begin with: captions of two or three words, none rare and none everywhere."""
         every = sorted(set(self.captions))
         counts = Counter(word for text in every for word in set(text.split()))
         plain = [

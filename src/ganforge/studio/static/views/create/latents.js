@@ -111,6 +111,7 @@ export async function show(place, about, { api, hash, query }) {
     if (event.shiftKey) state.redo(); else state.undo();
   };
   addEventListener("keydown", onKey, { signal });
+  place.addEventListener("change", (event) => { if (event.target.type === "range") state.seal(); });
   update();
   return () => { ended.abort(); for (const each of Object.values(panels)) each.hide?.(); };
 }

@@ -21,6 +21,8 @@ export function store(first, changed) {
       future = future.map((each) => ({ ...each, ...parts }));
       set({ ...state, ...parts }, null);
     },
+    /** The end of a movement: the next one of the same control is a step of its own. */
+    seal() { last = null; },
     undo() { if (past.length) { future.push(state); last = null; set(past.pop(), null); } },
     redo() { if (future.length) { past.push(state); last = null; set(future.pop(), null); } },
     canUndo: () => past.length > 0,

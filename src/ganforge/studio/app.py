@@ -9,8 +9,10 @@ from fastapi.staticfiles import StaticFiles
 
 import ganforge.reporting
 from ganforge.server.app import add_errors
+from ganforge.studio.compare_api import compare_api
 from ganforge.studio.create_api import create_api
 from ganforge.studio.door import Door
+from ganforge.studio.forms_api import forms_api
 from ganforge.studio.runs_api import runs_api
 from ganforge.studio.workshop import Workshop
 from ganforge.version import __version__
@@ -23,8 +25,8 @@ def create_app(workshop: Workshop, token: str | None, hosts: Collection[str], po
     """The ASGI application of a studio, behind its door."""
     app = FastAPI(title="ganforge studio", version=__version__, docs_url=None, redoc_url=None)
     add_errors(app)
-    app.include_router(runs_api(workshop), prefix="/api")
-    app.include_router(create_api(workshop), prefix="/api")
+    for api in (runs_api, forms_api, compare_api, create_api):
+        app.include_router(api(workshop), prefix="/api")
 
     @app.get("/", include_in_schema=False)
     def page() -> FileResponse:

@@ -6,9 +6,9 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from ganforge.runs.folder import is_held
@@ -17,6 +17,7 @@ from ganforge.server.guard import Refused
 MOST_JOBS = 2
 """At a time: more would starve each other."""
 MOST_TAIL_BYTES = 4_000
+SECONDS_TO_END = 15
 
 
 @dataclass
@@ -27,7 +28,8 @@ class Job:
     command: str
     log: Path
     process: subprocess.Popen[bytes]
-    started: float = field(default_factory=time.time)
+    stopping: bool = False
+    """Whether it got the signal to stop: it saves, and ends."""
 
     @property
     def exit_code(self) -> int | None:
@@ -63,6 +65,9 @@ class Jobs:
     def start(self, run: str, words: Sequence[str], log: Path) -> Job:
         """Start `ganforge WORDS`; raises Refused where the run has one already, or too many work."""
         with self._lock:
+            if (before := self.of(run)) is not None and before.stopping:
+                with suppress(subprocess.TimeoutExpired):  # a run is free a little before its process ends
+                    before.process.wait(SECONDS_TO_END)
             working = [name for name, job in self._jobs.items() if job.exit_code is None]
             if run in working:
                 raise Refused(409, f"a command about {run} is at work: wait for it, or stop it")
@@ -98,6 +103,7 @@ class Jobs:
         """Ask the training in the folder `path` to save and stop, whoever started it; raises Refused."""
         job = self.of(run)
         if job is not None and job.exit_code is None:
+            job.stopping = True
             job.process.send_signal(signal.SIGTERM)
             return
         if not is_held(path):

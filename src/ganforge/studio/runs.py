@@ -14,7 +14,7 @@ from ganforge.errors import UserError
 from ganforge.files.reading import read_regular
 from ganforge.reporting.log import number_of, parse_lines
 from ganforge.reporting.page import detail_of
-from ganforge.runs.folder import LOG, Run, find_runs
+from ganforge.runs.folder import LOG, Run, find_runs, is_held
 from ganforge.runs.state import best_score, state_of
 
 TAIL_BYTES = 16_384
@@ -148,8 +148,11 @@ def read_grid(path: Path, step: int) -> bytes:
 
 def detail(run: Run, readings: Readings) -> dict[str, Any]:
     """All that the page of a run shows, but its images."""
-    stamp = stamp_of(run.path, "config.json", LOG, "evaluations")
-    found: dict[str, Any] = readings.get("detail", run.path, stamp, lambda: detail_of(run.path))
+    running = is_held(run.path)
+    stamp = (*stamp_of(run.path, "config.json", LOG, "evaluations"), running)
+    found: dict[str, Any] = readings.get(
+        "detail", run.path, stamp, lambda: detail_of(run.path, running=running)
+    )
     return found | {"grids": grids_of(run.path)}
 
 

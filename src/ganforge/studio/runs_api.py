@@ -13,6 +13,7 @@ from ganforge.errors import printable
 from ganforge.runs.folder import is_held
 from ganforge.server.guard import Refused
 from ganforge.studio import runs
+from ganforge.studio.jobs import Job
 from ganforge.studio.workshop import Workshop
 
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -25,6 +26,7 @@ def runs_api(workshop: Workshop) -> APIRouter:
     api = APIRouter(prefix="/runs")
     _add_readings(api, workshop)
     _add_commands(api, workshop)
+    _add_trash(api, workshop)
     return api
 
 
@@ -36,7 +38,7 @@ def _add_readings(api: APIRouter, workshop: Workshop) -> None:
         """Every run of the folder, the newest first, and the commands at work."""
         rows = runs.list_runs(workshop.runs, readings)
         jobs = {
-            job.run: {"command": job.command, "working": job.exit_code is None, "error": job.error()}
+            job.run: {name: value for name, value in _about(job).items() if name != "output"}
             for job in workshop.jobs.all()
         }
         return {"folder": str(workshop.runs), "runs": rows, "jobs": jobs}
@@ -46,8 +48,9 @@ def _add_readings(api: APIRouter, workshop: Workshop) -> None:
         """What the report of a run says, and how it stands."""
         run = workshop.open(name)
         job = workshop.jobs.of(name)
-        about = None if job is None else {"command": job.command, "error": job.error(), "output": job.tail()}
-        return runs.row_of(run.path, readings) | runs.detail(run, readings) | {"job": about}
+        place = str(run.path) if run.path.parent == workshop.runs else name
+        about = None if job is None else _about(job)
+        return runs.detail(run, readings) | runs.row_of(run.path, readings) | {"job": about, "path": place}
 
     @api.get("/{name}/samples/{step}.png")
     def grid(name: str, step: int) -> Response:
@@ -73,6 +76,11 @@ def _add_readings(api: APIRouter, workshop: Workshop) -> None:
                 await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
 
         return StreamingResponse(stream(), media_type="text/event-stream")
+
+
+def _about(job: Job) -> dict[str, Any]:
+    working = job.exit_code is None
+    return {"command": job.command, "working": working, "error": job.error(), "output": job.tail()}
 
 
 def _add_commands(api: APIRouter, workshop: Workshop) -> None:
@@ -104,6 +112,14 @@ def _add_commands(api: APIRouter, workshop: Workshop) -> None:
         job = workshop.jobs.start(name, ["resume", str(run.path), *more], log_of(name))
         return {"command": job.command}
 
+    @api.post("/{name}/evaluate")
+    def evaluate(name: str) -> dict[str, str]:
+        """Score the run, as `ganforge evaluate` does."""
+        job = workshop.jobs.start(name, ["evaluate", str(workshop.open(name).path)], log_of(name))
+        return {"command": job.command}
+
+
+def _add_trash(api: APIRouter, workshop: Workshop) -> None:
     @api.delete("/{name}")
     def remove(name: str) -> dict[str, str]:
         """Move the run to the trash folder."""
@@ -112,4 +128,15 @@ def _add_commands(api: APIRouter, workshop: Workshop) -> None:
             raise Refused(403, f"{printable(name)} came with the package and stays")
         if is_held(path):
             raise Refused(409, f"{name} is being trained: stop it first")
-        return {"moved": str(runs.move_to_trash(workshop.runs, path))}
+        return {"moved": runs.move_to_trash(workshop.runs, path).name}
+
+    @api.post("/{name}/restore")
+    def restore(name: str, moved: Annotated[str, Body(embed=True)]) -> dict[str, str]:
+        """Take the run back from the trash folder, where it is called `moved`."""
+        path, place = workshop.place_of(name), workshop.runs / runs.TRASH / workshop.place_of(moved).name
+        if path.exists():
+            raise Refused(409, f"there is a run {name} already")
+        if not (place / "config.json").is_file():
+            raise Refused(404, f"no {moved} in the trash")
+        place.rename(path)
+        return {}

@@ -32,7 +32,7 @@ async function go() {
   try {
     const module = await import(`./views/${name}.js`);
     if (mine !== visit) return;
-    const inner = h("div", { class: `view ${name}` });
+    const inner = h("div", { class: `view view-${name}` });
     document.title = `${module.title} · ganforge studio`;
     clear(place, inner);
     place.focus({ preventScroll: true });

@@ -4,7 +4,7 @@ export const title = "Start";
 
 const THINGS = [
   ["#/play", "Watch a GAN learn", "Eight clusters of points, a generator and a discriminator. Press play; then let it collapse, and cure it.", "Open the playground"],
-  ["#/create", "Draw with a trained model", "Ten models come with the package: digits, clothes, emoji from words, drawings to emoji, photos enlarged.", "Choose a model"],
+  ["#/create", "Draw with a trained model", "Trained models come with the package: digits, clothes, emoji from words, drawings to emoji, photos enlarged.", "Choose a model"],
   ["#/new", "Train on your own images", "Name a folder. The studio checks it, suggests a system, and shows samples while it trains.", "Start a training"],
 ];
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganforge.generation.explore.keys import Keys
-from ganforge.server.batching import Call, Decoding, Worker
+from ganforge.server.batching import Call, Closed, Decoding, Worker
 
 SECONDS = 10
 
@@ -139,3 +139,5 @@ def test_a_closed_worker_does_what_waits_and_ends() -> None:
     assert call.future.result(SECONDS) == 6
     thread.join(SECONDS)
     assert not thread.is_alive()
+    with pytest.raises(Closed):
+        worker.submit(decoding(1.0), True)

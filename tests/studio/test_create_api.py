@@ -22,6 +22,7 @@ import ganforge
 from ganforge.cli.main import main
 from ganforge.files.provenance import read_provenance
 from ganforge.runs.trained import load
+from ganforge.server.guard import Refused
 from ganforge.studio.create_models import MOST_MODELS, Models
 from ganforge.studio.workshop import Workshop
 
@@ -375,6 +376,8 @@ def test_few_models_are_kept_and_their_threads_end(tmp_path: Path) -> None:
         thread.join(0.5)
     assert len(threads()) == MOST_MODELS
     assert models.get(names[0]) is not first
+    with pytest.raises(Refused, match="made room for other models: try again"):
+        first.work(list)
 
 
 def test_a_run_is_read_again_once_it_was_trained(tmp_path: Path, runs: Path) -> None:

@@ -42,6 +42,10 @@ class Call(Generic[T]):
     future: Future[T] = field(default_factory=Future)
 
 
+class Closed(Exception):  # noqa: N818 - a state, not a fault
+    """The thread of a model takes no calls any more."""
+
+
 class Worker:
     """Calls of one model, one after another or decoded together, in a thread that ends with `close`.
 
@@ -66,9 +70,11 @@ class Worker:
         self._thread.start()
 
     def submit(self, start: Callable[[], Decoding[T] | T], decodes: bool) -> Call[T]:
-        """Put a call at the end of the queue."""
+        """Put a call at the end of the queue; raises Closed where the thread has ended, or is about to."""
         call = Call(start, decodes)
         with self._changed:
+            if self._closed:
+                raise Closed
             self._waiting.append(call)
             self._changed.notify()
         return call

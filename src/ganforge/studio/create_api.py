@@ -44,7 +44,7 @@ def _add_gallery(api: APIRouter, workshop: Workshop, models: Models) -> None:
     @api.get("")
     def gallery() -> dict[str, Any]:
         """Every model to play with."""
-        return {"models": list_models(workshop.runs, readings)}
+        return {"folder": str(workshop.runs), "models": list_models(workshop.runs, readings)}
 
     @api.get("/{name}")
     def one(name: str) -> dict[str, Any]:

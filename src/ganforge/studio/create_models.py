@@ -3,6 +3,7 @@
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +23,8 @@ from ganforge.reporting.units import folder_size
 from ganforge.runs.data import captions_of
 from ganforge.runs.state import best_score
 from ganforge.runs.trained import Trained, load
+from ganforge.server.batching import Closed
+from ganforge.server.guard import Refused
 from ganforge.server.models import Model
 from ganforge.server.tasks import MOST_PIXELS, MOST_PIXELS_OWN
 from ganforge.studio.create_gallery import tools_of
@@ -51,8 +54,15 @@ class Loaded:
         return self.model.trained
 
     def work(self, function: Callable[[], T]) -> T:
-        """The result of `function`, called in the one thread that works for this model."""
-        return self.model.worker.submit(function, decodes=False).future.result()
+        """The result of `function`, called in the one thread that works for this model; raises Refused."""
+        return self.submit(function).result()
+
+    def submit(self, function: Callable[[], T]) -> Future[T]:
+        """The same, without waiting for it."""
+        try:
+            return self.model.worker.submit(function, decodes=False).future
+        except Closed as error:
+            raise Refused(503, f"{self.model.name} made room for other models: try again") from error
 
     def _directions(self, method: Method) -> list[Direction]:
         count = min(MOST_DIRECTIONS, self.reach)

@@ -145,7 +145,7 @@ def _rows(loaded: Loaded, part: tuple[Any, ...], seed: int) -> Iterator[bytes]:
         finally:
             made.put(None)
 
-    loaded.model.worker.submit(work, decodes=False)
+    loaded.submit(work)
     try:
         while (row := made.get()) is not None:
             if isinstance(row, BaseException):

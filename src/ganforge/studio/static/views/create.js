@@ -1,6 +1,7 @@
 // Create: a gallery of models, and for each the controls that its kind of system has.
 import { get } from "../lib/api.js";
-import { h } from "../lib/dom.js";
+import { command, h } from "../lib/dom.js";
+import { quoted } from "../lib/text.js";
 
 export const title = "Create";
 
@@ -15,7 +16,7 @@ const purposeOf = (model) => [model.codes && "Codes that steer it", model.classe
 
 export async function show(place, { path, query }) {
   if (path[0]) return model(place, path[0], query);
-  const { models } = await get("/create");
+  const { models, folder } = await get("/create");
   const shipped = models.filter((each) => each.shipped), own = models.filter((each) => !each.shipped);
   place.append(...[
     h("h1", {}, "Create with a trained model"),
@@ -23,6 +24,9 @@ export async function show(place, { path, query }) {
     own.length ? h("section", { "aria-labelledby": "own-models" }, h("h2", { id: "own-models" }, "Your runs"), h("div", { class: "gallery" }, ...own.map(card))) : null,
     h("section", { "aria-labelledby": "shipped-models" }, h("h2", { id: "shipped-models" }, "Models that came with the package"), h("div", { class: "gallery" }, ...shipped.map(card))),
     own.length ? null : h("p", { class: "quiet" }, "Models of yours join them: ", h("a", { href: "#/new" }, "train one on your own images"), "."),
+    models.some((each) => each.tools.includes("complete")) ? null : h("section", { "aria-labelledby": "half" }, h("h2", { id: "half" }, "Half an image, completed"),
+      h("p", { class: "quiet" }, "This needs a run of pixelcnn, and none is here yet. One on black and white digits takes about 20 minutes on one core:"),
+      command(`ganforge train pixelcnn mnist --binarise static --steps 3000 --run ${quoted(`${folder}/pixelcnn-digits`)}`)),
   ].filter(Boolean));
 }
 

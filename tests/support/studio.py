@@ -80,9 +80,11 @@ def page_of(chromium: Any, **options: Any) -> Iterator[Any]:
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
     page.on(
         "request",
-        lambda request: None
-        if request.url.startswith(("http://127.0.0.1", "data:", "blob:"))
-        else wrong.append(f"request to {request.url}"),
+        lambda request: (
+            None
+            if request.url.startswith(("http://127.0.0.1", "data:", "blob:"))
+            else wrong.append(f"request to {request.url}")
+        ),
     )
     try:
         yield page

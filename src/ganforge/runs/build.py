@@ -1,5 +1,6 @@
 """Building the untrained system of a run."""
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
@@ -18,6 +19,8 @@ from ganforge.system import System, SystemConfig
 from ganforge.systems.discovery import find_recorded
 
 LEAST_ROOM = 256 * 2**20
+RANDOM = threading.RLock()
+"""Torch's own random numbers are one sequence for all threads: held by whoever seeds or restores them."""
 MANY_PARAMETERS, TIMES, MOST_PARAMETERS = 1000, 20, 5_000
 """How many tensors of parameters a system may have: so many, or so many times those of its checkpoint."""
 
@@ -41,14 +44,15 @@ def build_system(config: RunConfig, typed: str | None = None, checkpoint: Checkp
         ) from error
     if checkpoint is not None and ":" not in config.system:  # code of others was typed, and is trusted
         _check_sizes(kind, options, config.spec, checkpoint)
-    torch.manual_seed(config.train.seed)
-    return kind(options, config.spec)
+    with RANDOM:
+        torch.manual_seed(config.train.seed)
+        return kind(options, config.spec)
 
 
 def on_meta(kind: type[System], options: SystemConfig, spec: DataSpec, most: int = MOST_PARAMETERS) -> System:
     """A system without memory, for its shapes; raises TooLarge where it has more than `most` parameters."""
     try:
-        with torch.device("meta"), torch.random.fork_rng(devices=[]), _counted(most):
+        with RANDOM, torch.device("meta"), torch.random.fork_rng(devices=[]), _counted(most):
             return kind(options, spec)
     except (RuntimeError, TypeError, OverflowError, MemoryError) as error:
         if not is_overflow(error):

@@ -13,7 +13,7 @@ from ganforge.nn.networks.wgan_gp import ConvolutionalCritic, convolutional_gene
 from ganforge.nn.optimizers import adams, decay_linearly
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import AdversarialConfig, DiscriminatorInput
-from ganforge.systems.families.networks import plain_pair
+from ganforge.systems.families.networks import HIDDEN, Hidden, plain_pair
 from ganforge.systems.families.resolutions import rectangle_for
 
 WIDTHS = {"convolutional": 64, "resnet": 128, "mlp": 512}
@@ -39,6 +39,8 @@ class WGANGPConfig(AdversarialConfig):
         description="Channels next to the image, doubled at every halving (convolutional; none: 64), of all "
         "maps (resnet; none: 128), hidden units (mlp; none: 512).",
     )
+    generator_hidden: Hidden = Field(None, description=HIDDEN.format("generator"))
+    critic_hidden: Hidden = Field(None, description=HIDDEN.format("critic"))
     critic_norm: Literal["none", "layer"] = Field(
         "none", description="layer: layer norm in the convolutional critic, from its second convolution on."
     )
@@ -86,9 +88,15 @@ class WGANGP(LatentSystem):
         width = config.width or WIDTHS[config.network]
         self.generator: nn.Module
         self.critic: nn.Module
+        hidden = (config.generator_hidden, config.critic_hidden)
         if config.network == "mlp":
             self.generator, self.critic = plain_pair(
-                data, width=width, latent_size=config.latent_size, shape=self.augment.shape, critic=True
+                data,
+                width=width,
+                latent_size=config.latent_size,
+                shape=self.augment.shape,
+                critic=True,
+                hidden=hidden,
             )
             return
         start, doublings = rectangle_for("wgan_gp", data)

@@ -73,6 +73,8 @@ class Loss:
 STEPS = 20_000
 _GAN = ("learning_rate", "discriminator_learning_rate", "discriminator_steps", "optimizer", "momentum",
         "activation", "pack", "label_smoothing", "instance_noise", "ema_half_life")  # fmt: skip
+_ANY_COUNT = {"learning_rate": 1e-3, "activation": "leaky_relu", "init_std": None}
+"""What the package suggests for many points, for few too."""
 _GOODFELLOW = "Goodfellow et al. 2014"
 
 LOSSES: dict[str, Loss] = {
@@ -83,7 +85,7 @@ LOSSES: dict[str, Loss] = {
         _GOODFELLOW,
         "1406.2661",
         fixed={"loss": "non_saturating"},
-        defaults={"learning_rate": 1e-3},
+        defaults=_ANY_COUNT,
         open=_GAN,
     ),
     "minimax": Loss(
@@ -93,7 +95,7 @@ LOSSES: dict[str, Loss] = {
         _GOODFELLOW,
         "1406.2661",
         fixed={"loss": "minimax"},
-        defaults={"learning_rate": 1e-3},
+        defaults=_ANY_COUNT,
         open=_GAN,
     ),
     "wgan": Loss(

@@ -132,7 +132,7 @@ class Panel:
             if due:
                 self._log()
             elif watching:
-                self.norms = update.read_gradient_norms()
+                self.norms |= update.read_gradient_norms()
         except Diverged as error:
             self.stopped = f"{error.what}: begin again with a smaller learning rate"
 
@@ -141,7 +141,7 @@ class Panel:
         values = finite_values(self.training, self.update)
         self.training.meter.reset()
         self.losses = {name: value for name, value in values.items() if not name.endswith("_norm")}
-        self.norms = {name: value for name, value in values.items() if name.endswith("_norm")}
+        self.norms |= {name: value for name, value in values.items() if name.endswith("_norm")}
         rate = self.training.images / max(self.seconds, 1e-9)
         self.lines.append(
             {

@@ -55,6 +55,7 @@ class Session:
         self._history: list[dict[str, Any]] = []
         self._playing, self._until, self.speed = False, 0, "full"
         self._phase = ""
+        self._last_frame: tuple[float, int] = (time.monotonic(), 0)
         self._slot: str | None = None
         self._due = True
         self._wake: Callable[[], None] | None = None
@@ -91,6 +92,7 @@ class Session:
         with self._alone():
             if self.step + count > self.settings.steps:
                 raise UserError(f"all {self.settings.steps} steps are done: begin again with more")
+            self._leave_link()
             if only is not None:
                 self._remember(only, count)
             for _ in range(count):
@@ -105,6 +107,7 @@ class Session:
                 raise UserError(f"panel {panel + 1}: expected 1 to {len(self.panels)}")
             if len(self._done) >= MOST_EVENTS:
                 raise UserError(f"{MOST_EVENTS} changes by hand: restart")
+            self._leave_link()
             self.panels[panel].set_fields(fields)
             self._done.append(Event(at=self.step, panel=panel, fields=dict(fields)))
             self._due = True
@@ -293,6 +296,12 @@ class Session:
             self._replayed.pop(0)
         return None
 
+    def _leave_link(self) -> None:
+        """From here on it is another training than that of the link."""
+        if self._replayed and self._done and self._done[-1] is self._replayed[0]:
+            self._done[-1].count = max(1, self.step - self._done[-1].at)
+        self._replayed.clear()
+
     _seconds_per_step = 0.0
 
     def _advance_all(self, only: Only | None, *, watching: bool) -> None:
@@ -359,11 +368,17 @@ class Session:
                 "playing": self._moving,
                 "until": self._until if self._until < self.settings.steps else None,
                 "phase": self._phase,
-                "stepMilliseconds": finite(1000 * self._seconds_per_step),
+                "stepsPerSecond": finite(self._pace()),
                 "panels": panels,
             },
             allow_nan=False,
         )
+
+    def _pace(self) -> float:
+        """Steps a second since the last frame."""
+        now, (before, step) = time.monotonic(), self._last_frame
+        self._last_frame = now, self.step
+        return (self.step - step) / max(now - before, 1e-3)
 
     def _offer(self, text: str) -> None:
         with self._changed:

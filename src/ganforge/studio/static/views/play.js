@@ -13,9 +13,18 @@ import { storyBar } from "./play/stories.js";
 import { summary } from "./play/words.js";
 
 export const title = "Playground";
-const SPEEDS = [["slow", "Slow"], ["single", "Step by step"], ["full", "Full speed"]];
+const SPEEDS = [["slow", "Slow"], ["single", "Medium"], ["full", "Fast"]];
 const SAY_EVERY = 6000, ADDRESS_EVERY = 5000, MOST_PANELS = 6;
+const SHAPES = { play: "M4 2l10 6-10 6z", pause: "M3 2h4v12H3zM9 2h4v12H9z" };
 const KEYS = [["Space", "play or pause"], ["s", "one step"], ["d", "D alone"], ["g", "G alone"], ["r", "restart"], ["1 – 6", "choose a panel"]];
+
+function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  for (const [key, value] of Object.entries({ viewBox: "0 0 16 16", width: "13", height: "13", "aria-hidden": "true", fill: "currentColor" })) svg.setAttribute(key, value);
+  path.setAttribute("d", SHAPES[name]);
+  svg.append(path);
+  return svg;
+}
 
 export async function show(place, { query }) {
   const offered = await get("/play"), first = fromQuery(query, offered);
@@ -49,7 +58,7 @@ class Playground {
 
   build(place) {
     const button = (label, key, what, more = {}) => h("button", { type: "button", "aria-keyshortcuts": key, onclick: what, ...more }, label);
-    this.playButton = button("▶ Play", "Space", () => this.toggle(), { class: "primary play" });
+    this.playButton = button("", "Space", () => this.toggle(), { class: "primary play" });
     this.stepButton = button("Step", "s", () => this.step(null));
     this.dButton = button("Step D", "d", () => this.step("discriminator"), { class: "of-d", title: "Update only the discriminator" });
     this.gButton = button("Step G", "g", () => this.step("generator"), { class: "of-g", title: "Update only the generator" });
@@ -302,10 +311,10 @@ class Playground {
   }
   showState() {
     const busy = this.playing || !!this.target;
-    this.playButton.textContent = busy ? "⏸ Pause" : "▶ Play";
+    if (this.playButton.dataset.busy !== String(busy)) { this.playButton.dataset.busy = String(busy); clear(this.playButton, icon(busy ? "pause" : "play"), h("span", {}, busy ? "Pause" : "Play")); }
     this.stepShown.textContent = number(this.frame?.step ?? 0);
     const done = this.frame && this.frame.step >= this.settings.steps;
-    this.pace.textContent = this.target ? `of ${number(this.target)}, opening the link` : done ? "the last one" : busy && this.frame?.stepMilliseconds ? `${(1000 / this.frame.stepMilliseconds).toFixed(0)} a second at most` : "";
+    this.pace.textContent = this.target ? `of ${number(this.target)}, opening the link` : done ? "the last one" : busy && this.frame?.stepsPerSecond ? `${Math.max(1, Math.round(this.frame.stepsPerSecond))} a second` : "";
     this.playButton.disabled = !!done && !busy;
     for (const each of [this.stepButton, this.dButton, this.gButton]) each.disabled = !!done;
     this.stage.dataset.state = this.target ? "opening" : busy ? "playing" : "paused";

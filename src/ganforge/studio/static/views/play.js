@@ -110,6 +110,7 @@ class Playground {
     this.session = session;
     this.settings = session.settings;
     this.story = story;
+    this.stage.dataset.session = session.id;
     this.frame = null;
     this.target = step || null;
     this.playing = false;

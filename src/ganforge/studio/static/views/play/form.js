@@ -6,20 +6,19 @@ import { field, layersField } from "./settings.js";
 const FIRST = 4;
 
 function flow(view, panel) {
-  const discriminator = panel.discriminator, critic = "critic_loss";
-  const gLoss = h("b"), dLoss = h("b"), gradient = h("b"), generator = h("div", { class: "box of-g" }, h("b", {}, discriminator ? "G" : "decoder")), judge = h("div", { class: "box of-d" }, h("b", {}, discriminator ? "D" : "encoder"));
+  const discriminator = panel.discriminator, lossOfCritic = "critic_loss";
+  const gLoss = h("b"), dLoss = h("b"), gradient = h("b"), generator = h("div", { class: "box of-g" }, h("b", {}, discriminator ? "G" : "decoder")), critic = h("div", { class: "box of-d" }, h("b", {}, discriminator ? "D" : "encoder"));
   view.flow = (frame, phase) => {
     const losses = frame?.losses ?? {};
     gLoss.textContent = short(losses.generator_loss ?? losses.vae_loss ?? null) || "–";
-    dLoss.textContent = short(losses.discriminator_loss ?? losses[critic] ?? null) || "–";
+    dLoss.textContent = short(losses.discriminator_loss ?? losses[lossOfCritic] ?? null) || "–";
     gradient.textContent = short(frame?.gradient ?? null) || "–";
     generator.classList.toggle("active", phase === "generator");
-    judge.classList.toggle("active", phase === "discriminator");
+    critic.classList.toggle("active", phase === "discriminator");
   };
-  const noise = panel.values.latent_distribution ?? "gaussian";
   return h("figure", { class: "flow", "aria-label": "How the networks are joined" },
-    h("div", { class: "line" }, h("span", {}, `noise z: ${panel.values.latent_size} × ${noise}`), h("i", {}, "→"), generator, h("i", {}, "→"), h("span", { class: "generated" }, "● points")),
-    discriminator && h("div", { class: "line" }, h("span", {}, h("span", { class: "generated" }, "● points"), " and ", h("span", { class: "real" }, "■ real")), h("i", {}, "→"), judge, h("i", {}, "→"), h("span", {}, "real or not?")),
+    h("div", { class: "line" }, h("span", { class: "end" }, "noise z"), h("i", {}, "→"), generator, h("i", {}, "→"), h("span", { class: "generated" }, "● generated")),
+    discriminator && h("div", { class: "line" }, h("span", { class: "end" }, h("span", { class: "generated" }, "●"), " or ", h("span", { class: "real" }, "■ real")), h("i", {}, "→"), critic, h("i", {}, "→"), h("span", {}, "which?")),
     h("div", { class: "line losses" }, discriminator && h("span", { class: "of-d-text" }, "loss of D ", dLoss), h("span", { class: "of-g-text" }, discriminator ? "loss of G " : "loss ", gLoss), h("span", {}, "gradient ", gradient)));
 }
 

@@ -21,8 +21,9 @@ from ganforge.studio.playground.views import View, finite, pack_points
 
 SILENT_SECONDS = 30.0
 """After so long without a viewer a session ends: a page that is reloaded opens another."""
-FRAME_SECONDS, MOST_FRAMES = 1 / 40, 30.0
-CATCH_UP_SECONDS = 0.15
+FRAME_SECONDS, MORE_SECONDS, CATCH_UP_SECONDS = 0.04, 0.03, 0.2
+"""Between frames: of one panel, more for each other one, and where a link is caught up with."""
+MOST_FRAMES = 30.0
 SLOW_SECONDS = 0.7
 MOST_HISTORY = 400
 Speed = Literal["slow", "single", "full"]
@@ -269,13 +270,14 @@ class Session:
             self._advance_slowly()
             return
         catching_up = self._until < self.settings.steps
-        budget = CATCH_UP_SECONDS if catching_up else FRAME_SECONDS
-        end = time.monotonic() + budget * max(1, len(self.panels) - 1)
+        between = FRAME_SECONDS + MORE_SECONDS * (len(self.panels) - 1)
+        end = time.monotonic() + max(between, CATCH_UP_SECONDS * catching_up) - self._seconds_per_frame
+        last = self.speed != "full" and not catching_up
         while True:
-            self._advance_all(self._only_of_link(), watching=time.monotonic() + self._seconds_per_step > end)
-            if self.speed != "full" and not catching_up:
-                break
-            if not self._moving or self._closed or time.monotonic() > end:
+            last = last or time.monotonic() + 2 * self._seconds_per_step > end
+            last = last or self.step + 1 >= self._until
+            self._advance_all(self._only_of_link(), watching=last)
+            if last or not self._moving or self._closed:
                 break
         if self.speed == "slow":
             self._linger()
@@ -302,7 +304,7 @@ class Session:
             self._done[-1].count = max(1, self.step - self._done[-1].at)
         self._replayed.clear()
 
-    _seconds_per_step = 0.0
+    _seconds_per_step = _seconds_per_frame = 0.0
 
     def _advance_all(self, only: Only | None, *, watching: bool) -> None:
         begun = time.monotonic()
@@ -353,7 +355,9 @@ class Session:
         self._done.append(Event(at=self.step, only=only, count=count))
 
     def _frame(self) -> str:
+        begun = time.monotonic()
         panels = [view.frame() for view in self._views]
+        self._seconds_per_frame = time.monotonic() - begun
         row = {
             "step": self.step,
             "panels": [{name: each[name] for name in (*HISTORY, "losses")} for each in panels],

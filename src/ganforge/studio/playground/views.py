@@ -16,7 +16,7 @@ from ganforge.system import LatentSystem, ScoresOutliers, System
 
 Window = tuple[float, float, float]
 SAMPLE_SEED = 2014
-NUM_SHOWN, NUM_PUSHES = 400, 64
+NUM_SHOWN, NUM_PUSHES = 400, 48
 SIDE, LINE = 21, 160
 """Latents on a side of the manifold's grid, and along it where the noise is one number."""
 CELLS = 50

@@ -1,7 +1,7 @@
 // The playground: GANs on points, side by side, watched, stepped and changed while they train.
 import { get, post, remove } from "../lib/api.js";
 import { clear, command, copy, h, notice, question } from "../lib/dom.js";
-import { number, quoted } from "../lib/text.js";
+import { number, quoted, words } from "../lib/text.js";
 import { LAYERS, palette } from "./play/canvas.js";
 import { curve, Series } from "./play/curves.js";
 import { drawing, packDabs, unpackDabs } from "./play/dabs.js";
@@ -17,6 +17,13 @@ const SPEEDS = [["slow", "Slow"], ["single", "Medium"], ["full", "Fast"]];
 const SAY_EVERY = 6000, ADDRESS_EVERY = 5000, MOST_PANELS = 6;
 const SHAPES = { play: "M4 2l10 6-10 6z", pause: "M3 2h4v12H3zM9 2h4v12H9z" };
 const KEYS = [["Space", "play or pause"], ["s", "one step"], ["d", "D alone"], ["g", "G alone"], ["r", "restart"], ["1 – 6", "choose a panel"]];
+
+/** What sets a panel apart from others of the same loss, in words. */
+function difference(panels, index) {
+  const own = panels[index], others = panels.filter((other, at) => at !== index && other.loss === own.loss);
+  const names = [...new Set(others.flatMap((other) => [...Object.keys(own.fields), ...Object.keys(other.fields)].filter((name) => own.fields[name] !== other.fields[name])))];
+  return names.map((name) => `${words(name)} ${own.fields[name] ?? (name === "instance_noise" ? "0" : "as usual")}`).join(", ");
+}
 
 function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), path = document.createElementNS("http://www.w3.org/2000/svg", "path");
@@ -75,7 +82,7 @@ class Playground {
     this.chartPlace = h("div", { class: "curves" });
     this.charts = [];
     const layers = h("div", { class: "layer-list", role: "group", "aria-label": "What is shown" }, ...LAYERS.map(([name, label]) =>
-      h("label", { "data-layer": name }, h("input", { type: "checkbox", checked: true, onchange: (event) => { this.layers[name] = event.target.checked; this.paint(); } }), " ", label)));
+      h("label", { class: `layer ${name}` }, h("input", { type: "checkbox", checked: true, onchange: (event) => { this.layers[name] = event.target.checked; this.paint(); } }), " ", h("i", { "aria-hidden": "true" }), label)));
     place.append(
       h("div", { class: "top" }, h("h1", {}, "Playground"), h("p", { class: "quiet" }, "A generator G turns noise into points; a discriminator D tells them from real ones. Press Play and watch G find the data.")),
       this.storyPlace,
@@ -279,6 +286,7 @@ class Playground {
   drawStage() {
     const { panels } = this.session;
     this.stage.dataset.count = String(panels.length);
+    panels.forEach((panel, index) => { panel.mark = difference(this.settings.panels, index); });
     this.cards = panels.map((panel, index) => panelCard(panel, index, this, this.offered.losses.find(({ name }) => name === panel.loss)));
     const more = panels.length < MOST_PANELS ? h("div", { class: "more" },
       h("label", { for: "another" }, panels.length > 1 ? "One more, on the same data" : "Compare with another loss, on the same data"),
@@ -292,7 +300,7 @@ class Playground {
   drawCharts() {
     this.charts.forEach((each) => each.end());
     const { panels } = this.session, index = this.focus, steps = () => this.series.steps;
-    const each = (name, dash) => () => panels.map((panel, at) => ({ name: panels.length > 1 ? `${at + 1} ${panel.title}` : panel.title, colour: panels.length > 1 ? `c${at}` : "accent", dash, values: this.series.values(at, name) }));
+    const each = (name, dash) => () => panels.map((panel, at) => ({ name: panels.length > 1 ? `${at + 1} ${panel.title}` : panel.title, short: panels.length > 1 ? String(at + 1) : null, colour: panels.length > 1 ? `c${at}` : "accent", dash, values: this.series.values(at, name) }));
     const single = panels.length === 1;
     const losses = () => [["discriminator_loss", "D", "discriminator"], ["critic_loss", "critic", "discriminator"], ["generator_loss", "G", "generator"], ["vae_loss", "VAE", "generator"]]
       .map(([name, text, colour]) => ({ name: text, colour, values: this.series.values(index, name) })).filter(({ values }) => values.some((value) => value !== null));
@@ -308,7 +316,7 @@ class Playground {
   }
   paint() {
     this.cards?.forEach((card, index) => card.show(this.frame?.panels[index] ?? null, this.frame, this.layers, this.colours));
-    this.flow?.(this.frame?.panels[this.focus] ?? null, this.frame?.phase ?? "");
+    this.flow?.(this.frame?.panels[this.focus] ?? null, this.speed === "slow" || !this.playing ? this.frame?.phase ?? "" : "");
   }
   showState() {
     const busy = this.playing || !!this.target;

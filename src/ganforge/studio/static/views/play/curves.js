@@ -5,6 +5,9 @@ import { short } from "../../lib/text.js";
 const MOST = 600, EVERY = 250;
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
+// Of a logarithmic axis: six decades at most, none so small that uPlot loses count of its ticks.
+const decades = (self, low, high) => (low > 0 && high > 1e-9 ? [Math.max(Math.min(low, high / 10), high / 1e6), high] : [0.1, 1]);
+
 /** What was measured, by panel: thinned to half whenever it grows too long. */
 export class Series {
   constructor(count) { this.steps = []; this.panels = Array.from({ length: count }, () => []); }
@@ -33,7 +36,7 @@ export function curve(titleText, hint, lines, steps, { range = null, log = false
     const narrow = Math.max(place.clientWidth, 120);
     plot = new uPlot({
       width: narrow, height, legend: { show: false }, cursor: { show: false },
-      scales: { x: { time: false }, y: log ? { distr: 3, range: (self, low, high) => [Math.min(low, high / 10), high] } : { range: (self, low, high) => (range ? range(low, high) : uPlot.rangeNum(low ?? 0, high ?? 1, 0.1, true)) } },
+      scales: { x: { time: false }, y: log ? { distr: 3, range: decades } : { range: (self, low, high) => (range ? range(low, high) : uPlot.rangeNum(low ?? 0, high ?? 1, 0.1, true)) } },
       axes: [0, 1].map((side) => ({ stroke: style("quiet"), font: "11px system-ui, sans-serif", grid: { stroke: style("line"), width: 1 }, ticks: { show: false }, size: side ? 44 : 24, values: (self, ticks) => ticks.map((tick) => (tick === null ? "" : short(tick))), space: side ? 26 : 50 })),
       series: [{}, ...current.map((line) => ({ stroke: style(line.colour), width: 2, dash: line.dash, spanGaps: true, points: { show: false } }))],
     }, [[], ...current.map(() => [])], place);
@@ -46,7 +49,7 @@ export function curve(titleText, hint, lines, steps, { range = null, log = false
     if (form !== shape || !plot || Math.abs(plot.width - place.clientWidth) > 2) { shape = form; build(current); }
     plot.setData([steps(), ...current.map((line) => (log ? line.values.map((value) => (value > 0 ? value : null)) : line.values))]);
     const newest = current.map((line) => `${line.name} ${short(line.values.findLast((value) => value !== null) ?? null)}`);
-    legend.replaceChildren(...current.map((line, index) => h("span", { "data-colour": line.colour }, h("i", { class: line.dash ? "dashed" : "" }), newest[index])));
+    legend.replaceChildren(...current.map((line, index) => h("span", { "data-colour": line.colour }, h("i", { class: line.dash ? "dashed" : "" }), line.short ?? newest[index])));
     place.setAttribute("aria-label", `${titleText} over steps; newest: ${newest.join(", ")}`);
   }
   figure.update = (now = false) => {

@@ -4,10 +4,11 @@ import { short } from "../../lib/text.js";
 import { field, layersField } from "./settings.js";
 
 const FIRST = 4;
+const PHASES = { discriminator: "D was updated: its map has changed.", generator: "G was updated: its points have moved." };
 
 function flow(view, panel) {
   const discriminator = panel.discriminator, lossOfCritic = "critic_loss";
-  const gLoss = h("b"), dLoss = h("b"), gradient = h("b"), generator = h("div", { class: "box of-g" }, h("b", {}, discriminator ? "G" : "decoder")), critic = h("div", { class: "box of-d" }, h("b", {}, discriminator ? "D" : "encoder"));
+  const gLoss = h("b"), dLoss = h("b"), gradient = h("b"), caption = h("figcaption", {}), generator = h("div", { class: "box of-g" }, h("b", {}, discriminator ? "G" : "decoder")), critic = h("div", { class: "box of-d" }, h("b", {}, discriminator ? "D" : "encoder"));
   view.flow = (frame, phase) => {
     const losses = frame?.losses ?? {};
     gLoss.textContent = short(losses.generator_loss ?? losses.vae_loss ?? null) || "–";
@@ -15,11 +16,12 @@ function flow(view, panel) {
     gradient.textContent = short(frame?.gradient ?? null) || "–";
     generator.classList.toggle("active", phase === "generator");
     critic.classList.toggle("active", phase === "discriminator");
+    caption.textContent = PHASES[phase] ?? (discriminator ? "D learns to tell them apart, G to fool it." : "The encoder finds latents, the decoder makes points of them.");
   };
   return h("figure", { class: "flow", "aria-label": "How the networks are joined" },
     h("div", { class: "line" }, h("span", { class: "end" }, "noise z"), h("i", {}, "→"), generator, h("i", {}, "→"), h("span", { class: "generated" }, "● generated")),
     discriminator && h("div", { class: "line" }, h("span", { class: "end" }, h("span", { class: "generated" }, "●"), " or ", h("span", { class: "real" }, "■ real")), h("i", {}, "→"), critic, h("i", {}, "→"), h("span", {}, "which?")),
-    h("div", { class: "line losses" }, discriminator && h("span", { class: "of-d-text" }, "loss of D ", dLoss), h("span", { class: "of-g-text" }, discriminator ? "loss of G " : "loss ", gLoss), h("span", {}, "gradient ", gradient)));
+    h("div", { class: "line losses" }, discriminator && h("span", { class: "of-d-text" }, "loss of D ", dLoss), h("span", { class: "of-g-text" }, discriminator ? "loss of G " : "loss ", gLoss), h("span", {}, "gradient ", gradient)), caption);
 }
 
 export function settingsForm(view) {

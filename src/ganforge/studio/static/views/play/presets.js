@@ -13,9 +13,9 @@ function thumbnail(points, colours) {
 
 export function dataChoice(sets, settings, colours, onChoose, onDraw) {
   const pairs = (text) => { const at = int16(text); return Array.from({ length: at.length / 2 }, (_, index) => [at[2 * index] / UNITS * 1.25, at[2 * index + 1] / UNITS * 1.25]); };
-  const tile = (name, label, points, pressed, what, about) => h("button", { type: "button", class: "tile", "data-name": name, title: about, "aria-pressed": String(pressed), onclick: what }, thumbnail(points, colours), h("span", {}, label));
+  const tile = (name, label, points, pressed, what, about) => h("button", { type: "button", class: "tile", "data-name": name, title: about, "aria-pressed": String(pressed), onclick: what }, points.length ? thumbnail(points, colours) : h("span", { class: "pencil", "aria-hidden": "true" }, "✎"), h("span", {}, label));
   const own = settings.drawn ? unpackDabs(settings.drawn).map(([x, y]) => [x / 1.5, y / 1.5]) : [];
   return h("div", { class: "tiles", role: "group", "aria-label": "Data" },
     ...sets.map(({ name, about, points }) => tile(name, name, pairs(points), !settings.drawn && settings.data === name, () => onChoose(name), about)),
-    tile("drawn", own.length ? "your own" : "✎ draw", own, !!settings.drawn, onDraw, "Draw your own data, by hand or by keyboard"));
+    tile("drawn", own.length ? "your own" : "draw", own, !!settings.drawn, onDraw, "Draw your own data, by hand or by keyboard"));
 }

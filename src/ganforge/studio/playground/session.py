@@ -48,7 +48,7 @@ class Session:
             Panel(each.loss, dataset, settings.seed, settings.shared, each.fields, settings.steps)
             for each in settings.panels
         ]
-        self._views = [View(panel, measures, self.window) for panel in self.panels]
+        self.views = [View(panel, measures, self.window) for panel in self.panels]
         self._real = pack_points(real, self.window)
         self.step = 0
         self._replayed = list(settings.events)
@@ -356,7 +356,7 @@ class Session:
 
     def _frame(self) -> str:
         begun = time.monotonic()
-        panels = [view.frame() for view in self._views]
+        panels = [view.frame() for view in self.views]
         self._seconds_per_frame = time.monotonic() - begun
         row = {
             "step": self.step,

@@ -5,8 +5,12 @@ import { short } from "../../lib/text.js";
 const MOST = 600, EVERY = 250;
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
-// Of a logarithmic axis: six decades at most, none so small that uPlot loses count of its ticks.
-const decades = (self, low, high) => (low > 0 && high > 1e-9 ? [Math.max(Math.min(low, high / 10), high / 1e6), high] : [0.1, 1]);
+// Of a logarithmic axis: whole decades, six at most; from other ends uPlot can lose count of its ticks, for ever.
+function decades(self, low, high) {
+  if (!(low > 0 && high > 1e-9)) return [0.1, 1];
+  const top = Math.ceil(Math.log10(high) + 1e-9), bottom = Math.max(Math.floor(Math.log10(low)), top - 6, -12);
+  return [10 ** Math.min(bottom, top - 1), 10 ** top];
+}
 
 /** What was measured, by panel: thinned to half whenever it grows too long. */
 export class Series {

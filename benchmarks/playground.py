@@ -32,6 +32,16 @@ SIX = [name for name in LOSSES if name not in ("minimax", "vae")]
 LATE = 0.5
 """Of the steps, after which the mean of the samples is followed."""
 NUM_LOOKS = 40
+MEASURES = {
+    "mode_collapse": (
+        ("spread of the samples, that of the data being 1", "spread"),
+        ("most modes found in the second half", "most_found"),
+    ),
+    "vanishing_gradient": (("D(G(z))", "fake_probability"), ("norm of G's gradient", "gradient_norm")),
+    "oscillation": (("distance of the mean from that of the data, last quarter", "mean_off"),),
+    "strong_discriminator": (("D(G(z))", "fake_probability"), ("modes found", "found")),
+}
+"""What each story is told by."""
 
 
 def frames_per_second(place: str) -> dict[str, float]:
@@ -135,12 +145,31 @@ def pace_alone() -> float:
     return round(statistics.median(rates), 1)
 
 
+def table(stored: dict[str, Any]) -> str:
+    """The stories as `docs/playground.md` has them: ranges over the seeds."""
+    lines = ["| story | steps | measure | failure | cure |", "|---|---|---|---|---|"]
+    for story in STORIES:
+        rows = stored["stories"][story.name]["seeds"]
+        for what, key in MEASURES[story.name]:
+            cells = []
+            for side in ("failure", "cure"):
+                values = sorted(row[side][key] for row in rows)
+                of = f" of {rows[0][side]['of']}" if key in ("found", "most_found") else ""
+                cells.append(f"{values[0]:.2g} to {values[-1]:.2g}{of}")
+            lines.append(f"| {story.title} | {story.steps:,} | {what} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path)
     parser.add_argument("--skip-browser", action="store_true")
     parser.add_argument("--skip-stories", action="store_true")
+    parser.add_argument("--table", action="store_true", help="print the stored stories for the docs")
     arguments = parser.parse_args()
+    if arguments.table:
+        print(table(json.loads(arguments.out.read_text(encoding="utf-8"))))
+        return
     kept: dict[str, Any] = {}
     if arguments.out is not None and arguments.out.exists():
         kept = json.loads(arguments.out.read_text(encoding="utf-8"))

@@ -93,7 +93,7 @@ STORIES = (
                 _panel("non_saturating", **_AROUND, momentum=0.0),
             ],
         },
-        700,
+        1000,
     ),
     Story(
         "strong_discriminator",

@@ -10,6 +10,7 @@ story with three seeds, for the steps that the story names. About four minutes o
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -76,6 +77,7 @@ def frames_per_second(place: str) -> dict[str, float]:
         "frames_per_second": round((more_frames - frames) / seconds, 1),
         "steps_per_second": round((more_steps - steps) / seconds, 1),
         "page_kilobytes": round(weight / 1000),
+        "load_average": round(os.getloadavg()[0], 1),
     }
 
 
@@ -163,6 +165,7 @@ def table(stored: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--rounds", type=int, default=3, help="of the browser's part; the best one counts")
     parser.add_argument("--skip-browser", action="store_true")
     parser.add_argument("--skip-stories", action="store_true")
     parser.add_argument("--table", action="store_true", help="print the stored stories for the docs")
@@ -175,12 +178,16 @@ def main() -> None:
         kept = json.loads(arguments.out.read_text(encoding="utf-8"))
     result = {name: kept[name] for name in ("browser", "stories") if name in kept}
     if not arguments.skip_browser:
-        one, six = frames_per_second("#/play"), frames_per_second(f"#/play?loss={','.join(SIX)}")
+        places = {"one": "#/play", "six": f"#/play?loss={','.join(SIX)}"}
+        rounds: dict[str, list[dict[str, float]]] = {name: [] for name in places}
+        for _ in range(arguments.rounds):
+            for name, place in places.items():
+                rounds[name].append(frames_per_second(place))
+                print(name, rounds[name][-1], flush=True)
         result["browser"] = {
-            "one": one,
-            "six": {"losses": SIX, **six},
-            "steps_per_second_alone": pace_alone(),
-        }
+            name: max(found, key=lambda each: each["frames_per_second"]) | {"rounds": found}
+            for name, found in rounds.items()
+        } | {"six_losses": SIX, "steps_per_second_alone": pace_alone()}
     if not arguments.skip_stories:
         result["stories"] = measure_stories()
     record(result, arguments.out)

@@ -30,7 +30,7 @@ class Story:
 
 
 _NARROW = {"generator_hidden": [32, 32], "discriminator_hidden": [64, 64]}
-_LINEAR = {"generator_hidden": [], "discriminator_hidden": []}
+_LINEAR: dict[str, list[int]] = {"generator_hidden": [], "discriminator_hidden": []}
 
 
 def _panel(loss: str, **fields: Any) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from ganforge.data.report import Report, shorten
 from ganforge.data.settle import Settled, range_lines, settle, widest
 from ganforge.data.sources import toys
 from ganforge.data.sources.arrays import Arrays
-from ganforge.data.sources.catalogue import ImageFiles, Origin, Own, Points, locate
+from ganforge.data.sources.catalogue import ImageFiles, Origin, Own, Points, PointsFile, locate
 from ganforge.data.sources.entry import Entry, counted, of
 from ganforge.data.sources.scenes import Scenes
 from ganforge.data.sources.stacked_mnist import Stacked
@@ -69,6 +69,8 @@ def check(options: DataOptions) -> Report:
     if isinstance(origin, Points):
         counts = {split: len(toys.draw(origin.name, split)[0]) for split in ("train", "test")}
         return Report(data=shown, shape=(2, 1, 1), counts=counts)
+    if isinstance(origin, PointsFile):
+        return Report(data=shown, shape=(2, 1, 1), counts={"train": len(origin.points)})
     if isinstance(origin, Scenes | Own):
         return _check_opened(shown, options)
     if isinstance(origin, Stacked):

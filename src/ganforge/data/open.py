@@ -23,7 +23,7 @@ from ganforge.data.own import OwnData, read_own
 from ganforge.data.pairs import refuse_files_of_pairs
 from ganforge.data.sources import toys
 from ganforge.data.sources.arrays import Arrays, resize_together
-from ganforge.data.sources.catalogue import ImageFiles, Own, Points, locate
+from ganforge.data.sources.catalogue import ImageFiles, Own, Points, PointsFile, locate
 from ganforge.data.sources.scene_attributes import KINDS
 from ganforge.data.sources.scenes import DEFAULT_SIDE, Scenes
 from ganforge.data.sources.stacked_mnist import Stacked, stacks
@@ -46,6 +46,8 @@ def open_dataset(options: DataOptions, own: OwnData | None = None) -> Dataset:
         options = settle_without_files(options)
     if isinstance(origin, Points):
         return _open_points(origin, options)
+    if isinstance(origin, PointsFile):
+        return points_dataset(torch.from_numpy(origin.points), options)
     if not isinstance(origin, ImageFiles):
         refuse_files_of_pairs(options)
     if isinstance(origin, Own):
@@ -85,7 +87,7 @@ def source_fingerprint(options: DataOptions) -> str:
     )
     if isinstance(origin, ImageFiles):
         return hash_names(list(origin.listing.entries), origin.storage, (0, 0, 0), ())
-    if isinstance(origin, Points | Scenes | Stacked | Own):
+    if isinstance(origin, Points | PointsFile | Scenes | Stacked | Own):
         return open_dataset(options).fingerprint
     digest = hashlib.sha256()
     for split, pixels in sorted(origin.pixels.items()):
@@ -96,10 +98,23 @@ def source_fingerprint(options: DataOptions) -> str:
     return digest.hexdigest()
 
 
-def _open_points(origin: Points, options: DataOptions) -> Dataset:
+def points_dataset(points: Tensor, options: DataOptions) -> Dataset:
+    """The data set of `points` float32 `[count, 2]`, all of them for training; `options.data` names it."""
+    _refuse_image_options(options)
+    splits = {"train": in_memory(points.reshape(-1, 2, 1, 1), None)}
+    return _finish(options, splits, (), "points", hash_arrays(splits, ()))
+
+
+def _refuse_image_options(options: DataOptions) -> None:
     for name in ("size", "flip", "dequantise", "binarise", "pairs", "sources", "jitter"):
         if getattr(options, name) not in (None, False, 0, "none", "auto"):
-            raise UserError(f"--{name} is for images, but {origin.name} holds 2-D points: leave it out")
+            raise UserError(
+                f"--{name} is for images, but {printable(options.data)} holds 2-D points: leave it out"
+            )
+
+
+def _open_points(origin: Points, options: DataOptions) -> Dataset:
+    _refuse_image_options(options)
     splits = {split: in_memory(*toys.draw(origin.name, split)) for split in ("train", "test")}
     labels = splits["train"].labels
     class_names = () if labels is None else tuple(str(number) for number in range(int(labels.max()) + 1))

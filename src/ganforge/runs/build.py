@@ -1,5 +1,6 @@
 """Building the untrained system of a run."""
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
@@ -21,6 +22,8 @@ from ganforge.systems.discovery import find_recorded
 from ganforge.systems.families.own_parts import PARTS, named_parts
 
 LEAST_ROOM = 256 * 2**20
+RANDOM = threading.RLock()
+"""Torch's own random numbers are one sequence for all threads: held by whoever seeds or restores them."""
 MANY_PARAMETERS, TIMES, MOST_PARAMETERS = 1000, 20, 5_000
 """How many tensors of parameters a system may have: so many, or so many times those of its checkpoint."""
 
@@ -47,8 +50,9 @@ def build_system(config: RunConfig, typed: str | None = None, checkpoint: Checkp
         check_allowed(name, part)
     if checkpoint is not None and ":" not in config.system and not own:  # code of others is trusted
         _check_sizes(kind, options, config.spec, checkpoint)
-    torch.manual_seed(config.train.seed)
-    return kind(options, config.spec)
+    with RANDOM:
+        torch.manual_seed(config.train.seed)
+        return kind(options, config.spec)
 
 
 def trust(config: RunConfig) -> None:
@@ -66,7 +70,7 @@ def own_code(config: RunConfig) -> list[str]:
 def on_meta(kind: type[System], options: SystemConfig, spec: DataSpec, most: int = MOST_PARAMETERS) -> System:
     """A system without memory, for its shapes; raises TooLarge where it has more than `most` parameters."""
     try:
-        with torch.device("meta"), torch.random.fork_rng(devices=[]), _counted(most):
+        with RANDOM, torch.device("meta"), torch.random.fork_rng(devices=[]), _counted(most):
             return kind(options, spec)
     except (RuntimeError, TypeError, OverflowError, MemoryError) as error:
         if not is_overflow(error):

@@ -12,7 +12,9 @@ from ganforge.nn.optimizers import adams
 from ganforge.system import LatentSystem, Prior, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import DiscriminatorInput, TwoRatesConfig
 from ganforge.systems.families.networks import (
+    HIDDEN,
     ODD_MAPS,
+    Hidden,
     OddMaps,
     network_pair,
     pooled_features,
@@ -42,6 +44,8 @@ class LSGANConfig(TwoRatesConfig, OwnPartsConfig):
     network: Literal["convolutional", "mlp"] = Field(
         "convolutional", description="convolutional: those of DCGAN; mlp: plain layers, for 2-D points."
     )
+    generator_hidden: Hidden = Field(None, description=HIDDEN.format("generator"))
+    discriminator_hidden: Hidden = Field(None, description=HIDDEN.format("discriminator"))
     latent_distribution: Literal["uniform", "gaussian"] = Field(
         "uniform", description="U(-1, 1), the released code's, or standard Gaussian."
     )
@@ -85,6 +89,7 @@ class LSGAN(LatentSystem):
             latent_size=config.latent_size,
             shape=self.augment.shape,
             odd_stage=config.odd_maps == "halve",
+            hidden=(config.generator_hidden, config.discriminator_hidden),
         )
         self.own_loss = own_loss(config)
 

@@ -11,7 +11,9 @@ from ganforge.nn.losses import critic_wasserstein, generator_wasserstein
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import DiscriminatorInput
 from ganforge.systems.families.networks import (
+    HIDDEN,
     ODD_MAPS,
+    Hidden,
     OddMaps,
     network_pair,
     pooled_features,
@@ -40,6 +42,8 @@ class WGANConfig(OwnPartsConfig):
     network: Literal["convolutional", "mlp"] = Field(
         "convolutional", description="convolutional: those of DCGAN; mlp: plain layers, for 2-D points."
     )
+    generator_hidden: Hidden = Field(None, description=HIDDEN.format("generator"))
+    critic_hidden: Hidden = Field(None, description=HIDDEN.format("critic"))
 
 
 @final
@@ -74,6 +78,7 @@ class WGAN(LatentSystem):
             shape=self.augment.shape,
             kernel_size=4,
             odd_stage=config.odd_maps == "halve",
+            hidden=(config.generator_hidden, config.critic_hidden),
             critic=True,
         )
         self.own_loss = own_loss(config)

@@ -13,7 +13,7 @@ from ganforge.nn.networks.wgan_gp import ConvolutionalCritic, convolutional_gene
 from ganforge.nn.optimizers import adams, decay_linearly
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import DiscriminatorInput
-from ganforge.systems.families.networks import plain_pair
+from ganforge.systems.families.networks import HIDDEN, Hidden, plain_pair
 from ganforge.systems.families.own_parts import OwnPartsConfig, own_loss, own_networks
 from ganforge.systems.families.resolutions import rectangle_for
 
@@ -40,6 +40,8 @@ class WGANGPConfig(OwnPartsConfig):
         description="Channels next to the image, doubled at every halving (convolutional; none: 64), of all "
         "maps (resnet; none: 128), hidden units (mlp; none: 512).",
     )
+    generator_hidden: Hidden = Field(None, description=HIDDEN.format("generator"))
+    critic_hidden: Hidden = Field(None, description=HIDDEN.format("critic"))
     critic_norm: Literal["none", "layer"] = Field(
         "none", description="layer: layer norm in the convolutional critic, from its second convolution on."
     )
@@ -169,7 +171,8 @@ def _pair(config: WGANGPConfig, data: DataSpec, shape: tuple[int, int, int]) -> 
     width = config.width or WIDTHS[config.network]
     latent_size, channels, shown = config.latent_size, data.channels, shape[0]
     if config.network == "mlp":
-        return plain_pair(data, width=width, latent_size=latent_size, shape=shape, critic=True)
+        hidden = (config.generator_hidden, config.critic_hidden)
+        return plain_pair(data, width=width, latent_size=latent_size, shape=shape, critic=True, hidden=hidden)
     start, doublings = rectangle_for("wgan_gp", data)
     sizes: dict[str, Any] = {"start": start, "doublings": doublings, "width": width}
     if config.network == "resnet":

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ganforge.data.options import DataOptions
 from ganforge.data.sources import scenes, stacked_mnist, toys
 from ganforge.data.sources.arrays import Arrays, idx_images_name, read_cifar10, read_idx_set
 from ganforge.data.sources.entry import Entry
 from ganforge.data.sources.image_folder import Listing, list_images
+from ganforge.data.sources.points import read_points
 from ganforge.data.sources.scenes import Scenes, make_scenes
 from ganforge.data.sources.stacked_mnist import Stacked, stack_digits
 from ganforge.data.sources.storage import Archive, Folder, Storage
@@ -65,7 +69,14 @@ class Own:
     values: Any
 
 
-Origin = ImageFiles | Arrays | Points | Scenes | Stacked | Own
+@dataclass(frozen=True)
+class PointsFile:
+    """Points of somebody's own: float32 `[count, 2]`, at least 2."""
+
+    points: NDArray[np.float32]
+
+
+Origin = ImageFiles | Arrays | Points | PointsFile | Scenes | Stacked | Own
 
 
 def available() -> dict[str, str]:
@@ -81,6 +92,7 @@ def available() -> dict[str, str]:
         "celeba:FOLDER": "your copy of CelebA: 202,599 faces, cropped to 108 and resized to 64x64",
         "hf:OWNER/NAME": "an image data set on the Hugging Face hub (needs the extra hub-data)",
         "python:MODULE:NAME": "a Dataset, array or list of images in your code, or a function that makes one",
+        "FILE.csv": "your own 2-D points: two numbers in each row",
         "FOLDER or FILE.zip": "your own images: sub-folders are classes, or a metadata.jsonl",
     }
 
@@ -127,7 +139,7 @@ def locate(options: DataOptions) -> Origin:
         not data
         or any(mark in data for mark in "/\\~")
         or data.startswith(".")
-        or data.endswith((".zip", ".gz"))
+        or data.endswith((".zip", ".gz", ".csv"))
     ):
         raise UserError(
             f"the path {printable(data)!r} does not exist (looked in {printable(str(Path.cwd()))}): "
@@ -198,9 +210,12 @@ def _from_path(path: Path, options: DataOptions) -> Origin:
         return read_cifar10(path)
     if "-idx" in path.name or ".idx" in path.name:
         return _idx_folder(path.parent)
+    if path.suffix.lower() == ".csv":
+        return PointsFile(read_points(path))
     if path.suffix.lower() != ".zip":
         raise UserError(
-            f"{shown} is a single file: expected a folder of images, a .zip of images or IDX files; "
+            f"{shown} is a single file: expected a folder of images, a .zip of images, IDX files or a .csv "
+            "of points; "
             f"perhaps `--data {printable(str(path.parent))}`"
         )
     archive = Archive(path)

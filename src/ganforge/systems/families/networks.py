@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from ganforge.data.batch import DataSpec
@@ -13,6 +14,9 @@ from ganforge.nn.stages import rectangle_stages
 from ganforge.system import Features, Suggestions
 from ganforge.systems.families.own_parts import OwnPartsConfig, own_networks
 from ganforge.systems.families.resolutions import rectangle_for
+
+Hidden = tuple[PositiveInt, ...] | None
+HIDDEN = "Hidden units of the mlp's {}, layer by layer; none: layers of --width."
 
 
 def network_pair(
@@ -28,6 +32,7 @@ def network_pair(
     dense_units: int = 0,
     odd_stage: bool = False,
     critic: bool = False,
+    hidden: tuple[Hidden, Hidden] = (None, None),
 ) -> tuple[nn.Module, nn.Module]:
     """A generator and a discriminator of inputs of that `shape`; a `critic` has no output bias.
 
@@ -37,10 +42,13 @@ def network_pair(
     if own_generator is not None and own_discriminator is not None:
         return own_generator, own_discriminator
     if network == "mlp":
-        pair = plain_pair(data, width=width, latent_size=latent_size, shape=shape, critic=critic)
-        return pair[0] if own_generator is None else own_generator, pair[
-            1
-        ] if own_discriminator is None else own_discriminator
+        generator, discriminator = plain_pair(
+            data, width=width, latent_size=latent_size, shape=shape, critic=critic, hidden=hidden
+        )
+        return (
+            generator if own_generator is None else own_generator,
+            discriminator if own_discriminator is None else own_discriminator,
+        )
     start, doublings = rectangle_for(name, data)
     if odd_stage and not all(side % 2 for side in start):
         raise UserError(
@@ -87,16 +95,26 @@ def suggest_odd_maps(data: DataSpec) -> Suggestions:
 
 
 def plain_pair(
-    data: DataSpec, *, width: int, latent_size: int, shape: tuple[int, int, int], critic: bool
+    data: DataSpec,
+    *,
+    width: int,
+    latent_size: int,
+    shape: tuple[int, int, int],
+    critic: bool,
+    hidden: tuple[Hidden, Hidden] = (None, None),
 ) -> tuple[nn.Module, nn.Module]:
-    """Two hidden layers each; of a `critic` three, initialised as by Gulrajani et al. 2017."""
-    hidden = (width,) * (3 if critic else 2)
+    """Two hidden layers each; of a `critic` three, initialised as by Gulrajani et al. 2017.
+
+    `hidden`: the units of both, where they are not layers of that `width`.
+    """
+    layers = (width,) * (3 if critic else 2)
+    of_generator, of_discriminator = (layers if units is None else units for units in hidden)
     generator = PlainGenerator(
-        latent_size=latent_size, hidden=hidden, shape=data.shape, bounded=data.values == "pixels"
+        latent_size=latent_size, hidden=of_generator, shape=data.shape, bounded=data.values == "pixels"
     )
     if not critic:
-        return generator, PlainDiscriminator(shape=shape, hidden=hidden, activation="leaky_relu")
-    discriminator = PlainDiscriminator(shape=shape, hidden=hidden, output_bias=False)
+        return generator, PlainDiscriminator(shape=shape, hidden=of_discriminator, activation="leaky_relu")
+    discriminator = PlainDiscriminator(shape=shape, hidden=of_discriminator, output_bias=False)
     initialise_plain(generator)
     initialise_plain(discriminator)
     return generator, discriminator

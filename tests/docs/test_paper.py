@@ -87,6 +87,6 @@ def test_the_parts_of_the_page_train(place: Path) -> None:
     for number, words in enumerate(trained):
         for small in commands_of([*words, "--run", f"runs/{number}"]):
             assert main(small) == 0
-    small = hook.replace('"mnist"', '"first"').replace("steps=1000", "steps=2, batch=4, width=4")
-    exec(compile(small.replace("% 100", "% 1"), "parts.md", "exec"), {})
+    watched = hook.replace('"mnist"', '"first"').replace("steps=1000", "steps=2, batch=4, width=4")
+    exec(compile(watched.replace("% 100", "% 1"), "parts.md", "exec"), {})
     assert ganforge.load("runs/watched").step == 2

@@ -1,6 +1,6 @@
 """The pair of networks that DCGAN and its variants share: the convolutions of DCGAN, or plain layers."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import PositiveInt
 from torch import Tensor, nn
@@ -45,36 +45,19 @@ def network_pair(
         generator, discriminator = plain_pair(
             data, width=width, latent_size=latent_size, shape=shape, critic=critic, hidden=hidden
         )
-        return (
-            generator if own_generator is None else own_generator,
-            discriminator if own_discriminator is None else own_discriminator,
-        )
-    start, doublings = rectangle_for(name, data)
-    if odd_stage and not all(side % 2 for side in start):
-        raise UserError(
-            "--odd-maps halve is for sizes such as 28, which halve down to an odd side; these halve down to "
-            f"{start[0]}x{start[1]}: leave it out"
-        )
-    generator = DCGANGenerator(
-        latent_size=latent_size,
-        channels=data.channels,
-        start=start,
-        doublings=doublings,
-        width=width,
-        kernel_size=kernel_size,
-        dense_units=dense_units,
-        odd_stage=odd_stage,
-    )
-    discriminator = DCGANDiscriminator(
-        channels=shape[0],
-        start=start,
-        doublings=doublings,
-        width=width,
-        kernel_size=kernel_size,
-        dense_units=dense_units,
-        odd_stage=odd_stage,
-        output_bias=not critic,
-    )
+    else:
+        start, doublings = rectangle_for(name, data)
+        if odd_stage and not all(side % 2 for side in start):
+            raise UserError(
+                "--odd-maps halve is for sizes such as 28, which halve down to an odd side; these halve down "
+                f"to {start[0]}x{start[1]}: leave it out"
+            )
+        sizes: dict[str, Any] = {
+            "start": start, "doublings": doublings, "width": width, "kernel_size": kernel_size,
+            "dense_units": dense_units, "odd_stage": odd_stage,
+        }  # fmt: skip
+        generator = DCGANGenerator(latent_size=latent_size, channels=data.channels, **sizes)
+        discriminator = DCGANDiscriminator(channels=shape[0], output_bias=not critic, **sizes)
     return (
         generator if own_generator is None else own_generator,
         discriminator if own_discriminator is None else own_discriminator,

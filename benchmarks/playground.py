@@ -42,7 +42,7 @@ MEASURES = {
     "oscillation": (("distance of the mean from that of the data, last quarter", "mean_off"),),
     "strong_discriminator": (("D(G(z))", "fake_probability"), ("modes found", "found")),
 }
-"""What each story is told by."""
+"""What shows each story."""
 
 
 def frames_per_second(place: str) -> dict[str, float]:

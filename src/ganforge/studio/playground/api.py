@@ -85,9 +85,25 @@ class Sessions:
 
 def playground_api(workshop: Workshop) -> APIRouter:
     """The endpoints below `/api/play`."""
-    api = APIRouter(prefix="/play")
-    sessions = Sessions()
+    api, sessions = APIRouter(prefix="/play"), Sessions()
+    _add_sessions(api, sessions)
+    _add_actions(api, sessions)
 
+    @api.post("/{key}/save")
+    def save(
+        key: str,
+        name: Annotated[str, Body(embed=True, max_length=100)],
+        panel: Annotated[int, Body(embed=True)] = 0,
+        link: Annotated[str, Body(embed=True, max_length=20_000)] = "",
+    ) -> dict[str, str]:
+        """Write a panel to a run folder."""
+        run = save_run(sessions.get(key), panel, workshop.place_of(name), printable(link))
+        return {"name": name, "path": str(run.path)}
+
+    return api
+
+
+def _add_sessions(api: APIRouter, sessions: Sessions) -> None:
     @api.get("")
     def offered() -> dict[str, Any]:
         """Data sets with thumbnails, losses with their fields, and stories."""
@@ -124,6 +140,14 @@ def playground_api(workshop: Workshop) -> APIRouter:
         """Frames as they are made; they wait for the viewer."""
         return StreamingResponse(_stream(sessions.get(key)), media_type="text/event-stream")
 
+    @api.delete("/{key}")
+    def close(key: str) -> dict[str, Any]:
+        """End a session."""
+        sessions.close(key)
+        return {}
+
+
+def _add_actions(api: APIRouter, sessions: Sessions) -> None:
     @api.post("/{key}/play")
     def play(
         key: str,
@@ -165,25 +189,6 @@ def playground_api(workshop: Workshop) -> APIRouter:
     def state(key: str) -> dict[str, Any]:
         """Settings, step and a hash of the weights."""
         return sessions.get(key).state()
-
-    @api.post("/{key}/save")
-    def save(
-        key: str,
-        name: Annotated[str, Body(embed=True, max_length=100)],
-        panel: Annotated[int, Body(embed=True)] = 0,
-        link: Annotated[str, Body(embed=True, max_length=20_000)] = "",
-    ) -> dict[str, str]:
-        """Write a panel to a run folder."""
-        run = save_run(sessions.get(key), panel, workshop.place_of(name), printable(link))
-        return {"name": name, "path": str(run.path)}
-
-    @api.delete("/{key}")
-    def close(key: str) -> dict[str, Any]:
-        """End a session."""
-        sessions.close(key)
-        return {}
-
-    return api
 
 
 async def _stream(session: Session) -> AsyncIterator[str]:

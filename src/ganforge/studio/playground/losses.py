@@ -16,7 +16,7 @@ LIVE = frozenset(
         "beta1", "beta2", "clip", "penalty_weight", "gamma", "final_gamma", "label_smoothing", "beta",
     }
 )  # fmt: skip
-"""Fields that may change while a training goes on: neither networks nor the order of the data follow them."""
+"""Fields that may change during a training: neither networks nor the order of the data follow them."""
 LARGEST = {"discriminator_steps": 20, "critic_steps": 20, "pack": 8, "generator_batch_factor": 4}
 """Of what costs time in every step."""
 

@@ -167,7 +167,7 @@ class Panel:
         """Change fields of `LIVE` from the next step on; raises UserError for others, and for bad values."""
         for name in fields:
             if name not in LIVE or name not in LOSSES[self.loss].open:
-                raise UserError(f"{name} cannot change while a training goes on: restart with it")
+                raise UserError(f"{name} cannot change during a training: restart with it")
         system = self.system
         config = validated(type(system).Config, {**system.config.model_dump(), **fields})
         system.config = config

@@ -1,8 +1,10 @@
 """A panel as a run folder, which every command opens and `ganforge resume` continues exactly."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from ganforge.data.sources.points import write_points
 from ganforge.errors import UserError
@@ -15,6 +17,7 @@ from ganforge.runs.data import places_of
 from ganforge.runs.device import describe_machine
 from ganforge.runs.folder import Run, locked
 from ganforge.runs.sampling import seeded
+from ganforge.studio.playground.panel import Panel
 from ganforge.studio.playground.points import DRAWN, shown_points
 from ganforge.studio.playground.session import Session
 from ganforge.studio.playground.views import SAMPLE_SEED
@@ -43,47 +46,62 @@ def save_run(session: Session, index: int, path: Path, link: str) -> Run:
         with panel.random_state():
             tensors, state = pack_state(panel.training)
         check_state(panel.training, tensors)
-        config = panel.config
         with panel.shown() as system:
             samples = system.sample(NUM_DRAWN, generator=seeded(SAMPLE_SEED, system.device))
-        lines, step, seconds = list(panel.lines), panel.step, panel.seconds
-        parameters = {
-            name: sum(p.numel() for p in net.parameters()) for name, net in networks(panel.system).items()
-        }
+        config, lines = panel.config, _log(panel, link)
     with locked(path):
-        options = config.data
-        if options.data == DRAWN:
-            options = options.model_copy(update={"data": str(path / DRAWN)})
-        run = Run.create(path, config.model_copy(update={"data": options}))
+        run = Run.create(path, config)
         try:
-            if options is not config.data:
-                points = session.dataset.splits["train"].read(torch.arange(config.spec.num_images))
-                write_synced(path / DRAWN, write_points(points.flatten(1).tolist()))
-                run.write_config(run.config.model_copy(update={"places": places_of(options)}))
-            start = {
-                "kind": "start",
-                "step": 0,
-                "command": f"the playground of ganforge studio: {link}",
-                "device": "cpu",
-                "machine": describe_machine(torch.device("cpu")),
-                "threads": 1,
-                "precision": config.train.precision,
-                "startup_seconds": 0.0,
-                "parameters": parameters,
-                "torch": torch.__version__,
-            }
-            end = {"kind": "end", "step": step, "images": state["images"], "seconds": round(seconds, 3)}
-            for line in (start, *lines, end):
+            if config.data.data == DRAWN:
+                _write_data(run, session)
+            for line in lines:
                 run.append(line)
-            about = {"run": path.name, "system": config.system, "step": str(step), "seed": str(SAMPLE_SEED)}
-            (path / "samples").mkdir(exist_ok=True)
-            drawn = grids.draw(samples, config.spec, shown_points(session.dataset).reshape(-1, 2, 1, 1))
-            save_image(drawn, path / "samples" / f"{step:06d}.png", about)
+            _draw_samples(run, session, samples, panel.step)
             run.sync_log()
-            save_checkpoint(run.checkpoints, step, tensors, state, config.train.keep)
+            save_checkpoint(run.checkpoints, int(state["step"]), tensors, state, config.train.keep)
             write_report(path)
         except BaseException:
             (path / DRAWN).unlink(missing_ok=True)
             run.discard()
             raise
     return run
+
+
+def _log(panel: Panel, link: str) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl`, as a training writes them."""
+    start = {
+        "kind": "start",
+        "step": 0,
+        "command": f"the playground of ganforge studio: {link}",
+        "device": "cpu",
+        "machine": describe_machine(torch.device("cpu")),
+        "threads": 1,
+        "precision": panel.plan.config.train.precision,
+        "startup_seconds": 0.0,
+        "parameters": {
+            name: sum(p.numel() for p in net.parameters()) for name, net in networks(panel.system).items()
+        },
+        "torch": torch.__version__,
+    }
+    end = {
+        "kind": "end",
+        "step": panel.step,
+        "images": panel.training.images,
+        "seconds": round(panel.seconds, 3),
+    }
+    return [start, *panel.lines, end]
+
+
+def _write_data(run: Run, session: Session) -> None:
+    """The drawn points as a file in the run folder, which becomes the data of the run."""
+    points = session.dataset.splits["train"].read(torch.arange(run.config.spec.num_images))
+    write_synced(run.path / DRAWN, write_points(points.flatten(1).tolist()))
+    options = run.config.data.model_copy(update={"data": str(run.path / DRAWN)})
+    run.write_config(run.config.model_copy(update={"data": options, "places": places_of(options)}))
+
+
+def _draw_samples(run: Run, session: Session, samples: Tensor, step: int) -> None:
+    about = {"run": run.path.name, "system": run.config.system, "step": str(step), "seed": str(SAMPLE_SEED)}
+    (run.path / "samples").mkdir(exist_ok=True)
+    drawn = grids.draw(samples, run.config.spec, shown_points(session.dataset).reshape(-1, 2, 1, 1))
+    save_image(drawn, run.path / "samples" / f"{step:06d}.png", about)

@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Story:
-    """A failure in the first panel and its cure in the second, told in two sentences each, with papers."""
+    """A failure in the first panel and its cure in the second, with a text of two lines and a paper each."""
 
     name: str
     title: str
@@ -102,7 +102,7 @@ STORIES = (
         "from the modes. All points stay on the mode that they met first: anywhere else D is sure.",
         ("Arjovsky and Bottou 2017", "1701.04862"),
         "Noise on whatever D sees, real or generated, makes the two overlap, so that D cannot be sure and "
-        "points find the way to other modes. It fades as training goes on.",
+        "points find the way to other modes. It fades with the steps.",
         ("Sønderby et al. 2016", "1610.04490"),
         {
             "data": "grid",

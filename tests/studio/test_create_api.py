@@ -305,6 +305,14 @@ def test_completions_arrive_row_by_row_and_python_makes_the_same(
     exec(compile(recipe["python"], "recipe", "exec"), names)
     again = (names["completions"].numpy() + 1) * 127.5
     assert np.abs(again[:, 0] - made).max() <= 1
+    file = tmp_path / "strip.png"
+    query = place.partition("?")[2]
+    file.write_bytes(
+        started.client.post(f"/api/create/pixels/complete/download?{query}", content=example.content).content
+    )
+    strip = np.asarray(open_image(file))
+    assert np.array_equal(strip[:56:2, :56:2], made[0])
+    assert '"rows":10' in read_provenance(file)["request"]
 
 
 def test_one_line_for_bad_requests(started: Studio) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from studio import Studio, page_of, studio
 
 import ganforge
+from ganforge.cli.main import main
 from ganforge.files.provenance import read_provenance
 
 EMOJI, DIGITS = "pretrained:emoji-dcgan", "pretrained:digits-dcgan"
@@ -66,6 +68,18 @@ def test_the_gallery_leads_to_a_model(started: Studio, page: Any) -> None:
     page.locator("a.model", has_text="emoji-dcgan").click()
     page.wait_for_selector("canvas.big[data-shows]")
     assert page.locator(".samples .tile").count() == 24
+
+
+def test_without_a_run_that_completes_the_gallery_has_a_command_that_trains_one(
+    page: Any, tmp_path: Path
+) -> None:
+    with studio(tmp_path) as empty:
+        page.goto(empty.link("#/create"))
+        command = page.locator("section[aria-labelledby=half] code").inner_text()
+        page.wait_for_load_state("networkidle")
+    smaller = ["--steps", "1", "--width", "4", "--layers", "1", "--batch", "2"]
+    assert main([*shlex.split(command.replace("--steps 3000 ", ""))[1:], *smaller]) == 0
+    assert (tmp_path / "pixelcnn-digits" / "checkpoints").is_dir()
 
 
 def test_sliders_change_the_image_and_come_back(started: Studio, page: Any) -> None:

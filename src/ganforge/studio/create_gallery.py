@@ -60,7 +60,7 @@ def _row(path: Path, name: str) -> dict[str, Any]:
         "name": name,
         "system": run.config.system,
         "data": Path(run.config.data.data).name,
-        "classes": "labels" in system.needs,
+        "classes": "labels" in system.needs or bool(run.config.config.get("conditional")),
         "codes": issubclass(system, HasCodes),
         "score": best_score(run),
         "tools": tools,

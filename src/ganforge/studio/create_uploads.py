@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Annotated, Any
 
+import torch
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from PIL import Image
@@ -73,6 +74,22 @@ def add_uploads(api: APIRouter, models: Models) -> None:
             media_type="application/octet-stream",
             headers={"X-Shape": ",".join(map(str, shape))},
         )
+
+    @api.post("/{name}/complete/download")
+    def download(name: str, upload: Upload, options: Annotated[requests.Complete, Query()]) -> Response:
+        """The same completions as one PNG, which says how they were made."""
+        loaded, seed = models.get(name), options.seed or 0
+        _can(loaded, "complete", "completes no images: pixelcnn and pixelrnn do")
+
+        def work() -> Tensor:
+            part, _ = _half(loaded, upload, options)
+            rows = next(loaded.trained.call("complete_rows", [part], seed=seed))
+            return torch.stack(list(rows), 2).float().cpu()
+
+        image = grids.grid(loaded.work(work), options.count, transparent=True)
+        about = provenance(loaded.trained, "ema", "", seed)
+        about["request"] = f"complete {options.model_dump_json(exclude_defaults=True)}"
+        return Response(encode_image(image, "PNG", about), media_type="image/png")
 
     @api.get("/{name}/example")
     def example(name: str, seed: Annotated[int, Query(ge=0, lt=2**31)] = 0) -> Response:

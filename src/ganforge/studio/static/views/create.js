@@ -26,7 +26,7 @@ export async function show(place, { path, query }) {
     own.length ? null : h("p", { class: "quiet" }, "Models of yours join them: ", h("a", { href: "#/new" }, "train one on your own images"), "."),
     models.some((each) => each.tools.includes("complete")) ? null : h("section", { "aria-labelledby": "half" }, h("h2", { id: "half" }, "Half an image, completed"),
       h("p", { class: "quiet" }, "This needs a run of pixelcnn, and none is here yet. One on black and white digits takes about 20 minutes on one core:"),
-      command(`ganforge train pixelcnn mnist --binarise static --steps 3000 --run ${quoted(`${folder}/pixelcnn-digits`)}`)),
+      command(`ganforge train pixelcnn --data mnist --binarise static --steps 3000 --run ${quoted(`${folder}/pixelcnn-digits`)}`)),
   ].filter(Boolean));
 }
 
@@ -50,7 +50,7 @@ async function model(place, name, query) {
   place.querySelector("h1").remove();
   place.append(h("header", { class: "model-head" },
     h("div", {}, h("a", { href: "#/create", class: "back" }, "All models"), h("h1", {}, name.replace("pretrained:", ""))),
-    h("p", { class: "quiet" }, [`${about.system}: ${about.purpose}`, `${about.width}×${about.height}`, scoreOf(about.score), `step ${about.step.toLocaleString("en")}`].filter(Boolean).join(" · "))));
+    h("p", { class: "quiet" }, [`${about.system} on ${about.data}`, `${about.width}×${about.height}`, scoreOf(about.score), `step ${about.step.toLocaleString("en")}`].filter(Boolean).join(" · "))));
   if (!about.tools.length) return void place.append(h("p", {}, `A run of ${about.system} makes no images to play with here.`));
   const module = await import(`./create/${TOOLS[about.tools[0]][0]}`);
   return module.show(place, about, { api: `/create/${encodeURIComponent(name)}`, hash: `#/create/${encodeURIComponent(name)}`, query });

@@ -28,11 +28,11 @@ export async function show(place, about, { api }) {
     h("div", { class: "row" }, again, status),
     actions({ api, kind: "upload", body: () => ({ kind: "complete", file: file?.name ?? "image.png", rows: +rows.value, count: COUNT, seed, label }),
               download: async () => {
-                const strip = h("canvas", { width: COUNT * (width + 2) - 2, height });
-                results.forEach((canvas, index) => strip.getContext("2d").drawImage(canvas, index * (width + 2), 0));
-                await save(new Response(await new Promise((resolve) => strip.toBlob(resolve))), `${about.name}-completions.png`);
+                if (!file) throw new Error("Choose an image first.");
+                await save(await fetchRaw("POST", `${api}/complete/download?${query()}`, file, { signal }), `${about.name}-completions.png`);
               } }));
 
+  const query = () => new URLSearchParams({ rows: rows.value, count: COUNT, seed, ...(label === null ? {} : { label }) });
   const tell = () => classes.forEach((button, number) => button.setAttribute("aria-pressed", number === label));
   function keep() {
     const pen = source.getContext("2d");
@@ -47,8 +47,7 @@ export async function show(place, about, { api }) {
     status.textContent = "";
     again.disabled = false;
     try {
-      const query = new URLSearchParams({ rows: rows.value, count: COUNT, seed, ...(label === null ? {} : { label }) });
-      const response = await fetchRaw("POST", `${api}/complete?${query}`, file, { signal: mine.signal });
+      const response = await fetchRaw("POST", `${api}/complete?${query()}`, file, { signal: mine.signal });
       const [count, tall, wide, channels] = response.headers.get("X-Shape").split(",").map(Number);
       keep();
       results.forEach((canvas) => canvas.getContext("2d").clearRect(0, 0, width, height));

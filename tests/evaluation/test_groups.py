@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from command import run
 
+from ganforge.cli.tables import print_comparison
 from ganforge.data.batch import DataSpec
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
@@ -106,6 +107,8 @@ def test_a_seed_that_was_not_evaluated_counts_less_and_names_its_command(tmp_pat
     make(tmp_path / "never", 0, None, width=8)
     runs = read_evaluated([tmp_path / "my runs", tmp_path / "never"])
     groups, (fid, _) = group_runs(runs), lines_of(runs)
+    assert [compared.name for compared in runs] == [f"my runs/seed-{seed}" for seed in range(3)] + ["never"]
+    assert [group.name for group in groups] == ["my runs", "never"]
     assert [group_cell(fid, group) for group in groups] == ["3.5 ± 0.71 (n=2)", "-"]
     (note,) = runs[2].notes
     assert note == f"not evaluated: `ganforge evaluate '{tmp_path}/my runs/seed-2'`"
@@ -199,6 +202,26 @@ def test_the_page_overlays_curves_in_the_colour_of_the_group(two: list[Compared]
     assert '<td title="wide/seed-0: 3; wide/seed-1: 3.5; wide/seed-2: 4"><b>3.5 ± 0.5</b></td>' in page
     assert "<th>width</th><td>8</td><td>32</td>" in page
     assert "seeds 0, 1, 2" in page
+
+
+def test_many_groups_are_lines_of_a_table_for_each_data_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "150")
+    for width in range(1, 8):
+        for seed in (0, 1):
+            make(tmp_path / f"w{width}" / f"seed-{seed}", seed, 10.0 * width + seed, width=width)
+    make(tmp_path / "clothes", 0, 1.0, data="fashion-mnist")
+    make(tmp_path / "sweep" / "trial-0000", 0, 5.0)
+    (tmp_path / "sweep" / "sweep.json").touch()
+    runs = read_evaluated([tmp_path / "*"])
+    print_comparison(runs, group_runs(runs), lines_of(runs))
+    printed = capsys.readouterr().out
+    assert re.search(r"│ w1 \(n=2\)\s+│ 10\.5 ± 0\.71 │ 0\.5 ± 0\s+│", printed)
+    assert re.search(r"│ clothes\s+│ 1\s+│ 0\.5\s+│", printed)
+    assert "w7: width 7, data mnist (aaaaaaaaaaaa)" in printed
+    assert "trial-0000" not in printed  # of a sweep, which is compared where it is named
+    assert len(read_evaluated([tmp_path / "sweep", tmp_path / "clothes"])) == 2
 
 
 def test_the_command_with_a_pattern(two: list[Compared], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from rich.text import Text
 from ganforge.cli import EXIT_BAD_DATA
 from ganforge.errors import printable
 from ganforge.evaluation.compare import Compared, Line, cell_of, shared_note
+from ganforge.evaluation.comparison_tables import blocks_of, choose_scores
 from ganforge.evaluation.evaluate import Score
 from ganforge.evaluation.groups import (
     BOLD_NOTE,
@@ -40,6 +41,8 @@ MAIN_SCORES = (
     *("fid", "fid_to_training", "kid", "precision", "recall", "coverage"),
 )
 """Those of special systems first: of these the first five that a run has are printed."""
+MOST_COLUMNS = 6
+"""Groups, or scores, that a comparison shows in columns."""
 COMPARED_WITH = {
     "fid": "fid_floor",
     "attributes_right": "attributes_right_real",
@@ -132,7 +135,13 @@ def print_fidelity(rows: Sequence[Row]) -> None:
 
 
 def print_comparison(runs: Sequence[Compared], groups: Sequence[Group], lines: Sequence[Line]) -> None:
-    """A line for each score and protocol, a column for each group; what all share is stated once below."""
+    """A line for each score and protocol, a column for each group; what all share is stated once below.
+
+    Where there are many groups each has a line, and scores have the columns.
+    """
+    if len(groups) > MOST_COLUMNS:
+        _print_lines(runs, groups, lines)
+        return
     table, grouped = Table("score"), len(groups) < len(runs)
     for group in groups:
         seeds = f"\n{len(group.places)} seeds" if len(group.places) > 1 else ""
@@ -164,6 +173,35 @@ def print_comparison(runs: Sequence[Compared], groups: Sequence[Group], lines: S
         for option, texts in differing.items():
             options.add_row(Text(option), *map(Text, texts))
         console.print(options)
+    _print_notes(runs)
+
+
+def _print_lines(runs: Sequence[Compared], groups: Sequence[Group], lines: Sequence[Line]) -> None:
+    """A table for each data set, a line for each group; of many scores the five that matter most."""
+    names = list(dict.fromkeys(line.name for line in lines))
+    rank = {name: place for place, name in enumerate(MAIN_SCORES)}
+    shown = (
+        sorted(names, key=lambda name: rank.get(name, len(rank)))[:5] if len(names) > MOST_COLUMNS else names
+    )
+    console = Console()
+    for block in blocks_of(runs, groups, choose_scores(lines, shown)):
+        table = Table("", *block.heads)
+        for row in block.rows:
+            cells = zip(row.cells, row.bold, strict=True)
+            table.add_row(Text(row.name), *(Text(text, style="bold" if best else "") for text, best in cells))
+        console.print(table)
+        console.print(f"all: {block.about}", highlight=False, markup=False)
+    print("\n".join([SEEDS_NOTE, BOLD_NOTE, P_NOTE]))
+    if len(shown) < len(names):
+        print(f"{len(names) - len(shown)} more scores: --scores, --csv, --markdown or --html")
+    if differing := differences(runs, groups):
+        for place, group in enumerate(groups):
+            options = ", ".join(f"{option} {texts[place]}" for option, texts in differing.items())
+            console.print(f"{group.name}: {options}", highlight=False, markup=False)
+    _print_notes(runs)
+
+
+def _print_notes(runs: Sequence[Compared]) -> None:
     for compared in runs:
         for note in compared.notes:
             print(f"note: {compared.name}: {note}")

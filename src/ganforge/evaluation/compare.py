@@ -38,6 +38,8 @@ RENAMED = {
 }
 """Names of scores in runs of version 0.1, and their names now."""
 NOT_EVALUATED = "not evaluated"
+SEED_FOLDER = re.compile("seed-[0-9]+")
+"""What `train --seeds` calls a run: a name that says nothing without the folder above."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ class Line:
 def run_folders(words: Sequence[str | Path]) -> list[Path]:
     """The run folders that `words` name: folders, folders of such as `train --seeds` makes, and patterns.
 
-    A pattern such as "runs/*" takes the runs among what it matches, each once. Raises UserError where one
-    matches no run.
+    A pattern such as "runs/*" takes the runs among what it matches, each once, and no trials of sweeps.
+    Raises UserError where one matches no run.
     """
     folders: list[Path] = []
     for word in words:
@@ -81,7 +83,7 @@ def run_folders(words: Sequence[str | Path]) -> list[Path]:
             folders += runs_in(path) or [path]
             continue
         matches = [Path(match) for match in sorted(glob.glob(str(path)))]
-        within = [run for match in matches if match.is_dir() for run in runs_in(match)]
+        within = [run for match in matches if match.is_dir() for run in runs_in(match, sweeps=False)]
         if not within:
             raise UserError(f"{printable(str(path))} matches no run folder: see `ganforge list runs`")
         folders += [run for run in within if run not in folders]
@@ -118,14 +120,13 @@ def _names(paths: Sequence[Path], places: Sequence[Path]) -> list[str]:
     """The name of each folder; with the folder above, or whole, where that is needed to tell them apart."""
     short = [place.name for place in places]
     longer = [f"{place.parent.name}/{place.name}" for place in places]
-    return [
-        short[place]
-        if short.count(short[place]) == 1
-        else longer[place]
-        if longer.count(longer[place]) == 1
-        else str(path)
-        for place, path in enumerate(paths)
-    ]
+    names = []
+    for place, path in enumerate(paths):
+        if short.count(short[place]) == 1 and not SEED_FOLDER.fullmatch(short[place]):
+            names.append(short[place])
+        else:
+            names.append(longer[place] if longer.count(longer[place]) == 1 else str(path))
+    return names
 
 
 def _command(path: Path) -> str:

@@ -127,7 +127,7 @@ def write_latex(
     """
     check_replaceable(path, overwrite, "--latex")
     parts = [f"{LATEX_MARK.decode()}, for \\usepackage{{booktabs}}\n% {SEEDS_NOTE}\n% {BOLD_NOTE}\n"]
-    for block in _blocks(runs, groups, lines):
+    for block in blocks_of(runs, groups, lines):
         rows = [
             [_latex(row.name), *(_latex_cell(*cell) for cell in zip(row.cells, row.bold, strict=True))]
             for row in block.rows
@@ -153,7 +153,7 @@ def write_markdown(
     """The tables of `write_latex` in Markdown, with the protocols below. Raises UserError as `write_csv`."""
     check_replaceable(path, overwrite, "--markdown")
     parts = [f"{MARKDOWN_MARK.decode()}\n"]
-    for block in _blocks(runs, groups, lines):
+    for block in blocks_of(runs, groups, lines):
         heads = ["", *(_plain(head) for head in block.heads)]
         rows = [
             [
@@ -172,22 +172,24 @@ def write_markdown(
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
+    """A group in a table: the text of each cell, and whether it is bold."""
+
     name: str
     cells: list[str]
     bold: list[bool]
 
 
 @dataclass(frozen=True)
-class _Block:
+class Block:
     """The table of one data set, and in words what all of its scores share."""
 
     about: str
     heads: list[str]
-    rows: list[_Row]
+    rows: list[Row]
 
 
-def _blocks(runs: Sequence[Compared], groups: Sequence[Group], lines: Sequence[Line]) -> list[_Block]:
+def blocks_of(runs: Sequence[Compared], groups: Sequence[Group], lines: Sequence[Line]) -> list[Block]:
     """A table for each data set: scores on different data are never in one column."""
     blocks = []
     for data in dict.fromkeys(line.protocol["trained on"] for line in lines):
@@ -199,7 +201,7 @@ def _blocks(runs: Sequence[Compared], groups: Sequence[Group], lines: Sequence[L
         rows = [group for group in groups if runs[group.places[0]].run.config.fingerprint in fingerprints]
         best = [best_group(line, rows) for line in own]
         table = [
-            _Row(
+            Row(
                 group.name + (f" (n={len(group.places)})" if len(group.places) > 1 else ""),
                 [group_cell(line, group) for line in own],
                 [each == place for each in best],
@@ -209,9 +211,9 @@ def _blocks(runs: Sequence[Compared], groups: Sequence[Group], lines: Sequence[L
         p_values = [line_p_value(line, rows) for line in own]
         if any(p is not None for p in p_values):
             cells = ["-" if p is None else f"{p:.2g}" for p in p_values]
-            table.append(_Row("p, best against next", cells, [False] * len(cells)))
+            table.append(Row("p, best against next", cells, [False] * len(cells)))
         heads = [_head(line) for line in own]
-        blocks.append(_Block(shared_note(own), heads, table))
+        blocks.append(Block(shared_note(own), heads, table))
     return blocks
 
 

@@ -34,7 +34,7 @@ def group_runs(runs: Sequence[Compared]) -> list[Group]:
                 break
         else:
             grouped.append((key, [place]))
-    names = [_name([runs[place].name for place in places]) for _, places in grouped]
+    names = [_name([runs[place] for place in places]) for _, places in grouped]
     return [
         Group(name if names.count(name) == 1 else runs[places[0]].name, tuple(places))
         for name, (_, places) in zip(names, grouped, strict=True)
@@ -62,13 +62,15 @@ def settings_of(config: RunConfig) -> dict[str, Any]:
     return settings
 
 
-def _name(names: Sequence[str]) -> str:
-    """What the names of runs share, without the seed at the end: a-seed-0 and a-seed-1 are a."""
-    if len(names) == 1:
-        return names[0]
-    same = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
-    shared = "".join(letters[0] for letters in same)
-    return _SEED_AT_END.sub("", shared) or names[0]
+def _name(group: Sequence[Compared]) -> str:
+    """What the names of runs share, without the seed at the end: a-0 and a-1 are a, b/seed-0 and -1 are b."""
+    if len(group) == 1:
+        return group[0].name
+    places = [compared.run.path.resolve() for compared in group]
+    same = itertools.takewhile(lambda each: len(set(each)) == 1, zip(*[p.name for p in places], strict=False))
+    shared = _SEED_AT_END.sub("", "".join(letters[0] for letters in same))
+    above = {place.parent.name for place in places}
+    return shared or (above.pop() if len(above) == 1 else "") or group[0].name
 
 
 def differences(runs: Sequence[Compared], groups: Sequence[Group]) -> dict[str, list[str]]:

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from ganforge.errors import UserError
 from ganforge.files.atomic import make_folder, replace_file
 from ganforge.files.reading import read_json
-from ganforge.runs.folder import Run
+from ganforge.runs.folder import SWEEP, Run
 from ganforge.runs.options import HIGHER_IS_BETTER
 from ganforge.training.sweep_spec import Range, SweepSpec, label_of
 from ganforge.training.train import train
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial, Trial
 
-JOURNAL, SPEC, LOCKS = "journal.log", "sweep.json", "locks"
+JOURNAL, LOCKS = "journal.log", "locks"
 ERROR = "error"
 """The attribute of a failed trial that says why."""
 FIRST = 3
@@ -58,7 +58,7 @@ def open_study(spec: SweepSpec, folder: Path) -> "Study":
     except ModuleNotFoundError as error:
         raise UserError("a sweep needs Optuna: type `pip install 'ganforge[sweep]'`") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if folder.exists() and any(folder.iterdir()) and not (folder / SPEC).is_file():
+    if folder.exists() and any(folder.iterdir()) and not (folder / SWEEP).is_file():
         raise UserError(f"{folder} is not the folder of a sweep and not empty: name another with --run")
     make_folder(folder / LOCKS)
     with FileLock(folder / LOCKS / "sweep"):
@@ -78,7 +78,7 @@ def open_study(spec: SweepSpec, folder: Path) -> "Study":
 
 def _check_same(spec: SweepSpec, folder: Path) -> None:
     """Keep what the sweep is in its folder; raise UserError where it has another, but for more trials."""
-    new, path = spec.model_dump(mode="json"), folder / SPEC
+    new, path = spec.model_dump(mode="json"), folder / SWEEP
     if path.is_file():
         old = read_json(path)
         changed = sorted(name for name in new if name != "trials" and old.get(name) != new[name])

@@ -65,7 +65,7 @@ class Playground {
 
   build(place) {
     const button = (label, key, what, more = {}) => h("button", { type: "button", "aria-keyshortcuts": key, onclick: what, ...more }, label);
-    this.playButton = button("", "Space", () => this.toggle(), { class: "primary play" });
+    this.playButton = button("Play", "Space", () => this.toggle(), { class: "primary play" });
     this.stepButton = button("Step", "s", () => this.step(null));
     this.dButton = button("Step D", "d", () => this.step("discriminator"), { class: "of-d", title: "Update only the discriminator" });
     this.gButton = button("Step G", "g", () => this.step("generator"), { class: "of-g", title: "Update only the generator" });

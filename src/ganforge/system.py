@@ -20,6 +20,7 @@ DRAWING = (
     "decode",
     "translate",
     "complete",
+    "complete_rows",
     "reconstruct",
     "measure",
     "outlier_scores",
@@ -328,6 +329,11 @@ class CompletesRows(Protocol):
         self, images: Tensor, rows: int, given: Batch | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """`images` with the first `rows` rows kept and the others sampled given these."""
+
+    def complete_rows(
+        self, images: Tensor, rows: int, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Iterator[Tensor]:
+        """The rows `[count, channels, width]` of `complete`, each when it is complete."""
 
 
 @runtime_checkable

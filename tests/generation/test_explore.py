@@ -16,7 +16,12 @@ from ganforge.cli.main import main
 from ganforge.data.batch import Batch
 from ganforge.errors import UserError
 from ganforge.files.provenance import read_provenance
-from ganforge.generation.explore.arithmetic import evaluate_expression, neighbours_of, parse_expression
+from ganforge.generation.explore.arithmetic import (
+    evaluate_expression,
+    neighbours_of,
+    parse_expression,
+    vector_of,
+)
 from ganforge.generation.explore.directions import find_directions
 from ganforge.generation.explore.figures import draw_manifold
 from ganforge.generation.explore.keys import Keys, between, keys_of_seeds, latent_system
@@ -261,6 +266,37 @@ def test_the_strongest_direction_is_found(method: str, dcgan: Trained) -> None:
     # The regression of pca on 4,000 samples of 100 numbers errs by sqrt(100 / 4,000), a cosine of 0.988.
     assert abs(float(strongest.values @ planted)) > {"sefa": 0.99, "pca": 0.98}[method]
     assert strongest.share > 10 * second.share
+    assert torch.equal(vector_of(dcgan, f"{method}-1"), second.values)
+
+
+def test_pca_is_that_of_the_activations(dcgan: Trained) -> None:
+    """By way of a small matrix it is faster; the decomposition of all activations gives the same."""
+    layer = next(m for m in dcgan.system.modules() if isinstance(m, torch.nn.Linear) and m.in_features == 100)
+    weight = layer.weight.detach().cpu().double()
+    activations = dcgan.draw_latents(4_000).double() @ weight.T
+    _, lengths, components = torch.linalg.svd(activations - activations.mean(0), full_matrices=False)
+    found = find_directions(dcgan, keys_of_seeds(dcgan, [0]), 3, "pca")
+    shares = lengths.square() / lengths.square().sum()
+    assert [each.share for each in found] == pytest.approx(shares[:3].tolist(), rel=1e-6)
+    moved = torch.nn.functional.normalize(weight @ found[0].values.double().flatten(), dim=0)
+    assert abs(float(moved @ components[0])) > 0.9
+
+
+def test_every_run_has_named_directions(dcgan: Trained) -> None:
+    single = vector_of(dcgan, "z-7").flatten()
+    assert single[7] == 1
+    assert single.sum() == 1
+    total, points = evaluate_expression(dcgan, parse_expression("7 + 1.5*sefa-0 - 0.5*z-7"))
+    expected = (
+        dcgan.draw_latents(1, seed=7) + 1.5 * vector_of(dcgan, "sefa-0") - 0.5 * vector_of(dcgan, "z-7")
+    )
+    assert torch.allclose(total, expected)
+    assert points == 1
+    saved = save_vector(dcgan, "z-7", torch.full((100,), 2.0).view(total.shape[1:]), {})
+    assert float(vector_of(dcgan, "z-7").mean()) == 2, "a saved vector of the name comes first"
+    saved.unlink()
+    with pytest.raises(UserError, match="z-100: expected z-0 to z-99, the numbers of a latent"):
+        vector_of(dcgan, "z-100")
 
 
 def test_traversals(runs: dict[str, Path]) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganforge.generation.explore.keys import Keys
-from ganforge.server.batching import Call, Decoding, Worker
+from ganforge.server.batching import Call, Closed, Decoding, Worker
 
 SECONDS = 10
 
@@ -127,3 +127,17 @@ def test_no_call_overtakes_another() -> None:
     results = [call.future.result(SECONDS) for call in (first, alone, last)]
     assert results == [6, "alone", 6]
     assert order == ["first", "alone", "last"]
+
+
+def test_a_closed_worker_does_what_waits_and_ends() -> None:
+    decode = Recorder()
+    worker = Worker(decode, 100, name="to be closed")
+    (thread,) = [each for each in threading.enumerate() if each.name == "to be closed"]
+    (call,) = submit(worker, decoding(1.0))
+    worker.close()
+    decode.go.set()
+    assert call.future.result(SECONDS) == 6
+    thread.join(SECONDS)
+    assert not thread.is_alive()
+    with pytest.raises(Closed):
+        worker.submit(decoding(1.0), True)

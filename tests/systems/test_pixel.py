@@ -194,6 +194,10 @@ def test_learns_the_entropy_of_a_pattern(name: str, network: str) -> None:
         completed = system.complete(wanted, rows)
         assert torch.equal(completed[:, :, :rows], wanted[:, :, :rows])
         assert float((completed == wanted).float().mean()) > 0.99
+        one, other = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
+        parts = list(system.complete_rows(wanted, rows, generator=one))
+        assert len(parts) == wanted.shape[2]
+        assert torch.equal(torch.stack(parts, 2), system.complete(wanted, rows, generator=other))
 
 
 def test_completions_are_drawn_from_the_conditional_distribution() -> None:

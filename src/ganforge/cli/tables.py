@@ -11,7 +11,19 @@ from rich.text import Text
 from ganforge.cli import EXIT_BAD_DATA
 from ganforge.errors import printable
 from ganforge.evaluation.compare import Compared, Line, cell_of, shared_note
+from ganforge.evaluation.comparison_tables import blocks_of, choose_scores
 from ganforge.evaluation.evaluate import Score
+from ganforge.evaluation.groups import (
+    BOLD_NOTE,
+    P_NOTE,
+    SEEDS_NOTE,
+    Group,
+    best_group,
+    differences,
+    group_cell,
+    line_p_value,
+    steps_of,
+)
 from ganforge.evaluation.psnr import Row
 from ganforge.evaluation.verdict import verdict
 
@@ -29,6 +41,8 @@ MAIN_SCORES = (
     *("fid", "fid_to_training", "kid", "precision", "recall", "coverage"),
 )
 """Those of special systems first: of these the first five that a run has are printed."""
+MOST_COLUMNS = 6
+"""Groups, or scores, that a comparison shows in columns."""
 COMPARED_WITH = {
     "fid": "fid_floor",
     "attributes_right": "attributes_right_real",
@@ -120,20 +134,74 @@ def print_fidelity(rows: Sequence[Row]) -> None:
     print("on Y of BT.601 (grey images: their levels), without as many pixels at each border as the scale")
 
 
-def print_comparison(runs: Sequence[Compared], lines: Sequence[Line]) -> None:
-    """A line for each score and protocol, a column for each run; what all share is stated once below."""
-    table = Table("score")
-    for compared in runs:
-        table.add_column(Text(f"{compared.name}\n{compared.run.config.system}, step {compared.step}"))
-    for line in lines:
-        name = f"{line.name}, {line.unit}" if line.unit else line.name
-        cells = [cell_of(line.scores.get(place)) for place in range(len(runs))]
-        table.add_row(Text(f"{name}\n  {line.differs}" if line.differs else name), *cells)
+def print_comparison(runs: Sequence[Compared], groups: Sequence[Group], lines: Sequence[Line]) -> None:
+    """A line for each score and protocol, a column for each group; what all share is stated once below.
+
+    Where there are many groups each has a line, and scores have the columns.
+    """
+    if len(groups) > MOST_COLUMNS:
+        _print_lines(runs, groups, lines)
+        return
+    table, grouped = Table("score"), len(groups) < len(runs)
+    for group in groups:
+        seeds = f"\n{len(group.places)} seeds" if len(group.places) > 1 else ""
+        about = f"{runs[group.places[0]].run.config.system}, step {steps_of(runs, group)}"
+        table.add_column(Text(f"{group.name}\n{about}{seeds}"))
+    p_values = [line_p_value(line, groups) for line in lines]
+    has_p = any(p is not None for p in p_values)
+    if has_p:
+        table.add_column("p")
+    for line, p in zip(lines, p_values, strict=True):
+        name, best = f"{line.name}, {line.unit}" if line.unit else line.name, best_group(line, groups)
+        cells = [
+            Text(group_cell(line, group), style="bold" if place == best else "")
+            for place, group in enumerate(groups)
+        ]
+        last = [Text("-" if p is None else f"{p:.2g}")] if has_p else []
+        table.add_row(Text(f"{name}\n  {line.differs}" if line.differs else name), *cells, *last)
     console = Console()
     console.print(table)
     console.print(f"all: {shared_note(lines)}", highlight=False, markup=False)
     if any(line.differs for line in lines):
         print("scores that were measured in different ways have lines of their own, with what differs")
+    if grouped:
+        print("\n".join([SEEDS_NOTE, BOLD_NOTE, *([P_NOTE] if has_p else [])]))
+    if differing := differences(runs, groups):
+        options = Table("option")
+        for group in groups:
+            options.add_column(Text(group.name))
+        for option, texts in differing.items():
+            options.add_row(Text(option), *map(Text, texts))
+        console.print(options)
+    _print_notes(runs)
+
+
+def _print_lines(runs: Sequence[Compared], groups: Sequence[Group], lines: Sequence[Line]) -> None:
+    """A table for each data set, a line for each group; of many scores the five that matter most."""
+    names = list(dict.fromkeys(line.name for line in lines))
+    rank = {name: place for place, name in enumerate(MAIN_SCORES)}
+    shown = (
+        sorted(names, key=lambda name: rank.get(name, len(rank)))[:5] if len(names) > MOST_COLUMNS else names
+    )
+    console = Console()
+    for block in blocks_of(runs, groups, choose_scores(lines, shown)):
+        table = Table("", *block.heads)
+        for row in block.rows:
+            cells = zip(row.cells, row.bold, strict=True)
+            table.add_row(Text(row.name), *(Text(text, style="bold" if best else "") for text, best in cells))
+        console.print(table)
+        console.print(f"all: {block.about}", highlight=False, markup=False)
+    print("\n".join([SEEDS_NOTE, BOLD_NOTE, P_NOTE]))
+    if len(shown) < len(names):
+        print(f"{len(names) - len(shown)} more scores: --scores, --csv, --markdown or --html")
+    if differing := differences(runs, groups):
+        for place, group in enumerate(groups):
+            options = ", ".join(f"{option} {texts[place]}" for option, texts in differing.items())
+            console.print(f"{group.name}: {options}", highlight=False, markup=False)
+    _print_notes(runs)
+
+
+def _print_notes(runs: Sequence[Compared]) -> None:
     for compared in runs:
         for note in compared.notes:
             print(f"note: {compared.name}: {note}")

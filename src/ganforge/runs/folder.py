@@ -31,6 +31,8 @@ from ganforge.runs.compatibility import current_data_options, without_unknown
 from ganforge.runs.options import TrainOptions
 from ganforge.runs.pretrained import PRETRAINED, packaged
 
+SWEEP = "sweep.json"
+"""What marks the folder of a sweep, whose runs are its trials."""
 LOG, DAMAGED = "metrics.jsonl", "metrics.damaged.jsonl"
 _BEGUN = (LOG, DAMAGED, "report.html", "samples", "text_encoder", "config.json")
 """What a training makes before its first checkpoint."""
@@ -57,6 +59,7 @@ _FOLDERS = (
     "embeddings",
     "style",
     "vectors",
+    "tensorboard",
 )
 
 
@@ -330,9 +333,27 @@ def _current(file: Path) -> Any:
     return values
 
 
-def find_runs(folder: Path = Path("runs")) -> list[Path]:
-    """Run folders directly under `folder`, newest first."""
+def runs_in(folder: Path, sweeps: bool = True) -> list[Path]:
+    """The run in `folder`, or those directly under it, such as seed-2 and seed-10, in this order.
+
+    Without `sweeps` none of a folder that holds the trials of a sweep.
+    """
+    if (folder / "config.json").is_file():
+        return [folder]
+    if not sweeps and (folder / SWEEP).is_file():
+        return []
+    runs = [path.parent for path in folder.glob("*/config.json")]
+    return sorted(
+        runs, key=lambda run: [int(w) if w.isdecimal() else w for w in re.split("([0-9]+)", run.name)]
+    )
+
+
+def find_runs(folder: Path = Path("runs"), nested: bool = False) -> list[Path]:
+    """Run folders directly under `folder`, newest first; `nested`: those one folder below, of seeds, too."""
     found = [path.parent for path in folder.glob("*/config.json")]
+    if nested:
+        places = [path for path in folder.glob("[!.]*") if path.is_dir()]  # not those of the studio's trash
+        found = [run for path in places for run in runs_in(path, sweeps=False)]
     return sorted(found, key=_changed, reverse=True)
 
 

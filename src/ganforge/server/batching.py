@@ -42,8 +42,12 @@ class Call(Generic[T]):
     future: Future[T] = field(default_factory=Future)
 
 
+class Closed(Exception):  # noqa: N818 - a state, not a fault
+    """The thread of a model takes no calls any more."""
+
+
 class Worker:
-    """Calls of one model, one after another or decoded together, in a thread that ends with the process.
+    """Calls of one model, one after another or decoded together, in a thread that ends with `close`.
 
     `decode` takes keys whose latents are at most `most_images`, or those of a single call; it is called by
     this thread alone. `watch` gets the number of images and of calls of each decoding.
@@ -59,15 +63,18 @@ class Worker:
         self._decode, self._most_images, self._watch = decode, most_images, watch
         self._waiting = deque[Call[Any]]()
         self._changed = threading.Condition()
+        self._closed = False
         self.working = False
         """Whether the thread is anywhere but at the empty queue."""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, start: Callable[[], Decoding[T] | T], decodes: bool) -> Call[T]:
-        """Put a call at the end of the queue."""
+        """Put a call at the end of the queue; raises Closed where the thread has ended, or is about to."""
         call = Call(start, decodes)
         with self._changed:
+            if self._closed:
+                raise Closed
             self._waiting.append(call)
             self._changed.notify()
         return call
@@ -79,11 +86,19 @@ class Worker:
                 self._waiting.remove(call)
         call.future.cancel()
 
+    def close(self) -> None:
+        """End the thread as soon as what waits is done; nothing may be submitted any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
     def _run(self) -> None:
         held: _Begun | None = None
         while True:
             if held is None:
-                held = self._begin(self._next())
+                if (call := self._next()) is None:
+                    return
+                held = self._begin(call)
             if held is not None:
                 held = self._decode_together(held)
 
@@ -98,11 +113,13 @@ class Worker:
             call.future.set_result(begun)
         return None
 
-    def _next(self) -> Call[Any]:
-        """The first call of the queue, as soon as there is one."""
+    def _next(self) -> Call[Any] | None:
+        """The first call of the queue, as soon as there is one; None where none will come."""
         with self._changed:
             self.working = False
-            self._changed.wait_for(lambda: self._waiting)
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if not self._waiting:
+                return None
             self.working = True
             return self._waiting.popleft()
 

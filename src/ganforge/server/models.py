@@ -48,6 +48,10 @@ class Model:
             f"model {name}",
         )
 
+    def close(self) -> None:
+        """End the thread that works for it, once what waits is done."""
+        self.worker.close()
+
     def decode(self, keys: Keys) -> Tensor:
         """Images of latents and conditions, a plain tensor."""
         return self.trained.decode(keys.latents, keys.given()).as_subclass(Tensor)

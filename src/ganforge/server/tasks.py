@@ -120,7 +120,7 @@ def project(model: Model, request: requests.Project, seed: int, upload: bytes) -
     """The image in the run's size, and its reconstruction from the latents, which JSON and npz have too."""
     labels = None if request.label is None else [request.label]
     like = _keys(model, [0], labels, None if request.text is None else [request.text])
-    image = _read(model, upload)
+    image = read_upload(model, upload)
     found = projection.project(
         model.trained,
         image,
@@ -150,7 +150,7 @@ def apply(model: Model, request: requests.Apply, seed: int, upload: bytes) -> St
 
 def complete(model: Model, request: requests.Complete, seed: int, upload: bytes) -> Start:
     """The first rows of the image, and the others sampled `count` times, by the seeds from `seed` on."""
-    spec, image = model.trained.run.config.spec, _read(model, upload)
+    spec, image = model.trained.run.config.spec, read_upload(model, upload)
     rows = spec.height // 2 if request.rows is None else request.rows
     if not 0 < rows < spec.height:
         raise UserError(f"rows {rows}: expected 1 to {spec.height - 1}, the images have {spec.height}")
@@ -236,8 +236,8 @@ def _check_pixels(upload: bytes, most: int) -> None:
         )
 
 
-def _read(model: Model, upload: bytes) -> Tensor:
-    """The image in the run's shape, in [-1, 1], `[1, ...]`."""
+def read_upload(model: Model, upload: bytes) -> Tensor:
+    """The image in the run's shape, in [-1, 1], `[1, ...]`; raises Unreadable, UserError."""
     _check_pixels(upload, MOST_PIXELS)
     config = model.trained.run.config
     header = read_header(upload)

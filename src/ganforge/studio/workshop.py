@@ -34,6 +34,24 @@ class Workshop:
             raise UserError(f"{name} is {LINK_OUT}")
         return path
 
+    def find(self, name: str) -> tuple[str, Path]:
+        """What commands call the model `name`, and its folder: a run, else one that came with the package.
+
+        `pretrained:NAME` is the latter in any case. Raises Refused where there is none, UserError as
+        `place_of`.
+        """
+        shipped = packaged_runs()
+        if name.startswith(PRETRAINED):
+            if (path := shipped.get(name.removeprefix(PRETRAINED))) is None:
+                raise Refused(404, f"no model {printable(name)[:80]!r} came with the package")
+            return name, path
+        path = self.place_of(name)
+        if (path / "config.json").is_file():
+            return str(path), path
+        if name in shipped:
+            return PRETRAINED + name, shipped[name]
+        raise Refused(404, f"no model {name}: it may have been moved to the trash")
+
     def open(self, name: str) -> Run:
         """The run `name`, or one that came with the package: `pretrained:NAME`; raises Refused, UserError."""
         if name.startswith(PRETRAINED):

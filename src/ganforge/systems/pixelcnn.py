@@ -1,5 +1,6 @@
 """PixelCNN and Gated PixelCNN of van den Oord et al. 2016."""
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, final
 
 import torch
@@ -17,6 +18,7 @@ from ganforge.systems.families.adversarial import labels_of, num_classes_of
 from ganforge.systems.families.autoregressive import (
     AutoregressiveConfig,
     complete_images,
+    complete_rows,
     make_images,
     measures,
     nats_of,
@@ -163,6 +165,13 @@ class PixelCNN(System):
         """`images` with the first `rows` kept, at their nearest levels, and the others drawn given these."""
         labels = self._labels(given, len(images), generator)
         return complete_images(self.network, images, rows, self.data, self.config.levels, labels, generator)
+
+    def complete_rows(
+        self, images: Tensor, rows: int, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Iterator[Tensor]:
+        """The rows of `complete`, each when it is complete."""
+        labels = self._labels(given, len(images), generator)
+        return complete_rows(self.network, images, rows, self.data, self.config.levels, labels, generator)
 
     def _labels(self, given: Batch | None, count: int, generator: torch.Generator | None) -> Tensor | None:
         if not self.config.conditional:

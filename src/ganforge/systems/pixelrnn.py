@@ -1,5 +1,6 @@
 """PixelRNN of van den Oord et al. 2016: Row LSTM and Diagonal BiLSTM."""
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, final
 
 import torch
@@ -14,6 +15,7 @@ from ganforge.system import Suggestions, System, Update
 from ganforge.systems.families.autoregressive import (
     AutoregressiveConfig,
     complete_images,
+    complete_rows,
     make_images,
     measures,
     nats_of,
@@ -113,6 +115,12 @@ class PixelRNN(System):
     ) -> Tensor:
         """`images` with the first `rows` kept, at their nearest levels, and the others drawn given these."""
         return complete_images(self.network, images, rows, self.data, self.config.levels, None, generator)
+
+    def complete_rows(
+        self, images: Tensor, rows: int, given: Batch | None = None, generator: torch.Generator | None = None
+    ) -> Iterator[Tensor]:
+        """The rows of `complete`, each when it is complete."""
+        return complete_rows(self.network, images, rows, self.data, self.config.levels, None, generator)
 
     @classmethod
     def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:

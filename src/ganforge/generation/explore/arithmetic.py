@@ -1,7 +1,7 @@
 """Sums and differences of latents: "thick 3 - thin 3 + thin 7" (Radford et al. 2015, figure 7)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,9 +9,9 @@ from PIL import Image
 from torch import Tensor
 
 from ganforge.errors import UserError, printable
-from ganforge.generation.explore.directions import draw_strips
+from ganforge.generation.explore.directions import draw_strips, named_direction
 from ganforge.generation.explore.keys import Keys, keys_of_seeds, latent_system
-from ganforge.generation.explore.vectors import load_vector
+from ganforge.generation.explore.vectors import load_vector, vector_names
 from ganforge.generation.seeds import parse_seeds
 from ganforge.generation.truncation import truncated
 from ganforge.reporting import grids
@@ -57,17 +57,33 @@ def parse_expression(text: str) -> list[Term]:
     return terms
 
 
+def vector_of(trained: Trained, name: str, weights: Weights = "ema") -> Tensor:
+    """The vector that was saved under `name`, or one that every run has: sefa-0, pca-0, z-0 and so on."""
+    if name not in vector_names(trained.run) and (own := named_direction(trained, name, weights)) is not None:
+        return own
+    return load_vector(trained, name, weights).values
+
+
 def evaluate_expression(
-    trained: Trained, terms: Sequence[Term], weights: Weights = "ema", truncation: float | None = None
+    trained: Trained,
+    terms: Sequence[Term],
+    weights: Weights = "ema",
+    truncation: float | None = None,
+    vectors: Mapping[str, Tensor] | None = None,
 ) -> tuple[Tensor, float]:
     """The latent `[1, ...]` of the terms, and the sum of their seeds' factors: 0 for a direction.
 
-    Each list of seeds counts as the mean of their latents: of single samples the result is unstable.
+    Each list of seeds counts as the mean of their latents: of single samples the result is unstable. A name
+    is one of `vectors`, if given, else a saved vector or a direction that every run has, such as sefa-0.
     """
+    in_memory = vectors or {}
     total, points = torch.zeros_like(trained.draw_latents(1)), 0.0
     for term in terms:
         if term.name:
-            total = total + term.factor * load_vector(trained, term.name, weights).values
+            values = in_memory.get(term.name)
+            total = total + term.factor * (
+                vector_of(trained, term.name, weights) if values is None else values
+            )
             continue
         latents = [truncated(trained, 1, seed, weights, truncation) for seed in term.seeds]
         total = total + term.factor * torch.cat(latents).mean(0, keepdim=True)

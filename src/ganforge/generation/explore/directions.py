@@ -1,5 +1,6 @@
 """Directions of a latent space that a generator reacts to, found without labels, and strips along them."""
 
+import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -15,6 +16,7 @@ from ganforge.runs.trained import Trained, Weights
 Method = Literal["sefa", "pca"]
 STEPS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 NUM_ACTIVATIONS = 4_000
+NAMED = re.compile(r"(sefa|pca|z)-([0-9]{1,6})")
 
 
 class Direction(NamedTuple):
@@ -45,11 +47,12 @@ def find_directions(
         found, shares = vectors.flip(1).T, values.flip(0).clamp(min=0) / values.clamp(min=0).sum()
     else:
         latents = trained.draw_latents(NUM_ACTIVATIONS, 0, weights).flatten(1)[:, :reach].double()
-        activations = latents @ matrix.T
-        centred = activations - activations.mean(0)
-        _, lengths, components = torch.linalg.svd(centred, full_matrices=False)
-        scores = centred @ components[:reach].T
-        solved = torch.linalg.lstsq(scores, latents - latents.mean(0)).solution
+        centred = latents - latents.mean(0)
+        # The activations are centred @ matrix.T, as wide as a layer: decomposed by way of a small matrix.
+        _, small = torch.linalg.qr(centred)
+        _, lengths, components = torch.linalg.svd(small @ matrix.T, full_matrices=False)
+        scores = centred @ (matrix.T @ components.T)
+        solved = torch.linalg.lstsq(scores, centred).solution
         found = solved / solved.norm(dim=1, keepdim=True).clamp(min=1e-12)
         shares = lengths.square() / lengths.square().sum()
     whole = torch.zeros(count, size)
@@ -58,6 +61,35 @@ def find_directions(
     return [
         Direction(row.view(shape), float(share)) for row, share in zip(whole, shares[:count], strict=True)
     ]
+
+
+def named_direction(trained: Trained, name: str, weights: Weights = "ema") -> Tensor | None:
+    """The direction `[...]` that a name such as sefa-0, pca-3 or z-12 means for every run; None for others.
+
+    Those of `find_directions`, the strongest first, and single numbers of a latent. Raises UserError for a
+    number that the latents do not have.
+    """
+    if (match := NAMED.fullmatch(name)) is None:
+        return None
+    method, number, latents = match[1], int(match[2]), trained.draw_latents(1)
+    size = latent_system(trained).continuous_size or latents[0].numel()
+    if number >= size:
+        raise UserError(f"{name}: expected {method}-0 to {method}-{size - 1}, the numbers of a latent")
+    if method == "z":
+        number_alone = torch.zeros(latents[0].numel())
+        number_alone[number] = 1
+        return number_alone.view(latents.shape[1:])
+    return find_directions(
+        trained, any_keys(trained), number + 1, "sefa" if method == "sefa" else "pca", weights
+    )[number].values
+
+
+def any_keys(trained: Trained) -> Keys:
+    """A key with some condition of the kinds that the system needs, for `find_directions`."""
+    needs_text = "embeddings" in trained.system.needs
+    embeddings = torch.zeros(1, trained.run.config.spec.embedding_size) if needs_text else None
+    labels = torch.zeros(1, dtype=torch.long) if "labels" in trained.system.conditions else None
+    return Keys(trained.draw_latents(1), embeddings, labels)
 
 
 def draw_strips(

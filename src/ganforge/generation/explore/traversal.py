@@ -47,7 +47,7 @@ def draw_traversal(
     prior, first = system.prior[0], base.rows(torch.tensor([0]))
     uniform = prior.kind == "uniform"
     shown = torch.linspace(prior.low if uniform else -REACH, prior.high if uniform else REACH, columns)
-    chosen = list(dimensions) or _strongest(trained, first, size, weights)
+    chosen = list(dimensions) or strongest_numbers(trained, first, size, weights)
     values = [_values_of(prior, number, shown) for number in chosen]
     rows = [_along(trained, first, n, steps, weights) for n, steps in zip(chosen, values, strict=True)]
     grid = grids.labelled_grid(torch.cat(rows), [f"z{n}" for n in chosen], [f"{v:+.2g}" for v in shown])
@@ -68,7 +68,7 @@ def _along(trained: Trained, base: Keys, number: int, values: Tensor, weights: W
     return trained.decode(flat.view_as(keys.latents), keys.given(), weights)
 
 
-def _strongest(trained: Trained, base: Keys, size: int, weights: Weights) -> list[int]:
+def strongest_numbers(trained: Trained, base: Keys, size: int, weights: Weights = "ema") -> list[int]:
     """The numbers of a latent whose ends differ most in the image, the strongest first."""
     prior = latent_system(trained).prior[0]
     shown = [prior.low, prior.high] if prior.kind == "uniform" else [-REACH, REACH]

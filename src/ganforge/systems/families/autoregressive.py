@@ -1,6 +1,7 @@
 """What every autoregressive system shares: levels, their likelihood, images made pixel by pixel."""
 
 import math
+from collections.abc import Iterator
 from typing import Literal, Protocol
 
 import torch
@@ -105,6 +106,22 @@ def make_images(
     The first `rows` are those of `images` `[count, channels, height, width]`, at their nearest levels. A
     draw is the largest of logits plus Gumbel noise. In float32, autocast or not.
     """
+    made = make_rows(network, count, data, levels, labels, images, rows, generator)
+    return torch.stack(list(made), 2)
+
+
+@torch.no_grad()
+def make_rows(
+    network: PixelNetwork,
+    count: int,
+    data: DataSpec,
+    levels: int,
+    labels: Tensor | None = None,
+    images: Tensor | None = None,
+    rows: int = 0,
+    generator: torch.Generator | None = None,
+) -> Iterator[Tensor]:
+    """The rows `[count, channels, width]` of what `make_images` makes, each when it is complete."""
     cache = network.start(count, data.width, labels)
     of = cache.pixels.values
     completed = of.new_empty(count, *data.shape)
@@ -126,7 +143,7 @@ def make_images(
                         chosen = noise[column, colour].add_(logits).argmax(1, keepdim=True)
                         cell.copy_(shades[chosen])
             completed[:, :, row] = cache.pixels.maps()
-    return completed
+            yield completed[:, :, row].clone()
 
 
 def complete_images(
@@ -138,7 +155,20 @@ def complete_images(
     labels: Tensor | None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """`images` with all rows but the first `rows` sampled again.
+    """`images` with all rows but the first `rows` sampled again; raises UserError as `complete_rows`."""
+    return torch.stack(list(complete_rows(network, images, rows, data, levels, labels, generator)), 2)
+
+
+def complete_rows(
+    network: PixelNetwork,
+    images: Tensor,
+    rows: int,
+    data: DataSpec,
+    levels: int,
+    labels: Tensor | None,
+    generator: torch.Generator | None = None,
+) -> Iterator[Tensor]:
+    """The rows `[count, channels, width]` of what `complete_images` makes, each when it is complete.
 
     Raises UserError for rows that the images do not have, and for images of another shape.
     """
@@ -147,4 +177,4 @@ def complete_images(
         raise UserError(f"cannot complete images of {shape}: expected {own}, as in the training")
     if not 0 <= rows <= data.height:
         raise UserError(f"cannot keep {rows} rows of images of {data.height}: expected 0 to {data.height}")
-    return make_images(network, len(images), data, levels, labels, images, rows, generator)
+    return make_rows(network, len(images), data, levels, labels, images, rows, generator)

@@ -83,7 +83,10 @@ def photograph(address: str, runs: list[str], only: list[str]) -> None:
                 page.goto(f"{address}{places(runs)[view]}")
                 page.wait_for_selector("main h1")
                 page.wait_for_timeout(1_000 * SECONDS_OTHERWISE)
-                if view in PRESS and (button := page.get_by_role("button", name=PRESS[view])).count():
+                if (
+                    view in PRESS
+                    and (button := page.get_by_role("button", name=PRESS[view], exact=True)).count()
+                ):
                     button.first.click()
                 page.wait_for_timeout(1_000 * SECONDS.get(view, 0))
                 file = IMAGES / f"studio-{view}{suffix}.webp"

@@ -83,8 +83,9 @@ class Playground {
     this.charts = [];
     const layers = h("div", { class: "layer-list", role: "group", "aria-label": "What is shown" }, ...LAYERS.map(([name, label]) =>
       h("label", { class: `layer ${name}` }, h("input", { type: "checkbox", checked: true, onchange: (event) => { this.layers[name] = event.target.checked; this.paint(); } }), " ", h("i", { "aria-hidden": "true" }), label)));
-    place.append(
-      h("div", { class: "top" }, h("h1", {}, "Playground"), h("p", { class: "quiet" }, "A generator G turns noise into points; a discriminator D tells them from real ones. Press Play and watch G find the data.")),
+    place.append(h("div", { class: "top" }, h("h1", {}, "Playground"), h("p", { class: "quiet" }, "A generator G turns noise into points; a discriminator D tells them from real ones. Press Play and watch G find the data.")));
+    // The rest comes with the first session, in one go, so that nothing moves.
+    this.reveal = () => place.append(
       this.storyPlace,
       this.dataPlace,
       h("div", { class: "controls card", role: "group", "aria-label": "Training" },
@@ -121,6 +122,8 @@ class Playground {
     this.frame = null;
     this.target = step || null;
     this.playing = false;
+    this.reveal?.();
+    this.reveal = null;
     this.focus = Math.min(this.focus, session.panels.length - 1);
     this.series = new Series(session.panels.length);
     this.drawStage();

@@ -39,6 +39,11 @@ def allow_typed(words: Sequence[str]) -> None:
         allow([_EVERYTHING])
 
 
+def trust_of_children() -> list[str]:
+    """The option that gives a child process the trust that this one was given."""
+    return [TRUST] if _EVERYTHING in _named else []
+
+
 def is_allowed(name: str) -> bool:
     """Whether `name` may be imported."""
     return name in _named or _EVERYTHING in _named

@@ -10,7 +10,7 @@ from ganforge.data.batch import DataSpec
 from ganforge.studio.playground.measures import NUM_PARTS, Measures, parts_of
 from ganforge.studio.playground.points import REACH, dabs_of, drawn, preset, shown_points, window_of
 from ganforge.studio.playground.views import SIDE, cell_centres, grid_latents
-from ganforge.systems.discovery import find
+from ganforge.systems.gan import GAN, GANConfig
 
 POINTS = DataSpec(channels=2, height=1, width=1, num_images=100_000, values="points")
 
@@ -57,8 +57,8 @@ def test_dabs_have_twelve_bits_a_coordinate() -> None:
 
 
 def test_the_grid_has_cells_of_equal_probability() -> None:
-    def system(**fields: object) -> object:
-        return find("gan")(find("gan").Config(network="mlp", **fields), POINTS)
+    def system(**fields: object) -> GAN:
+        return GAN(GANConfig.model_validate({"network": "mlp", **fields}), POINTS)
 
     gaussian = grid_latents(system(latent_size=2))
     assert gaussian.shape == (SIDE**2, 2)

@@ -31,7 +31,7 @@ TOKEN = "benchmark"
 SOURCES = Path(ganforge.__file__).parents[1]
 MANY_RUNS, LINES, GRIDS = 300, 10_000, 500
 VIEWERS, SECONDS = 200, 60.0
-STEPS, ROUNDS = 600, 2
+STEPS, ROUNDS = 300, 4
 TRAINING = ["dcgan", "--data", "mnist", "--width", "16", "--batch", "64", "--device", "cpu", "--steps"]
 
 
@@ -212,7 +212,7 @@ def measure_training(_: Path, folder: Path) -> dict[str, Any]:
         for turn in range(2 * ROUNDS):
             seconds = train_in(client, folder, f"turn-{turn}", address, watched=bool(turn % 2))
             (watched if turn % 2 else alone).append(round(seconds, 5))
-    lost = 1 - statistics.mean(alone) / statistics.mean(watched)
+    lost = 1 - statistics.median(alone) / statistics.median(watched)
     return {
         "seconds_per_step_alone": alone,
         "seconds_per_step_watched": watched,

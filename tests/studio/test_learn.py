@@ -13,6 +13,7 @@ from ganforge.runs.pretrained import packaged_runs
 from ganforge.studio.learn import FAMILIES, docs_folder, html_of
 from ganforge.studio.learn_diagrams import DIAGRAMS, FLOW, UPDATE
 from ganforge.studio.learn_equations import formula, typeset
+from ganforge.studio.playground.losses import LOSSES
 from ganforge.systems.discovery import available, find
 
 ROOT = Path(__file__).parents[2]
@@ -45,8 +46,13 @@ def test_lesson(started: Studio, system: str) -> None:
         assert target.startswith("https://") or target == "#/learn" or target[8:] in available(), target
     for image in re.findall(r'src="([^"]*)"', html):
         assert started.client.get(image).headers["content-type"] == "image/png"
-    points = "points" in find(system).accepts
-    assert any(each["place"].startswith(f"#/play?system={system}&") for each in lesson["try"]) == points
+    played = [each["place"] for each in lesson["try"] if each["place"].startswith("#/play")]
+    offered = {name: loss.system for name, loss in LOSSES.items()}
+    if system in offered.values():
+        ((_, names),) = [place.split("&loss=") for place in played]
+        assert all(offered[name] == system for name in names.split(","))
+    else:
+        assert not played
     assert lesson["try"][-1]["place"].startswith(f"#/new?system={system}&data=")
     shown = {place for each in lesson["try"] if (place := each["place"]).startswith("#/create/")}
     assert all(place.removeprefix("#/create/pretrained:") in packaged_runs() for place in shown)

@@ -19,6 +19,7 @@ from ganforge.runs.pretrained import PRETRAINED, packaged_runs
 from ganforge.server.guard import Refused
 from ganforge.studio.learn_diagrams import DIAGRAMS
 from ganforge.studio.learn_equations import typeset
+from ganforge.studio.playground.losses import LOSSES
 from ganforge.studio.workshop import Workshop
 from ganforge.systems.discovery import find
 
@@ -94,8 +95,9 @@ def _row(system: str) -> dict[str, str]:
 def places_to_try(system: str) -> list[dict[str, str]]:
     """Labels and addresses of views: the playground, shipped models, and the form of a training."""
     places = list[dict[str, str]]()
-    if "points" in find(system).accepts:
-        places.append({"label": "Play with it in 2-D", "place": f"#/play?system={system}&data=ring"})
+    if losses := [name for name, loss in LOSSES.items() if loss.system == system]:
+        place = f"#/play?data=ring&loss={','.join(losses)}"
+        places.append({"label": "Play with it in 2-D", "place": place})
     for name in packaged_runs():
         if Run.open(Path(f"{PRETRAINED}{name}")).config.system == system:
             place = f"#/create/{PRETRAINED}{name}"

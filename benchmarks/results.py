@@ -12,6 +12,8 @@ from typing import Any
 
 from trainings_table import METHODS, METHODS_DATA, TABLE
 
+from ganforge.evaluation.statistics import Summary, clear_best
+
 FOLDER = Path(__file__).parent
 PAGE = FOLDER.parent / "docs" / "results.md"
 HIGHLIGHTS = FOLDER.parent / "docs" / "highlights.md"
@@ -34,7 +36,10 @@ INTRODUCTION = """# Results
 This page is made by `python benchmarks/results.py` from the JSON in [`benchmarks/`](../benchmarks) and from
 the recipes of the package, after a table written by hand; a test compares them. Scores are explained in
 [metrics](metrics.md), trainings in [comparisons](comparisons.md). A dash: the score is not
-defined for the method, or was not yet known when the training was evaluated.
+defined for the method, or was not yet known when the training was evaluated. Of several seeds the mean and
+the standard deviation are shown; among methods the best is bold where its mean is ahead by more than the
+larger of the two standard deviations that are compared. One seed has no spread, and is never bold. Minutes
+and images/s are means.
 """
 
 
@@ -53,37 +58,59 @@ def table(heads: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
+def summary(rows: list[dict[str, Any]], names: tuple[str, ...]) -> Summary | None:
+    """The values of a score in the rows of one training, one for each seed; of the names the first one."""
+    found = [next((row["scores"][name][0] for name in names if name in row["scores"]), None) for row in rows]
+    values = tuple(value for value in found if value is not None)
+    return Summary(values) if values else None
+
+
+def column(summaries: list[Summary | None], digits: int, best: int | None = None) -> list[str]:
+    """Mean ± standard deviation over seeds, that of the place `best` in bold."""
+    cells = []
+    for place, each in enumerate(summaries):
+        if each is None:
+            cells.append("-")
+            continue
+        spread = "" if each.deviation is None else f" ± {each.deviation:.2g}"
+        text = number(each.mean, digits) + spread
+        cells.append(f"**{text}**" if place == best else text)
+    return cells
+
+
+def mean(rows: list[dict[str, Any]], name: str) -> float:
+    return sum(row[name] for row in rows) / len(rows)
+
+
 def methods_table(data: str) -> str:
-    """One row for each method and seed, in the order of the commands; what was not measured says so."""
-    comparison = TABLE["methods"]
-    stored = rows_of(comparison.file)
+    """One row for each method, over its seeds, in the order of the commands, measured or not yet."""
+    stored = rows_of(TABLE["methods"].file)
+    rows = [[row for row in stored if row["name"] == f"{data}-{method}"] for method in METHODS]
+    columns = []
+    for _, names, digits in COLUMNS:
+        summaries = [summary(each, names) for each in rows]
+        columns.append(column(summaries, digits, clear_best(names[0], summaries)))
     lines = []
-    for method in METHODS:
-        name = f"{data}-{method}"
-        found = [row for row in stored if row["name"] == name]
-        if not found:
-            lines.append([method, "-", "not measured yet", *["-"] * len(COLUMNS)])
-        for row in found:
-            cells = []
-            for _, names, digits in COLUMNS:
-                values = [row["scores"][score][0] for score in names if score in row["scores"]]
-                cells.append(number(values[0], digits) if values else "-")
-            lines.append([method, str(row["seed"]), *cells, f"{row['minutes']:g}"])
-    return table(["method", "seed", *(name for name, _, _ in COLUMNS), "minutes"], lines)
+    for place, (method, each) in enumerate(zip(METHODS, rows, strict=True)):
+        minutes = f"{mean(each, 'minutes'):.4g}" if each else "not measured yet"
+        lines.append([method, str(len(each)), *(cells[place] for cells in columns), minutes])
+    return table(["method", "seeds", *(name for name, _, _ in COLUMNS), "minutes"], lines)
 
 
 def comparison_table(file: str) -> str:
-    """All stored rows of a comparison with all their scores."""
-    rows = rows_of(file)
+    """All trainings of a comparison with all their scores, over their seeds."""
+    stored = rows_of(file)
+    names = list(dict.fromkeys(row["name"] for row in stored))
+    rows = [[row for row in stored if row["name"] == name] for name in names]
     scores = [
-        name for name in dict.fromkeys(key for row in rows for key in row["scores"]) if name not in HIDDEN
+        name for name in dict.fromkeys(key for row in stored for key in row["scores"]) if name not in HIDDEN
     ]
+    columns = [column([summary(each, (name,)) for each in rows], 4) for name in scores]
     lines = []
-    for row in rows:
-        values = [number(row["scores"][name][0], 4) if name in row["scores"] else "-" for name in scores]
-        cost = [f"{row['minutes']:g}", f"{row['images_per_second']:,}"]
-        lines.append([row["name"], str(row["seed"]), *values, *cost])
-    return table(["run", "seed", *(name.replace("_", " ") for name in scores), "minutes", "images/s"], lines)
+    for place, (name, each) in enumerate(zip(names, rows, strict=True)):
+        cost = [f"{mean(each, 'minutes'):.4g}", f"{mean(each, 'images_per_second'):,.0f}"]
+        lines.append([name, str(len(each)), *(cells[place] for cells in columns), *cost])
+    return table(["run", "seeds", *(name.replace("_", " ") for name in scores), "minutes", "images/s"], lines)
 
 
 def recipes_table() -> str:
@@ -124,7 +151,8 @@ def page() -> str:
         "averaged weights; "
         "two-sample is the accuracy of a fresh classifier, nats are -log p(x) of the 256 levels, of the VAE "
         "estimated with 500 samples. Minutes are of one core that other work shared at times. "
-        "Commands: `methods` of [`trainings_table.py`](../benchmarks/trainings_table.py).\n"
+        "Commands: `methods` of [`trainings_table.py`](../benchmarks/trainings_table.py); "
+        "`python benchmarks/trainings.py methods --seeds 0 1 2 --jobs 2` measures three seeds.\n"
     )
     for data in METHODS_DATA:
         parts += [f"### {data}\n", methods_table(data)]

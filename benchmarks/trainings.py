@@ -1,13 +1,15 @@
 """The recipes that compare methods with their papers and with each other: train, evaluate, keep the numbers.
 
 python benchmarks/trainings.py toys --seeds 0 1 2 3 4        writes benchmarks/family_toys.json
+python benchmarks/trainings.py methods --seeds 0 1 2          and runs/methods/table.md: mean ± std
 python benchmarks/trainings.py toys --table                  prints the stored rows as the docs have them
 python benchmarks/trainings.py --list
 
 Every row is one run: its command, seed, minutes, images/s, peak memory and scores. Rows are kept as they
 come, so that a long comparison can be made in parts; a row measured again replaces the old one. Run folders
-stay under --runs: the same command resumes, and a finished run is only evaluated. In a command {runs} is the
-comparison's folder and {seed} the seed, for trainings that begin with another one of the table.
+stay under --runs, NAME/seed-0 ...: the same command resumes, and a finished run is only evaluated. In a
+command {runs} is the comparison's folder and {seed} the seed, for trainings that start from another one.
+After the last one `ganforge compare` writes table.md, table.tex and table.csv next to the runs.
 """
 
 import argparse
@@ -31,21 +33,43 @@ from ganforge.runs.device import describe_machine
 FOLDER = Path(__file__).parent
 
 
-def measure(training: Training, seed: int, runs: Path) -> dict[str, Any]:
-    """Train to the end (or resume), evaluate, and say what it cost and reached."""
-    run = runs / f"{training.name}-{seed}"
+PROGRAM = (sys.executable, "-m", "ganforge")
+QUIET = ("--sample-every", "1000000", "--checkpoint-every", "2000", "--log-every", "200", "--keep", "1")
+
+
+def replaced(words: list[str], option: str, value: int | None) -> list[str]:
+    """`words` with another value of `option`; as they are without one."""
+    if value is None:
+        return words
+    places = [place for place, word in enumerate(words) if word == option]
+    rest = [word for place, word in enumerate(words) if not {place, place - 1} & set(places)]
+    return [*rest, option, str(value)]
+
+
+def train(training: Training, seeds: list[int], runs: Path, jobs: int, steps: int | None) -> None:
+    """Train all seeds to the end, or resume them: RUNS/NAME/seed-0 ..., `jobs` at a time."""
+    if "{seed}" not in training.command:
+        words = replaced(shlex.split(training.command), "--steps", steps)
+        listed = ",".join(map(str, seeds))
+        several = ["--seeds", listed, "--jobs", str(jobs), "--run", str(runs / training.name)]
+        subprocess.run([*PROGRAM, *words, *QUIET, *several], check=True)
+        return
+    for seed in seeds:  # what it starts from is another run for each
+        command = training.command.replace("{seed}", str(seed)).replace("{runs}", str(runs))
+        words = replaced(shlex.split(command), "--steps", steps)
+        own = ["--seed", str(seed), "--run", str(runs / training.name / f"seed-{seed}")]
+        subprocess.run([*PROGRAM, *words, *QUIET, *own], check=True)
+
+
+def measure(training: Training, seed: int, runs: Path, num_samples: int | None) -> dict[str, Any]:
+    """Evaluate a run that is trained, and say what it cost and reached."""
+    run = runs / training.name / f"seed-{seed}"
     words = training.command.replace("{seed}", str(seed))
     # As anyone would type it, wherever --runs is here.
     command = ["ganforge", *shlex.split(words.replace("{runs}", f"runs/{runs.name}")), "--seed", str(seed)]
-    trained = [*shlex.split(words.replace("{runs}", str(runs))), "--seed", str(seed)]
-    program = [str(Path(sys.executable).with_name("ganforge"))]
-    quiet = ["--sample-every", "1000000", "--checkpoint-every", "2000", "--log-every", "200", "--keep", "1"]
-    subprocess.run([*program, *trained, "--run", str(run), *quiet], check=True)
+    options = replaced(shlex.split(training.evaluate), "--num-samples", num_samples)
     evaluated = subprocess.run(
-        [*program, "evaluate", str(run), *shlex.split(training.evaluate), "--json"],
-        check=True,
-        capture_output=True,
-        text=True,
+        [*PROGRAM, "evaluate", str(run), *options, "--json"], check=True, capture_output=True, text=True
     )
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     ends = [line for line in lines if line["kind"] == "end"]
@@ -108,7 +132,10 @@ def main() -> None:
     parser.add_argument("comparison", nargs="?", choices=sorted(TABLE))
     parser.add_argument("--only", nargs="*", help="names of trainings; left out: all")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
+    parser.add_argument("--jobs", type=int, default=1, help="seeds that train at the same time")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--steps", type=int, help="instead of those of the table, to try a command out")
+    parser.add_argument("--num-samples", type=int, help="likewise, of the evaluation")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
@@ -122,12 +149,26 @@ def main() -> None:
     if given.table:
         print_table(comparison)
         return
-    for seed in given.seeds:
-        for training in comparison.trainings:
-            if given.only is None or training.name in given.only:
-                row = measure(training, seed, given.runs / given.comparison)
+    runs = given.runs / given.comparison
+    for training in comparison.trainings:
+        if given.only is None or training.name in given.only:
+            train(training, given.seeds, runs, given.jobs, given.steps)
+            for seed in given.seeds:
+                row = measure(training, seed, runs, given.num_samples)
                 keep(comparison, row)
                 print(json.dumps(row), flush=True)
+    write_tables(runs)
+
+
+def write_tables(runs: Path) -> None:
+    """The table of all runs that there are, mean and standard deviation over seeds; one run makes none."""
+    if len(list(runs.glob("*/*/config.json"))) < 2:
+        return
+    tables = [word for end in ("md", "tex", "csv") for word in (OPTIONS[end], str(runs / f"table.{end}"))]
+    subprocess.run([*PROGRAM, "compare", str(runs / "*"), *tables], check=True)
+
+
+OPTIONS = {"md": "--markdown", "tex": "--latex", "csv": "--csv"}
 
 
 if __name__ == "__main__":

@@ -247,7 +247,7 @@ TABLE: dict[str, Comparison] = {
             ),
             Training(
                 "srgan",
-                f"train srgan {_PHOTOS} --from {{runs}}/srresnet-{{seed}} --discriminator-width 32"
+                f"train srgan {_PHOTOS} --from {{runs}}/srresnet/seed-{{seed}} --discriminator-width 32"
                 " --learning-rate 0.0002 --steps 6000",
             ),
         ),
@@ -260,7 +260,7 @@ TABLE: dict[str, Comparison] = {
             Training("encoder-classes", _CLASS_ENCODER),
             # Steps for equal minutes: captions in between cost half a generator pass more.
             *(
-                Training(name, f"{_GAN_CLS} {words}--text-encoder {{runs}}/{encoder}-{{seed}}")
+                Training(name, f"{_GAN_CLS} {words}--text-encoder {{runs}}/{encoder}/seed-{{seed}}")
                 for name, words, encoder in (
                     ("gan-cls", "--steps 6000 ", "encoder-classes"),
                     ("gan-int-cls", "--interpolate --steps 4700 ", "encoder-classes"),
@@ -271,7 +271,7 @@ TABLE: dict[str, Comparison] = {
             # What comes with the package.
             Training(
                 "gan-cls-64",
-                f"{_ONE_STAGE} --steps 6000 --text-encoder {{runs}}/encoder-classes-{{seed}}",
+                f"{_ONE_STAGE} --steps 6000 --text-encoder {{runs}}/encoder-classes/seed-{{seed}}",
             ),
         ),
     ),
@@ -281,17 +281,18 @@ TABLE: dict[str, Comparison] = {
         (
             Training("encoder", _CLASS_ENCODER),
             Training(
-                "sketch", f"{_STACKGAN} --size 16 --steps 6000 --text-encoder {{runs}}/encoder-{{seed}}"
+                "sketch", f"{_STACKGAN} --size 16 --steps 6000 --text-encoder {{runs}}/encoder/seed-{{seed}}"
             ),
             Training(
-                "refined", f"{_STACKGAN} --size 64 --stage 2 --steps 1600 --from {{runs}}/sketch-{{seed}}"
+                "refined",
+                f"{_STACKGAN} --size 64 --stage 2 --steps 1600 --from {{runs}}/sketch/seed-{{seed}}",
             ),
             Training(
                 "sketch-plain",
                 f"{_STACKGAN} --size 16 --no-augment-conditioning --steps 6000"
-                " --text-encoder {runs}/encoder-{seed}",
+                " --text-encoder {runs}/encoder/seed-{seed}",
             ),
-            Training("one-stage", f"{_ONE_STAGE} --steps 2800 --text-encoder {{runs}}/encoder-{{seed}}"),
+            Training("one-stage", f"{_ONE_STAGE} --steps 2800 --text-encoder {{runs}}/encoder/seed-{{seed}}"),
         ),
     ),
     "wgan_gp": Comparison(

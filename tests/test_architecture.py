@@ -235,6 +235,7 @@ def test_options_are_frozen() -> None:
         "sample_every": (500, "<class 'int'>"),
         "log_every": (50, "<class 'int'>"),
         "keep": (2, "<class 'int'>"),
+        "log": (None, "typing.Optional[typing.Literal['tensorboard', 'wandb', 'trackio']]"),
         "evaluate_every": (0, "<class 'int'>"),
         "evaluate_samples": (5_000, "<class 'int'>"),
         "keep_best": (None, str(Metric | None)),
@@ -250,8 +251,9 @@ def test_options_are_frozen() -> None:
         "Sample": ["run", "out", "count", "seed", "seeds", "weights", "labels", "sources", "text",
                    "text_file", "interpolate", "code", "truncation", "data", "overwrite", "checkpoint",
                        "system"],
-        "Evaluate": ["run", "num_samples", "seed", "weights", "checkpoint", "features", "features_weights",
-                     "samples", "data", "size", "devices", "json", "verbose", "system"],
+        "Evaluate": ["runs", "num_samples", "seed", "weights", "checkpoint", "protocol", "statistics",
+                     "features", "features_weights", "samples", "data", "size", "devices", "json", "verbose",
+                     "system"],
         "Listing": ["what", "folder", "json", "verbose"],
     }  # fmt: skip
 

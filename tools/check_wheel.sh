@@ -14,3 +14,7 @@ ganforge train dcgan --data mnist --run runs/demo --width 32 --kernel-size 4 --b
 ganforge sample runs/demo --count 16 --seed 7 --out samples.png
 test -s samples.png
 test -s runs/demo/report.html
+# The lessons of the studio come from docs/, which the wheel must bring along.
+lessons=$(python -c 'import ganforge, pathlib; print(pathlib.Path(ganforge.__file__).parent / "studio" / "lessons")')
+for page in "$root"/docs/systems/*.md; do test -s "$lessons/systems/${page##*/}"; done
+test -s "$lessons/images/gan-mnist.png"

@@ -10,7 +10,7 @@ from ganforge.cli.main import GROUPS, VERBS, Verb, main
 from ganforge.cli.names import read_names
 
 LINES, COLUMNS = 24, 80
-TOP = ["train", "resume", "watch", "sample", "evaluate", "compare", "apply", "restyle", "info",
+TOP = ["train", "resume", "sweep", "watch", "sample", "evaluate", "compare", "apply", "restyle", "info",
        "explore", "analyze", "data",
        "import", "serve", "export", "reproduce", "list", "demo", "completion"]  # fmt: skip
 MEMBERS = {
@@ -27,8 +27,8 @@ MEMBERS = {
         "manifold",
     ],
     "analyze": ["features", "probe", "outliers", "classify", "psnr"],
-    "data": ["check", "pack", "embed"],
-    "export": ["onnx", "torch", "hub", "package"],
+    "data": ["check", "pack", "embed", "statistics"],
+    "export": ["onnx", "torch", "hub", "package", "log"],
 }
 
 

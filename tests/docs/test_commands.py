@@ -16,7 +16,9 @@ PLACEHOLDERS = ("SYSTEM", "NAME", "plain_lsgan")
 # What a training without a system begins with.
 DATA = ("my_images", "DATA")
 # Those of the program itself, and of the scripts in benchmarks.
-OTHER_OPTIONS = {"--help", "--version", "--check", "--list", "--table", "--only", "--share"}
+OTHER_OPTIONS = {"--help", "--version", "--check", "--list", "--table", "--only", "--share", "--trust-code"}
+# Of every verb; and those of docs/paper.md that come with `train --seeds` and `compare --latex`.
+ANY_VERB = frozenset({"--trust-code", "--seeds", "--latex"})
 
 OptionsOf = Callable[..., frozenset[str]]
 _options: dict[tuple[str, ...], frozenset[str]] = {}
@@ -61,6 +63,7 @@ def mistake_in(words: list[str], options_of: OptionsOf) -> str | None:
             return f"no system {system}"
     else:
         known = options_of(*(path if path[0] in GROUPS else path[:1]))
+    known |= ANY_VERB
     return f"no option {', '.join(sorted(given - known))}" if given - known else None
 
 
@@ -98,6 +101,7 @@ def test_options_in_the_text_exist(page: Path, options_of: OptionsOf) -> None:
         "reproduce",
         "list",
         "serve",
+        "studio",
     )
     groups = (
         *(tuple(verb.name.split()) for verb in VERBS if verb.name.startswith(("explore ", "export "))),

@@ -15,7 +15,10 @@ from ganforge.cli.tables import print_comparison
 from ganforge.data.batch import DataSpec
 from ganforge.data.options import DataOptions
 from ganforge.errors import UserError
-from ganforge.evaluation.compare import cell_of, lines_of, read_evaluated, shared_note, write_csv, write_html
+from ganforge.evaluation.compare import cell_of, lines_of, read_evaluated, shared_note
+from ganforge.evaluation.comparison_page import write_html
+from ganforge.evaluation.comparison_tables import write_csv
+from ganforge.evaluation.groups import group_runs
 from ganforge.files.images import save_image
 from ganforge.generation.sample import write_samples
 from ganforge.reporting.evaluations import store_evaluation
@@ -103,18 +106,18 @@ def test_the_window_that_parzen_found_is_no_protocol(make: Make) -> None:
 def test_csv_has_all_digits_and_the_whole_protocol(make: Make, tmp_path: Path) -> None:
     paths = [make("one", [score("fid", 1 / 3, plus_minus=1 / 7)]), make("two", [score("kid", 2)])]
     runs = read_evaluated(paths)
-    write_csv(tmp_path / "new" / "table.csv", runs, lines_of(runs))
+    write_csv(tmp_path / "new" / "table.csv", runs, group_runs(runs), lines_of(runs))
     with open(tmp_path / "new" / "table.csv", newline="", encoding="utf-8") as file:
         fid, kid = csv.DictReader(file)
-    assert (float(fid["one"]), float(fid["one plus_minus"])) == (1 / 3, 1 / 7)
-    assert (fid["two"], kid["one"], kid["two"], kid["two plus_minus"]) == ("", "", "2.0", "")
-    assert PROTOCOL.items() <= json.loads(fid["protocol"]).items()
+    assert (float(fid["value"]), float(fid["spread"])) == (1 / 3, 1 / 7)
+    assert (kid["value"], kid["spread"], kid["run"], kid["step"]) == ("2.0", "", "two", "500")
+    assert {name: fid[f"protocol_{name}"] for name in PROTOCOL} == {k: str(v) for k, v in PROTOCOL.items()}
 
 
 def test_html_shows_samples_side_by_side_and_loads_nothing(make: Make, tmp_path: Path) -> None:
     paths = [make("<one>", [score("fid", 3.5)]), make("two", [score("fid", 2.5, protocol={"seed": 1})])]
     runs = read_evaluated(paths)
-    write_html(tmp_path / "page.html", runs, lines_of(runs))
+    write_html(tmp_path / "page.html", runs, group_runs(runs), lines_of(runs))
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count('src="data:image/png;base64,') == page.count("<img") == 2
     assert "two: step 500, seed 3" in page
@@ -125,7 +128,7 @@ def test_html_shows_samples_side_by_side_and_loads_nothing(make: Make, tmp_path:
     assert "https://" not in page
     for path in paths:
         (path / "samples" / "000500.png").write_bytes(b"broken")
-    write_html(tmp_path / "page.html", runs, lines_of(runs))
+    write_html(tmp_path / "page.html", runs, group_runs(runs), lines_of(runs))
     assert "<img" not in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
@@ -137,7 +140,7 @@ def test_html_draws_samples_of_one_seed_whatever_the_runs_had(tmp_path: Path) ->
         ganforge.train("gan", str(tmp_path / "data"), run=tmp_path / name, **options)
         (tmp_path / name / "evaluation.json").write_text(json.dumps([score("fid", 3.5)]))
     runs = read_evaluated([tmp_path / "one", tmp_path / "two"])
-    write_html(tmp_path / "page.html", runs, lines_of(runs), seed=7)
+    write_html(tmp_path / "page.html", runs, group_runs(runs), lines_of(runs), seed=7)
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "one: step 1, seed 7" in page
     assert "two: step 1, seed 7" in page
@@ -171,7 +174,9 @@ def test_of_several_evaluations_the_most_trustworthy_is_compared_or_all(make: Ma
 def test_runs_of_one_name_keep_their_folders(make: Make) -> None:
     scores = [score("fid", 3.5)]
     paths = [make("a/same", scores), make("b/same", scores)]
-    assert [compared.name for compared in read_evaluated(paths)] == [str(path) for path in paths]
+    assert [compared.name for compared in read_evaluated(paths)] == ["a/same", "b/same"]
+    deeper = [make("c/a/same", scores), paths[0]]
+    assert [compared.name for compared in read_evaluated(deeper)] == [str(path) for path in deeper]
 
 
 def test_user_mistakes_are_named(make: Make, tmp_path: Path) -> None:
@@ -183,11 +188,11 @@ def test_user_mistakes_are_named(make: Make, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="good is named twice"):
         read_evaluated([good, good / ".." / "good"])
     with pytest.raises(UserError, match="has not been evaluated: first `ganforge evaluate"):
-        read_evaluated([good, unjudged])
+        read_evaluated([unjudged, make("another", None)])
     with pytest.raises(UserError, match="cannot be read: write it again with `ganforge evaluate"):
         read_evaluated([good, torn])
     with pytest.raises(UserError, match="not a run folder"):
-        read_evaluated([good, tmp_path])
+        read_evaluated([good, tmp_path / "none"])
 
 
 def test_scores_of_older_versions_are_read_with_a_note(
@@ -199,7 +204,7 @@ def test_scores_of_older_versions_are_read_with_a_note(
     assert [value.name for value in runs[0].scores] == ["class_accuracy", "of_some_system"]
     (accuracy, _) = lines_of(runs)
     assert {place: value.value for place, value in accuracy.scores.items()} == {0: 90, 1: 80}
-    print_comparison(runs, lines_of(runs))
+    print_comparison(runs, group_runs(runs), lines_of(runs))
     printed = capsys.readouterr().out
     assert "note: old: label_agreement is called class_accuracy now" in printed
     assert "note: old: fields of another version are left out: judge_version" in printed

@@ -280,6 +280,9 @@ def test_runs_are_found_newest_first(tmp_path: Path) -> None:
     (tmp_path / "no run").mkdir()
     assert [path.name for path in find_runs(tmp_path)] == ["new", "middle", "old"]
     assert find_runs(tmp_path / "none") == []
+    Run.create(tmp_path / "several" / "seed-0", config())
+    assert len(find_runs(tmp_path)) == 3
+    assert find_runs(tmp_path, nested=True)[0] == tmp_path / "several" / "seed-0"
 
 
 def test_options_of_another_version_are_named_in_one_line() -> None:

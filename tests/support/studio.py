@@ -13,6 +13,7 @@ import pytest
 from command import PROGRAM, environment
 
 TOKEN = "secret"
+SECONDS_TO_END = 30
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -31,11 +32,13 @@ class Studio:
 
 
 @contextmanager
-def studio(runs: Path, *arguments: object, cwd: Path | None = None) -> Iterator[Studio]:
-    """`ganforge studio --runs RUNS ARGUMENTS` on a free port; it is killed at the end."""
+def studio(
+    runs: Path, *arguments: object, cwd: Path | None = None, token: str | None = TOKEN
+) -> Iterator[Studio]:
+    """`ganforge studio --runs RUNS ARGUMENTS` on a free port; SIGTERM ends it, so that its lines count."""
     process = subprocess.Popen(
         [*PROGRAM, "studio", "--runs", str(runs), "--port", "0", *map(str, arguments)],
-        env=environment(GANFORGE_TOKEN=TOKEN),
+        env=environment(GANFORGE_TOKEN=token),
         cwd=cwd,
         stdout=subprocess.PIPE,
         encoding="utf-8",
@@ -45,14 +48,18 @@ def studio(runs: Path, *arguments: object, cwd: Path | None = None) -> Iterator[
             assert process.stdout is not None
             line = process.stdout.readline()
             assert line.startswith("http://"), line
-            address = line.partition("/?")[0]
+            address = line.split()[0].partition("/?")[0].rstrip("/")
             headers = {"Authorization": f"Bearer {TOKEN}"}
             with httpx.Client(
                 base_url=address, headers=headers, timeout=60, trust_env=False, verify=False
             ) as client:
                 yield Studio(process, address, runs, client)
         finally:
-            process.kill()
+            process.terminate()
+            try:
+                process.wait(SECONDS_TO_END)
+            finally:
+                process.kill()
 
 
 @contextmanager

@@ -10,20 +10,47 @@ import tyro
 
 from ganforge.cli.arguments import JSON, OVERWRITE
 from ganforge.cli.tables import print_comparison
-from ganforge.evaluation.compare import lines_of, read_evaluated, to_objects, write_csv, write_html
+from ganforge.evaluation.compare import lines_of, read_evaluated
+from ganforge.evaluation.comparison_page import write_html
+from ganforge.evaluation.comparison_tables import (
+    choose_scores,
+    to_objects,
+    write_csv,
+    write_latex,
+    write_markdown,
+)
+from ganforge.evaluation.groups import group_runs
 from ganforge.files.provenance import check_replaceable
 
 
 @dataclass(frozen=True)
 class Compare:
-    """Compare evaluated runs in one table."""
+    """Compare evaluated runs in one table; those that differ in the seed only are one column."""
 
     runs: tyro.conf.Positional[
-        Annotated[tuple[Path, ...], tyro.conf.arg(help="Run folders with scores of `ganforge evaluate`.")]
+        Annotated[
+            tuple[Path, ...],
+            tyro.conf.arg(
+                help="Run folders with scores of `ganforge evaluate`, folders of these, 'runs/*' in quotes."
+            ),
+        ]
     ]
-    csv: Annotated[Path | None, tyro.conf.arg(help="Also write the table to this CSV file.")] = None
+    scores: Annotated[
+        str | None, tyro.conf.arg(help="Only these scores, in this order, such as fid,recall; default: all.")
+    ] = None
+    csv: Annotated[
+        Path | None, tyro.conf.arg(help="Also write a tidy CSV file: a row for each score of each run.")
+    ] = None
+    latex: Annotated[
+        Path | None,
+        tyro.conf.arg(help="Also write a LaTeX table (booktabs) for each data set, such as t.tex."),
+    ] = None
+    markdown: Annotated[Path | None, tyro.conf.arg(help="Also write these tables in Markdown.")] = None
     html: Annotated[
-        Path | None, tyro.conf.arg(help="Also write an HTML page, with samples of the runs side by side.")
+        Path | None,
+        tyro.conf.arg(
+            help="Also write an HTML page, with samples and curves of the runs next to each other."
+        ),
     ] = None
     evaluation: Annotated[
         str,
@@ -41,21 +68,26 @@ class Compare:
 
     def __call__(self, command: str) -> int:
         """Print and store the table; returns the exit code."""
-        written = {path: check_replaceable(path, self.overwrite, option) for option, path in self._outputs()}
+        outputs = [
+            ("--csv", self.csv, write_csv),
+            ("--latex", self.latex, write_latex),
+            ("--markdown", self.markdown, write_markdown),
+        ]
+        paths = [(option, path) for option, path, _ in (*outputs, ("--html", self.html, None)) if path]
+        written = {path: check_replaceable(path, self.overwrite, option) for option, path in paths}
         runs = read_evaluated(self.runs, self.evaluation, self.all_evaluations)
-        lines = lines_of(runs)
+        groups = group_runs(runs)
+        names = [] if self.scores is None else [name.strip() for name in self.scores.split(",")]
+        lines = choose_scores(lines_of(runs), names)
         if self.json:
-            print(json.dumps(to_objects(runs, lines), indent=1))
+            print(json.dumps(to_objects(runs, groups, lines), indent=1))
         else:
-            print_comparison(runs, lines)
-        if self.csv is not None:
-            write_csv(self.csv, runs, lines, self.overwrite)
-            print(f"stored in {self.csv}{written[self.csv]}", file=sys.stderr if self.json else sys.stdout)
+            print_comparison(runs, groups, lines)
+        for _, path, write in outputs:
+            if path is not None:
+                write(path, runs, groups, lines, self.overwrite)
         if self.html is not None:
-            write_html(self.html, runs, lines, self.seed, self.overwrite)
-            print(f"stored in {self.html}{written[self.html]}", file=sys.stderr if self.json else sys.stdout)
+            write_html(self.html, runs, groups, lines, self.seed, self.overwrite)
+        for path, replaced in written.items():
+            print(f"stored in {path}{replaced}", file=sys.stderr if self.json else sys.stdout)
         return 0
-
-    def _outputs(self) -> list[tuple[str, Path]]:
-        outputs = (("--csv", self.csv), ("--html", self.html))
-        return [(option, path) for option, path in outputs if path is not None]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from rich.console import Console
 
 from ganforge.cli import EXIT_BAD_DATA
 from ganforge.cli.arguments import JSON, arguments_of, values_of
@@ -13,6 +14,9 @@ from ganforge.data import check
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.pack import pack
+from ganforge.errors import UserError
+from ganforge.evaluation.features.select import feature_extractor
+from ganforge.evaluation.saved_statistics import write_statistics
 from ganforge.reporting.sheet import write_sheet
 from ganforge.text.embeddings import write_embeddings
 from ganforge.training.plan import validated
@@ -64,6 +68,40 @@ class Pack:
         """Write the zip; returns the exit code."""
         count = pack(validated(DataOptions, values_of(self.options)), self.target.out)
         print(f"{self.target.out}: {count} images")
+        return 0
+
+
+@dataclass(frozen=True)
+class StatisticsTarget:
+    """The file; a group of its own, since tyro puts positional arguments of groups last."""
+
+    out: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="The .npz to write.")]]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Write mu and sigma of the features of a data set's images, for FIDs here and with pytorch-fid."""
+
+    options: DataArguments
+    target: StatisticsTarget
+    split: Annotated[str, tyro.conf.arg(help="train, validation or test.")] = "train"
+    features: Annotated[
+        str, tyro.conf.arg(help="inception, inception-clean, or another extractor of `ganforge evaluate`.")
+    ] = "inception"
+    features_weights: Annotated[
+        Path | None, tyro.conf.arg(help="The weights of Inception; default: downloaded.")
+    ] = None
+
+    def __call__(self, command: str) -> int:
+        """Write the file; returns the exit code."""
+        dataset = open_dataset(validated(DataOptions, values_of(self.options)))
+        if dataset.spec.values != "pixels":
+            raise UserError(f"{dataset.options.data} has 2-D points: expected images")
+        extractor = feature_extractor(self.features, dataset, self.features_weights)
+        out = self.target.out
+        with Console(stderr=True).status("features") as status:
+            count = write_statistics(out, dataset, self.split, extractor, status.update)
+        print(f"{out}: {count:,} images, {extractor.description}")
         return 0
 
 

@@ -1,8 +1,9 @@
 """`ganforge export`: runs for use elsewhere."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -12,8 +13,11 @@ from ganforge.export.hub import check_push, push, write_hub
 from ganforge.export.onnx import write_onnx
 from ganforge.export.package import write_shipped
 from ganforge.export.torch_program import write_torch
+from ganforge.reporting.trackers import check_tracker
 from ganforge.reporting.units import folder_size
+from ganforge.runs.folder import Run
 from ganforge.runs.trained import Trained, load
+from ganforge.training.live_report import feed_of
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,32 @@ class _Export:
     def say(self, more: str = "") -> None:
         """Print what was written."""
         print(f"{self.out}: {folder_size(self.out)}{more}")
+
+
+@dataclass(frozen=True)
+class Log:
+    """Give the record of a run, its sample grids and its scores to a tracker, after training.
+
+    With wandb and trackio each time as a new run there.
+    """
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="A run folder.")]]
+    to: Annotated[Literal["tensorboard", "wandb", "trackio"], tyro.conf.arg(help="The tracker.")]
+    out: Annotated[
+        Path | None, tyro.conf.arg(help="The folder of its files; default: one in the run folder.")
+    ] = None
+
+    def __call__(self, command: str) -> int:
+        """Give all of it; returns the exit code."""
+        check_tracker(self.to)
+        feed = feed_of(Run.open(self.run), self.to, out=self.out, suffix=f"-{int(time.time()):x}")
+        feed.follow()
+        feed.give_evaluations()
+        feed.close()
+        print(f"{self.run}: given to {self.to}" + ("" if self.out is None else f" in {self.out}"))
+        if self.to == "tensorboard":
+            print(f"  tensorboard --logdir {self.run / 'tensorboard' if self.out is None else self.out}")
+        return 0
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,10 @@ class Listing:
         if self.what == "data":
             return [{"name": name, "what": what} for name, what in read_names().data.items()]
         if self.what == "runs":
-            rows = [dict(zip(RUN_COLUMNS, _run_row(path), strict=True)) for path in find_runs(self.folder)]
+            rows = [
+                dict(zip(RUN_COLUMNS, _run_row(path), strict=True))
+                for path in find_runs(self.folder, nested=True)
+            ]
             return [{name.replace(" ", "_"): value for name, value in row.items()} for row in rows]
         if self.what == "pretrained":
             return [dict(zip(PRETRAINED_COLUMNS, row, strict=True)) for row in _pretrained_rows()]
@@ -85,7 +88,7 @@ class Listing:
         print("start here: ganforge train FOLDER; papers: --verbose")
 
     def _runs(self) -> None:
-        rows = [_run_row(path) for path in find_runs(self.folder)]
+        rows = [_run_row(path) for path in find_runs(self.folder, nested=True)]
         if rows:
             self._print(RUN_COLUMNS, rows)
         else:

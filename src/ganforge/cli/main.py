@@ -15,6 +15,7 @@ from typing import Any
 
 from ganforge.cli import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_MISTAKE
 from ganforge.errors import UserError, printable, unknown_name
+from ganforge.files.code import TRUST, allow_typed
 from ganforge.training.signals import requeue_before_training
 from ganforge.version import __version__
 
@@ -22,7 +23,7 @@ HELP = ("-h", "--help")
 COLUMNS = 80
 RUN_FIRST = ("explore", "export")
 """Groups whose verbs may come after the run."""
-TRAINING = {"train", "resume"}
+TRAINING = {"train", "resume", "sweep"}
 """Verbs that SIGUSR1 saves and requeues."""
 
 
@@ -48,9 +49,10 @@ class Verb:
 VERBS = (
     Verb("train", "[SYSTEM --data] DATA", "Train a system, or resume its run.", "train:train"),
     Verb("resume", "RUN", "Continue a run, up to its steps or more.", "resume:Resume"),
+    Verb("sweep", "SPEC.toml", "Search options, in trials that resume.", "sweep:Sweep"),
     Verb("watch", "RUN", "Follow a run from another terminal.", "watch:Watch"),
     Verb("sample", "RUN", "Draw samples to a PNG, PNGs or an .npz.", "sample:Sample"),
-    Verb("evaluate", "RUN", "Scores with protocols, and the report.", "evaluate:Evaluate"),
+    Verb("evaluate", "RUN ...", "Scores with protocols, and the report.", "evaluate:Evaluate"),
     Verb("compare", "RUN RUN ...", "Stored scores of several runs in one table.", "compare:Compare"),
     Verb("apply", "RUN IMAGES --out OUT", "Translate or enlarge images of any size.", "apply:Apply"),
     Verb("restyle", "RUN IMAGES --text T", "Draw prompts in the style of images.", "apply:Restyle"),
@@ -73,6 +75,7 @@ VERBS = (
     Verb("data check", "DATA", "What a data set contains, and its problems.", "data:Check"),
     Verb("data pack", "DATA OUT.zip", "Resize a data set into one indexed zip.", "data:Pack"),
     Verb("data embed", "ENCODER --data D", "Write the caption embeddings of a data set.", "data:Embed"),
+    Verb("data statistics", "DATA OUT.npz", "Mean and covariance of features.", "data:Statistics"),
     Verb("import", "KIND FILE --run RUN", "A run of the weights of other code.", "importing:Import"),
     Verb("studio", "", "Watch, play, compare and create in the browser.", "studio:Studio"),
     Verb("serve", "RUN [RUN ...]", "Runs over HTTP, for programs and pages.", "serve:Serve"),
@@ -80,6 +83,7 @@ VERBS = (
     Verb("export torch", "RUN OUT", "For torch alone: a program, plain modules.", "export:Torch"),
     Verb("export hub", "RUN OUT", "Weights and a model card, to share.", "export:Hub"),
     Verb("export package", "RUN OUT", "A run as it ships with the package.", "export:Package"),
+    Verb("export log", "RUN --to TRACKER", "The record, for TensorBoard and others.", "export:Log"),
     Verb("reproduce", "NAME", "Repeat a recipe and compare its scores.", "reproduce:Reproduce"),
     Verb("list", "WHAT", "systems, data, runs, pretrained or recipes.", "listing:Listing"),
     Verb("demo", "", "A DCGAN on MNIST in a few minutes, scored.", "demo:Demo"),
@@ -99,8 +103,8 @@ def usage() -> str:
             rows[f"{group} VERB"] += f", {member}"
         else:
             rows[f"{group} VERB"] = member
-    more = "  ganforge VERB --help: options of a verb, verbs of a group; ganforge --version\n"
-    return f"usage: ganforge VERB ...\n\n{_columns(rows)}\n{more}"
+    more = "  --help after a verb or group; --version; --trust-code: import what a run names\n"
+    return f"usage: ganforge VERB ...\n\n{_columns(rows)}{more}"
 
 
 def group_usage(group: str) -> str:
@@ -161,6 +165,8 @@ def main(arguments: Sequence[str] | None = None, on_load: Callable[[], None] = l
     if words[0] in GROUPS and words[1:2] and words[1] in HELP:
         print(group_usage(words[0]), end="")
         return 0
+    allow_typed(words)
+    words = [word for word in words if word != TRUST]
     try:
         return _run(words, on_load)
     except UserError as error:

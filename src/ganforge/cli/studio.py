@@ -15,7 +15,7 @@ from ganforge.errors import UserError
 class Studio:
     """Open the studio: runs, a playground, shipped models and lessons in the browser.
 
-    It reads run folders and starts the same commands. Ctrl-C ends it; trainings that it started go on.
+    It reads run folders and starts the same commands. Ctrl-C ends it; trainings that it started continue.
     """
 
     runs: Annotated[Path, tyro.conf.arg(help="The folder of the runs; made where it is missing.")] = Path(

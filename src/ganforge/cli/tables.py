@@ -12,6 +12,17 @@ from ganforge.cli import EXIT_BAD_DATA
 from ganforge.errors import printable
 from ganforge.evaluation.compare import Compared, Line, cell_of, shared_note
 from ganforge.evaluation.evaluate import Score
+from ganforge.evaluation.groups import (
+    BOLD_NOTE,
+    P_NOTE,
+    SEEDS_NOTE,
+    Group,
+    best_group,
+    differences,
+    group_cell,
+    line_p_value,
+    steps_of,
+)
 from ganforge.evaluation.psnr import Row
 from ganforge.evaluation.verdict import verdict
 
@@ -120,20 +131,39 @@ def print_fidelity(rows: Sequence[Row]) -> None:
     print("on Y of BT.601 (grey images: their levels), without as many pixels at each border as the scale")
 
 
-def print_comparison(runs: Sequence[Compared], lines: Sequence[Line]) -> None:
-    """A line for each score and protocol, a column for each run; what all share is stated once below."""
-    table = Table("score")
-    for compared in runs:
-        table.add_column(Text(f"{compared.name}\n{compared.run.config.system}, step {compared.step}"))
-    for line in lines:
-        name = f"{line.name}, {line.unit}" if line.unit else line.name
-        cells = [cell_of(line.scores.get(place)) for place in range(len(runs))]
-        table.add_row(Text(f"{name}\n  {line.differs}" if line.differs else name), *cells)
+def print_comparison(runs: Sequence[Compared], groups: Sequence[Group], lines: Sequence[Line]) -> None:
+    """A line for each score and protocol, a column for each group; what all share is stated once below."""
+    table, grouped = Table("score"), len(groups) < len(runs)
+    for group in groups:
+        seeds = f"\n{len(group.places)} seeds" if len(group.places) > 1 else ""
+        about = f"{runs[group.places[0]].run.config.system}, step {steps_of(runs, group)}"
+        table.add_column(Text(f"{group.name}\n{about}{seeds}"))
+    p_values = [line_p_value(line, groups) for line in lines]
+    has_p = any(p is not None for p in p_values)
+    if has_p:
+        table.add_column("p")
+    for line, p in zip(lines, p_values, strict=True):
+        name, best = f"{line.name}, {line.unit}" if line.unit else line.name, best_group(line, groups)
+        cells = [
+            Text(group_cell(line, group), style="bold" if place == best else "")
+            for place, group in enumerate(groups)
+        ]
+        last = [Text("-" if p is None else f"{p:.2g}")] if has_p else []
+        table.add_row(Text(f"{name}\n  {line.differs}" if line.differs else name), *cells, *last)
     console = Console()
     console.print(table)
     console.print(f"all: {shared_note(lines)}", highlight=False, markup=False)
     if any(line.differs for line in lines):
         print("scores that were measured in different ways have lines of their own, with what differs")
+    if grouped:
+        print("\n".join([SEEDS_NOTE, BOLD_NOTE, *([P_NOTE] if has_p else [])]))
+    if differing := differences(runs, groups):
+        options = Table("option")
+        for group in groups:
+            options.add_column(Text(group.name))
+        for option, texts in differing.items():
+            options.add_row(Text(option), *map(Text, texts))
+        console.print(options)
     for compared in runs:
         for note in compared.notes:
             print(f"note: {compared.name}: {note}")

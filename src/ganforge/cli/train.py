@@ -13,12 +13,16 @@ from rich.console import Console
 
 from ganforge.cli import EXIT_MISTAKE, STARTED
 from ganforge.cli.arguments import arguments_of, parse, parse_known, values_of
+from ganforge.cli.seeds import train_seeds, typed_seeds
+from ganforge.cli.settings import Settings, take_settings
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.sources.catalogue import PREFIXES
 from ganforge.data.sources.catalogue import available as available_data
 from ganforge.errors import UserError, unknown_name
+from ganforge.files.code import TRUST, allow
 from ganforge.reporting.units import duration, size
+from ganforge.runs.build import own_code
 from ganforge.runs.folder import Run
 from ganforge.runs.options import TrainOptions
 from ganforge.systems.discovery import available, find
@@ -31,6 +35,7 @@ from ganforge.training.plan import (
     Plan,
     as_stored,
     default_fields,
+    default_path,
     device_to_suggest_for,
     on_disk,
     reasons,
@@ -38,6 +43,9 @@ from ganforge.training.plan import (
 )
 from ganforge.training.resume import data_notes
 from ganforge.training.warm_start import load_start
+
+WARM_START = "Warm start from the weights of this run."
+NONE = Settings()
 
 
 def _train_help() -> str:
@@ -57,6 +65,8 @@ def train(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_train_help())
         return 0 if arguments else EXIT_MISTAKE
+    if not {"-h", "--help"} & set(arguments) and (typed := typed_seeds(arguments)) is not None:
+        return train_seeds(typed, typed.folder or _seeds_folder(typed.words), train_run)
     run = train_run(arguments)
     if run is not None:
         print_finished(run)
@@ -66,10 +76,12 @@ def train(arguments: Sequence[str]) -> int:
 def train_run(arguments: Sequence[str]) -> Run | None:
     """The run that these arguments train; None after a dry run."""
     name, rest = _system_typed(arguments)
+    settings, rest = take_settings(rest)
+    name = name or settings.system
     dataset, disk, defaults, notes = None, None, {}, tuple[str, ...]()
-    if any(word == "--data" or word.startswith("--data=") for word in rest):
+    if settings.data.get("data") or any(word == "--data" or word.startswith("--data=") for word in rest):
         without_help = [word for word in rest if word not in ("-h", "--help")]
-        early = parse_known(early_arguments(), without_help, f"ganforge train {name or 'DATA'}")
+        early = parse_known(early_arguments(settings), without_help, f"ganforge train {name or 'DATA'}")
         data_options = validated(DataOptions, values_of(early.data))
         if name is None:
             name, notes, dataset = choose_system(data_options, early.run, early.device)
@@ -77,13 +89,14 @@ def train_run(arguments: Sequence[str]) -> Run | None:
         stored = as_stored(data_options, disk)
         dataset = dataset if dataset is not None and stored == data_options else open_dataset(stored)
         defaults = default_fields(name, dataset.spec, device_to_suggest_for(early.device, disk), disk)
+    defaults |= settings.config
     if name is None:
         raise UserError(
             "expected data: ganforge train my_images, or with a system ganforge train dcgan --data my_images"
         )
     kind = find(name)
     summary = (kind.__doc__ or "").strip().partition("\n")[0]
-    options = parse(train_arguments(name, defaults), rest, f"ganforge train {name}", summary)
+    options = parse(train_arguments(name, defaults, settings), rest, f"ganforge train {name}", summary)
     assert dataset is not None
     assert disk is not None  # tyro has rejected arguments without --data
     train_options = validated(TrainOptions, values_of(options.train))
@@ -99,9 +112,21 @@ def train_run(arguments: Sequence[str]) -> Run | None:
     return loop.train(plan, command=command, started=STARTED, open_report=options.open)
 
 
+def _seeds_folder(words: Sequence[str]) -> Path:
+    """The folder for the runs of several seeds where none is named: runs/SYSTEM-DATA-seeds."""
+    name, rest = _system_typed(words)
+    settings, rest = take_settings(rest)
+    name = name or settings.system
+    early = parse_known(early_arguments(settings), rest, f"ganforge train {name or 'DATA'}")
+    data = validated(DataOptions, values_of(early.data))
+    path = default_path(name or choose_system(data, None, early.device).system, data)
+    return path.with_name(f"{path.name}-seeds")
+
+
 def _system_typed(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
     """The system that the arguments begin with, and the rest; None where they begin with data or options."""
     first = arguments[0]
+    allow([first])
     if first.startswith("-"):
         return None, list(arguments)
     if first in available() or (":" in first and not first.startswith(PREFIXES)):
@@ -122,23 +147,33 @@ def _typed(fields: dict[str, Any], defaults: Any, words: Sequence[str]) -> dict[
     return {name: v for name, v in fields.items() if name in given or v != getattr(defaults, name)}
 
 
-def early_arguments() -> type:
+def early_arguments(settings: Settings = NONE) -> type:
     """Arguments that decide the defaults of all others: data, run folder, device and parent run."""
     device = TrainOptions.model_fields["device"]
     return make_dataclass(
         "EarlyArguments",
         [
-            ("data", arguments_of(DataOptions, {})),
-            ("run", Path | None, field(default=None)),
-            ("device", device.annotation, field(default=device.default)),
-            ("start_from", Annotated[str | None, tyro.conf.arg(name="from")], field(default=None)),
+            _data_arguments(settings),
+            ("run", Path | None, field(default=settings.run)),
+            ("device", device.annotation, field(default=settings.train.get("device", device.default))),
+            (
+                "start_from",
+                Annotated[str | None, tyro.conf.arg(name="from")],
+                field(default=settings.start_from),
+            ),
         ],
         frozen=True,
     )
 
 
-def train_arguments(name: str, defaults: dict[str, Any]) -> type:
-    """Arguments of `ganforge train NAME`, with these defaults of the system."""
+def _data_arguments(settings: Settings) -> Any:
+    """The group of the data's arguments; only one with a name of data can be left out."""
+    kind = arguments_of(DataOptions, settings.data)
+    return ("data", *_optional(kind)) if settings.data.get("data") else ("data", kind)
+
+
+def train_arguments(name: str, defaults: dict[str, Any], settings: Settings = NONE) -> type:
+    """Arguments of `ganforge train NAME`, with these defaults of the system and others of `settings`."""
 
     def option(kind: Any, default: Any, text: str, name: str | None = None) -> tuple[Any, Any]:
         return Annotated[kind, tyro.conf.arg(help=text, name=name)], field(default=default)
@@ -146,15 +181,19 @@ def train_arguments(name: str, defaults: dict[str, Any]) -> type:
     return make_dataclass(
         "TrainArguments",
         [
-            ("data", arguments_of(DataOptions, {})),
-            ("run", *option(Path | None, None, "The run folder; default: runs/SYSTEM-DATA.")),
+            _data_arguments(settings),
+            ("run", *option(Path | None, settings.run, "The run folder; default: runs/SYSTEM-DATA.")),
+            ("start_from", *option(str | None, settings.start_from, WARM_START, name="from")),
             (
-                "start_from",
-                *option(str | None, None, "Warm start from the weights of this run.", name="from"),
+                "seeds",
+                *option(str | None, None, "Train once with each seed, such as 0,1,2 or 0-4: RUN/seed-N."),
             ),
+            ("jobs", *option(int, 1, "With --seeds: child processes that train at the same time.")),
+            ("config", *option(Path | None, None, "Options from a .json or .toml file, by name.")),
+            ("like", *option(Path | None, None, "Options of this run, for those that are not typed.")),
             ("open", *option(bool, False, "Open the report in the browser; it follows the training.")),
             ("dry_run", *option(bool, False, "Show the config and its measured cost; write nothing.")),
-            ("train", *_optional(arguments_of(TrainOptions, {}))),
+            ("train", *_optional(arguments_of(TrainOptions, settings.train))),
             ("system", *_optional(arguments_of(find(name).Config, defaults))),
         ],
         frozen=True,
@@ -222,7 +261,8 @@ def print_finished(run: Run) -> None:
         str(started_as) if started_as.name == "ganforge" and shutil.which("ganforge") is None else "ganforge"
     )
     print("\nnext:")
-    print(f"  {program} evaluate {shlex.quote(str(run.path))}")
+    trust = f" {TRUST}" if own_code(run.config) else ""
+    print(f"  {program} evaluate {shlex.quote(str(run.path))}{trust}")
     if newest is not None:
-        print(f"  {program} sample {shlex.quote(str(run.path))} --count 16 --seed 7 --out samples.png")
+        print(f"  {program} sample {shlex.quote(str(run.path))} --count 16 --seed 7 --out samples.png{trust}")
     print(f"  {program} train {run.config.system} --help")

@@ -27,7 +27,7 @@ from ganforge.data.report import Report, shorten
 from ganforge.data.settle import Settled, range_lines, settle, widest
 from ganforge.data.sources import toys
 from ganforge.data.sources.arrays import Arrays
-from ganforge.data.sources.catalogue import ImageFiles, Origin, Points, locate
+from ganforge.data.sources.catalogue import ImageFiles, Origin, Own, Points, PointsFile, locate
 from ganforge.data.sources.entry import Entry, counted, of
 from ganforge.data.sources.scenes import Scenes
 from ganforge.data.sources.stacked_mnist import Stacked
@@ -69,8 +69,10 @@ def check(options: DataOptions) -> Report:
     if isinstance(origin, Points):
         counts = {split: len(toys.draw(origin.name, split)[0]) for split in ("train", "test")}
         return Report(data=shown, shape=(2, 1, 1), counts=counts)
-    if isinstance(origin, Scenes):
-        return _check_scenes(shown, options)
+    if isinstance(origin, PointsFile):
+        return Report(data=shown, shape=(2, 1, 1), counts={"train": len(origin.points)})
+    if isinstance(origin, Scenes | Own):
+        return _check_opened(shown, options)
     if isinstance(origin, Stacked):
         return _check_stacked(shown, origin, options)
     if isinstance(origin, Arrays):
@@ -98,16 +100,16 @@ def _check_stacked(shown: str, origin: Stacked, options: DataOptions) -> Report:
     return Report(data=shown, shape=shape, counts=counts, sizes=sizes, modes={"RGB": total})
 
 
-def _check_scenes(shown: str, options: DataOptions) -> Report:
-    """Counts, captions and classes as they are opened."""
+def _check_opened(shown: str, options: DataOptions) -> Report:
+    """Counts, captions and classes of data as they are opened."""
     try:
         dataset = open_dataset(options)
     except UserError as error:
         return Report(data=shown, problems=[str(error)])
     counts = {split: len(images) for split, images in dataset.splits.items()}
     labels, names = dataset.splits["train"].labels, dataset.spec.class_names
-    assert labels is not None
-    classes = dict(zip(names, labels.bincount(minlength=len(names)).tolist(), strict=True))
+    numbers = [] if labels is None else labels.bincount(minlength=len(names)).tolist()
+    classes = dict(zip(names, numbers, strict=True))
     height, width = dataset.spec.height, dataset.spec.width
     total = sum(counts.values())
     return Report(
@@ -116,10 +118,10 @@ def _check_scenes(shown: str, options: DataOptions) -> Report:
         source_shape=dataset.spec.source_shape,
         counts=counts,
         sizes={f"{width}x{height}": total},
-        modes={"RGB": total},
+        modes={"L" if dataset.spec.channels == 1 else "RGB": total},
         classes=classes,
         imbalance=_imbalance(classes),
-        with_captions=total,
+        with_captions=0 if dataset.splits["train"].captions is None else total,
     )
 
 

@@ -123,7 +123,8 @@ class Loader:
     def batch_at(self, position: int) -> Batch:
         """The batch that comes after `position` images have been consumed."""
         indices, flips, corners = self._draw(position)
-        stored, sources = self.images.read_pairs(indices)
+        words = [(self.seed, position + row) for row in range(len(indices))]
+        stored, sources = self.images.draw_pairs(indices, words)
         if self.jitter:
             stored = crop_enlarged(stored, corners, self.jitter)
             if sources is not None:
@@ -157,8 +158,11 @@ class Loader:
         return torch.from_numpy(random).add_(stored).mul_(2 / 256).sub_(1)
 
     def iterate(self, position: int) -> Iterator[Batch]:
-        """The batches from `position`; on disk, the next one is decoded in the background."""
-        if self.images.pixels is not None:
+        """The batches from `position`; on disk, the next one is decoded in the background.
+
+        Images that are drawn are read in this thread: they use the random numbers of the whole process.
+        """
+        if self.images.pixels is not None or self.images.is_drawn:
             while True:
                 yield self.batch_at(position)
                 position += self.batch_size

@@ -19,10 +19,11 @@ from ganforge.data.derived_pairs import derivation, derived_shape, is_derived
 from ganforge.data.fingerprint import hash_arrays, hash_names
 from ganforge.data.image_files import open_encoded
 from ganforge.data.options import DataOptions
+from ganforge.data.own import OwnData, read_own
 from ganforge.data.pairs import refuse_files_of_pairs
 from ganforge.data.sources import toys
 from ganforge.data.sources.arrays import Arrays, resize_together
-from ganforge.data.sources.catalogue import ImageFiles, Points, locate
+from ganforge.data.sources.catalogue import ImageFiles, Own, Points, PointsFile, locate
 from ganforge.data.sources.scene_attributes import KINDS
 from ganforge.data.sources.scenes import DEFAULT_SIDE, Scenes
 from ganforge.data.sources.stacked_mnist import Stacked, stacks
@@ -30,13 +31,13 @@ from ganforge.data.split import Split, in_memory
 from ganforge.errors import UserError, printable
 
 
-def open_dataset(options: DataOptions) -> Dataset:
-    """Open the data that `options` describe.
+def open_dataset(options: DataOptions, own: OwnData | None = None) -> Dataset:
+    """Open the data that `options` describe; those of a Python program are `own`.
 
     Raises `UserError` if there are none, more than 5 % of the images cannot be read, or options contradict
     the data.
     """
-    origin = locate(options)
+    origin = locate(options) if own is None else Own(own)
     if options.alpha == "keep" and not isinstance(origin, ImageFiles):
         raise UserError(
             f"--alpha keep is for image files, which {printable(options.data)} is not: leave it out"
@@ -45,8 +46,12 @@ def open_dataset(options: DataOptions) -> Dataset:
         options = settle_without_files(options)
     if isinstance(origin, Points):
         return _open_points(origin, options)
+    if isinstance(origin, PointsFile):
+        return points_dataset(torch.from_numpy(origin.points), options)
     if not isinstance(origin, ImageFiles):
         refuse_files_of_pairs(options)
+    if isinstance(origin, Own):
+        return _open_own(origin, options)
     if isinstance(origin, Arrays):
         return _open_arrays(origin, options)
     if isinstance(origin, Scenes):
@@ -82,7 +87,7 @@ def source_fingerprint(options: DataOptions) -> str:
     )
     if isinstance(origin, ImageFiles):
         return hash_names(list(origin.listing.entries), origin.storage, (0, 0, 0), ())
-    if isinstance(origin, Points | Scenes | Stacked):
+    if isinstance(origin, Points | PointsFile | Scenes | Stacked | Own):
         return open_dataset(options).fingerprint
     digest = hashlib.sha256()
     for split, pixels in sorted(origin.pixels.items()):
@@ -93,10 +98,23 @@ def source_fingerprint(options: DataOptions) -> str:
     return digest.hexdigest()
 
 
-def _open_points(origin: Points, options: DataOptions) -> Dataset:
+def points_dataset(points: Tensor, options: DataOptions) -> Dataset:
+    """The data set of `points` float32 `[count, 2]`, all of them for training; `options.data` names it."""
+    _refuse_image_options(options)
+    splits = {"train": in_memory(points.reshape(-1, 2, 1, 1), None)}
+    return _finish(options, splits, (), "points", hash_arrays(splits, ()))
+
+
+def _refuse_image_options(options: DataOptions) -> None:
     for name in ("size", "flip", "dequantise", "binarise", "pairs", "sources", "jitter"):
         if getattr(options, name) not in (None, False, 0, "none", "auto"):
-            raise UserError(f"--{name} is for images, but {origin.name} holds 2-D points: leave it out")
+            raise UserError(
+                f"--{name} is for images, but {printable(options.data)} holds 2-D points: leave it out"
+            )
+
+
+def _open_points(origin: Points, options: DataOptions) -> Dataset:
+    _refuse_image_options(options)
     splits = {split: in_memory(*toys.draw(origin.name, split)) for split in ("train", "test")}
     labels = splits["train"].labels
     class_names = () if labels is None else tuple(str(number) for number in range(int(labels.max()) + 1))
@@ -119,6 +137,12 @@ def _open_arrays(origin: Arrays, options: DataOptions) -> Dataset:
         for split, pixels in origin.pixels.items()
     }
     return _finish(options, splits, origin.class_names, "pixels", hash_arrays(splits, origin.class_names))
+
+
+def _open_own(origin: Own, options: DataOptions) -> Dataset:
+    found = read_own(origin.values, options, fit_arrays)
+    dataset = _finish(options, found.splits, found.class_names, "pixels", found.fingerprint)
+    return replace(dataset, notes=found.notes)
 
 
 def _open_stacked(origin: Stacked, options: DataOptions) -> Dataset:

@@ -40,7 +40,8 @@ class Split:
     `labels` int64 `[count]`; `captions`, for each image the texts that describe it, raw. `pixels` is the
     whole split as one tensor if it lives in memory, else None. `source_shape` is that of the input image
     that each image has, if any; all of them are `sources`, uint8, where they live in memory. `texts` are
-    the captions as codes or embeddings, for a system that uses them.
+    the captions as codes or embeddings, for a system that uses them. `read_drawn` reads images by random
+    numbers, whose seeds it is given for each; `read` then has fixed ones.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Split:
         sources: Tensor | None = None,
         source_shape: tuple[int, int, int] | None = None,
         read_pairs: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
+        read_drawn: Callable[[Tensor, Sequence[Sequence[int]]], Tensor] | None = None,
     ):
         self.shape = shape
         self.labels = labels
@@ -65,6 +67,7 @@ class Split:
         self.source_shape = source_shape
         self._read = read
         self._read_pairs = read_pairs
+        self._read_drawn = read_drawn
         self._count = count
         self._names = names
         self.texts: Texts | None = None
@@ -89,6 +92,17 @@ class Split:
         Raises as `read`.
         """
         return (self.read(indices), None) if self._read_pairs is None else self._read_pairs(indices)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether images depend on random numbers too, such as the random transforms of a Dataset."""
+        return self._read_drawn is not None
+
+    def draw_pairs(self, indices: Tensor, words: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor | None]:
+        """As `read_pairs`; where images are drawn, each by the seeds in its `words`."""
+        if self._read_drawn is None:
+            return self.read_pairs(indices)
+        return self._read_drawn(indices, words), None
 
     @property
     def caption_lists(self) -> list[list[str]]:

@@ -1,27 +1,20 @@
 """Comparing evaluated runs: a line for each score, and never two protocols in one line."""
 
-import csv
-import io
+import glob
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import ValidationError
 
 from ganforge.errors import UserError, printable
 from ganforge.evaluation.score import Score
-from ganforge.files.atomic import replace_file
-from ganforge.files.provenance import check_replaceable, read_provenance
-from ganforge.generation.sample import write_samples
 from ganforge.reporting.evaluations import StoredEvaluation, read_evaluations
-from ganforge.reporting.grids import Figure, embed_png
-from ganforge.reporting.html import write_page
-from ganforge.runs.folder import Run
-from ganforge.runs.trained import load
+from ganforge.runs.folder import Run, runs_in
 
 FREE_TO_DIFFER = ("step", "sigma")
 """Parts of a protocol that are what a run did, or what its score found, and not how it was measured."""
@@ -44,12 +37,15 @@ RENAMED = {
     "classifier_accuracy": "c2st_accuracy",
 }
 """Names of scores in runs of version 0.1, and their names now."""
-GRID_SIDE = 640  # pixels: larger sample grids are shrunk for the page
+NOT_EVALUATED = "not evaluated"
 
 
 @dataclass(frozen=True)
 class Compared:
-    """An evaluation of a run: its name here, the step, the scores, and remarks on how they were read."""
+    """An evaluation of a run: its name here, the step, the scores, and remarks on how they were read.
+
+    Of a run that was not evaluated there are no scores, and a remark with the command that does it.
+    """
 
     name: str
     run: Run
@@ -72,13 +68,34 @@ class Line:
     scores: dict[int, Score]
 
 
-def read_evaluated(paths: Sequence[Path], evaluation: str = "", every: bool = False) -> list[Compared]:
-    """The stored scores of the run folders `paths`, in that order.
+def run_folders(words: Sequence[str | Path]) -> list[Path]:
+    """The run folders that `words` name: folders, folders of such as `train --seeds` makes, and patterns.
+
+    A pattern such as "runs/*" takes the runs among what it matches, each once. Raises UserError where one
+    matches no run.
+    """
+    folders: list[Path] = []
+    for word in words:
+        path = Path(word)
+        if path.exists() or not glob.has_magic(str(path)):
+            folders += runs_in(path) or [path]
+            continue
+        matches = [Path(match) for match in sorted(glob.glob(str(path)))]
+        within = [run for match in matches if match.is_dir() for run in runs_in(match)]
+        if not within:
+            raise UserError(f"{printable(str(path))} matches no run folder: see `ganforge list runs`")
+        folders += [run for run in within if run not in folders]
+    return folders
+
+
+def read_evaluated(words: Sequence[str | Path], evaluation: str = "", every: bool = False) -> list[Compared]:
+    """The stored scores of the runs that `words` name (`run_folders`), in that order.
 
     Of the evaluations of each run the most trustworthy (`reporting.evaluations.RULE`) whose file name
     contains `evaluation`, such as "inception"; with `every` all of these, each as one to compare. Raises
-    `UserError` for fewer than two to compare, for a run named twice, and for one without such scores.
+    `UserError` for fewer than two to compare, for a run named twice, and where no run was evaluated.
     """
+    paths = run_folders(words)
     if len(paths) < (1 if every else 2):
         raise UserError(
             f"{len(paths)} named: compare needs two or more run folders, scored by `ganforge evaluate`"
@@ -87,15 +104,32 @@ def read_evaluated(paths: Sequence[Path], evaluation: str = "", every: bool = Fa
     twice = [str(path) for index, path in enumerate(paths) if places[index] in places[:index]]
     if twice:
         raise UserError(f"{twice[0]} is named twice: name each run folder once")
-    # Equal names are distinguished by their folders.
-    short = [place.name for place in places]
-    names = short if len(set(short)) == len(short) else [str(path) for path in paths]
     compared = []
-    for path, name in zip(paths, names, strict=True):
+    for path, name in zip(paths, _names(paths, places), strict=True):
         compared += _read(path, name, evaluation, every)
+    if not any(each.scores for each in compared):
+        raise UserError(f"{paths[0]} has not been evaluated: first {_command(paths[0])}")
     if len(compared) < 2:
         raise UserError(f"{paths[0]} has one evaluation to compare: expected two or more")
     return compared
+
+
+def _names(paths: Sequence[Path], places: Sequence[Path]) -> list[str]:
+    """The name of each folder; with the folder above, or whole, where that is needed to tell them apart."""
+    short = [place.name for place in places]
+    longer = [f"{place.parent.name}/{place.name}" for place in places]
+    return [
+        short[place]
+        if short.count(short[place]) == 1
+        else longer[place]
+        if longer.count(longer[place]) == 1
+        else str(path)
+        for place, path in enumerate(paths)
+    ]
+
+
+def _command(path: Path) -> str:
+    return f"`ganforge evaluate {shlex.quote(str(path))}`"
 
 
 def _read(path: Path, name: str, wanted: str, every: bool) -> list[Compared]:
@@ -106,10 +140,9 @@ def _read(path: Path, name: str, wanted: str, every: bool) -> list[Compared]:
         names = ", ".join(evaluation.path.name for evaluation in stored)
         raise UserError(f"--evaluation {printable(wanted)}: expected part of a name in {path}: {names}")
     if unreadable and not stored:
-        file = unreadable[0]
-        raise UserError(f"{file} cannot be read: write it again with `ganforge evaluate {path}`")
+        raise UserError(f"{unreadable[0]} cannot be read: write it again with {_command(path)}")
     if not stored:
-        raise UserError(f"{path} has not been evaluated: first `ganforge evaluate {path}`")
+        return [Compared(name, run, NOT_EVALUATED, (), (f"{NOT_EVALUATED}: {_command(path)}",))]
     if every:
         return [_compared(run, f"{name}: {each.summary}", each) for each in chosen]
     first = _compared(run, name, chosen[0])
@@ -123,7 +156,7 @@ def _compared(run: Run, name: str, evaluation: StoredEvaluation) -> Compared:
     try:
         scores = tuple(Score.model_validate(_current(entry)) for entry in evaluation.scores)
     except ValidationError:
-        again = f"write it again with `ganforge evaluate {run.path}`"
+        again = f"write it again with {_command(run.path)}"
         raise UserError(f"{evaluation.path} cannot be read: {again}") from None
     steps = {str(score.protocol.get("step", "?")) for score in scores}
     return Compared(name, run, ", ".join(sorted(steps)), scores, _notes(evaluation.scores))
@@ -177,10 +210,10 @@ def lines_of(runs: Sequence[Compared]) -> list[Line]:
                 key, Line(score.name, score.unit, protocol, "", {})
             )
             line.scores[place] = score
-    return [line for same_name in lines.values() for line in _distinguish(list(same_name.values()))]
+    return [line for same_name in lines.values() for line in distinguish(list(same_name.values()))]
 
 
-def _distinguish(lines: list[Line]) -> list[Line]:
+def distinguish(lines: list[Line]) -> list[Line]:
     """The lines of one score, each with what its protocol does not share with all."""
     keys = sorted({key for line in lines for key in line.protocol})
     differing = [key for key in keys if len({str(line.protocol.get(key, "none")) for line in lines}) > 1]
@@ -202,97 +235,3 @@ def shared_note(lines: Sequence[Line]) -> str:
     first = lines[0].protocol if lines else {}
     shared = [key for key in first if all(line.protocol.get(key) == first[key] for line in lines)]
     return "; ".join(f"{key}: {first[key]}" for key in shared)
-
-
-def to_objects(runs: Sequence[Compared], lines: Sequence[Line]) -> list[dict[str, Any]]:
-    """The lines as objects for JSON: score, unit, protocol, and of each run its value and plus-minus."""
-    return [
-        {
-            "score": line.name,
-            "unit": line.unit,
-            "protocol": line.protocol,
-            "runs": {
-                runs[place].name: {"value": score.value, "plus_minus": score.plus_minus}
-                for place, score in line.scores.items()
-            },
-        }
-        for line in lines
-    ]
-
-
-def write_csv(path: Path, runs: Sequence[Compared], lines: Sequence[Line], overwrite: bool = False) -> None:
-    """The lines as CSV: score, unit, protocol as JSON, then value and plus-minus of each run, unrounded.
-
-    Raises UserError where another file than such a table is in the way, without `overwrite`.
-    """
-    check_replaceable(path, overwrite, "--csv")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    columns = [f"{compared.name}{part}" for compared in runs for part in ("", " plus_minus")]
-    writer.writerow(["score", "unit", "protocol", *columns])
-    for line in lines:
-        cells: list[str] = []
-        for place in range(len(runs)):
-            score = line.scores.get(place)
-            spread = None if score is None else score.plus_minus
-            cells += ["" if score is None else repr(score.value), "" if spread is None else repr(spread)]
-        writer.writerow([line.name, line.unit, json.dumps(line.protocol, sort_keys=True), *cells])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, text.getvalue().encode("utf-8", "backslashreplace"))
-
-
-def write_html(
-    path: Path, runs: Sequence[Compared], lines: Sequence[Line], seed: int = 0, overwrite: bool = False
-) -> None:
-    """One self-contained page: samples of the runs with the same seed side by side, then the lines.
-
-    The whole protocol of a line shows where the pointer rests on the score's name. Raises UserError where
-    another file than such a page is in the way, without `overwrite`.
-    """
-    check_replaceable(path, overwrite, "--html")
-    rows = [
-        {
-            "name": f"{line.name}, {line.unit}" if line.unit else line.name,
-            "protocol": "; ".join(f"{key}: {value}" for key, value in line.protocol.items()),
-            "differs": line.differs,
-            "cells": [cell_of(line.scores.get(place)) for place in range(len(runs))],
-        }
-        for line in lines
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_page(
-        path,
-        "comparison.html",
-        title="Runs compared: " + ", ".join(compared.name for compared in runs),
-        runs=runs,
-        grids=[figure for compared in runs if (figure := _grid(compared, seed))],
-        rows=rows,
-        shared=shared_note(lines),
-        charts=None,
-        running=False,
-    )
-
-
-def _grid(compared: Compared, seed: int) -> Figure | None:
-    """Fresh samples of `seed`; where that cannot be, those that training stored."""
-    try:
-        with TemporaryDirectory() as folder:
-            trained, out = load(compared.run.path), Path(folder) / "grid.png"
-            write_samples(trained, out, seed=seed)
-            return embed_png(out, GRID_SIDE, f"{compared.name}: step {trained.step:,}, seed {seed}")
-    except UserError:  # no checkpoint any more, or samples need sources or captions
-        return _stored_grid(compared)
-
-
-def _stored_grid(compared: Compared) -> Figure | None:
-    """The newest sample grid that training stored, with its step and seed; None without one."""
-    stored = (compared.run.path / "samples").glob("*.png")
-    grids = [path for path in stored if re.fullmatch("[0-9]+", path.stem)]
-    if not grids:
-        return None
-    newest = max(grids, key=lambda path: int(path.stem))
-    try:
-        seed = read_provenance(newest).get("seed", "unknown")
-        return embed_png(newest, GRID_SIDE, f"{compared.name}: step {int(newest.stem):,}, seed {seed}")
-    except UserError:  # the scores are still worth showing
-        return None

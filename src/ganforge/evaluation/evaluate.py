@@ -4,13 +4,17 @@ import shlex
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ganforge.data.batch import Batch, as_images, to_uint8
 from ganforge.data.dataset import Dataset, held_out
+from ganforge.data.own import OwnData
 from ganforge.distributed import Shard, shared
 from ganforge.errors import UserError, printable
 from ganforge.evaluation.features.cache import FeatureExtractor
@@ -18,6 +22,9 @@ from ganforge.evaluation.features.classifiers import classifier_of
 from ganforge.evaluation.features.select import feature_extractor
 from ganforge.evaluation.folders import evaluate_images
 from ganforge.evaluation.metrics.neighbours import nearest
+from ganforge.evaluation.presets import find_preset
+from ganforge.evaluation.progress import Progress
+from ganforge.evaluation.saved_statistics import features_for, score_statistics
 from ganforge.evaluation.score import (
     NUM_SAMPLES,
     Evaluated,
@@ -38,6 +45,7 @@ from ganforge.evaluation.scores.scenes import score_scenes
 from ganforge.evaluation.scores.self_reported import score_active_units, score_discriminator, score_measures
 from ganforge.evaluation.scores.super_resolution import score_super_resolution
 from ganforge.evaluation.scores.translation import score_translation
+from ganforge.evaluation.shared_work import SharedWork
 from ganforge.files.images import save_image
 from ganforge.reporting import grids
 from ganforge.reporting.evaluations import store_evaluation
@@ -46,7 +54,6 @@ from ganforge.runs.conditions import conditions_like
 from ganforge.runs.data import remember_places
 from ganforge.runs.trained import Trained, Weights, Which, load
 from ganforge.system import generates_images
-from ganforge.text.embeddings import data_of
 
 NUM_NEIGHBOURS = 20
 ALONE = Shard()
@@ -56,7 +63,7 @@ def evaluate(
     run: str | Path | None = None,
     *,
     samples: str | None = None,
-    data: str | None = None,
+    data: str | OwnData | None = None,
     size: int | None = None,
     num_samples: int | None = None,
     seed: int = 0,
@@ -67,6 +74,10 @@ def evaluate(
     features_weights: Path | None = None,
     devices: int = 1,
     system: str | None = None,
+    trust_code: bool = False,
+    protocol: str | None = None,
+    statistics: Path | None = None,
+    shared_work: SharedWork | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Score]:
     """Score the run folder `run` with `num_samples` samples; store the scores in it and rewrite its report.
@@ -75,38 +86,105 @@ def evaluate(
     a run, against those of `data`, and nothing is stored: see `evaluate_images`. Nor is it in a run that came
     with the package. The default number of samples is 10,000, of stacked-mnist the 26,000 of the papers, of
     pairs one for each held-out source. `features`: see `features.select.feature_extractor`. `checkpoint`
-    "best" scores the one that `--keep-best` kept; `system` as of `load`. Opens the data that the run was
-    trained on, at `data` if they have moved; calls `say` with what is being measured. Of `devices` processes
-    that torchrun has started, each calls this and draws its part of the samples; the first returns and stores
-    the scores, which are those of one process, the others return none. Raises UserError where the run or its
-    data cannot be opened, and as `shared`.
+    "best" scores the one that `--keep-best` kept; `system` and `trust_code` as of `load`. Opens the data that
+    the run was trained on, at `data` if they have moved, or the data that a program trained on; calls `say`
+    with what is being measured. Of `devices` processes that torchrun has started, each calls this and draws
+    its part of the samples; the first returns and stores the scores, which are those of one process, the
+    others return none. With `protocol`, the name of a preset, only its scores, by its counts, images and
+    features; with `statistics` only the FID against such a file. Raises UserError where the run or its data
+    cannot be opened, and as `shared`.
     """
+    work = shared_work or SharedWork()
+    chosen = _chosen(protocol, statistics, num_samples, features, samples)
     if samples is not None:
-        return evaluate_images(run, samples, data, size, num_samples, features, features_weights)
+        return evaluate_images(run, samples, _named(data), size, num_samples, features, features_weights)
+    run = _without_size(run, size)
+    with shared(devices, device, f"evaluate {shlex.quote(str(run))}") as shard:
+        trained = load(run, device, checkpoint, system, trust_code=trust_code)
+        dataset = work.data_of(trained.run, data)
+        pixels = _draws_pixels(trained, dataset)
+        chosen.check(dataset)
+        scores = score_run(
+            trained,
+            dataset,
+            seed=seed,
+            weights=weights,
+            extractor=work.extractor(chosen.features, dataset, features_weights) if pixels else None,
+            shard=shard,
+            chosen=chosen,
+            memo=work.memo(dataset, chosen.features),
+            say=say,
+        )
+    if not shard.rank and not trained.run.packaged:
+        conditions = (seed, trained.resolve_weights(weights)) if pixels else None
+        _store(trained, dataset, scores, isinstance(data, str), conditions, say)
+    return scores
+
+
+def _without_size(run: str | Path | None, size: int | None) -> str | Path:
     if run is None:
         raise UserError("evaluate needs a run folder, or two folders of images: --samples A --data B")
     if size is not None:
         raise UserError("--size is for --samples without a run: leave it out, the run knows its size")
-    with shared(devices, device, f"evaluate {shlex.quote(str(run))}") as shard:
-        trained = load(run, device, checkpoint, system)
-        dataset = data_of(trained.run, data)
-        pixels, choice = _draws_pixels(trained, dataset), (features, dataset, features_weights)
-        scores = score_run(
-            trained,
-            dataset,
-            num_samples=num_samples,
-            seed=seed,
-            weights=weights,
-            extractor=feature_extractor(*choice) if pixels else None,
-            shard=shard,
-            say=say,
+    return run
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is scored: `score` gives only some scores, compared with `split`; `check` rejects other data."""
+
+    num_samples: int | None = None
+    features: str = "auto"
+    score: Callable[[Evaluated], list[Score]] | None = None
+    split: str | None = None
+    protocol: Protocol = field(default_factory=dict)
+    check: Callable[[Dataset], None] = lambda dataset: None
+
+
+ALL = Chosen()
+
+
+def _chosen(
+    name: str | None, statistics: Path | None, num_samples: int | None, features: str, samples: str | None
+) -> Chosen:
+    """The scores of the protocol `name`, those against `statistics`, or all.
+
+    Raises UserError where another option says what a protocol says.
+    """
+    options = {
+        "--num-samples": num_samples is not None,
+        "--features": features != "auto",
+        "--samples": samples is not None,
+        "--statistics": statistics is not None,
+    }
+    if name is not None:
+        preset = find_preset(name)
+        for option in (option for option, given in options.items() if given):
+            raise UserError(f"{option} with --protocol {name}, which has its own: leave one of them out")
+        return Chosen(
+            preset.num_samples,
+            preset.features,
+            preset.score,
+            preset.split,
+            preset.protocol(name),
+            partial(preset.check, name),
         )
-    if shard.rank:
-        return []
-    if not trained.run.packaged:
-        conditions = (seed, trained.resolve_weights(weights)) if pixels else None
-        _store(trained, dataset, scores, data is not None, conditions, say)
-    return scores
+    if statistics is None:
+        return Chosen(num_samples, features)
+    if samples is not None:
+        raise UserError(
+            "--samples with --statistics: expected a run; `ganforge data statistics` writes those of images"
+        )
+    score = partial(score_statistics, path=statistics)
+    return Chosen(num_samples, features_for(statistics, features), score)
+
+
+def _named(data: str | OwnData | None) -> str | None:
+    if data is not None and not isinstance(data, str):
+        raise UserError(
+            "images as samples are compared with data by name: expected data to be a path or name"
+        )
+    return data
 
 
 def _store(
@@ -146,13 +224,16 @@ def score_run(
     weights: Weights = "ema",
     extractor: FeatureExtractor | None = None,
     shard: Shard = ALONE,
+    chosen: Chosen = ALL,
+    memo: dict[str, Any] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Score]:
-    """All scores that apply to this system and this data; writes nothing.
+    """All scores that apply to this system and this data, or the `chosen` ones; writes nothing.
 
     The default `extractor` is the reference classifier of these data, else the one for unknown data. Of
     several processes that share the work, all but the first return nothing.
     """
+    num_samples = chosen.num_samples if num_samples is None else num_samples
     if num_samples is None:
         num_samples = NUM_SAMPLES if dataset.stack is None else dataset.stack.num_samples
         if "sources" in trained.system.needs:
@@ -162,18 +243,23 @@ def score_run(
     if shard.ranks > 1 and not _draws_pixels(trained, dataset):
         raise UserError(f"--devices {shard.ranks}: expected a run that generates images; use one device")
     protocol = {"weights": trained.resolve_weights(weights), "seed": seed, "step": trained.step}
+    protocol |= chosen.protocol
+    if chosen.score is not None and not _draws_pixels(trained, dataset):
+        raise UserError("--protocol and --statistics are for runs that generate images")
     if not generates_images(trained.system):
         say("captions of images")
         none = torch.empty(0, *dataset.spec.shape)
         return score_retrieval(Evaluated(dataset, none, protocol, trained=trained))
-    say(f"drawing {num_samples} samples")
     if dataset.spec.values == "points":
         evaluated = _draw_points(trained, dataset, num_samples, protocol)
         scores = score_points(evaluated)
     else:
-        evaluated = _draw_images(trained, dataset, num_samples, protocol, extractor, shard)
+        evaluated = _draw_images(trained, dataset, num_samples, protocol, extractor, shard, chosen.split, say)
         if shard.rank:
             return []
+        evaluated = replace(evaluated, memo={} if memo is None else memo)
+        if chosen.score is not None:
+            return chosen.score(evaluated)
         scores = _score_images(evaluated, say)
     say("discriminator on held-out data")
     return [
@@ -215,12 +301,12 @@ def _score_speed(evaluated: Evaluated) -> list[Score]:
 
 
 def _conditions_of_data(
-    trained: Trained, dataset: Dataset, count: int, seed: int
+    trained: Trained, dataset: Dataset, count: int, seed: int, split: str | None = None
 ) -> tuple[Batch | None, Protocol]:
     """The conditions of the samples, by `conditions_like` or training captions, and their description."""
     if "embeddings" in trained.system.needs:
         return caption_conditions(dataset, count, seed)
-    name, reference = held_out(dataset)
+    name, reference = held_out(dataset) if split is None else (split, dataset.splits[split])
     conditions = conditions_like(trained.system, reference, count, seed)
     if "sources" in trained.system.needs:
         times = f"{count / len(reference):.3g} times" if count > len(reference) else "once"
@@ -247,25 +333,28 @@ def _draw_images(
     protocol: Protocol,
     extractor: FeatureExtractor | None,
     shard: Shard,
+    split: str | None,
+    say: Callable[[str], None],
 ) -> Evaluated:
     """`count` samples as the only value that is scored; of several processes only number 0 has them all.
 
     Each process draws its own part and extracts its features. Raises UserError for NaN, and as
     `Trained.draw_share`.
     """
-    conditions, described = _conditions_of_data(trained, dataset, count, protocol["seed"])
+    conditions, described = _conditions_of_data(trained, dataset, count, protocol["seed"], split)
     classifier = classifier_of(dataset)
     extractor = extractor or feature_extractor("auto", dataset)
     started, seed, weights = time.monotonic(), protocol["seed"], protocol["weights"]
     pixels = torch.zeros(count, *dataset.spec.shape, dtype=torch.uint8)
     # As drawn they take four times as much memory: kept only where they are needed.
     unrounded = torch.zeros(pixels.shape) if has_parzen(dataset) and conditions is None else None
-    own = []
+    own, progress = [], Progress(say, "drawing samples", count)
     for rows, part in trained.draw_share(count, shard, seed=seed, weights=weights, given=conditions):
         pixels[rows] = to_uint8(finite(part, "samples"))
         if unrounded is not None:
             unrounded[rows] = part
         own.append(rows)
+        progress.at(rows.stop)
     seconds = time.monotonic() - started
     features: Tensor | None = None
     if extractor is not None and shard.ranks > 1:
@@ -288,6 +377,8 @@ def _draw_images(
         unrounded=unrounded,
         seconds=seconds,
         processes=shard.ranks,
+        split=split,
+        say=say,
     )
 
 

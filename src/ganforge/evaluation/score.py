@@ -19,6 +19,7 @@ from ganforge.evaluation.features.cache import FeatureExtractor, real_features
 from ganforge.evaluation.features.classifiers import ReferenceClassifier
 from ganforge.evaluation.metrics.frechet import Moments, fewest_for_fid
 from ganforge.evaluation.metrics.neighbours import Neighbourhoods
+from ganforge.evaluation.progress import Progress, Say
 from ganforge.runs.trained import Trained
 
 CHUNK = 1_000
@@ -51,6 +52,8 @@ class Evaluated:
     is the reference classifier of the data. `trained` is None for samples without a run, and while a run
     trains. `unrounded` are the samples as drawn, where the Parzen score needs them; `seconds` is what
     drawing them took, on `processes` processes. `explained`: notes may take computations of their own.
+    `split` is what samples are compared with, in place of the held-out one; `memo` keeps what several
+    evaluations of the same data share; `say` says how far a long computation is.
     """
 
     dataset: Dataset
@@ -68,6 +71,9 @@ class Evaluated:
     kid_subsets: int = 100
     explained: bool = True
     mode_samples: int = 2_500
+    split: str | None = None
+    memo: dict[str, Any] = field(default_factory=dict)
+    say: Say = lambda text: None
 
     @cached_property
     def sample_protocol(self) -> Protocol:
@@ -77,7 +83,7 @@ class Evaluated:
     @cached_property
     def reference(self) -> tuple[str, Split]:
         """The split that the samples are compared with, and its name."""
-        return held_out(self.dataset)
+        return held_out(self.dataset) if self.split is None else (self.split, self.dataset.splits[self.split])
 
     @property
     def compares_with_training(self) -> bool:
@@ -111,26 +117,42 @@ class Evaluated:
         if self.sample_features is not None:
             return self.sample_features
         assert self.extractor is not None
-        return torch.cat([self.extractor.features(as_images(part)) for part in self.samples.split(CHUNK)])
+        progress, parts = Progress(self.say, "features of samples", len(self.samples)), list[Tensor]()
+        for part in self.samples.split(CHUNK):
+            parts.append(self.extractor.features(as_images(part)))
+            progress.at(sum(map(len, parts)))
+        return torch.cat(parts)
 
     @cached_property
     def real_features(self) -> Tensor:
         """Features of as many reference images, or of all where these are fewer."""
         assert self.extractor is not None
         name = self.reference[0] if self.reference[0] in self.dataset.splits else "train"
-        return real_features(self.extractor, self.dataset, name, len(self.samples))
+        return self._features_of(name, len(self.samples))
 
     @cached_property
     def train_features(self) -> Tensor:
         """Features of as many training images as there are reference images."""
         assert self.extractor is not None
         count = min(len(self.real_features), len(self.dataset.splits["train"]))
-        return real_features(self.extractor, self.dataset, "train", count)
+        return self._features_of("train", count)
+
+    def _features_of(self, split: str, count: int) -> Tensor:
+        assert self.extractor is not None
+        key = f"{split} {count}"
+        if key not in self.memo:
+            self.memo[key] = real_features(self.extractor, self.dataset, split, count, self.say)
+        features: Tensor = self.memo[key]
+        return features
 
     @cached_property
     def real_moments(self) -> Moments:
         """The moments of `real_features`; they keep the root of the covariance, half the cost of a FID."""
-        return Moments.of(self.real_features)
+        key = f"moments of {self.reference[0]} {len(self.real_features)}"
+        if key not in self.memo:
+            self.memo[key] = Moments.of(self.real_features)
+        moments: Moments = self.memo[key]
+        return moments
 
     @cached_property
     def neighbourhoods(self) -> Neighbourhoods:

@@ -18,7 +18,9 @@ DESCRIPTION = 0x010E
 """The EXIF tag ImageDescription, which holds the provenance of .webp and .jpg as JSON."""
 LONGEST_DESCRIPTION = 60_000  # bytes: EXIF has less than 64 KiB
 HTML_MARK = b'<meta name="generator" content="ganforge">'
-CSV_MARK = b"score,unit,protocol,"
+LATEX_MARK, MARKDOWN_MARK = b"% ganforge compare", b"<!-- ganforge compare -->"
+TABLE_MARKS = (b"group,run,seed,", b"score,unit,protocol,", LATEX_MARK, MARKDOWN_MARK)
+"""How tables of `ganforge compare` begin; the second one those of 0.2 and before."""
 LONGEST_HEAD = 4_096  # bytes of a text file that are searched for a mark
 UNREADABLE = (
     OSError,
@@ -98,4 +100,4 @@ def _has_mark(path: Path) -> bool:
             head = file.read(LONGEST_HEAD)
     except OSError:
         return False
-    return HTML_MARK in head or head.startswith(CSV_MARK)
+    return HTML_MARK in head or head.startswith(TABLE_MARKS)

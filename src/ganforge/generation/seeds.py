@@ -18,8 +18,11 @@ PART = re.compile(r"([0-9]{1,20})(?:-([0-9]{1,20}))?")
 MOST_SEEDS = 10_000
 
 
-def parse_seeds(text: str) -> list[int]:
-    """The seeds in "1,2,3" or "1-5", each once; raises UserError for another form."""
+def parse_seeds(text: str, distinct: bool = False) -> list[int]:
+    """The seeds in "1,2,3" or "1-5", each once.
+
+    Raises UserError for another form, and where they must be `distinct` for one that repeats.
+    """
     seeds: dict[int, None] = {}
     for part in text.split(","):
         match = PART.fullmatch(part.strip())
@@ -30,6 +33,9 @@ def parse_seeds(text: str) -> list[int]:
                 f"--seeds {printable(text)[:80]!r}: expected numbers from 0 with commas between, or a range "
                 f"of at most {MOST_SEEDS:,}, such as --seeds 1,2,3 or --seeds 1-5"
             )
+        again = next((seed for seed in range(first, last + 1) if seed in seeds), None)
+        if distinct and again is not None:
+            raise UserError(f"--seeds {printable(text)[:80]}: {again} is there twice: name each seed once")
         seeds |= dict.fromkeys(range(first, last + 1))
     return list(seeds)
 

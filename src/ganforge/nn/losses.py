@@ -163,6 +163,18 @@ def adversarial_metrics(
     }
 
 
+def logit_metrics(
+    discriminator_loss: Tensor, generator_loss: Tensor, real_logits: Tensor, fake_logits: Tensor
+) -> dict[str, Tensor]:
+    """Metrics of an adversarial step whose logits are no log odds: losses, mean logits; detached, 0-dim."""
+    return {
+        "discriminator_loss": discriminator_loss.detach(),
+        "generator_loss": generator_loss.detach(),
+        "real_logit": real_logits.detach().float().mean(),
+        "fake_logit": fake_logits.detach().float().mean(),
+    }
+
+
 def total_variation(images: Tensor) -> Tensor:
     """The squared differences of neighbours, across and down, summed over each image; their mean, 0-dim.
 

@@ -18,7 +18,10 @@ FOLDER = "evaluations"
 FORMER = "evaluation.json"
 """The single evaluation of version 0.1 and 0.2: a bare list of scores, and one among the others here."""
 COMPARES_FEATURES = ("fid", "fid_to_training", "kid", "precision")
-RULE = "the newest checkpoint first, then averaged weights, then most samples, then the newest evaluation"
+RULE = (
+    "the newest checkpoint first, then averaged weights, then one of all scores, then most samples, then the "
+    "newest evaluation"
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class StoredEvaluation:
     seed: int
     features: str
     protocol: str
+    partial: bool = False
+    """Whether only some scores were measured: those of a published protocol, or of saved statistics."""
 
     @property
     def summary(self) -> str:
@@ -59,9 +64,9 @@ class StoredEvaluation:
         return {name: value for name, value in values.items() if value is not None}
 
     @property
-    def trust(self) -> tuple[int, bool, int, str]:
+    def trust(self) -> tuple[int, bool, bool, int, str]:
         """The larger, the more trustworthy, by `RULE`."""
-        return self.step, self.weights == "ema", self.samples, self.date
+        return self.step, self.weights == "ema", not self.partial, self.samples, self.date
 
 
 def read_evaluations(run: Path) -> tuple[list[StoredEvaluation], list[Path]]:
@@ -124,10 +129,16 @@ def _described(path: Path, date: str, scores: list[dict[str, Any]]) -> StoredEva
     step, seed = (_number(_usual(protocols, key)) for key in ("step", "seed"))
     weights, samples = str(_usual(protocols, "weights") or "none"), max(counts)
     # Not the path of the data, which may have moved: the run holds their fingerprint.
-    reference = re.findall("[0-9]+ images", str(compared[0].get("reference", ""))) if compared else []
-    parts = [step, weights, samples, seed, features, *reference]
+    against = str(compared[0].get("reference", "")) if compared else ""
+    reference = re.findall("[0-9]+ images", against)
+    published = _usual(protocols, "published protocol")
+    saved = [against] if against.startswith("saved statistics") else []
+    parts = [step, weights, samples, seed, features, *reference, *saved, *filter(None, [published])]
+    named = published or _short(features)
+    partial = bool(published or saved)
+    stored = tuple(scores)
     return StoredEvaluation(
-        path, date, tuple(scores), step, weights, samples, seed, _short(features), json.dumps(parts)
+        path, date, stored, step, weights, samples, seed, named, json.dumps(parts), partial
     )
 
 

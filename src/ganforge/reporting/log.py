@@ -146,7 +146,8 @@ def parse_lines(content: bytes) -> tuple[list[dict[str, Any]], list[bytes]]:
                 raise ValueError("no object")
             line = current_line(line)
             # Pydantic takes no halves of characters, which odd file names have.
-            whole_text = current_line(json.loads(_HALF.sub(rb"\\u0", text)))
+            half = _HALF.search(text)
+            whole_text = current_line(json.loads(_HALF.sub(rb"\\u0", text))) if half else line
             _MODELS.get(str(line.get("kind")), _Line).model_validate(whole_text)
         except (ValueError, ValidationError):
             damaged.append(text)

@@ -1,5 +1,6 @@
 """Building the untrained system of a run."""
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
@@ -9,15 +10,20 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from ganforge.data.sources.catalogue import PYTHON
 from ganforge.data.spec import DataSpec
 from ganforge.errors import UserError
+from ganforge.files.code import allow, check_allowed, is_name
 from ganforge.runs.checkpoint import LEFT_OUT, Checkpoint
 from ganforge.runs.compatibility import current_tensors, without_unknown
 from ganforge.runs.folder import RunConfig
 from ganforge.system import System, SystemConfig
 from ganforge.systems.discovery import find_recorded
+from ganforge.systems.families.own_parts import PARTS, named_parts
 
 LEAST_ROOM = 256 * 2**20
+RANDOM = threading.RLock()
+"""Torch's own random numbers are one sequence for all threads: held by whoever seeds or restores them."""
 MANY_PARAMETERS, TIMES, MOST_PARAMETERS = 1000, 20, 5_000
 """How many tensors of parameters a system may have: so many, or so many times those of its checkpoint."""
 
@@ -39,16 +45,32 @@ def build_system(config: RunConfig, typed: str | None = None, checkpoint: Checkp
             f"{'.'.join(map(str, first['loc'])) or 'these options'} = {repr(first['input'])[:80]} "
             f"({first['msg']}): expected options of this version, or the version that trained it"
         ) from error
-    if checkpoint is not None and ":" not in config.system:  # code of others was typed, and is trusted
+    own = named_parts(options)
+    for part, name in own.items():
+        check_allowed(name, part)
+    if checkpoint is not None and ":" not in config.system and not own:  # code of others is trusted
         _check_sizes(kind, options, config.spec, checkpoint)
-    torch.manual_seed(config.train.seed)
-    return kind(options, config.spec)
+    with RANDOM:
+        torch.manual_seed(config.train.seed)
+        return kind(options, config.spec)
+
+
+def trust(config: RunConfig) -> None:
+    """Let the code outside of ganforge that a run names be imported: the user trusts it."""
+    allow(own_code(config))
+
+
+def own_code(config: RunConfig) -> list[str]:
+    """The code outside of ganforge that a run names: system, data, networks and loss."""
+    parts = (config.config.get(part) for part in PARTS)
+    names = [config.system, config.data.data.removeprefix(PYTHON), *filter(None, parts)]
+    return [name for name in names if isinstance(name, str) and is_name(name)]
 
 
 def on_meta(kind: type[System], options: SystemConfig, spec: DataSpec, most: int = MOST_PARAMETERS) -> System:
     """A system without memory, for its shapes; raises TooLarge where it has more than `most` parameters."""
     try:
-        with torch.device("meta"), torch.random.fork_rng(devices=[]), _counted(most):
+        with RANDOM, torch.device("meta"), torch.random.fork_rng(devices=[]), _counted(most):
             return kind(options, spec)
     except (RuntimeError, TypeError, OverflowError, MemoryError) as error:
         if not is_overflow(error):

@@ -9,7 +9,8 @@ from pathlib import Path
 from ganforge.data.dataset import Dataset
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
-from ganforge.data.sources.catalogue import ImageFiles, is_built_in, locate
+from ganforge.data.own import OwnData
+from ganforge.data.sources.catalogue import PYTHON, ImageFiles, is_built_in, locate
 from ganforge.data.sources.scenes import Scenes
 from ganforge.errors import UserError, printable
 from ganforge.files.download import offline
@@ -19,7 +20,7 @@ from ganforge.runs.identity import ways_on
 from ganforge.runs.pretrained import PRETRAINED
 
 _CELEBA = "celeba:"
-_NAMES = (PRETRAINED, "sentence:", "hf:")
+_NAMES = (PRETRAINED, "sentence:", "hf:", PYTHON)
 """What names that are no paths begin with."""
 Finish = Callable[[Dataset], Dataset]
 
@@ -65,7 +66,7 @@ def find_place(run: Run, name: str, typed: str) -> Iterator[str]:
 
 def open_data(
     run: Run,
-    data: str | None = None,
+    data: str | OwnData | None = None,
     sources: str | None = None,
     *,
     finish: Finish = lambda dataset: dataset,
@@ -73,10 +74,14 @@ def open_data(
 ) -> Dataset:
     """The data that `run` was trained on: `data`, where they are now, else where they are found.
 
+    Data of a Python program are passed as they are.
+
     `finish` completes a data set before it is compared. Of an imported run any `data` of its shape. Raises
     UserError where there are none, and, with `strict` or `data`, where they are other data than those of the
     run, in words.
     """
+    if data is not None and not isinstance(data, str):
+        return _same_data(run, finish(open_dataset(run.config.data, data)))
     if run.config.origin is not None:
         return finish(_other_than_trained_on(run, data))
     first: Dataset | None = None
@@ -93,10 +98,15 @@ def open_data(
         first = first or located
     if first is None:
         raise _not_found(run, data, problem)
-    if strict or data is not None:
-        shown = printable(str(data or first.options.data))
-        raise UserError(f"{shown} is other data than {run.path} was trained on: {ways_on(run, first.spec)}")
-    return first
+    return _same_data(run, first, data) if strict or data is not None else first
+
+
+def _same_data(run: Run, dataset: Dataset, typed: str | None = None) -> Dataset:
+    """`dataset`, where it is the data of `run`; raises UserError, with the differences, where it is not."""
+    if dataset.fingerprint == run.config.fingerprint:
+        return dataset
+    shown = printable(str(typed or dataset.options.data))
+    raise UserError(f"{shown} is other data than {run.path} was trained on: {ways_on(run, dataset.spec)}")
 
 
 def _other_than_trained_on(run: Run, data: str | None) -> Dataset:

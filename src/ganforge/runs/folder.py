@@ -57,6 +57,7 @@ _FOLDERS = (
     "embeddings",
     "style",
     "vectors",
+    "tensorboard",
 )
 
 
@@ -280,7 +281,7 @@ def is_held(path: Path) -> bool:
     import fcntl  # not on Windows
 
     try:
-        descriptor = os.open(path / ".lock", os.O_RDONLY)
+        descriptor = os.open(path / ".lock", os.O_RDONLY | os.O_NONBLOCK)  # a named pipe is not waited for
     except OSError:
         return False
     try:
@@ -330,7 +331,27 @@ def _current(file: Path) -> Any:
     return values
 
 
-def find_runs(folder: Path = Path("runs")) -> list[Path]:
-    """Run folders directly under `folder`, newest first."""
+def runs_in(folder: Path) -> list[Path]:
+    """The run in `folder`, or those directly under it, such as seed-2 and seed-10, in this order."""
+    if (folder / "config.json").is_file():
+        return [folder]
+    runs = [path.parent for path in folder.glob("*/config.json")]
+    return sorted(
+        runs, key=lambda run: [int(w) if w.isdecimal() else w for w in re.split("([0-9]+)", run.name)]
+    )
+
+
+def find_runs(folder: Path = Path("runs"), nested: bool = False) -> list[Path]:
+    """Run folders directly under `folder`, newest first; `nested`: those one folder below, of seeds, too."""
     found = [path.parent for path in folder.glob("*/config.json")]
-    return sorted(found, key=lambda path: os.stat(path / "config.json").st_mtime, reverse=True)
+    if nested:
+        places = [path for path in folder.glob("[!.]*") if path.is_dir()]  # not those of the studio's trash
+        found = [run for path in places for run in runs_in(path)]
+    return sorted(found, key=_changed, reverse=True)
+
+
+def _changed(path: Path) -> float:
+    try:
+        return os.stat(path / "config.json").st_mtime
+    except OSError:  # moved away since it was found
+        return 0.0

@@ -64,6 +64,11 @@ class TrainOptions(BaseModel):
     sample_every: PositiveInt = Field(500, description="Steps between sample images.")
     log_every: PositiveInt = Field(50, description="Steps between lines of metrics.jsonl.")
     keep: PositiveInt = Field(2, description="Newest checkpoints that are kept.")
+    log: Literal["tensorboard", "wandb", "trackio"] | None = Field(
+        None,
+        description="Also show the run's record, metrics.jsonl, with samples and diagnosis there; each needs "
+        "the extra of its name.",
+    )
     evaluate_every: NonNegativeInt = Field(
         0, description="Steps between evaluations of samples, into metrics.jsonl and the report; 0: none."
     )
@@ -95,7 +100,7 @@ class TrainOptions(BaseModel):
 
 # What the same run may be continued with; everything else is part of what the run is.
 FREE_TO_CHANGE = ("config.steps", "train.device", "train.compile", "train.checkpoint_every",
-                  "train.sample_every", "train.minutes",
+                  "train.sample_every", "train.minutes", "train.log",
                   "train.log_every", "train.keep", "train.evaluate_every", "train.evaluate_samples",
                   "train.keep_best", "train.on_nan", "train.partial", "ganforge", "start_from")  # fmt: skip
 

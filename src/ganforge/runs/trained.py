@@ -16,7 +16,7 @@ from ganforge.data.batch import Batch, conditions
 from ganforge.distributed import Shard
 from ganforge.errors import UserError, printable
 from ganforge.runs import sampling
-from ganforge.runs.build import build_system
+from ganforge.runs.build import build_system, trust
 from ganforge.runs.checkpoint import (
     LEFT_OUT,
     Checkpoint,
@@ -324,15 +324,23 @@ def write_packed(trained: Trained, out: Path) -> None:
 
 
 def load(
-    path: str | Path, device: str = "auto", checkpoint: Which = "newest", system: str | None = None
+    path: str | Path,
+    device: str = "auto",
+    checkpoint: Which = "newest",
+    system: str | None = None,
+    *,
+    trust_code: bool = False,
 ) -> Trained:
     """The system of the run folder `path` at its newest good checkpoint, the best, or one by its step.
 
     `hf:owner/name` is a model on the Hugging Face hub that `ganforge export hub` wrote. Needs no data. A run
-    of a system outside of ganforge loads only where `system` is its name, `package.module:Class`. Warns of
-    damaged checkpoints; raises UserError where there is no run or no usable checkpoint.
+    that names code outside of ganforge loads only with `trust_code`, or where this process has named it, a
+    system by `system`, `package.module:Class`. Warns of damaged checkpoints; raises UserError where there is
+    no run or no usable checkpoint.
     """
     run = open_hub(str(path)) if str(path).startswith(HUB) else Run.open(Path(path))
+    if trust_code:
+        trust(run.config)
     damage: list[str] = []
     stored = _checkpoint(run, checkpoint, damage)
     for text in damage:

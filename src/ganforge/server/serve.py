@@ -94,7 +94,7 @@ def serve(
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens there; raises UserError where the address is not free."""
+    """A socket bound there; raises UserError where the address is not free."""
     if not host:  # which the system would take for every address of the machine
         raise UserError("--host is empty: expected an address, such as 127.0.0.1, or 0.0.0.0 for all")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -2,9 +2,9 @@
 
 import hmac
 from collections.abc import Collection
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, quote, unquote, urlencode
 
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ganforge.server.guard import (
@@ -40,8 +40,7 @@ class Door:
 
     `token`: what the cookie, the parameter `token` or `Authorization: Bearer` must say, None for none; the
     parameter sets the cookie and leaves the address. `hosts`: names that the header Host may have, besides
-    localhost and the machine's. `port` is part of the
-    cookie's name.
+    localhost and the machine's. `port` is part of the cookie's name.
     """
 
     def __init__(self, app: ASGIApp, token: str | None, hosts: Collection[str], port: int) -> None:
@@ -56,7 +55,7 @@ class Door:
         closing = _with_headers(send)
         try:
             if (place := self._check(scope, headers)) is not None:
-                await _redirect(place, f"{self._cookie}={self._token}", closing)
+                await _redirect(place, f"{self._cookie}={quote(self._token or '', safe='')}", closing)
                 return
             if scope["method"] in SAFE:
                 await self._app(scope, receive, closing)
@@ -85,9 +84,11 @@ class Door:
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
         if (given := query.pop(PARAMETER, None)) and self._is_token(given[0]):
             rest = urlencode(query, doseq=True)
-            return scope["path"] + (f"?{rest}" if rest else "")
+            place = "/" + quote(scope["path"].lstrip("/\\"))  # of this host: //name would be another
+            return place + (f"?{rest}" if rest else "")
         bearer = headers.get("authorization", b"").removeprefix(b"Bearer ").decode("latin-1")
-        if self._is_token(bearer) or self._is_token(self._cookie_of(headers)):
+        cookies = cookie_parser(headers.get("cookie", b"").decode("latin-1"))
+        if self._is_token(bearer) or self._is_token(unquote(cookies.get(self._cookie, ""))):
             return None
         raise Refused(
             401, "the token is missing or wrong: open the address that the studio printed, with its token"
@@ -95,13 +96,6 @@ class Door:
 
     def _is_token(self, text: str) -> bool:
         return hmac.compare_digest(text.encode("latin-1", "replace"), (self._token or "").encode())
-
-    def _cookie_of(self, headers: dict[str, bytes]) -> str:
-        try:
-            morsel = SimpleCookie(headers.get("cookie", b"").decode("latin-1")).get(self._cookie)
-        except CookieError:
-            return ""
-        return "" if morsel is None else morsel.value
 
 
 def _with_headers(send: Send) -> Send:

@@ -64,6 +64,8 @@ class Jobs:
 
     def start(self, run: str, words: Sequence[str], log: Path) -> Job:
         """Start `ganforge WORDS`; raises Refused where the run has one already, or too many work."""
+        if any("\0" in word or not _is_encodable(word) for word in words):
+            raise Refused(422, "a word with half of a character, or none: type it again")
         with self._lock:
             if (before := self.of(run)) is not None and before.stopping:
                 with suppress(subprocess.TimeoutExpired):  # a run is free a little before its process ends
@@ -112,6 +114,13 @@ class Jobs:
         if process is None:
             raise Refused(409, f"{run} was started elsewhere: press Ctrl-C in its terminal")
         os.kill(process, signal.SIGTERM)
+
+
+def _is_encodable(word: str) -> bool:
+    try:
+        return bool(os.fsencode(word)) or word == ""
+    except UnicodeEncodeError:
+        return False
 
 
 def holder_of(path: Path) -> int | None:

@@ -1,8 +1,5 @@
 """What the page calls about runs: list, follow, start, stop, resume, remove."""
 
-import asyncio
-import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,10 +10,10 @@ from ganforge.errors import printable
 from ganforge.runs.folder import is_held
 from ganforge.server.guard import Refused
 from ganforge.studio import runs
+from ganforge.studio.follow import Followers
 from ganforge.studio.jobs import Job
 from ganforge.studio.workshop import Workshop
 
-SECONDS_BETWEEN_LOOKS = 1.0
 LOGS = ".studio"
 """In the folder of the runs: the output of commands."""
 
@@ -32,6 +29,7 @@ def runs_api(workshop: Workshop) -> APIRouter:
 
 def _add_readings(api: APIRouter, workshop: Workshop) -> None:
     readings = runs.Readings()
+    followers = Followers(lambda path: runs.row_of(path, readings))
 
     @api.get("")
     def list_runs() -> dict[str, Any]:
@@ -64,18 +62,8 @@ def _add_readings(api: APIRouter, workshop: Workshop) -> None:
     @api.get("/{name}/events")
     def events(name: str) -> StreamingResponse:
         """How the run stands, again whenever that changes; ends with the viewer."""
-        path = workshop.open(name).path
-
-        async def stream() -> AsyncIterator[str]:
-            before = ""
-            while True:
-                row = await asyncio.to_thread(runs.row_of, path, readings)
-                text = json.dumps(row)
-                yield f"data: {text}\n\n" if text != before else ": still here\n\n"
-                before = text
-                await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
-
-        return StreamingResponse(stream(), media_type="text/event-stream")
+        stream = followers.follow(workshop.open(name).path)
+        return StreamingResponse(stream, media_type="text/event-stream")
 
 
 def _about(job: Job) -> dict[str, Any]:
@@ -106,7 +94,7 @@ def _add_commands(api: APIRouter, workshop: Workshop) -> None:
 
     @api.post("/{name}/resume")
     def resume(name: str, steps: Annotated[int | None, Body(embed=True, ge=1)] = None) -> dict[str, str]:
-        """Go on, up to its steps or `steps`."""
+        """Resume it, up to its steps or `steps`."""
         run = workshop.open(name)
         more = [] if steps is None else ["--steps", str(steps)]
         job = workshop.jobs.start(name, ["resume", str(run.path), *more], log_of(name))

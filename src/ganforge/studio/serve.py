@@ -1,4 +1,4 @@
-"""Start the studio, and end it; trainings go on without it."""
+"""Start the studio, and end it; trainings continue without it."""
 
 import asyncio
 import secrets

@@ -10,6 +10,7 @@ from ganforge.runs.pretrained import PRETRAINED, packaged_runs
 from ganforge.server.guard import Refused
 from ganforge.studio.jobs import Jobs
 
+LINK_OUT = "a link out of the folder of the runs: put the run itself in its place"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -29,8 +30,8 @@ class Workshop:
                 "such as dcgan-mnist"
             )
         path = self.runs / name
-        if path.is_symlink() and not path.resolve().is_relative_to(self.runs.resolve()):
-            raise UserError(f"{name} is a link out of {self.runs}: put the run itself in its place")
+        if leads_out(path, self.runs):
+            raise UserError(f"{name} is {LINK_OUT}")
         return path
 
     def find(self, name: str) -> tuple[str, Path]:
@@ -61,3 +62,8 @@ class Workshop:
         if not (path / "config.json").is_file():
             raise Refused(404, f"no run {name} in {self.runs}: it may have been moved to the trash")
         return Run.open(path)
+
+
+def leads_out(path: Path, folder: Path) -> bool:
+    """Whether `path` is a link to somewhere outside of `folder`."""
+    return path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())

@@ -7,7 +7,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from torch import Tensor
 
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, generator_loss
+from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, generator_loss, logit_metrics
 from ganforge.system import LatentSystem, Prior, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import DiscriminatorInput, LogisticConfig
 from ganforge.systems.families.networks import (
@@ -17,9 +17,10 @@ from ganforge.systems.families.networks import (
     pooled_features,
     suggest_odd_maps,
 )
+from ganforge.systems.families.own_parts import OwnPartsConfig, own_loss
 
 
-class DCGANConfig(LogisticConfig):
+class DCGANConfig(LogisticConfig, OwnPartsConfig):
     """Defaults are those of section 4 of the paper and of its released networks."""
 
     steps: PositiveInt = Field(20_000, description="Training steps; about 25 epochs of 100,000 images.")
@@ -65,7 +66,6 @@ class DCGAN(LatentSystem):
     purpose = "new images like yours: start here"
     accepts = frozenset({"pixels", "points", "alpha"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
-    logits_are_log_odds = True
 
     def __init__(self, config: DCGANConfig, data: DataSpec) -> None:
         super().__init__()
@@ -75,6 +75,7 @@ class DCGAN(LatentSystem):
         self.generator, self.discriminator = network_pair(
             "dcgan",
             data,
+            own=config,
             network=config.network,
             width=config.width,
             latent_size=config.latent_size,
@@ -83,6 +84,7 @@ class DCGAN(LatentSystem):
             dense_units=config.dense_units,
             odd_stage=config.odd_maps == "halve",
         )
+        self.own_loss = own_loss(config)
 
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for each network."""
@@ -105,7 +107,11 @@ class DCGAN(LatentSystem):
         # Discriminator: tell real from generated, in separate passes because of its batch norm.
         real_logits = self.discriminator(self.augment(batch.images))
         fake_logits = self.discriminator(self.augment(fakes.detach()))
-        discriminator_loss = discriminator_logistic(real_logits, fake_logits, **self.config.target_options)
+        if self.own_loss is None:
+            targets = self.config.target_options
+            discriminator_loss = discriminator_logistic(real_logits, fake_logits, **targets)
+        else:
+            discriminator_loss = self.own_loss.discriminator(real_logits, fake_logits)
         update("discriminator", discriminator_loss)
         self.augment.adapt(real_logits)
 
@@ -114,10 +120,14 @@ class DCGAN(LatentSystem):
             for k in range(self.config.generator_steps):
                 if k:
                     fakes = self.generator(self.draw_latents(len(batch.images)))
-                loss = generator_loss("non_saturating", self.discriminator(self.augment(fakes)))
+                logits = self.discriminator(self.augment(fakes))
+                if self.own_loss is None:
+                    loss = generator_loss("non_saturating", logits)
+                else:
+                    loss = self.own_loss.generator(self.discriminator(self.augment(batch.images)), logits)
                 update("generator", loss)
-        metrics = adversarial_metrics(discriminator_loss, loss, real_logits, fake_logits)
-        return metrics | self.augment.metrics()
+        metrics = adversarial_metrics if self.own_loss is None else logit_metrics
+        return metrics(discriminator_loss, loss, real_logits, fake_logits) | self.augment.metrics()
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Decay the instance noise."""
@@ -141,6 +151,11 @@ class DCGAN(LatentSystem):
     ) -> Tensor:
         """Images of latents."""
         return self.generator(latents)
+
+    @property
+    def logits_are_log_odds(self) -> bool:
+        """Of the paper's loss; what an own loss makes of them is unknown."""
+        return self.own_loss is None
 
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:
         """Logits."""

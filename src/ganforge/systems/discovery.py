@@ -1,16 +1,13 @@
 """Finding a system by its file name."""
 
 import importlib
-import os
 import pkgutil
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from inspect import Parameter, isabstract, signature
 from pathlib import Path
 
 from ganforge.data.batch import DataSpec
 from ganforge.errors import UserError, printable, unknown_name
+from ganforge.files.code import check_allowed, import_member
 from ganforge.system import DRAWING, System
 
 KINDS = {"pixels": "images", "points": "2-D points", "alpha": "transparent images"}
@@ -29,14 +26,7 @@ def find(name: str) -> type[System]:
     is none.
     """
     if ":" in name:
-        module_name, _, class_name = name.partition(":")
-        if not all(map(str.isidentifier, (*module_name.split("."), class_name))):
-            raise UserError(f"{printable(name)!r} is no system: expected package.module:Class")
-        try:
-            with _current_folder_importable():
-                member = getattr(importlib.import_module(module_name), class_name)
-        except (ImportError, AttributeError) as error:
-            raise UserError(f"cannot import the system {name!r}: {error}") from error
+        member = import_member(name, "system")
         if not (isinstance(member, type) and issubclass(member, System)) or isabstract(member):
             raise UserError(f"{name!r} is no system: expected a subclass of ganforge.System with its methods")
         _check_generators(member, name)
@@ -68,34 +58,16 @@ def _check_generators(system: type[System], name: str) -> None:
         )
 
 
-@contextmanager
-def _current_folder_importable() -> Iterator[None]:
-    """Within this context modules of the current folder are found, which a console script does not do."""
-    folder = os.getcwd()
-    if folder in sys.path:
-        yield
-        return
-    sys.path.append(folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
-
-
 def find_recorded(name: str, typed: str | None = None) -> type[System]:
     """The system that a run folder names; `typed` is the name that the user typed besides, if any.
 
     A file never makes a module of its choice be imported: raises UserError where `name` is from outside of
-    ganforge and not `typed`, or `typed` is another.
+    ganforge and neither `typed` nor allowed, or `typed` is another.
     """
     if typed not in (None, name):
         raise UserError(f"--system {typed}: the run is one of {printable(name)[:200]}")
     if ":" in name and typed is None:
-        shown = printable(name)[:200]
-        raise UserError(
-            f"the run names the system {shown}, code outside of ganforge, which is not imported unasked: if "
-            f"you trust it add --system {shown}, or in Python load(path, system={shown!r})"
-        )
+        check_allowed(name, "system")
     return find(name)
 
 

@@ -7,20 +7,23 @@ from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.nn.losses import discriminator_least_squares, generator_least_squares
+from ganforge.nn.losses import discriminator_least_squares, generator_least_squares, logit_metrics
 from ganforge.nn.optimizers import adams
 from ganforge.system import LatentSystem, Prior, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import DiscriminatorInput, TwoRatesConfig
 from ganforge.systems.families.networks import (
+    HIDDEN,
     ODD_MAPS,
+    Hidden,
     OddMaps,
     network_pair,
     pooled_features,
     suggest_odd_maps,
 )
+from ganforge.systems.families.own_parts import OwnPartsConfig, own_loss
 
 
-class LSGANConfig(TwoRatesConfig):
+class LSGANConfig(TwoRatesConfig, OwnPartsConfig):
     """Defaults are those of the released code for the networks of DCGAN."""
 
     steps: PositiveInt = Field(100_000, description="Training steps, each one update of both networks.")
@@ -41,6 +44,8 @@ class LSGANConfig(TwoRatesConfig):
     network: Literal["convolutional", "mlp"] = Field(
         "convolutional", description="convolutional: those of DCGAN; mlp: plain layers, for 2-D points."
     )
+    generator_hidden: Hidden = Field(None, description=HIDDEN.format("generator"))
+    discriminator_hidden: Hidden = Field(None, description=HIDDEN.format("discriminator"))
     latent_distribution: Literal["uniform", "gaussian"] = Field(
         "uniform", description="U(-1, 1), the released code's, or standard Gaussian."
     )
@@ -69,7 +74,6 @@ class LSGAN(LatentSystem):
     purpose = "new images, with a least-squares loss"
     accepts = frozenset({"pixels", "points", "alpha"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
-    logits_are_log_odds = True
 
     def __init__(self, config: LSGANConfig, data: DataSpec) -> None:
         super().__init__()
@@ -79,12 +83,15 @@ class LSGAN(LatentSystem):
         self.generator, self.discriminator = network_pair(
             "lsgan",
             data,
+            own=config,
             network=config.network,
             width=config.width,
             latent_size=config.latent_size,
             shape=self.augment.shape,
             odd_stage=config.odd_maps == "halve",
+            hidden=(config.generator_hidden, config.discriminator_hidden),
         )
+        self.own_loss = own_loss(config)
 
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for each network."""
@@ -99,23 +106,25 @@ class LSGAN(LatentSystem):
         # Discriminator: b for real and a for generated, in separate passes because of its batch norm.
         real_logits = self.discriminator(self.augment(batch.images))
         fake_logits = self.discriminator(self.augment(fakes.detach()))
-        discriminator_loss = discriminator_least_squares(
-            real_logits, fake_logits, config.fake_target, config.real_target
-        )
+        if self.own_loss is None:
+            discriminator_loss = discriminator_least_squares(
+                real_logits, fake_logits, config.fake_target, config.real_target
+            )
+        else:
+            discriminator_loss = self.own_loss.discriminator(real_logits, fake_logits)
         update("discriminator", discriminator_loss)
         # Undecided is halfway between both targets.
         self.augment.adapt(real_logits - (config.fake_target + config.real_target) / 2)
 
         # Generator: c for generated.
         with frozen(self.discriminator):
-            loss = generator_least_squares(self.discriminator(self.augment(fakes)), config.generator_target)
+            logits = self.discriminator(self.augment(fakes))
+            if self.own_loss is None:
+                loss = generator_least_squares(logits, config.generator_target)
+            else:
+                loss = self.own_loss.generator(self.discriminator(self.augment(batch.images)), logits)
             update("generator", loss)
-        return {
-            "discriminator_loss": discriminator_loss.detach(),
-            "generator_loss": loss.detach(),
-            "real_logit": real_logits.detach().float().mean(),
-            "fake_logit": fake_logits.detach().float().mean(),
-        } | self.augment.metrics()
+        return logit_metrics(discriminator_loss, loss, real_logits, fake_logits) | self.augment.metrics()
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Decay the instance noise."""
@@ -139,6 +148,11 @@ class LSGAN(LatentSystem):
     ) -> Tensor:
         """Images of latents."""
         return self.generator(latents)
+
+    @property
+    def logits_are_log_odds(self) -> bool:
+        """Of the paper's loss; what an own loss makes of them is unknown."""
+        return self.own_loss is None
 
     def discriminate(self, images: Tensor, given: Batch | None = None) -> Tensor:
         """Logits of being real: the best output is a + (b - a) p_data / (p_data + p_g) (section 3)."""

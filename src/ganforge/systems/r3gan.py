@@ -22,6 +22,7 @@ from ganforge.systems.families.adversarial import (
     labels_of,
     num_classes_of,
 )
+from ganforge.systems.families.networks import HIDDEN, Hidden
 from ganforge.systems.families.resolutions import rectangle_for
 
 
@@ -62,6 +63,8 @@ class R3GANConfig(TwoRatesConfig):
     network: Literal["residual", "mlp"] = Field(
         "residual", description="residual: the paper's architecture E; mlp: plain layers, for 2-D points."
     )
+    generator_hidden: Hidden = Field(None, description=HIDDEN.format("generator"))
+    discriminator_hidden: Hidden = Field(None, description=HIDDEN.format("discriminator"))
 
     def model_post_init(self, _: object) -> None:
         """Reject groups that do not fit, and packs of images that have labels."""
@@ -108,11 +111,18 @@ class R3GAN(LatentSystem):
         self.generator: nn.Module
         self.discriminator: nn.Module
         num_classes = num_classes_of("r3gan --conditional", data) if config.conditional else 0
+        hidden = (config.generator_hidden, config.discriminator_hidden)
         if config.network == "mlp":
-            hidden = (config.width,) * 3
-            self.generator = PlainGenerator(latent_size=config.latent_size, hidden=hidden, shape=data.shape)
+            layers = (config.width,) * 3
+            of_generator, of_discriminator = (layers if units is None else units for units in hidden)
+            self.generator = PlainGenerator(
+                latent_size=config.latent_size, hidden=of_generator, shape=data.shape
+            )
             self.discriminator = PlainDiscriminator(
-                shape=self.augment.shape, hidden=hidden, activation="leaky_relu", output_bias=False
+                shape=self.augment.shape,
+                hidden=of_discriminator,
+                activation="leaky_relu",
+                output_bias=False,
             )
             return
         start, doublings = rectangle_for("r3gan", data)

@@ -10,23 +10,26 @@ from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
+from ganforge.nn.layers import normalise_spectrally
 from ganforge.nn.losses import (
     discriminator_hinge,
     discriminator_logistic,
     generator_loss,
     generator_wasserstein,
 )
+from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
 from ganforge.nn.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from ganforge.nn.networks.sngan import SNGANDiscriminator, SNGANGenerator
 from ganforge.nn.optimizers import adams, decay_linearly
 from ganforge.nn.stages import Sides
-from ganforge.system import LatentSystem, Update, frozen
+from ganforge.system import LatentSystem, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import (
     DiscriminatorInput,
     TwoRatesConfig,
     labels_of,
     num_classes_of,
 )
+from ganforge.systems.families.networks import HIDDEN, Hidden
 from ganforge.systems.families.resolutions import rectangle_for
 
 
@@ -39,18 +42,20 @@ class SNGANConfig(TwoRatesConfig):
         2, description="Generated images of a generator update, in batches."
     )
     discriminator_steps: PositiveInt = Field(5, description="Discriminator updates in each step.")
-    network: Literal["resnet", "convolutional"] = Field(
-        "resnet", description="resnet: residual blocks; convolutional: the paper's standard CNN."
+    network: Literal["resnet", "convolutional", "mlp"] = Field(
+        "resnet",
+        description="resnet: residual blocks; convolutional: the paper's standard CNN; mlp: plain layers, "
+        "for 2-D points.",
     )
     width: PositiveInt | None = Field(
         None,
         description="Channels of the generator: of all maps (resnet; none: 256), or of the finest, "
-        "doubled at each coarser one (convolutional, --widening; none: 64).",
+        "doubled at each coarser one (convolutional, --widening; none: 64); hidden units (mlp; none: 128).",
     )
     discriminator_width: PositiveInt | None = Field(
         None,
         description="Channels of the discriminator: of all maps (resnet; none: 128), or of the finest, "
-        "doubled at each coarser one (convolutional; none: 64).",
+        "doubled at each coarser one (convolutional; none: 64); hidden units (mlp; none: 128).",
     )
     spectral: bool = Field(True, description="Spectral normalisation of every discriminator weight.")
     conditional: bool = Field(
@@ -75,13 +80,19 @@ class SNGANConfig(TwoRatesConfig):
     upsampling: Literal["nearest", "bilinear"] = Field(
         "nearest", description="How the generator's maps are doubled (resnet); mimicry's are bilinear."
     )
+    generator_hidden: Hidden = Field(None, description=HIDDEN.format("generator"))
+    discriminator_hidden: Hidden = Field(
+        None, description="Hidden units of the mlp's discriminator; none: layers of --discriminator-width."
+    )
     smallest_maps: PositiveInt | None = Field(
         None, description="Side of the smallest maps, such as 6 for 48x48; none: 3 to 9, as the size allows."
     )
 
     def model_post_init(self, _: object) -> None:
-        """Reject packs of images that have labels."""
+        """Reject packs of images that have labels, and labels of points."""
         super().model_post_init(_)
+        if self.conditional and self.network == "mlp":
+            raise ValueError("--network mlp takes no labels: leave out --conditional or --network mlp")
         if self.conditional and self.pack > 1:
             raise ValueError("pack joins images of different labels: leave out --pack or --conditional")
 
@@ -94,14 +105,14 @@ class SNGAN(LatentSystem):
     Code: pfnet-research/sngan_projection, which the ResNets, the order of the updates and the rates follow.
     Differs from the paper: power iteration begins with 15 rounds and goes one round at each pass, so two for
     an update, as in the released code; the labels of generated images are those of real ones of the same
-    batch, not uniform; an average of the generator (EMA) is what is sampled; the output layer of the
-    convolutional discriminator has no bias; pixels are dequantised only where the data's options say so.
-    Sizes other than 32x32 are ours.
+    batch, not uniform; an average of the generator (EMA) is what is sampled; the output layers of the
+    convolutional and plain discriminators have no bias; pixels are dequantised only where the data's options
+    say so. Sizes other than 32x32, and plain layers for 2-D points, are ours.
     """
 
     Config = SNGANConfig
     purpose = "new images, of a requested class or any"
-    accepts = frozenset({"pixels", "alpha"})
+    accepts = frozenset({"pixels", "points", "alpha"})
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
 
     def __init__(self, config: SNGANConfig, data: DataSpec) -> None:
@@ -109,13 +120,16 @@ class SNGAN(LatentSystem):
         self.config: SNGANConfig = config
         self.data = data
         self.augment = DiscriminatorInput(config, data)
+        self.generator: nn.Module
+        self.discriminator: nn.Module
+        if config.network == "mlp":
+            self.generator, self.discriminator = _plain_pair(config, data, self.augment.shape)
+            return
         start, doublings = _stages(config, data)
         num_classes = num_classes_of("sngan --conditional", data) if config.conditional else 0
         sizes: dict[str, Any] = {"start": start, "doublings": doublings, "num_classes": num_classes}
         latent_size, spectral = config.latent_size, config.spectral
         channels, shown = data.channels, self.augment.shape[0]
-        self.generator: nn.Module
-        self.discriminator: nn.Module
         if config.network == "resnet":
             self.generator = ResNetGenerator(
                 latent_size=latent_size,
@@ -151,13 +165,13 @@ class SNGAN(LatentSystem):
         hinge = config.loss == "hinge"
 
         # Generator: twice the batch, with labels drawn from those of the data.
-        labels, count = None, config.generator_batch_factor * size
+        labels, count = tuple[Tensor, ...](), config.generator_batch_factor * size
         if config.conditional:
             assert batch.labels is not None
-            labels = batch.labels[torch.randint(len(batch.labels), (count,), device=self.device)]
+            labels = (batch.labels[torch.randint(len(batch.labels), (count,), device=self.device)],)
         with frozen(self.discriminator):
-            fakes = self.generator(self.draw_latents(count), labels)
-            fake_logits = self.discriminator(self.augment(fakes), labels)
+            fakes = self.generator(self.draw_latents(count), *labels)
+            fake_logits = self.discriminator(self.augment(fakes), *labels)
             loss = (
                 generator_wasserstein(fake_logits) if hinge else generator_loss("non_saturating", fake_logits)
             )
@@ -166,11 +180,11 @@ class SNGAN(LatentSystem):
         # Discriminator: in two passes, so that the power iteration goes two rounds for each update.
         for k in range(config.discriminator_steps):
             real = batch[k * size : (k + 1) * size]
-            labels = real.labels if config.conditional else None
+            labels = (real.labels,) if config.conditional and real.labels is not None else ()
             with torch.no_grad():
-                fakes = self.generator(self.draw_latents(size), labels)
-            real_logits = self.discriminator(self.augment(real.images), labels)
-            fake_logits = self.discriminator(self.augment(fakes), labels)
+                fakes = self.generator(self.draw_latents(size), *labels)
+            real_logits = self.discriminator(self.augment(real.images), *labels)
+            fake_logits = self.discriminator(self.augment(fakes), *labels)
             discriminator_loss = (discriminator_hinge if hinge else discriminator_logistic)(
                 real_logits, fake_logits
             )
@@ -223,6 +237,41 @@ class SNGAN(LatentSystem):
         if given is None or given.labels is None:
             return None
         return self.augment.logits(partial(self.discriminator, labels=given.labels), images)
+
+    @classmethod
+    def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
+        """For 2-D points: plain layers."""
+        return dict(FOR_POINTS) if data.values == "points" else {}
+
+
+FOR_POINTS: Suggestions = {
+    "network": ("mlp", "2-D points have no neighbours to convolve"),
+    "latent_size": (2, "the data has two dimensions"),
+    "steps": (20_000, "fewer because points train in minutes"),
+    "batch": (256, "larger because points cost little"),
+}
+
+
+def _plain_pair(
+    config: SNGANConfig, data: DataSpec, shape: tuple[int, int, int]
+) -> tuple[PlainGenerator, PlainDiscriminator]:
+    """Three hidden layers each; those of the discriminator, leaky, are spectrally normalised."""
+    hidden, seen = config.generator_hidden, config.discriminator_hidden
+    generator = PlainGenerator(
+        latent_size=config.latent_size,
+        hidden=(config.width or 128,) * 3 if hidden is None else hidden,
+        shape=data.shape,
+        bounded=data.values == "pixels",
+    )
+    discriminator = PlainDiscriminator(
+        shape=shape,
+        hidden=(config.discriminator_width or 128,) * 3 if seen is None else seen,
+        activation="leaky_relu",
+        output_bias=False,
+    )
+    if config.spectral:
+        normalise_spectrally(discriminator)
+    return generator, discriminator
 
 
 def _stages(config: SNGANConfig, data: DataSpec) -> tuple[Sides, int]:

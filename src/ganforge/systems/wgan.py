@@ -9,17 +9,20 @@ from torch import Tensor
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.nn.losses import critic_wasserstein, generator_wasserstein
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
-from ganforge.systems.families.adversarial import AdversarialConfig, DiscriminatorInput
+from ganforge.systems.families.adversarial import DiscriminatorInput
 from ganforge.systems.families.networks import (
+    HIDDEN,
     ODD_MAPS,
+    Hidden,
     OddMaps,
     network_pair,
     pooled_features,
     suggest_odd_maps,
 )
+from ganforge.systems.families.own_parts import OwnPartsConfig, own_loss
 
 
-class WGANConfig(AdversarialConfig):
+class WGANConfig(OwnPartsConfig):
     """Defaults are those of algorithm 1 and of the released code."""
 
     steps: PositiveInt = Field(100_000, description="Training steps, each one generator update.")
@@ -39,6 +42,8 @@ class WGANConfig(AdversarialConfig):
     network: Literal["convolutional", "mlp"] = Field(
         "convolutional", description="convolutional: those of DCGAN; mlp: plain layers, for 2-D points."
     )
+    generator_hidden: Hidden = Field(None, description=HIDDEN.format("generator"))
+    critic_hidden: Hidden = Field(None, description=HIDDEN.format("critic"))
 
 
 @final
@@ -66,14 +71,17 @@ class WGAN(LatentSystem):
         self.generator, self.critic = network_pair(
             "wgan",
             data,
+            own=config,
             network=config.network,
             width=config.width,
             latent_size=config.latent_size,
             shape=self.augment.shape,
             kernel_size=4,
             odd_stage=config.odd_maps == "halve",
+            hidden=(config.generator_hidden, config.critic_hidden),
             critic=True,
         )
+        self.own_loss = own_loss(config)
         self._clip()
 
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -95,19 +103,25 @@ class WGAN(LatentSystem):
                 fakes = self.generator(self.draw_latents(size))
             real_values = self.critic(self.augment(batch.images[k * size : (k + 1) * size]))
             fake_values = self.critic(self.augment(fakes))
-            critic_loss = critic_wasserstein(real_values, fake_values)
+            if self.own_loss is None:
+                critic_loss = critic_wasserstein(real_values, fake_values)
+            else:
+                critic_loss = self.own_loss.discriminator(real_values, fake_values)
             update("critic", critic_loss)
             self.augment.adapt(real_values - fake_values)  # a critic's values have no zero of their own
 
         # Generator: shorten it.
         with frozen(self.critic):
-            loss = generator_wasserstein(self.critic(self.augment(self.generator(self.draw_latents(size)))))
+            values = self.critic(self.augment(self.generator(self.draw_latents(size))))
+            if self.own_loss is None:
+                loss = generator_wasserstein(values)
+            else:
+                loss = self.own_loss.generator(self.critic(self.augment(batch.images[:size])), values)
             update("generator", loss)
-        return {
-            "critic_loss": critic_loss.detach(),
-            "generator_loss": loss.detach(),
-            "wasserstein_estimate": -critic_loss.detach(),
-        } | self.augment.metrics()
+        metrics = {"critic_loss": critic_loss.detach(), "generator_loss": loss.detach()}
+        if self.own_loss is None:
+            metrics["wasserstein_estimate"] = -critic_loss.detach()
+        return metrics | self.augment.metrics()
 
     def _clip(self, *_: object) -> None:
         """Put every critic parameter back between -clip and clip."""

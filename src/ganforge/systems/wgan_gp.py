@@ -12,14 +12,15 @@ from ganforge.nn.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from ganforge.nn.networks.wgan_gp import ConvolutionalCritic, convolutional_generator
 from ganforge.nn.optimizers import adams, decay_linearly
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
-from ganforge.systems.families.adversarial import AdversarialConfig, DiscriminatorInput
-from ganforge.systems.families.networks import plain_pair
+from ganforge.systems.families.adversarial import DiscriminatorInput
+from ganforge.systems.families.networks import HIDDEN, Hidden, plain_pair
+from ganforge.systems.families.own_parts import OwnPartsConfig, own_loss, own_networks
 from ganforge.systems.families.resolutions import rectangle_for
 
 WIDTHS = {"convolutional": 64, "resnet": 128, "mlp": 512}
 
 
-class WGANGPConfig(AdversarialConfig):
+class WGANGPConfig(OwnPartsConfig):
     """Defaults are those of algorithm 1 and of `gan_cifar.py` of the released code."""
 
     steps: PositiveInt = Field(200_000, description="Training steps, each one generator update.")
@@ -39,6 +40,8 @@ class WGANGPConfig(AdversarialConfig):
         description="Channels next to the image, doubled at every halving (convolutional; none: 64), of all "
         "maps (resnet; none: 128), hidden units (mlp; none: 512).",
     )
+    generator_hidden: Hidden = Field(None, description=HIDDEN.format("generator"))
+    critic_hidden: Hidden = Field(None, description=HIDDEN.format("critic"))
     critic_norm: Literal["none", "layer"] = Field(
         "none", description="layer: layer norm in the convolutional critic, from its second convolution on."
     )
@@ -83,23 +86,13 @@ class WGANGP(LatentSystem):
         self.config: WGANGPConfig = config
         self.data = data
         self.augment = DiscriminatorInput(config, data)
-        width = config.width or WIDTHS[config.network]
-        self.generator: nn.Module
-        self.critic: nn.Module
-        if config.network == "mlp":
-            self.generator, self.critic = plain_pair(
-                data, width=width, latent_size=config.latent_size, shape=self.augment.shape, critic=True
-            )
-            return
-        start, doublings = rectangle_for("wgan_gp", data)
-        sizes: dict[str, Any] = {"start": start, "doublings": doublings, "width": width}
-        latent_size, channels, shown = config.latent_size, data.channels, self.augment.shape[0]
-        if config.network == "resnet":
-            self.generator = ResNetGenerator(latent_size=latent_size, channels=channels, **sizes)
-            self.critic = ResNetDiscriminator(channels=shown, spectral=False, pooling="mean", **sizes)
-        else:
-            self.generator = convolutional_generator(latent_size=latent_size, channels=channels, **sizes)
-            self.critic = ConvolutionalCritic(channels=shown, norm=config.critic_norm, **sizes)
+        self.own_loss = own_loss(config)
+        generator, critic = own_networks(config, data.shape, config.latent_size, self.augment.shape)
+        if generator is None or critic is None:
+            pair = _pair(config, data, self.augment.shape)
+            generator = pair[0] if generator is None else generator
+            critic = pair[1] if critic is None else critic
+        self.generator, self.critic = generator, critic
 
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for each network."""
@@ -120,7 +113,11 @@ class WGANGP(LatentSystem):
                 fakes = self.generator(self.draw_latents(size))
             shown = self.augment(torch.cat([batch.images[k * size : (k + 1) * size], fakes]))
             real_values, fake_values = self.critic(shown).chunk(2)
-            distance = -critic_wasserstein(real_values, fake_values)
+            if self.own_loss is None:
+                loss = critic_wasserstein(real_values, fake_values)
+            else:
+                loss = self.own_loss.discriminator(real_values, fake_values)
+            distance = -loss
             penalty = gradient_penalty(self.critic.forward, *shown.chunk(2))
             critic_loss = config.penalty_weight * penalty - distance
             update("critic", critic_loss)
@@ -129,14 +126,16 @@ class WGANGP(LatentSystem):
         # Generator: shorten it.
         with frozen(self.critic):
             fakes = self.generator(self.draw_latents(config.generator_batch_factor * size))
-            loss = generator_wasserstein(self.critic(self.augment(fakes)))
+            values = self.critic(self.augment(fakes))
+            if self.own_loss is None:
+                loss = generator_wasserstein(values)
+            else:
+                loss = self.own_loss.generator(self.critic(self.augment(batch.images[:size])), values)
             update("generator", loss)
-        return {
-            "critic_loss": critic_loss.detach(),
-            "generator_loss": loss.detach(),
-            "wasserstein_estimate": distance.detach(),
-            "gradient_penalty": penalty.detach(),
-        } | self.augment.metrics()
+        metrics = {"critic_loss": critic_loss.detach(), "generator_loss": loss.detach()}
+        if self.own_loss is None:
+            metrics["wasserstein_estimate"] = distance.detach()
+        return metrics | {"gradient_penalty": penalty.detach()} | self.augment.metrics()
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Decay the instance noise and, with `learning_rate_decay`, the rates."""
@@ -165,6 +164,22 @@ class WGANGP(LatentSystem):
     def suggest(cls, data: DataSpec, device: str = "cpu") -> Suggestions:
         """For 2-D points: the settings of `gan_toy.py`, but smaller."""
         return dict(FOR_POINTS) if data.values == "points" else {}
+
+
+def _pair(config: WGANGPConfig, data: DataSpec, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
+    """The generator and the critic of inputs of that `shape` of the paper, by `config.network`."""
+    width = config.width or WIDTHS[config.network]
+    latent_size, channels, shown = config.latent_size, data.channels, shape[0]
+    if config.network == "mlp":
+        hidden = (config.generator_hidden, config.critic_hidden)
+        return plain_pair(data, width=width, latent_size=latent_size, shape=shape, critic=True, hidden=hidden)
+    start, doublings = rectangle_for("wgan_gp", data)
+    sizes: dict[str, Any] = {"start": start, "doublings": doublings, "width": width}
+    if config.network == "resnet":
+        generator: nn.Module = ResNetGenerator(latent_size=latent_size, channels=channels, **sizes)
+        return generator, ResNetDiscriminator(channels=shown, spectral=False, pooling="mean", **sizes)
+    generator = convolutional_generator(latent_size=latent_size, channels=channels, **sizes)
+    return generator, ConvolutionalCritic(channels=shown, norm=config.critic_norm, **sizes)
 
 
 FOR_POINTS: Suggestions = {

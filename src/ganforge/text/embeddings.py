@@ -14,6 +14,7 @@ from torch import Tensor
 from ganforge.data.batch import Batch, conditions
 from ganforge.data.captions import Texts, kept_captions, plain
 from ganforge.data.dataset import Dataset, with_codes, with_splits
+from ganforge.data.own import OwnData
 from ganforge.errors import UserError, printable
 from ganforge.files.atomic import replace_file
 from ganforge.files.reading import read_regular
@@ -41,7 +42,9 @@ def with_texts(dataset: Dataset, needs: frozenset[str], kept: Path | None = None
     return with_codes(dataset) if "captions" in needs else dataset
 
 
-def data_of(run: Run, data: str | None = None, sources: str | None = None, *, strict: bool = True) -> Dataset:
+def data_of(
+    run: Run, data: str | OwnData | None = None, sources: str | None = None, *, strict: bool = True
+) -> Dataset:
     """The data of a run, opened, with captions as its system takes them; the rest as of `open_data`."""
 
     def finish(dataset: Dataset) -> Dataset:

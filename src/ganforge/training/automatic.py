@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ganforge.data.dataset import Dataset
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
+from ganforge.data.own import OwnData
 from ganforge.runs.device import choose_device
 from ganforge.runs.folder import Run
 from ganforge.systems.discovery import find_recorded, suggest_system
@@ -24,7 +25,7 @@ class Chosen(NamedTuple):
     dataset: Dataset | None
 
 
-def choose_system(data: DataOptions, run: Path | None, device: str) -> Chosen:
+def choose_system(data: DataOptions, run: Path | None, device: str, own: OwnData | None = None) -> Chosen:
     """The system for these data on this device; that of the run in the folder `run` where there is one.
 
     Raises UserError where the data cannot be opened or are too few.
@@ -33,7 +34,7 @@ def choose_system(data: DataOptions, run: Path | None, device: str) -> Chosen:
         recorded = Run.open(run).config.system
         find_recorded(recorded)
         return Chosen(recorded, (), None)
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, own)
     spec = dataset.spec
     kind = "cuda" if choose_device(device).type == "cuda" else "cpu"
     name, why = suggest_system(spec, kind)

@@ -18,6 +18,7 @@ from ganforge.errors import UserError
 from ganforge.files.images import save_image
 from ganforge.reporting import grids
 from ganforge.reporting.page import write_report
+from ganforge.reporting.trackers import check_tracker
 from ganforge.reporting.units import duration
 from ganforge.runs.checkpoint import Checkpoint, committed, delete_older, save_checkpoint
 from ganforge.runs.conditions import PREVIEW_COLUMNS, preview_conditions
@@ -39,12 +40,13 @@ from ganforge.training.divergence import (
 from ganforge.training.live_report import LiveReport
 from ganforge.training.memory import check_fits, is_shortage, shortage
 from ganforge.training.meter import Clock
+from ganforge.training.own_parts import changed_code, recorded_code
 from ganforge.training.plan import Plan
 from ganforge.training.previews import Previews
 from ganforge.training.progress import Display
 from ganforge.training.resume import data_notes, keep_text_encoder, open_or_create
 from ganforge.training.signals import REQUEUE, StopRequest, requeue, stop_signals
-from ganforge.training.state import Training, build_loader, build_training, load_state, pack_state
+from ganforge.training.state import OnStep, Training, build_loader, build_training, load_state, pack_state
 from ganforge.training.update import OptimizerUpdate
 from ganforge.training.validation import Evaluation
 from ganforge.training.warm_start import Start
@@ -90,18 +92,20 @@ def train(
     quiet: bool = False,
     started: float | None = None,
     open_report: bool = False,
+    on_step: OnStep | None = None,
 ) -> Run:
     """Train what was planned, from the newest checkpoint of its run on.
 
     `started` is the `time.monotonic()` at which the program started; `open_report` shows the report in a
-    browser as soon as there is one. Raises UserError for a mistake and Stopped after SIGINT or SIGTERM, with
-    the run saved. Of a new run that fails before its first step nothing stays.
+    browser as soon as there is one; `on_step` is called after every step. Raises UserError for a mistake and
+    Stopped after SIGINT or SIGTERM, with the run saved. Of a new run that fails before its first step nothing
+    stays.
     """
+    check_tracker(plan.config.train.log)
     check_fits(plan.config)
     try:
-        return _train_plan(
-            plan, command, quiet, time.monotonic() if started is None else started, open_report
-        )
+        started = time.monotonic() if started is None else started
+        return _train_plan(plan, command, quiet, started, open_report, on_step)
     except (MemoryError, RuntimeError) as error:
         if not is_shortage(error):
             raise
@@ -110,7 +114,9 @@ def train(
     raise shortage(plan.config, plan.dataset, kept)
 
 
-def _train_plan(plan: Plan, command: str, quiet: bool, started: float, open_report: bool) -> Run:
+def _train_plan(
+    plan: Plan, command: str, quiet: bool, started: float, open_report: bool, on_step: OnStep | None
+) -> Run:
     training: Training | None = None
     with stop_signals() as request, locked(plan.path), explained_compiler(plan.config.train):
         with _writing(plan.path):
@@ -122,13 +128,16 @@ def _train_plan(plan: Plan, command: str, quiet: bool, started: float, open_repo
             _stop_early(request, checkpoint, run)
             start = origin if isinstance(origin, Start) else None
             training = build_training(run.config, plan.dataset, start, checkpoint)
+            training.on_step = on_step
             if training.started_from:
                 warnings = [*warnings, training.started_from]
             if checkpoint is not None:
                 load_state(training, checkpoint)
                 move_on(run, training)
+                warnings = [*warnings, *changed_code(run)]
             _stop_early(request, checkpoint, run)
             start_line = _start_line(training, command, time.monotonic() - started)
+            start_line |= recorded_code(run.config)
             _train(run, training, plan.dataset, warnings, quiet, start_line, open_report, request)
         except BaseException:
             if plan.run is None and (training is None or training.step == 0):
@@ -170,7 +179,7 @@ def _train(
         if training.step:
             display.say(f"resuming {run.path} at step {training.step}")
         _append(run, start_line)
-        live = LiveReport(run, open_report)
+        live = LiveReport(run, open_report, training.step or -1)
         try:
             _loop(run, training, dataset, display, live, request)
         except BaseException as error:
@@ -180,6 +189,8 @@ def _train(
             with suppress(OSError):  # a full disk: the error that is raised says so
                 write_report(run.path)
             raise
+        finally:
+            live.close(display)
         with _writing(run.path):
             write_report(run.path)
 
@@ -289,6 +300,8 @@ def _advance_to_the_end(run: Run, training: Training, session: _Session, request
                 _evaluate(run, training, session)
             if training.step % options.checkpoint_every == 0 or last:
                 _save(run, training)
+            if session.update.measuring:
+                session.report.follow(session.display)
         if last:
             _end_line(run, training, time.monotonic() - session.clock.begun)
         if training.step == steps:

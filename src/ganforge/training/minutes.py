@@ -7,6 +7,7 @@ from typing import Any
 
 from ganforge.data.dataset import Dataset
 from ganforge.data.open import open_dataset
+from ganforge.data.sources.catalogue import PYTHON
 from ganforge.errors import UserError
 from ganforge.reporting.units import duration
 from ganforge.runs.device import choose_device
@@ -67,7 +68,8 @@ def _candidates(
     system: str, dataset: Dataset, options: TrainOptions, fields: Mapping[str, Any], disk: OnDisk
 ) -> Iterator[Plan]:
     """Plans to choose from, the costliest first: sizes, and within each its widths."""
-    free = dataset.options.size is None and dataset.spec.values == "pixels"
+    own = dataset.options.data.startswith(PYTHON)  # opened, and of the size that it has
+    free = dataset.options.size is None and dataset.spec.values == "pixels" and not own
     while True:
         plan = make_plan(system, dataset, options, fields, disk)
         height, width = plan.config.spec.height, plan.config.spec.width

@@ -1,7 +1,7 @@
 """Everything that changes while a run trains, and its exact copy in a checkpoint."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,7 +29,9 @@ from ganforge.runs.device import (
 from ganforge.runs.ema import Average
 from ganforge.runs.folder import RunConfig
 from ganforge.system import Prepares, System
+from ganforge.systems.families.own_parts import named_parts
 from ganforge.training.meter import Meter
+from ganforge.training.own_parts import check_own_parts
 from ganforge.training.update import OptimizerUpdate
 from ganforge.training.warm_start import Start, freeze_stages, start_weights
 
@@ -49,6 +51,9 @@ class Training:
     step: int = 0
     best: dict[str, Any] | None = None  # the metric of --keep-best and its best value so far
     started_from: str = ""  # what the warm start took, in words
+    latest: dict[str, Tensor] = field(default_factory=dict)
+    """What the newest step returned: name -> 0-dim tensor."""
+    on_step: "OnStep | None" = None
 
     @property
     def images(self) -> int:
@@ -65,6 +70,11 @@ class Training:
         if update.skipped.total() == skipped:  # the losses of a skipped update would spoil the means
             self.meter.add(values, self.step)
         self.average.update(self.system.images_per_step(), self.images)
+        if self.on_step is not None:
+            self.latest = values
+            devices = [self.device] if self.device.type == "cuda" else []
+            with torch.random.fork_rng(devices):  # the training's own are not touched
+                self.on_step(self)
 
     @contextmanager
     def sampled(self) -> Iterator[System]:
@@ -88,6 +98,9 @@ class Training:
             )
 
 
+OnStep = Callable[[Training], object]
+
+
 def build_training(
     config: RunConfig, dataset: Dataset, start: Start | None = None, checkpoint: Checkpoint | None = None
 ) -> Training:
@@ -104,6 +117,9 @@ def build_training(
         freeze_stages(system, config.train.freeze_discriminator)
     system.to(device)
     lay_out(system)
+    if named_parts(system.config):
+        first = build_loader(config, dataset, system.images_per_step()).batch_at(0)
+        check_own_parts(system, first.to(device))
     average = Average(system)
     compile_networks(system, config.train, device)
     precision = choose_precision(config.train.precision, device)

@@ -4,17 +4,23 @@ import importlib.resources
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ganforge.data.options import DataOptions
 from ganforge.data.sources import scenes, stacked_mnist, toys
 from ganforge.data.sources.arrays import Arrays, idx_images_name, read_cifar10, read_idx_set
 from ganforge.data.sources.entry import Entry
 from ganforge.data.sources.image_folder import Listing, list_images
+from ganforge.data.sources.points import read_points
 from ganforge.data.sources.scenes import Scenes, make_scenes
 from ganforge.data.sources.stacked_mnist import Stacked, stack_digits
 from ganforge.data.sources.storage import Archive, Folder, Storage
 from ganforge.errors import UserError, printable, unknown_name
 from ganforge.files import download
+from ganforge.files.code import import_allowed
 
 CELEBA_CROP = 108  # the face without most of the background; DCGAN's crop
 CELEBA_SIZE = 64
@@ -33,7 +39,9 @@ FASHION_CLASSES = (
     "Ankle boot",
 )
 
-PREFIXES = ("hf:", "celeba:")
+PYTHON = "python:"
+"""What the name of a program's data begins with: then its class, or `package.module:member`."""
+PREFIXES = ("hf:", "celeba:", PYTHON)
 """What data that are neither a name nor a path begin with."""
 
 
@@ -54,7 +62,21 @@ class Points:
     name: str
 
 
-Origin = ImageFiles | Arrays | Points | Scenes | Stacked
+@dataclass(frozen=True)
+class Own:
+    """Data of a Python program: what `ganforge.data.own` reads."""
+
+    values: Any
+
+
+@dataclass(frozen=True)
+class PointsFile:
+    """Points of somebody's own: float32 `[count, 2]`, at least 2."""
+
+    points: NDArray[np.float32]
+
+
+Origin = ImageFiles | Arrays | Points | PointsFile | Scenes | Stacked | Own
 
 
 def available() -> dict[str, str]:
@@ -69,6 +91,8 @@ def available() -> dict[str, str]:
         "cifar10": "download, 170 MB: 60,000 photos, color 32x32, 10 classes",
         "celeba:FOLDER": "your copy of CelebA: 202,599 faces, cropped to 108 and resized to 64x64",
         "hf:OWNER/NAME": "an image data set on the Hugging Face hub (needs the extra hub-data)",
+        "python:MODULE:NAME": "a Dataset, array or list of images in your code, or a function that makes one",
+        "FILE.csv": "your own 2-D points: two numbers in each row",
         "FOLDER or FILE.zip": "your own images: sub-folders are classes, or a metadata.jsonl",
     }
 
@@ -98,6 +122,8 @@ def locate(options: DataOptions) -> Origin:
     }
     if data in by_name:
         return by_name[data]()
+    if data.startswith(PYTHON):
+        return _own(data)
     path = Path(data).expanduser()
     if data and _exists(path):  # an empty path would mean the current folder
         return _from_path(path, options)
@@ -113,7 +139,7 @@ def locate(options: DataOptions) -> Origin:
         not data
         or any(mark in data for mark in "/\\~")
         or data.startswith(".")
-        or data.endswith((".zip", ".gz"))
+        or data.endswith((".zip", ".gz", ".csv"))
     ):
         raise UserError(
             f"the path {printable(data)!r} does not exist (looked in {printable(str(Path.cwd()))}): "
@@ -124,6 +150,24 @@ def locate(options: DataOptions) -> Origin:
     raise unknown_name(
         "data set", data, names, "(or give the path of a folder or a .zip; see `ganforge list data`)"
     )
+
+
+def _own(data: str) -> Own:
+    """The data that a member of the user's code is, or that it makes when it is called."""
+    name = data.removeprefix(PYTHON)
+    if ":" not in name:
+        raise UserError(
+            f"{printable(data)} is data that a Python program passed: pass them again, as in "
+            "ganforge.resume(RUN, data=...) or ganforge.evaluate(RUN, data=...)"
+        )
+    member = import_allowed(name, "data")
+    if not isinstance(member, type) and (not callable(member) or hasattr(member, "__getitem__")):
+        return Own(member)
+    try:
+        return Own(member())
+    except Exception as error:  # whatever the user's code raises
+        first = (str(error).splitlines() or [""])[0][:200]
+        raise UserError(f"{printable(data)} fails: {type(error).__name__}: {first}") from error
 
 
 def _exists(path: Path) -> bool:
@@ -166,9 +210,12 @@ def _from_path(path: Path, options: DataOptions) -> Origin:
         return read_cifar10(path)
     if "-idx" in path.name or ".idx" in path.name:
         return _idx_folder(path.parent)
+    if path.suffix.lower() == ".csv":
+        return PointsFile(read_points(path))
     if path.suffix.lower() != ".zip":
         raise UserError(
-            f"{shown} is a single file: expected a folder of images, a .zip of images or IDX files; "
+            f"{shown} is a single file: expected a folder of images, a .zip of images, IDX files or a .csv "
+            "of points; "
             f"perhaps `--data {printable(str(path.parent))}`"
         )
     archive = Archive(path)

@@ -24,6 +24,8 @@ TOYS = {
     "grid": "2-D points: 25 Gaussians of std 0.05 on a 5x5 grid with spacing 2 (VEEGAN, PacGAN)",
     "spiral": "2-D points: one spiral of one and a half turns, noise of std 0.02",
     "moons": "2-D points: two interleaved half circles of radius 1, noise of std 0.05",
+    "circles": "2-D points: two circles of radius 0.5 and 1, noise of std 0.03",
+    "checkerboard": "2-D points: the 8 dark squares of a 4x4 board of side 4",
 }
 
 
@@ -54,7 +56,7 @@ def mixture_of(name: str) -> Mixture | None:
 
 
 def draw(name: str, split: str) -> tuple[Tensor, Tensor | None]:
-    """The points of the set `name`, and their labels where it has modes (ring, grid) or moons.
+    """The points of the set `name`, and their labels where it has modes (ring, grid), moons or circles.
 
     Labels are int64 `[count]`. The splits are independent draws; the same name and split give the same points
     every time.
@@ -72,6 +74,11 @@ def draw(name: str, split: str) -> tuple[Tensor, Tensor | None]:
     if name == "moons":
         modes = random.integers(2, size=count)
         return _as_points(_moons(random, modes)), torch.from_numpy(modes)
+    if name == "circles":
+        modes = random.integers(2, size=count)
+        return _as_points(_circles(random, modes)), torch.from_numpy(modes)
+    if name == "checkerboard":
+        return _as_points(_checkerboard(random, count)), None
     mixture = mixture_of(name)
     assert mixture is not None
     modes = random.integers(len(mixture.means), size=count)
@@ -95,3 +102,16 @@ def _moons(random: np.random.Generator, modes: NDArray[np.int64]) -> NDArray[np.
     outer = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     inner = np.stack([1 - np.cos(angle), 0.5 - np.sin(angle)], axis=1)
     return np.where(modes[:, None] == 0, outer, inner) + 0.05 * random.standard_normal((len(modes), 2))
+
+
+def _circles(random: np.random.Generator, modes: NDArray[np.int64]) -> NDArray[np.float64]:
+    angle = 2 * np.pi * random.random(len(modes))
+    radius = np.where(modes == 0, 1.0, 0.5)[:, None]
+    curve = radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return curve + 0.03 * random.standard_normal((len(modes), 2))
+
+
+def _checkerboard(random: np.random.Generator, count: int) -> NDArray[np.float64]:
+    rows, columns = random.integers(4, size=count), random.integers(2, size=count)
+    corner = np.stack([2 * columns + rows % 2, rows], axis=1)
+    return corner + random.random((count, 2)) - 2

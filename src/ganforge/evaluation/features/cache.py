@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ganforge.data.batch import as_images
 from ganforge.data.dataset import Dataset, some_rows
+from ganforge.evaluation.progress import Progress, Say
 from ganforge.files.atomic import replace_file
 from ganforge.files.download import cache_folder
 
@@ -35,13 +36,17 @@ class FeatureExtractor(Protocol):
 
 
 def real_features(
-    extractor: FeatureExtractor, dataset: Dataset, split: str, count: int | None = None
+    extractor: FeatureExtractor,
+    dataset: Dataset,
+    split: str,
+    count: int | None = None,
+    say: Say = lambda text: None,
 ) -> Tensor:
     """Features of `count` images of a split (`some_rows`), or of all: from the cache, else made and kept.
 
-    On the CPU. A file in the cache is named by the data's fingerprint and options, the split, the count and
-    the identity of the extractor; a damaged one is made again, and a
-    cache that cannot be written is not used.
+    On the CPU; `say` says how far it is. A file in the cache is named by the data's fingerprint and options,
+    the split, the count and the identity of the extractor; a damaged one is made again, and a cache that
+    cannot be written is not used.
     """
     images = dataset.splits[split]
     chosen = some_rows(images, count)
@@ -50,7 +55,10 @@ def real_features(
     kept = _read(path.read_bytes(), count) if extractor.identity and path.is_file() else None
     if kept is not None:
         return kept
-    parts = [extractor.features(as_images(images.read(rows))).float().cpu() for rows in chosen.split(CHUNK)]
+    progress, parts = Progress(say, f"features of {split} images", count), list[Tensor]()
+    for rows in chosen.split(CHUNK):
+        parts.append(extractor.features(as_images(images.read(rows))).float().cpu())
+        progress.at(sum(map(len, parts)))
     features = torch.cat(parts)
     if extractor.identity:
         try:

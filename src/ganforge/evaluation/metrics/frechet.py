@@ -98,6 +98,16 @@ class Moments:
         return self._root
 
 
+class StoredMoments:
+    """The mean `[n]` and covariance `[n, n]` of features, float64, that were saved: nothing can be added."""
+
+    def __init__(self, mean: Tensor, covariance: Tensor) -> None:
+        self.dimension = len(mean)
+        self.mean = mean
+        self.covariance = (covariance + covariance.T) / 2
+        self.root = square_root(self.covariance)
+
+
 def square_root(matrix: Tensor) -> Tensor:
     """The symmetric root of a symmetric `matrix` without negative eigenvalues but for rounding errors."""
     values, vectors = torch.linalg.eigh(matrix)
@@ -105,7 +115,7 @@ def square_root(matrix: Tensor) -> Tensor:
     return root
 
 
-def frechet_distance(real: Moments, fake: Moments) -> float:
+def frechet_distance(real: Moments | StoredMoments, fake: Moments | StoredMoments) -> float:
     """`|m_r - m_f|^2 + trace(S_r + S_f - 2 (S_r^1/2 S_f S_r^1/2)^1/2)`, the squared 2-Wasserstein distance.
 
     The middle root has the trace of `(S_r S_f)^1/2` (Heusel et al. 2017), but is taken of a symmetric

@@ -19,7 +19,6 @@ function read(hash) {
 
 async function go() {
   const { view, path, query } = read(location.hash), place = document.getElementById("view"), mine = ++visit;
-  if (location.hash === "#view") return;
   if (ended) ended();
   ended = null;
   const name = VIEWS[view];
@@ -45,6 +44,11 @@ async function go() {
       h("p", {}, h("button", { type: "button", onclick: go }, "Try again"), " ", h("a", { href: "#/" }, "or start again")));
   }
 }
+
+document.querySelector(".skip").addEventListener("click", (event) => { // without leaving the address of the view
+  event.preventDefault();
+  document.getElementById("view").focus();
+});
 
 const theme = document.getElementById("theme");
 function setTheme(value) {

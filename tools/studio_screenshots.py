@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 SIZES = {"": {"width": 1280, "height": 860}, "-phone": {"width": 390, "height": 844}}
 SECONDS = {"play": 20.0}
-"""How long a view needs until there is something to see; others get `SECONDS_OTHERWISE`."""
-SECONDS_OTHERWISE = 2.5
+"""How long a view needs until there is something to see, more than `SECONDS_OTHERWISE`."""
+SECONDS_OTHERWISE = 3.0
 PRESS = {"play": "Play"}
 """The button that makes a view move."""
 
@@ -82,9 +82,10 @@ def photograph(address: str, runs: list[str], only: list[str]) -> None:
                 page = context.new_page()
                 page.goto(f"{address}{places(runs)[view]}")
                 page.wait_for_selector("main h1")
+                page.wait_for_timeout(1_000 * SECONDS_OTHERWISE)
                 if view in PRESS and (button := page.get_by_role("button", name=PRESS[view])).count():
                     button.first.click()
-                page.wait_for_timeout(1_000 * SECONDS.get(view, SECONDS_OTHERWISE))
+                page.wait_for_timeout(1_000 * SECONDS.get(view, 0))
                 file = IMAGES / f"studio-{view}{suffix}.webp"
                 with Image.open(io.BytesIO(page.screenshot())) as image:
                     image.convert("RGB").save(file, quality=82, method=6)

@@ -157,6 +157,10 @@ def test_a_lesson_in_the_browser(started: Studio, page: Any) -> None:
     drawing = page.locator("figure.diagram svg")
     assert "Recogniser Q" in drawing.locator("text").all_text_contents()
     assert drawing.get_attribute("role") == "img"
+    fill = "each => getComputedStyle(each).fill"
+    assert drawing.locator("rect").first.evaluate(fill) == "rgb(255, 255, 255)", (
+        "the styles of the view apply"
+    )
     assert drawing.locator("title").text_content() == "How infogan is trained"
     assert "updates Generator G" in drawing.locator("desc").text_content()
     assert page.locator("math").count() >= 2

@@ -3,8 +3,9 @@
     .venv/bin/python benchmarks/playground.py --out benchmarks/playground.json
 
 starts the real studio and headless Chromium, counts the frames that the page draws with one panel and with
-six at full speed, and the steps of the same training without a viewer. Then it trains the two panels of each
-story with three seeds, for the steps that the story names. About four minutes on a quiet machine.
+six at full speed, their CPU time, and the steps of the same training without a viewer. Then it trains the
+two panels of each story with three seeds, for the steps that the story names. About four minutes on a quiet
+machine.
 `--skip-browser` and `--skip-stories` keep what `--out` has of that part.
 """
 
@@ -45,6 +46,29 @@ MEASURES = {
 """What shows each story."""
 
 
+def cpu_seconds(studio: int) -> tuple[float, float]:
+    """CPU seconds so far of the process `studio`, and of all other descendants of this one: the browser."""
+    parents, used = dict[int, int](), dict[int, float]()
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = file.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        process = int(file.parent.name)
+        parents[process] = int(fields[1])
+        used[process] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def is_ours(process: int) -> bool:
+        while process > 1:
+            process = parents.get(process, 0)
+            if process == os.getpid():
+                return True
+        return False
+
+    others = sum(seconds for process, seconds in used.items() if process != studio and is_ours(process))
+    return used.get(studio, 0.0), others
+
+
 def frames_per_second(place: str) -> dict[str, float]:
     """Frames drawn and steps trained a second by the page at `place`."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
@@ -66,9 +90,11 @@ def frames_per_second(place: str) -> dict[str, float]:
             return time.monotonic(), *(int(stage.get_attribute(f"data-{n}")) for n in ("frames", "step"))
 
         begun, frames, steps = counts()
+        cpu = cpu_seconds(started.process.pid)
         time.sleep(SECONDS)
         ended, more_frames, more_steps = counts()
-        seconds = ended - begun
+        more_cpu = cpu_seconds(started.process.pid)
+        seconds, drawn = ended - begun, max(1, more_frames - frames)
         weight = page.evaluate(
             "[...performance.getEntriesByType('resource'), ...performance.getEntriesByType('navigation')]"
             ".filter(e => !e.name.includes('/api/')).reduce((sum, e) => sum + e.encodedBodySize, 0)"
@@ -76,6 +102,8 @@ def frames_per_second(place: str) -> dict[str, float]:
     return {
         "frames_per_second": round((more_frames - frames) / seconds, 1),
         "steps_per_second": round((more_steps - steps) / seconds, 1),
+        "server_cpu_milliseconds": round(1000 * (more_cpu[0] - cpu[0]) / drawn, 1),
+        "browser_cpu_milliseconds": round(1000 * (more_cpu[1] - cpu[1]) / drawn, 1),
         "page_kilobytes": round(weight / 1000),
         "load_average": round(os.getloadavg()[0], 1),
     }

@@ -65,7 +65,12 @@ def test_a_strong_d_keeps_all_points_on_one_mode_and_noise_frees_them() -> None:
 
 
 @pytest.mark.parametrize(("panels", "least"), [("one", 20), ("six", 5)])
-def test_the_page_is_updated_often_enough_and_light(panels: str, least: float) -> None:
-    measured = STORED["browser"][panels]
-    assert measured["frames_per_second"] >= least
-    assert measured["page_kilobytes"] < 700
+def test_two_cores_are_enough_for_the_updates_and_the_page_is_light(panels: str, least: float) -> None:
+    """By CPU time, which the load of a shared machine hardly changes; the rates are stored with the load."""
+    for measured in STORED["browser"][panels]["rounds"]:
+        server, browser = measured["server_cpu_milliseconds"], measured["browser_cpu_milliseconds"]
+        assert server < 1000 / least
+        assert server + browser < 2000 / least
+        assert measured["page_kilobytes"] < 700
+        if measured["load_average"] < 3:
+            assert measured["frames_per_second"] >= least

@@ -12,7 +12,7 @@ from ganforge.cli.names import read_names
 LINES, COLUMNS = 24, 80
 TOP = ["train", "resume", "sweep", "watch", "sample", "evaluate", "compare", "apply", "restyle", "info",
        "explore", "analyze", "data",
-       "import", "serve", "export", "reproduce", "list", "demo", "completion"]  # fmt: skip
+       "import", "studio", "serve", "export", "reproduce", "list", "demo", "completion"]  # fmt: skip
 MEMBERS = {
     "explore": [
         "interpolate",

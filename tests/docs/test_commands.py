@@ -17,8 +17,7 @@ PLACEHOLDERS = ("SYSTEM", "NAME", "plain_lsgan")
 DATA = ("my_images", "DATA")
 # Those of the program itself, and of the scripts in benchmarks.
 OTHER_OPTIONS = {"--help", "--version", "--check", "--list", "--table", "--only", "--share", "--trust-code"}
-# Of every verb; and those of docs/paper.md that come with `train --seeds` and `compare --latex`.
-ANY_VERB = frozenset({"--trust-code", "--seeds", "--latex"})
+ANY_VERB = frozenset({"--trust-code"})
 
 OptionsOf = Callable[..., frozenset[str]]
 _options: dict[tuple[str, ...], frozenset[str]] = {}

@@ -7,7 +7,7 @@ import pytest
 from studio import browser, page_of
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
     with browser() as started:
         yield started

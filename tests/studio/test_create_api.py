@@ -102,7 +102,7 @@ def test_gallery_has_what_came_with_the_package_and_own_runs_of_images(started: 
 def test_a_name_without_prefix_finds_what_came_with_the_package(started: Studio) -> None:
     about = started.client.get("/api/create/digits-infogan").json()
     assert about["place"] == CODES
-    assert [code["kind"] for code in about["code_ranges"]] == ["categorical", "uniform", "uniform"]
+    assert [code["prior"] for code in about["code_ranges"]] == ["categorical", "uniform", "uniform"]
 
 
 def test_a_seed_is_the_sample_of_that_seed(started: Studio) -> None:

@@ -8,6 +8,7 @@ import pytest
 from studio import Studio, studio
 
 import ganforge
+from ganforge.studio.playground.stories import STORIES
 
 QUICK = {"generator_hidden": [16], "discriminator_hidden": [16], "batch": 32}
 
@@ -139,6 +140,33 @@ def test_settings_by_keyboard_at_phone_width(started: Studio, page: Any) -> None
     page.click("[aria-label='Generator: one hidden layer more']")
     page.wait_for_selector("[aria-label='Generator: units of hidden layer 3']")
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+@pytest.mark.parametrize("story", [story.name for story in STORIES])
+def test_stories_play_side_by_side(started: Studio, page: Any, story: str) -> None:
+    page.goto(started.link(f"#/play?story={story}"))
+    page.wait_for_selector(".stage[data-count='2'][data-frames]")
+    assert page.locator(".tale h2").all_inner_texts() == ["1 The failure", "2 The cure"]
+    assert page.locator(".tale a").count() == 2
+    page.click("button.play")
+    wait_for_step(page, 5)
+    page.click("[data-speed=slow]")
+    page.click("button[data-story=free]")
+    page.wait_for_selector(".stage[data-count='1']")
+    page.wait_for_selector("#notice button:text('Undo')")
+    page.click("#notice button:text('Undo')")
+    page.wait_for_selector(".stage[data-count='2']")
+    wait_for_step(page, 5)
+
+
+def test_slow_motion_shows_each_update(started: Studio, page: Any) -> None:
+    page.goto(started.link("#/play"))
+    page.wait_for_selector(".stage[data-frames]")
+    page.click("[data-speed=slow]")
+    page.click("button.play")
+    page.wait_for_selector(".flow .box.of-d.active")
+    page.wait_for_selector(".flow .box.of-g.active")
+    page.wait_for_selector(".flow figcaption:text('G was updated')")
 
 
 def test_endpoints_refuse_in_one_line_and_close(started: Studio) -> None:

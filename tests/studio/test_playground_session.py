@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shlex
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 import ganforge
+from ganforge.cli.main import main
 from ganforge.errors import UserError
 from ganforge.server.guard import Refused
 from ganforge.studio.playground import session as session_module
@@ -141,15 +143,16 @@ def test_frames_and_other_sessions_leave_a_training_as_it_is() -> None:
         thread.join(60)
 
 
-def test_it_is_the_training_of_the_command(tmp_path: Path) -> None:
-    with opened(seed=3, panels=[{"loss": "lsgan"}], steps=12) as session:
+@pytest.mark.parametrize("loss", ["lsgan", "hinge"])
+def test_it_is_the_training_of_the_command(tmp_path: Path, loss: str) -> None:
+    shared = SMALL | {"generator_hidden": []}
+    with opened(seed=3, panels=[{"loss": loss}], steps=12, shared=shared) as session:
         session.advance(count=12)
-        config = session.panels[0].config.config
+        command = shlex.split(session.describe()["panels"][0]["command"])
         own = weights(session)
-    trained = ganforge.train(
-        "lsgan", "ring", run=tmp_path / "run", seed=3, device="cpu", precision="fp32", quiet=True,
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in config.items()},
-    )  # fmt: skip
+    assert command.pop(0) == "ganforge"
+    assert main([*command, "--run", str(tmp_path / "run")]) in (None, 0)
+    trained = ganforge.load(tmp_path / "run")
     for name, part in trained.system.state_dict().items():
         assert torch.equal(part, own[name]), name
 

@@ -137,6 +137,26 @@ def test_own_parts_train_resume_exactly_and_are_used(system: str, module: str) -
     }
 
 
+def test_child_processes_have_the_trust_of_their_command(module: str) -> None:
+    words = ["train", "dcgan", "--data", f"python:{module}:data", *TINY, *parts_of(module), "--steps", "2"]
+    assert main([*words, "--run", "first"]) == 0
+    code._named.clear()
+    several = [
+        "train",
+        "--like",
+        "first",
+        "--trust-code",
+        "--seeds",
+        "1,2",
+        "--jobs",
+        "2",
+        "--run",
+        "several",
+    ]
+    assert main(several) == 0
+    assert ganforge.load("several/seed-2", trust_code=True).step == 2
+
+
 def test_one_own_part_beside_those_of_the_paper(module: str) -> None:
     words = ["train", "dcgan", "--data", f"python:{module}:data", *TINY, "--steps", "2"]
     assert main([*words, "--run", "loss", "--loss", f"{module}:relativistic"]) == 0

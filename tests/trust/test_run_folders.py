@@ -193,7 +193,9 @@ def test_no_verb_imports_what_a_run_names(
 
 def test_the_refusal_says_what_to_type(hostile: Path) -> None:
     _system("helper:X")(hostile / "run")
-    with pytest.raises(UserError, match=r"helper:X.* --system helper:X, .*load\(path, system='helper:X'\)"):
+    with pytest.raises(
+        UserError, match=r"helper:X.* --trust-code or --system helper:X, .*load\(path, system='helper:X'\)"
+    ):
         load("run")
     with pytest.raises(UserError, match=r"--system toy_systems:Toy: the run is one of helper:X"):
         load("run", system="toy_systems:Toy")

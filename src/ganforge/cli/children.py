@@ -13,6 +13,7 @@ import torch
 
 from ganforge.errors import UserError
 from ganforge.files.atomic import make_folder
+from ganforge.files.code import trust_of_children
 from ganforge.training.signals import REQUEUE, StopRequest, requeue, stop_signals
 
 _SECONDS = 0.1
@@ -61,7 +62,7 @@ def _start(child: Child, jobs: int) -> "subprocess.Popen[bytes]":
     threads = {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // jobs))}
     with open(child.log, "ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "ganforge", *child.words],
+            [sys.executable, "-m", "ganforge", *child.words, *trust_of_children()],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

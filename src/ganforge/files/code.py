@@ -39,6 +39,11 @@ def allow_typed(words: Sequence[str]) -> None:
         allow([_EVERYTHING])
 
 
+def trust_of_children() -> list[str]:
+    """The option that gives a child process the trust that this one was given."""
+    return [TRUST] if _EVERYTHING in _named else []
+
+
 def is_allowed(name: str) -> bool:
     """Whether `name` may be imported."""
     return name in _named or _EVERYTHING in _named
@@ -48,9 +53,12 @@ def check_allowed(name: str, what: str) -> None:
     """Raise UserError where a file alone names this code: a file never makes a module be imported."""
     if not is_allowed(name):
         shown = printable(name)[:200]
+        ways, call = TRUST, "trust_code=True"
+        if what == "system":
+            ways, call = f"{TRUST} or --system {shown}", f"load(path, system={shown!r})"
         raise UserError(
             f"the run names the {what} {shown}, code outside of ganforge, which is not imported unasked: if "
-            f"you trust it add {TRUST}, or in Python trust_code=True"
+            f"you trust it add {ways}, or in Python {call}"
         )
 
 

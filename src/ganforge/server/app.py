@@ -126,30 +126,12 @@ def create_app(
 
 
 def _add_task(app: FastAPI, endpoint: str, models: dict[str, Model]) -> None:
-    kind, work, uploads = TASKS[endpoint]
+    kind, _, uploads = TASKS[endpoint]
     path = f"/v1/models/{{name}}/{endpoint}"
     name_type = Annotated[str, Path(description="The model.", json_schema_extra={"enum": list(models)})]
     content: dict[str, Any]
 
-    async def run(request: Request, name: str, options: Options, *upload: bytes) -> Response:
-        if name not in models:
-            raise Refused(404, f"no model {printable(name)[:80]!r} has {endpoint}: {', '.join(models)}")
-        model, form = models[name], options.format or choose_form(request.headers.get("accept", ""))
-        if form is None:
-            raise Refused(406, f"no such format: expected {', '.join(dict.fromkeys(TYPES.values()))}")
-        seed = secrets.randbits(63) if options.seed is None else options.seed
-        call = model.worker.submit(
-            lambda: work(model, options, seed, *upload), decodes=not uploads and model.decodes
-        )
-        result = await _result_of(call, model, request)
-        if result is None:
-            return Response(status_code=CLIENT_LEFT)
-        about = provenance(model.trained, "ema", "", seed)
-        about |= {"run": name, "request": f"{endpoint} {options.model_dump_json(exclude_defaults=True)}"}
-        about.pop("command")
-        loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(app.state.encoders, encode, result, form, about)
-        return Response(answer, media_type=TYPES[form], headers={"X-Ganforge-Seed": str(seed)})
+    run = _runner(app, endpoint, models)
 
     if uploads:
 
@@ -186,6 +168,33 @@ def _add_task(app: FastAPI, endpoint: str, models: dict[str, Model]) -> None:
         | {200: {"content": formats, "description": "The images, in the format that is wanted."}},
         openapi_extra={"requestBody": {"required": True, "content": content}},
     )(function)
+
+
+def _runner(app: FastAPI, endpoint: str, models: dict[str, Model]) -> Callable[..., Awaitable[Response]]:
+    """What answers a request for a model by its name: with its options, and what is uploaded."""
+    _, work, uploads = TASKS[endpoint]
+
+    async def run(request: Request, name: str, options: Options, *upload: bytes) -> Response:
+        if name not in models:
+            raise Refused(404, f"no model {printable(name)[:80]!r} has {endpoint}: {', '.join(models)}")
+        model, form = models[name], options.format or choose_form(request.headers.get("accept", ""))
+        if form is None:
+            raise Refused(406, f"no such format: expected {', '.join(dict.fromkeys(TYPES.values()))}")
+        seed = secrets.randbits(63) if options.seed is None else options.seed
+        call = model.worker.submit(
+            lambda: work(model, options, seed, *upload), decodes=not uploads and model.decodes
+        )
+        result = await _result_of(call, model, request)
+        if result is None:
+            return Response(status_code=CLIENT_LEFT)
+        about = provenance(model.trained, "ema", "", seed)
+        about |= {"run": name, "request": f"{endpoint} {options.model_dump_json(exclude_defaults=True)}"}
+        about.pop("command")
+        loop = asyncio.get_running_loop()
+        answer = await loop.run_in_executor(app.state.encoders, encode, result, form, about)
+        return Response(answer, media_type=TYPES[form], headers={"X-Ganforge-Seed": str(seed)})
+
+    return run
 
 
 async def _result_of(call: Call[Result], model: Model, request: Request) -> Result | None:

@@ -74,19 +74,16 @@ def _shown(value: Any) -> str:
 
 def _scores(runs: list[Run]) -> dict[str, Any]:
     """Stored scores, those of unlike protocols in rows of their own; what evaluates a run without any."""
-    scored = [run for run in runs if read_evaluations(run.path)[0]]
-    missing = [f"ganforge evaluate {run.path}" for run in runs if run not in scored]
-    if len(scored) < 2:
+    missing = [f"ganforge evaluate {run.path}" for run in runs if not read_evaluations(run.path)[0]]
+    if len(runs) - len(missing) < 2:
         return {"rows": [], "shared": "", "missing": missing}
-    lines = lines_of(read_evaluated([run.path for run in scored]))
-    places = {id(run): place for place, run in enumerate(scored)}
+    compared = read_evaluated([run.path for run in runs])
+    lines = lines_of(compared)
     rows = [
         {
             "name": f"{words(line.name)}, {line.unit}" if line.unit else words(line.name),
             "differs": line.differs,
-            "cells": [
-                cell_of(line.scores.get(places[id(run)])) if id(run) in places else "-" for run in runs
-            ],
+            "cells": [cell_of(line.scores.get(place)) for place in range(len(runs))],
         }
         for line in lines
     ]

@@ -133,13 +133,13 @@ class Loaded:
 
 
 def _codes_of(system: System) -> list[dict[str, Any]]:
-    """Kind and range of each code that `set_code` sets."""
+    """Prior and range of each code that `set_code` sets."""
     if not isinstance(system, HasCodes):
         return []
     config: Any = system.config
-    categories = [{"kind": "categorical", "count": count} for count in config.categorical_codes]
-    ranges = [{"kind": "uniform", "low": -2, "high": 2}] * config.uniform_codes
-    return [*categories, *ranges, *[{"kind": "gaussian", "low": -4, "high": 4}] * config.gaussian_codes]
+    categories = [{"prior": "categorical", "count": count} for count in config.categorical_codes]
+    ranges = [{"prior": "uniform", "low": -2, "high": 2}] * config.uniform_codes
+    return [*categories, *ranges, *[{"prior": "gaussian", "low": -4, "high": 4}] * config.gaussian_codes]
 
 
 class Models:

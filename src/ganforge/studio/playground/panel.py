@@ -1,6 +1,7 @@
 """One training of the playground: a system of the package, its plan, its data and its random numbers."""
 
 import hashlib
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -181,6 +182,26 @@ class Panel:
                 group.pop("first_lr", None)
                 group.update({key: value for key, value in other.items() if key != "params"})
         self.fields |= fields
+
+    @property
+    def command(self) -> str:
+        """The training as a command: the options that differ from what the data suggest."""
+        config, fields = self.plan.config, self.system.config.model_dump()
+        kind = type(self.system)
+        defaults = {name: field.default for name, field in kind.Config.model_fields.items()}
+        defaults |= {name: value for name, (value, _) in kind.suggest(config.spec, "cpu").items()}
+        words = ["ganforge", "train", config.system, "--data", config.data.data]
+        words += ["--seed", str(config.train.seed), "--precision", "fp32", "--device", "cpu"]
+        for name, value in fields.items():
+            option = name.replace("_", "-")
+            if value == defaults[name]:
+                continue
+            if isinstance(value, bool):
+                words.append(f"--{option}" if value else f"--no-{option}")
+            else:
+                values = value if isinstance(value, tuple) else (value,)
+                words += [f"--{option}", *map(str, values)]
+        return shlex.join(words)
 
     @contextmanager
     def shown(self) -> Iterator[System]:

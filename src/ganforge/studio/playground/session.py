@@ -21,7 +21,7 @@ from ganforge.studio.playground.views import View, finite, pack_points
 
 SILENT_SECONDS = 30.0
 """After so long without a viewer a session ends: a page that is reloaded opens another."""
-FRAME_SECONDS, MORE_SECONDS, CATCH_UP_SECONDS = 0.04, 0.03, 0.2
+FRAME_SECONDS, MORE_SECONDS, CATCH_UP_SECONDS = 0.03, 0.03, 0.2
 """Between frames: of one panel, more for each other one, and where a link is caught up with."""
 MOST_FRAMES = 30.0
 SLOW_SECONDS = 0.7
@@ -137,6 +137,7 @@ class Session:
                     "title": LOSSES[panel.loss].title,
                     "values": panel.system.config.model_dump(mode="json"),
                     "discriminator": panel.discriminator is not None,
+                    "command": panel.command if self.settings.drawn is None else "",
                     "parameters": sum(p.numel() for p in panel.system.parameters()),
                 }
                 for panel in self.panels

@@ -83,8 +83,9 @@ class Playground {
     this.charts = [];
     const layers = h("div", { class: "layer-list", role: "group", "aria-label": "What is shown" }, ...LAYERS.map(([name, label]) =>
       h("label", { class: `layer ${name}` }, h("input", { type: "checkbox", checked: true, onchange: (event) => { this.layers[name] = event.target.checked; this.paint(); } }), " ", h("i", { "aria-hidden": "true" }), label)));
-    place.append(
-      h("div", { class: "top" }, h("h1", {}, "Playground"), h("p", { class: "quiet" }, "A generator G turns noise into points; a discriminator D tells them from real ones. Press Play and watch G find the data.")),
+    place.append(h("div", { class: "top" }, h("h1", {}, "Playground"), h("p", { class: "quiet" }, "A generator G turns noise into points; a discriminator D tells them from real ones. Press Play and watch G find the data.")));
+    // The rest comes with the first session, in one go, so that nothing moves.
+    this.reveal = () => place.append(
       this.storyPlace,
       this.dataPlace,
       h("div", { class: "controls card", role: "group", "aria-label": "Training" },
@@ -121,6 +122,8 @@ class Playground {
     this.frame = null;
     this.target = step || null;
     this.playing = false;
+    this.reveal?.();
+    this.reveal = null;
     this.focus = Math.min(this.focus, session.panels.length - 1);
     this.series = new Series(session.panels.length);
     this.drawStage();
@@ -307,7 +310,7 @@ class Playground {
     const divergences = () => (single ? [{ name: "JS", colour: "c0", values: this.series.values(0, "js") }, { name: "KL(real‖generated)", colour: "c1", dash: [5, 4], values: this.series.values(0, "kl") }] : each("js")());
     this.charts = [
       curve(single ? "Losses" : `Losses of panel ${index + 1}`, "What each network minimises, in the units of its loss", losses, steps),
-      curve(single ? "Divergence from the data, nats" : "JS divergence from the data, nats", "Estimated on a histogram of 24 x 24 cells from 1,000 generated points; JS is at most 0.69", divergences, steps, { range: (low, high) => [0, single ? Math.max(0.7, high ?? 0.7) : 0.7] }),
+      curve(single ? "Divergence from the data, nats" : "JS divergence, nats", "Estimated on a histogram of 24 x 24 cells from 1,000 generated points; JS is at most 0.69", divergences, steps, { range: (low, high) => [0, single ? Math.max(0.7, high ?? 0.7) : 0.7] }),
       curve(this.session.areModes ? "Modes found" : "Parts of the data found", this.session.areModes ? "Modes with at least one of 1,000 samples within 3 standard deviations" : "Clusters, or pieces of one, with a tenth of the samples they should have", each("found"), steps, { range: () => [0, (this.frame?.panels[0].parts ?? 8) * 1.05] }),
       curve("Gradient of G", "Norm of the gradient that the generator was last given", each("gradient"), steps, { log: true }),
     ];

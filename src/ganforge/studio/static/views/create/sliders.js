@@ -71,7 +71,7 @@ export function sliders(page) {
 function codeControl(page, range, index) {
   const set = (value, key) => page.state.change({ codes: { ...page.state.get().codes, [index]: value } }, key);
   const name = `Code ${index}`;
-  if (range.kind === "categorical") {
+  if (range.prior === "categorical") {
     const buttons = Array.from({ length: range.count }, (_, value) => h("button", { type: "button", "aria-label": `${name}: ${value}`, onclick: () => set(value) }, String(value)));
     return {
       element: h("div", { class: "row", role: "group", "aria-label": name }, h("span", { class: "code-name" }, name), ...buttons),

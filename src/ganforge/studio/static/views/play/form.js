@@ -1,5 +1,5 @@
 // The settings beside the panels: the game as a diagram with its numbers, then what all panels share and what is the chosen one's.
-import { h } from "../../lib/dom.js";
+import { command, h } from "../../lib/dom.js";
 import { short } from "../../lib/text.js";
 import { field, layersField } from "./settings.js";
 
@@ -46,6 +46,7 @@ export function settingsForm(view) {
     ...["latent_size", "latent_distribution", "batch"].map((name) => field(name, view.offered.shared[name], shared[name], setShared(name))),
     field("seed", { type: "integer", minimum: 0, maximum: 2 ** 32 - 1, description: "Weights, order of the data and noise follow it." }, seed, (value) => view.change({ seed: value })),
     field("steps", { type: "integer", minimum: 1, maximum: 100000, description: "Length of the training, which some rates follow." }, steps, (value) => view.change({ steps: value })),
+    panel.command && h("details", {}, h("summary", {}, "As a command"), command(panel.command), h("p", { class: "quiet small" }, "The same training, as long as nothing is changed or stepped by hand.")),
     h("p", { class: "quiet small" }, "↺ and all of these start again at step 0; the others change while it trains."));
   view.flow(view.frame?.panels[index] ?? null, "");
   return node;

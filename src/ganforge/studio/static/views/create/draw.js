@@ -28,7 +28,7 @@ export async function show(place, about, { api, hash, query }) {
   const wipe = h("button", { type: "button", onclick: () => { photo = null; file = null; state.change({ strokes: [] }); } }, "Clear");
   const notes = h("p", { class: "quiet notes", role: "status" });
   const problem = (error) => { if (error.name !== "AbortError") notice(error.message, { error: true }); };
-  const lines = about.uses_lines && h("select", { id: "lines", onchange: () => state.change({ lines: lines.value }) },
+  const lines = about.uses_lines && h("select", { id: "lines", "aria-label": "Lines", onchange: () => state.change({ lines: lines.value }) },
     h("option", { value: "thin" }, "thin the lines, as in training"), h("option", { value: "edges" }, "find the edges of any image"), h("option", { value: "keep" }, "keep it as it is"));
   const choose = chooser({ api, label: "Upload an image", signal, problem, take: async (chosen) => {
     try { photo = await createImageBitmap(chosen); } catch { return void problem(new Error("This is no image that a browser can read: choose a PNG, JPEG or WebP")); }

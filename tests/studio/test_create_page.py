@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from axe import violations
 from PIL import Image
 from studio import Studio, page_of, studio
 
@@ -317,6 +318,26 @@ def test_an_image_is_projected_and_moved(started: Studio, page: Any) -> None:
     slider.fill("2.5")
     page.wait_for_selector("canvas.big[data-shows*='2.5']")
     assert shown(page) != still
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [{"width": 1280, "height": 900}, PHONE])
+def test_every_tab_is_accessible(started: Studio, chromium: Any, size: dict[str, int]) -> None:
+    with page_of(chromium, viewport=size) as page:
+        opened(started, page, "pretrained:digits-infogan")
+        for tab in ("Sliders", "Interpolate", "Arithmetic", "Your image"):
+            page.get_by_role("tab", name=tab).click()
+            page.wait_for_selector(".tile.waiting", state="detached")
+            assert not violations(page), tab
+            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], tab
+
+
+def test_the_keys_of_the_tabs(started: Studio, page: Any) -> None:
+    opened(started, page, DIGITS)
+    page.locator("#tab-sliders").focus()
+    for name in ("path", "sums", "own", "sliders"):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_selector(f"#tab-{name}[aria-selected=true]:focus")
 
 
 def test_how_to_remake_it(started: Studio, page: Any) -> None:

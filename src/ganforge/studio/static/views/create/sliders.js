@@ -17,7 +17,7 @@ export function sliders(page) {
   const codes = about.code_ranges.map((range, index) => codeControl(page, range, index));
   const moved = () => Object.keys(state.get().terms).filter(isDirection);
   const element = h("div", {},
-    codes.length ? h("div", { class: "codes" }, h("h3", {}, "Codes"), ...codes.map((code) => code.element)) : null,
+    codes.length ? h("div", { class: "codes" }, h("h2", {}, "Codes"), ...codes.map((code) => code.element)) : null,
     h("div", { class: "row methods", role: "group", "aria-label": "What the sliders are" }, ...radios), help, list,
     h("div", { class: "row" },
       h("button", { type: "button", onclick: () => {

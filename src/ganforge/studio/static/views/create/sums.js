@@ -12,7 +12,7 @@ export function sums(page) {
     const tiles = h("div", { class: "slot-tiles" });
     const place = h("div", { class: "slot", role: "group", "aria-label": `${letter}: ${what}` },
       h("div", { class: "slot-head" }, h("strong", {}, letter), " ", h("span", { class: "quiet" }, what)), tiles,
-      h("button", { type: "button", class: "quiet", "aria-label": `Put the image into ${letter}`, onclick: () => put(name, page.current()) }, "Put the image here"));
+      h("button", { type: "button", class: "quiet", "aria-label": `Put the image here: ${letter}`, onclick: () => put(name, page.current()) }, "Put the image here"));
     takesTiles(place, (point) => put(name, point));
     return { name, letter, tiles, place, shown: "" };
   });

@@ -72,7 +72,7 @@ def cpu_seconds(studio: int) -> tuple[float, float]:
 def frames_per_second(place: str) -> dict[str, float]:
     """Frames drawn and steps trained a second by the page at `place`."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
-    from studio import browser, page_of, studio
+    from studios import browser, page_of, studio
 
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -18,7 +18,7 @@ from typing import Any
 from record import record
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
-from studio import browser, page_of, studio
+from studios import browser, page_of, studio
 
 MODELS = ("pretrained:emoji-dcgan", "pretrained:gan-cls-emoji")
 MOVES, LIMIT_MS = 200, 150.0

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from studio import browser, page_of
+from studios import browser, page_of
 
 
 @pytest.fixture(scope="package")

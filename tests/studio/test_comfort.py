@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from axe import violations
-from studio import Studio, page_of, studio
+from studios import Studio, page_of, studio
 from views import VIEWS, open_view, small_runs
 
 MOST_BYTES = 700_000

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from studio import Studio, studio
+from studios import Studio, studio
 
 import ganforge
 from ganforge.cli.main import main

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from axe import violations
 from PIL import Image
-from studio import Studio, page_of, studio
+from studios import Studio, page_of, studio
 
 import ganforge
 from ganforge.cli.main import main

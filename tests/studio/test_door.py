@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from studio import TOKEN, Studio, studio
+from studios import TOKEN, Studio, studio
 
 CALLS = ("/", "/api/runs", "/static/app.js", "/vendor/uplot/uPlot.min.css", "/openapi.json", "/nothing")
 

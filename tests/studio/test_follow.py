@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from studio import studio
+from studios import studio
 from views import small_runs
 
 from ganforge.studio import follow

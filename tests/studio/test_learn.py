@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from studio import Studio, studio
+from studios import Studio, studio
 
 from ganforge.runs.pretrained import packaged_runs
 from ganforge.studio.learn import FAMILIES, docs_folder, html_of

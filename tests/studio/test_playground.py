@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from studio import Studio, studio
+from studios import Studio, studio
 
 import ganforge
 from ganforge.studio.playground.stories import STORIES

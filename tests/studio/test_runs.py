@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from command import draw_images, run, start
-from studio import Studio, page_of, studio
+from studios import Studio, page_of, studio
 
 import ganforge
 from ganforge.runs.folder import Run, is_held

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from studio import Studio, studio
+from studios import Studio, studio
 from views import small_runs
 
 OUTSIDE = [

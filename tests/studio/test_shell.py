@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from studio import Studio, studio
+from studios import Studio, studio
 
 VIEWS = ["", "#/play", "#/runs", "#/create", "#/learn", "#/new"]
 

@@ -30,7 +30,11 @@ def allow(names: Iterable[str]) -> None:
 
 
 def allow_typed(words: Sequence[str]) -> None:
-    """Allow what the words of a command name after options that name code; with `--trust-code` everything."""
+    """Allow what the words of a command name after options that name code; with `--trust-code` everything.
+
+    Nothing else: what an earlier command of this process was trusted with is forgotten.
+    """
+    _named.clear()
     for option, value in zip(words, [*words[1:], ""], strict=True):
         name, equals, rest = option.partition("=")
         if name in NAMING:

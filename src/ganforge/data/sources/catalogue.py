@@ -83,17 +83,17 @@ def available() -> dict[str, str]:
     """Every name that `--data` knows, with one line of description."""
     return {
         "mnist": "built in: 70,000 handwritten digits, grey 28x28, 10 classes",
-        "emoji": "built in: 3,786 emoji, color 64x64, with captions and 10 classes",
+        "emoji": "built in: 3,786 emoji, color 64x64, captions, 10 classes",
         scenes.NAME: f"built in: {scenes.LINE}",
         stacked_mnist.NAME: f"built in: {stacked_mnist.LINE}",
         **{name: f"built in: {line}" for name, line in toys.TOYS.items()},
         "fashion-mnist": "download, 30 MB: 70,000 clothes, grey 28x28, 10 classes",
         "cifar10": "download, 170 MB: 60,000 photos, color 32x32, 10 classes",
-        "celeba:FOLDER": "your copy of CelebA: 202,599 faces, cropped to 108 and resized to 64x64",
-        "hf:OWNER/NAME": "an image data set on the Hugging Face hub (needs the extra hub-data)",
-        "python:MODULE:NAME": "a Dataset, array or list of images in your code, or a function that makes one",
+        "celeba:FOLDER": "your copy of CelebA: 202,599 faces, 64x64",
+        "hf:OWNER/NAME": "images on the Hugging Face hub (needs the extra hub-data)",
+        "python:MODULE:NAME": "a Dataset, array or list of images in your code",
         "FILE.csv": "your own 2-D points: two numbers in each row",
-        "FOLDER or FILE.zip": "your own images: sub-folders are classes, or a metadata.jsonl",
+        "FOLDER or FILE.zip": "your own images: classes by sub-folder or metadata.jsonl",
     }
 
 

@@ -19,13 +19,13 @@ GAUSSIAN_COVARIANCE = torch.tensor([[1.01, 1.95], [1.95, 4.25]])  # A' A
 GAUSSIAN_POINTS = 1000
 
 TOYS = {
-    "gaussian": "2-D points: 1,000 from one correlated Gaussian (d2l.ai)",
-    "ring": "2-D points: 8 Gaussians of std 0.01 on the unit circle (VEEGAN, PacGAN)",
-    "grid": "2-D points: 25 Gaussians of std 0.05 on a 5x5 grid with spacing 2 (VEEGAN, PacGAN)",
-    "spiral": "2-D points: one spiral of one and a half turns, noise of std 0.02",
-    "moons": "2-D points: two interleaved half circles of radius 1, noise of std 0.05",
-    "circles": "2-D points: two circles of radius 0.5 and 1, noise of std 0.03",
-    "checkerboard": "2-D points: the 8 dark squares of a 4x4 board of side 4",
+    "gaussian": "2-D points: 1,000 of a correlated Gaussian (d2l.ai)",
+    "ring": "2-D points: 8 Gaussians on a circle (VEEGAN)",
+    "grid": "2-D points: 25 Gaussians on a 5x5 grid (VEEGAN)",
+    "spiral": "2-D points: one spiral of one and a half turns",
+    "moons": "2-D points: two interleaved half circles",
+    "circles": "2-D points: two circles, one in the other",
+    "checkerboard": "2-D points: the 8 dark squares of a 4x4 board",
 }
 
 

@@ -338,6 +338,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=SECONDS, help="Of each measurement of the load.")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="Pairs of measurements, with and without.")
     parser.add_argument("--fuzzed", type=int, default=10_000, help="Fuzzed requests.")
+    parser.add_argument(
+        "--load-only", action="store_true", help="Measure the load; keep what --out has else."
+    )
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -348,6 +351,14 @@ def main() -> None:
             "clients": CLIENTS,
             "seconds": chosen.seconds,
         }
+        if chosen.load_only:
+            before = json.loads(chosen.out.read_text(encoding="utf-8"))
+            result = before | result | {"other_parts": f"{before['machine']}, {before['date']}"}
+            result["load"] = {
+                model: batching(folder, model, chosen.seconds, chosen.rounds) for model in LOADED
+            }
+            record(result, chosen.out)
+            return
         with server(folder, ("pixelcnn",)) as (_, port):
             result["killed_clients"] = asyncio.run(killed(port, 4 * CLIENTS))
             print(result["killed_clients"], flush=True)

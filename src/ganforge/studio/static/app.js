@@ -21,6 +21,7 @@ async function go() {
   const { view, path, query } = read(location.hash), place = document.getElementById("view"), mine = ++visit;
   if (ended) ended();
   ended = null;
+  document.querySelector("#notice.error")?.replaceChildren();  // of the view that is left
   const name = VIEWS[view];
   for (const link of document.querySelectorAll("header nav a")) {
     const own = read(link.getAttribute("href")).view;

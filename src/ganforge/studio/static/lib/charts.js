@@ -43,14 +43,15 @@ export function chart(first) {
   function draw() {
     if (!place.isConnected) return;
     if (plot) plot.destroy();
-    plot = new uPlot(options(), [data.data.steps, ...data.data.lines.map((line) => line.values)], place);
+    const shown = (value) => (logarithmic && !(value > 0) ? null : value);  // 0 has no logarithm
+    plot = new uPlot(options(), [data.data.steps, ...data.data.lines.map((line) => line.values.map(shown))], place);
   }
   function redraw(next) {
     data = next;
     title.textContent = data.title;
     place.setAttribute("aria-label", `${data.title} over steps; newest: ${data.legend.map((entry) => `${entry.name} ${short(entry.newest)}`).join(", ")}`);
     legend.replaceChildren(...data.legend.map((entry) => h("span", { "data-colour": entry.colour }, h("i"), `${data.legend.length > 1 ? entry.name : "newest"} `, h("b", {}, short(entry.newest)))));
-    toggle.hidden = !data.data.lines.every((line) => line.values.every((value) => value === null || value > 0));
+    toggle.hidden = !data.data.lines.every((line) => line.values.every((value) => value === null || value >= 0)) || !data.data.lines.some((line) => line.values.some((value) => value > 0));
     draw();
   }
   toggle.addEventListener("click", () => { logarithmic = !logarithmic; toggle.textContent = logarithmic ? "linear" : "log"; draw(); });

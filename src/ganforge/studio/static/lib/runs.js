@@ -3,7 +3,8 @@ import { get, post, remove } from "./api.js";
 import { h, notice, question } from "./dom.js";
 import { duration, number } from "./text.js";
 
-export const badge = (state) => h("span", { class: `badge ${(state ?? "").replaceAll(" ", "-")}` }, state ?? "");
+/** The state of a run, with a sign where its diagnosis warns. */
+export const badge = (state, warned = false) => h("span", { class: `badge ${(state ?? "").replaceAll(" ", "-")}${warned ? " warned" : ""}` }, warned ? `${state}, with warnings` : state ?? "");
 export const gridAddress = (name, step) => `/api/runs/${encodeURIComponent(name)}/samples/${step}.png`;
 
 export function progress(run) {
@@ -25,6 +26,7 @@ export function actions(run, again) {
     if (more) { await post(`/runs/${run.name}/resume`, { steps: Number(more.steps) }); notice(`${run.name} trains on.`); }
   }) }, "Train longer"));
   if (["finished", "stopped"].includes(run.state) && run.step) buttons.push(h("button", { type: "button", onclick: act(async () => { await post(`/runs/${run.name}/evaluate`); notice(`Scoring ${run.name}: this takes a minute or more.`); }) }, "Evaluate"));
+  if (run.values !== "points" && run.step && run.state !== "unreadable") buttons.push(h("a", { class: "button", href: `#/create/${encodeURIComponent(run.name)}` }, "Create"));
   if (run.state !== "unreadable") buttons.push(h("a", { class: "button", href: `#/new?like=${encodeURIComponent(run.name)}` }, "Clone"));
   if (run.state !== "running") buttons.push(h("button", { type: "button", class: "danger", onclick: act(async () => {
     const { moved } = await remove(`/runs/${run.name}`);

@@ -13,7 +13,9 @@ export async function show(place, { query }) {
     return;
   }
   const found = await get(`/compare?${names.map((name) => `runs=${encodeURIComponent(name)}`).join("&")}`);
-  const shared = found.runs.map((run) => run.grids).reduce((left, right) => left.filter((step) => right.includes(step)));
+  // Step 0 alone would show untrained networks: then each shows its newest.
+  const common = found.runs.map((run) => run.grids).reduce((left, right) => left.filter((step) => right.includes(step)));
+  const shared = common.some((step) => step > 0) ? common : [];
   const slider = h("input", { type: "range", min: 0, max: Math.max(shared.length - 1, 0), value: String(Math.max(shared.length - 1, 0)), "aria-label": "Step of the samples" });
   const said = h("span", { class: "quiet" });
   const figures = found.runs.map((run) => ({ run, image: h("img", { class: "pixels grid", alt: "" }), caption: h("figcaption") }));
@@ -35,7 +37,7 @@ export async function show(place, { query }) {
     h("h2", {}, "Scores"), table,
     h("h2", {}, "Settings that differ"), found.differences.length ? grid(["", ...names], found.differences.map((row) => [row.name, ...row.values])) : h("p", {}, "None."),
     h("h2", {}, "Curves"), h("div", { class: "charts" }, ...charts),
-    command(`ganforge compare ${names.map((name) => `${found.folder}/${name}`).join(" ")}`));
+    h("h2", {}, "The same in a terminal"), command(`ganforge compare ${names.map((name) => `${found.folder}/${name}`).join(" ")}`));
   const { rows, shared: protocol, missing } = found.scores;
   clear(table, rows.length ? grid(["score", ...names, "protocol"], rows.map((row) => [row.name, ...row.cells, row.differs])) : null,
     protocol ? h("p", { class: "quiet" }, `All scores: ${protocol}`) : null,

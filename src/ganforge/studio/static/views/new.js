@@ -23,7 +23,7 @@ export async function show(place, { query }) {
   const nameSystem = () => { paper.textContent = known.systems.find((each) => each.name === system.value)?.paper ?? "Chosen by the number, size, labels and captions of the images."; };
   system.addEventListener("change", nameSystem);
   nameSystem();
-  place.append(h("h1", {}, like ? `New training like ${like}` : "New training"), like ? null : first, look, form);
+  place.append(...[h("h1", {}, like ? `New training like ${like}` : "New training"), like ? await advice(like) : first, look, form].filter(Boolean));
   first.addEventListener("submit", (event) => { event.preventDefault(); options = { data: data.value.trim() }; begin(); });
 
   async function begin() {
@@ -66,7 +66,7 @@ export async function show(place, { query }) {
           .sort((left, right) => left.field.place - right.field.place).map((each) => each.element))),
       ...groups.map((group) => h("details", { class: "card" }, h("summary", {}, `More options: ${group.title.toLowerCase()}`),
         h("div", { class: "fields" }, ...group.inputs.filter((each) => each.field.place === null).map((each) => each.element)))),
-      shown, h("div", { class: "row" }, start));
+      shown, h("div", { class: "row start" }, start));
     const wordsNow = () => [described.system, "--data", described.groups.length ? dataName() : "", ...groups.flatMap((group) => group.inputs.flatMap((each) => each.words()))];
     const dataName = () => options.data ?? described.data;
     const draw = () => clear(shown, command(`ganforge train ${wordsNow().map(quoted).join(" ")} --run ${quoted(`${described.folder}/${name.value}`)}`));
@@ -76,15 +76,21 @@ export async function show(place, { query }) {
       start.disabled = true;
       try {
         await post(`/runs/${encodeURIComponent(name.value)}/start`, { words: wordsNow() });
-        notice(`${name.value} starts: opening the data takes some seconds.`);
+        start.textContent = "Opening the data";
         await arrive(name.value);
-      } catch (error) { notice(error.message, { error: true }); start.disabled = false; }
+      } catch (error) { notice(error.message, { error: true }); start.disabled = false; start.textContent = "Start training"; }
     });
     clear(form, own);
     draw();
   }
   if (query.data) options = { data: query.data };
   if (like || query.data) begin();
+}
+
+/** What the diagnosis of the run `name` says to change, if it says something. */
+async function advice(name) {
+  const { diagnosis } = await get(`/runs/${encodeURIComponent(name)}`);
+  return diagnosis?.length ? h("div", { class: "card" }, h("h2", {}, `What went wrong in ${name}`), h("ul", {}, ...diagnosis.map((line) => h("li", { class: "warning" }, line)))) : null;
 }
 
 /** Wait until the run folder is there, then show it; or say why it is not. */
@@ -99,6 +105,8 @@ async function arrive(name) {
   }
 }
 
+const NUMBERS = { integer: "[0-9]+", number: "[0-9]*\\.?[0-9]+(e-?[0-9]+)?" };
+
 /** The input of a field: its element, and the words that it adds to the command. */
 function input(field) {
   const id = `field-${field.name}`, start = field.value ?? field.default;
@@ -107,7 +115,7 @@ function input(field) {
   if (field.type === "boolean") box = h("input", { type: "checkbox", id, checked: Boolean(start) });
   else if (field.choices.length && field.type !== "array") {
     box = h("select", { id }, field.optional ? h("option", { value: "" }, "none") : null, ...field.choices.map((choice) => h("option", { value: choice, selected: choice === text(start) }, choice)));
-  } else box = h("input", { id, type: "text", inputmode: ["integer", "number"].includes(field.type) ? "decimal" : null, value: text(start), placeholder: field.optional ? "none" : null, autocomplete: "off" });
+  } else box = h("input", { id, type: "text", inputmode: ["integer", "number"].includes(field.type) ? "decimal" : null, value: text(start), placeholder: field.optional ? "none" : null, autocomplete: "off", pattern: NUMBERS[field.type] ?? null, title: NUMBERS[field.type] ? `a number, such as ${text(field.default) || 1}` : null });
   box.setAttribute("aria-describedby", `${id}-help`);
   const label = h("label", { for: id }, words(field.name));
   const reason = field.reason ? h("small", { class: "reason" }, `${text(field.default)}: ${field.reason}`) : null;

@@ -12,7 +12,7 @@ export async function show(place, { path: [name] }) {
   let run = await get(`/runs/${encodeURIComponent(name)}`), live = true, busy = false, waiting = 0;
   document.title = `${name} · ganforge studio`;
   const head = h("div", {}), facts = h("p", { class: "quiet" }), state = h("div", { class: "state", "aria-live": "polite" });
-  const samples = timeline(name), diagnosis = h("div", { class: "card" }), curves = h("div", { class: "charts" }), small = h("div", { class: "charts" });
+  const samples = timeline(name, run.values === "points"), diagnosis = h("div", { class: "card" }), curves = h("div", { class: "charts" }), small = h("div", { class: "charts" });
   const scores = h("section"), rest = h("section");
   const drawn = new Map();
   place.append(head, state,
@@ -20,7 +20,7 @@ export async function show(place, { path: [name] }) {
     h("details", {}, h("summary", {}, "All other curves"), small), scores, rest);
 
   function draw() {
-    clear(head, h("div", { class: "row" }, h("h1", {}, name), badge(run.state)), facts);
+    clear(head, h("div", { class: "row" }, h("h1", {}, name), badge(run.state, Boolean(run.diagnosis?.length))), facts);
     facts.textContent = [run.system && `${run.system} on ${run.data}`, ...(run.facts ?? [])].filter(Boolean).join(" · ");
     clear(state, run.state === "running" ? progress(run) : null, actions(run, load),
       run.job?.working && run.state !== "running" ? h("p", { class: "quiet" }, `At work: ${run.job.command}`) : null,
@@ -31,7 +31,7 @@ export async function show(place, { path: [name] }) {
     const lines = run.diagnosis ?? [];
     clear(diagnosis, lines.length ? h("ul", {}, ...lines.map((line) => h("li", { class: "warning" }, line))) : h("p", {}, HEALTHY),
       (run.notes ?? []).length ? h("details", {}, h("summary", {}, `${run.notes.length} notes`), h("ul", {}, ...run.notes.map((note) => h("li", {}, note)))) : null,
-      h("p", {}, h("a", { href: `#/create/${encodeURIComponent(name)}` }, "Create with this run")));
+      lines.length ? h("p", {}, h("a", { href: `#/new?like=${encodeURIComponent(name)}` }, "Clone it and change this"), " · ", h("a", { href: "#/play" }, "See failures and cures in the playground")) : null);
     for (const [where, charts] of [[curves, run.charts?.large ?? []], [small, run.charts?.small ?? []]]) {
       for (const each of charts) {
         if (drawn.has(each.title)) drawn.get(each.title).redraw(each);
@@ -49,7 +49,7 @@ export async function show(place, { path: [name] }) {
       found ? [h("div", { class: "card scroll" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, "score"), h("th", {}, "value"), h("th", {}, "protocol"), h("th", {}, "note"))),
         h("tbody", {}, ...found.rows.map((row) => h("tr", {}, h("td", {}, words(row.name)), h("td", {}, h("b", {}, row.value === null ? "not finite" : short(row.value)), row.spread === null ? "" : ` ± ${short(row.spread)}`, ` ${row.unit}`), h("td", {}, row.protocol), h("td", {}, row.note)))))),
         found.shared ? h("p", { class: "quiet" }, `All scores, where nothing else is said: ${found.shared}.`) : null]
-      : [h("p", {}, "Not evaluated yet. This command scores it:"), command(`ganforge evaluate ${run.path}`)]);
+      : [h("p", {}, "Not evaluated yet. Press Evaluate above, or type:"), command(`ganforge evaluate ${run.path}`)]);
   }
   function drawRest() {
     const open = new Set([...rest.querySelectorAll("details[open] > summary")].map((summary) => summary.textContent));
@@ -82,8 +82,8 @@ export async function show(place, { path: [name] }) {
 const pairs = (rows) => h("div", { class: "scroll" }, h("table", {}, ...rows.map(([name, value]) => h("tr", {}, h("th", {}, name), h("td", {}, value)))));
 
 /** The sample grids of a run with a slider through training; follows the newest until it is moved. */
-function timeline(name) {
-  const image = h("img", { class: "pixels grid", alt: "" }), caption = h("figcaption", {}, "Samples appear here while it trains.");
+function timeline(name, arePoints) {
+  const image = h("img", { class: arePoints ? "grid" : "pixels grid", alt: "" }), caption = h("figcaption", {}, "Samples appear here while it trains.");
   const slider = h("input", { type: "range", min: 0, max: 0, value: "0", "aria-label": "Samples through training", hidden: true });
   const play = h("button", { type: "button", class: "quiet", hidden: true }, "Play");
   let steps = [], followed = true, timer = 0;

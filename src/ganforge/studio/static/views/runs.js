@@ -4,9 +4,10 @@ import { actions, badge, gridAddress, poll, progress } from "../lib/runs.js";
 import { date } from "../lib/text.js";
 
 export const title = "Runs";
+const TICK = "Compare: tick two";
 
 export async function show(place) {
-  const list = h("ul", { class: "runs" }), compare = h("button", { type: "button", disabled: true }, "Compare");
+  const list = h("ul", { class: "runs" }), compare = h("button", { type: "button", disabled: true }, TICK);
   const filter = h("input", { type: "search", placeholder: "Filter by name, system or data", "aria-label": "Filter runs" });
   const count = h("p", { class: "quiet", "aria-live": "polite" }, "Reading the runs.");
   const chosen = new Set(), cards = new Map();
@@ -23,14 +24,14 @@ export async function show(place) {
     box.addEventListener("change", () => {
       if (box.checked) chosen.add(run.name); else chosen.delete(run.name);
       compare.disabled = chosen.size < 2 || chosen.size > 6;
-      compare.textContent = chosen.size > 1 ? `Compare ${chosen.size}` : "Compare";
+      compare.textContent = chosen.size > 6 ? "Compare: at most six" : chosen.size > 1 ? `Compare ${chosen.size}` : chosen.size ? "Compare: tick one more" : TICK;
     });
     const grid = run.grid === null || run.grid === undefined
       ? h("div", { class: "thumb none", "aria-hidden": "true" })
-      : h("img", { class: "thumb", src: gridAddress(run.name, run.grid), alt: "", loading: "lazy" });
+      : h("img", { class: run.values === "points" ? "thumb points" : "thumb", src: gridAddress(run.name, run.grid), alt: "", loading: "lazy" });
     return h("li", { class: "card run-row" }, grid,
       h("div", { class: "grow" },
-        h("div", { class: "row" }, box, h("a", { href: `#/run/${encodeURIComponent(run.name)}`, class: "name" }, run.name), badge(run.state)),
+        h("div", { class: "row" }, box, h("a", { href: `#/run/${encodeURIComponent(run.name)}`, class: "name" }, run.name), badge(run.state, Boolean(run.why) && run.state !== "unreadable")),
         h("div", { class: "quiet" }, [run.system && `${run.system} on ${run.data}`, run.score, date(run.changed)].filter(Boolean).join(" · ")),
         run.steps && !["packaged", "imported"].includes(run.state) ? progress(run) : null,
         run.why ? h("p", { class: run.state === "unreadable" ? "problem" : "warning" }, run.why) : null,

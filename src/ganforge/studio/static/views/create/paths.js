@@ -36,7 +36,7 @@ export function paths(page) {
       h("div", { class: "settings" },
         h("div", { class: "row" }, play, h("div", { class: "grow" }, scrub)),
         h("div", { class: "row" }, frames.element, rate.element, h("label", { class: "inline", for: "closed" }, closed, " loop")),
-        h("div", { class: "row", role: "group", "aria-label": "Export" }, ...["gif", "webp", ...(about.video ? ["mp4"] : [])].map((form, index) => h("button", { type: "button", class: index ? "" : "primary", onclick: keep(form) }, form.toUpperCase())),
+        h("div", { class: "row", role: "group", "aria-label": "Download the video" }, h("span", { class: "quiet" }, "Video:"), ...["gif", "webp", ...(about.video ? ["mp4"] : [])].map((form, index) => h("button", { type: "button", class: index ? "" : "primary", onclick: keep(form) }, form.toUpperCase())),
           about.video ? null : h("small", { class: "quiet" }, "MP4 needs: pip install 'ganforge[video]'")),
         actions({ api, kind: "path", body: () => body("raw"),
                   more: [h("button", { type: "button", onclick: guarded(() => downloadFile(`${api}/path`, body("png"), `${about.name}-strip.png`)) }, "Strip as PNG")] }), status)));

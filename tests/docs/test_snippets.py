@@ -16,8 +16,6 @@ NOT_RUN = {
     "make test": "runs this test",
     "pip install -c constraints.txt .": "needs a package registry",
     "pip install -c constraints.txt .[download]": "needs a package registry",
-    "pip install -c constraints.txt .[studio]": "needs a package registry",
-    "ganforge studio --open": "serves until a signal",
 }
 # What is added to a command so that it takes seconds; the same whenever it is repeated.
 SMALL = {

@@ -84,8 +84,8 @@ def assert_equals_the_record(run: Path, events: Events) -> None:
     assert events.images.keys() == grids.keys()
     assert all(np.array_equal(events.images[step], grid) for step, grid in grids.items())
     notes = [line["text"] for line in lines if line["kind"] in ("note", "diagnosis")]
-    told = [text for name in ("health", "notes") for _, text in events.texts.get(f"{name}/text_summary", [])]
-    assert sorted(told) == sorted(notes)
+    texts = [text for name in ("health", "notes") for _, text in events.texts.get(f"{name}/text_summary", [])]
+    assert sorted(texts) == sorted(notes)
 
 
 @needs["tensorboard"]

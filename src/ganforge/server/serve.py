@@ -55,12 +55,7 @@ def serve(
     """
     if queue < 1 or max_batch < 1:
         raise UserError(f"--queue {queue} --max-batch {max_batch}: expected 1 or more")
-    for name in allow_host:
-        if not HOST_NAME.fullmatch(name):
-            raise UserError(
-                f"--allow-host {printable(name)}: expected a name without scheme and port, such as "
-                "gans.example.org"
-            )
+    check_hosts(allow_host)
     telemetry = Telemetry()
     models = load_models(runs, device, max_batch, telemetry.decoded)
     chosen = None if no_token else token or secrets.token_urlsafe(24)
@@ -91,6 +86,16 @@ def serve(
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+
+def check_hosts(names: Sequence[str]) -> None:
+    """Raise UserError for a name by which no client could call a server."""
+    for name in names:
+        if not HOST_NAME.fullmatch(name):
+            raise UserError(
+                f"--allow-host {printable(name)}: expected a name without scheme and port, such as "
+                "gans.example.org"
+            )
 
 
 def bind(host: str, port: int) -> socket.socket:

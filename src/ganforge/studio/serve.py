@@ -10,7 +10,7 @@ from pathlib import Path
 import uvicorn
 
 from ganforge.errors import UserError
-from ganforge.server.serve import BACKLOG, HOST_NAME, KEEP_ALIVE_SECONDS, MOST_CONNECTIONS, Server, bind
+from ganforge.server.serve import BACKLOG, KEEP_ALIVE_SECONDS, MOST_CONNECTIONS, Server, bind, check_hosts
 from ganforge.studio.app import create_app
 from ganforge.studio.jobs import Jobs
 from ganforge.studio.workshop import Workshop
@@ -34,9 +34,7 @@ def serve(
 
     Raises UserError for an address that is not free, and a folder that cannot be made.
     """
-    for name in allow_host:
-        if not HOST_NAME.fullmatch(name):
-            raise UserError(f"--allow-host {name!r}: expected a name, such as gans.example.org")
+    check_hosts(allow_host)
     if jobs < 1:
         raise UserError(f"--jobs {jobs}: expected 1 or more")
     try:

@@ -1,4 +1,4 @@
-// The settings beside the panels: the game as a diagram with its numbers, then what all panels share and what is the chosen one's.
+// The settings next to the panels: the game as a diagram with its numbers, then what all panels share and what is the chosen one's.
 import { command, h } from "../../lib/dom.js";
 import { short } from "../../lib/text.js";
 import { field, layersField } from "./settings.js";

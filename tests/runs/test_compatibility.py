@@ -16,6 +16,8 @@ from ganforge.text.embeddings import describe
 
 RUNS = Path(__file__).parent / "of_0_1"
 EXTRA_STEPS = 2
+MOVED_OTHERWISE = 0.01
+"""How far from where 0.1 took a weight it may end, in parts of that way."""
 
 
 @pytest.fixture(scope="module")
@@ -39,25 +41,48 @@ def test_samples_are_those_of_0_1(runs: Path, expected: dict[str, Tensor], name:
     torch.testing.assert_close(samples, expected[f"{name}.samples"], atol=1e-4, rtol=1e-4)
 
 
+def weights_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of two dimensions or more, named as in this version.
+
+    Biases are left out: one before a batch norm has no gradient but rounding, which Adam magnifies.
+    """
+    return {
+        key.replace("view.", "augment.").replace("pictures.", "image."): value.double()
+        for key, value in tensors.items()
+        if value.is_floating_point() and value.ndim > 1
+    }
+
+
+def weights_in(run: Path, step: int) -> dict[str, Tensor]:
+    """Those of a checkpoint."""
+    return weights_of(safetensors.torch.load_file(run / "checkpoints" / f"{step:06d}" / "system.safetensors"))
+
+
 @pytest.mark.parametrize("name", ["gan-gaussian", "dcgan-mnist", "text_encoder-emoji", "gan_cls-emoji"])
 def test_two_more_steps_are_those_of_0_1(runs: Path, expected: dict[str, Tensor], name: str) -> None:
+    """Each weight moves as 0.1 moved it, up to a hundredth of the way.
+
+    Lost optimizer states or a rate of 1.2 times change each by a tenth of the way and more, other random
+    numbers some of them; another instruction set by less than a thousandth.
+    """
     config = json.loads((runs / name / "config.json").read_text())
     options = {**config["train"], **config["config"], **config["data"]}
     options["captions_per_image"] = options.pop("captions_per_picture")
-    data, steps = options.pop("data"), options.pop("steps") + EXTRA_STEPS
-    ganforge.train(config["system"], data, run=runs / name, steps=steps, quiet=True, **options)
-    (checkpoint,) = (runs / name / "checkpoints").glob(f"{steps:06d}")
-    resumed = safetensors.torch.load_file(checkpoint / "system.safetensors")
-    theirs = {
-        key.split(".resumed.")[1]: value for key, value in expected.items() if f"{name}.resumed." in key
-    }
-    renamed = {
-        key.replace("view.", "augment.").replace("pictures.", "image."): value
+    data, steps = options.pop("data"), options.pop("steps")
+    before = weights_in(runs / name, steps)
+    more = steps + EXTRA_STEPS
+    ganforge.train(config["system"], data, run=runs / name, steps=more, quiet=True, **options)
+    resumed = weights_in(runs / name, more)
+    key = f"{name}.resumed."
+    theirs = weights_of(
+        {each.removeprefix(key): value for each, value in expected.items() if each.startswith(key)}
+    )
+    assert resumed.keys() == theirs.keys()
+    wrong = {
+        key: float((resumed[key] - value).norm() / (value - before[key]).norm())
         for key, value in theirs.items()
     }
-    assert resumed.keys() == renamed.keys()
-    for key, value in resumed.items():
-        torch.testing.assert_close(value, renamed[key], atol=1e-3, rtol=1e-3, msg=key)
+    assert max(wrong.values()) < MOVED_OTHERWISE, wrong
 
 
 def test_its_scores_and_log_are_read(runs: Path) -> None:

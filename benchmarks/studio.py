@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/studio.py --out benchmarks/studio.json
 
-starts the real studio in a process of its own for each part, and takes about ten minutes. The viewer of the
+starts the real studio in a process of its own for each part, and takes about a quarter of an hour. The viewer of the
 training is a page in Chromium where playwright and it are installed, else the stream alone.
 """
 
@@ -31,7 +31,7 @@ TOKEN = "benchmark"
 SOURCES = Path(ganforge.__file__).parents[1]
 MANY_RUNS, LINES, GRIDS = 300, 10_000, 500
 VIEWERS, SECONDS = 200, 60.0
-STEPS, ROUNDS = 300, 4
+STEPS, ROUNDS = 800, 8
 TRAINING = ["dcgan", "--data", "mnist", "--width", "16", "--batch", "64", "--device", "cpu", "--steps"]
 
 

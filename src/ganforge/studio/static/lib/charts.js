@@ -12,8 +12,9 @@ export function chart(first) {
   const title = h("b");
   const toggle = h("button", { type: "button", class: "quiet", hidden: true }, "log");
   const figure = h("figure", { class: "chart" }, h("div", { class: "heading" }, title, step, toggle), legend, place);
-  let data = first, plot = null, logarithmic = false, observer = null;
+  let data = first, plot = null, look = "", logarithmic = false, observer = null;
 
+  const few = (line) => line.values.filter((value) => value !== null).length < 3;
   const labels = () => [...legend.querySelectorAll("b")];
   function options() {
     const width = Math.max(place.clientWidth, 120);
@@ -27,9 +28,8 @@ export function chart(first) {
       })),
       series: [{}, ...data.data.lines.map((line) => {
         const colour = style(data.legend[line.curve].colour);
-        const few = line.values.filter((value) => value !== null).length < 3;
         return { stroke: line.faint ? colour + "60" : colour, width: line.faint ? 1 : 2, spanGaps: true,
-                 dash: data.legend[line.curve].dash, points: { show: few, size: 5, fill: colour } };
+                 dash: data.legend[line.curve].dash, points: { show: few(line), size: 5, fill: colour } };
       })],
       hooks: { setCursor: [(self) => {
         const index = self.cursor.idx;
@@ -41,10 +41,14 @@ export function chart(first) {
     };
   }
   function draw() {
-    if (!place.isConnected) return;
-    if (plot) plot.destroy();
+    if (!place.clientWidth) return;  // folded away: drawn when it is opened
     const shown = (value) => (logarithmic && !(value > 0) ? null : value);  // 0 has no logarithm
-    plot = new uPlot(options(), [data.data.steps, ...data.data.lines.map((line) => line.values.map(shown))], place);
+    const values = [data.data.steps, ...data.data.lines.map((line) => line.values.map(shown))];
+    const before = look;
+    look = JSON.stringify([place.clientWidth, logarithmic, style("quiet"), data.data.lines.map((line) => [line.curve, line.faint, few(line)])]);
+    if (plot && look === before) { plot.setData(values); return; }
+    if (plot) plot.destroy();
+    plot = new uPlot(options(), values, place);
   }
   function redraw(next) {
     data = next;

@@ -6,12 +6,14 @@ import { actions, badge, gridAddress, progress } from "../lib/runs.js";
 import { short, words } from "../lib/text.js";
 
 export const title = "Run";
+/** The least time between two readings of a whole run while it trains: each costs its training a little. */
+const SECONDS_BETWEEN_READINGS = 5;
 const HEALTHY = "No warning so far. No warning does not mean good samples: these checks find training failures, not image quality.";
 
 export async function show(place, { path: [name] }) {
-  let run = await get(`/runs/${encodeURIComponent(name)}`), live = true, busy = false, waiting = 0;
+  let run = await get(`/runs/${encodeURIComponent(name)}`), live = true, busy = false, waiting = 0, due = 0, readAt = Date.now();
   document.title = `${name} · ganforge studio`;
-  const head = h("div", {}), facts = h("p", { class: "quiet" }), state = h("div", { class: "state", "aria-live": "polite" });
+  const head = h("div", {}), facts = h("p", { class: "quiet" }), steps = h("div"), state = h("div", { class: "state", "aria-live": "polite" });
   const samples = timeline(name, run.values === "points"), diagnosis = h("div", { class: "card" }), curves = h("div", { class: "charts" }), small = h("div", { class: "charts" });
   const scores = h("section"), rest = h("section");
   const drawn = new Map();
@@ -22,7 +24,8 @@ export async function show(place, { path: [name] }) {
   function draw() {
     clear(head, h("div", { class: "row" }, h("h1", {}, name), badge(run.state, Boolean(run.diagnosis?.length))), facts);
     facts.textContent = [run.system && `${run.system} on ${run.data}`, ...(run.facts ?? [])].filter(Boolean).join(" · ");
-    clear(state, run.state === "running" ? progress(run) : null, actions(run, load),
+    clear(steps, run.state === "running" ? progress(run) : null);
+    clear(state, steps, actions(run, load),
       run.job?.working && run.state !== "running" ? h("p", { class: "quiet" }, `At work: ${run.job.command}`) : null,
       run.job?.error ? h("p", { class: "problem" }, run.job.error) : null);
     clearTimeout(waiting);
@@ -62,21 +65,30 @@ export async function show(place, { path: [name] }) {
       h("p", { class: "quiet" }, run.versions ? `Trained with ${run.versions}.` : ""));
   }
   async function load() {
-    if (busy || !live) return;
+    if (!live) return;
+    if (busy) { loadSoon(); return; }
     busy = true;
-    try { run = await get(`/runs/${encodeURIComponent(name)}`); if (live) draw(); } finally { busy = false; }
+    clearTimeout(due);
+    due = 0;
+    try { run = await get(`/runs/${encodeURIComponent(name)}`); if (live) draw(); } finally { busy = false; readAt = Date.now(); }
+  }
+  function loadSoon() {
+    due ||= setTimeout(load, Math.max(0, readAt + SECONDS_BETWEEN_READINGS * 1000 - Date.now()));
   }
   draw();
   if (["packaged", "imported"].includes(run.state)) return () => { live = false; };
-  let before = "";
+  let before = null;
   const end = follow(`/runs/${encodeURIComponent(name)}/events`, (row) => {
-    const text = JSON.stringify([row.state, row.step, row.grid, row.score]);
-    if (before && text !== before) load();
-    before = text;
+    const changed = before && ["state", "step", "grid", "score"].some((key) => row[key] !== before[key]);
+    if (changed && row.state === "running" && before.state === "running") {
+      clear(steps, progress(row));
+      loadSoon();
+    } else if (changed) load();
+    before = row;
   });
   const redraw = () => draw();
   addEventListener("themechange", redraw);
-  return () => { live = false; clearTimeout(waiting); end(); removeEventListener("themechange", redraw); for (const figure of drawn.values()) figure.end(); };
+  return () => { live = false; clearTimeout(waiting); clearTimeout(due); end(); removeEventListener("themechange", redraw); for (const figure of drawn.values()) figure.end(); };
 }
 
 const pairs = (rows) => h("div", { class: "scroll" }, h("table", {}, ...rows.map(([name, value]) => h("tr", {}, h("th", {}, name), h("td", {}, value)))));

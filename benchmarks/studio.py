@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/studio.py --out benchmarks/studio.json
 
-starts the real studio in a process of its own for each part, and takes about a quarter of an hour. The viewer of the
-training is a page in Chromium where playwright and it are installed, else the stream alone.
+starts the real studio in a process of its own for each part, and takes a quarter of an hour. The viewer of
+the training is a page in Chromium where playwright and it are installed, else the stream alone.
 """
 
 import argparse

@@ -24,6 +24,7 @@ from ganforge.data.dataset import Dataset
 from ganforge.data.loader import Loader
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
+from ganforge.distributed import Shard
 from ganforge.runs.options import TrainOptions
 from ganforge.system import networks
 from ganforge.systems.discovery import find
@@ -33,6 +34,7 @@ from ganforge.training.update import OptimizerUpdate
 
 FOLDER = Path(__file__).parent / "golden"
 NUM_STEPS = 20
+ALONE = Shard()
 # What was suggested when these traces were made.
 BEFORE = {"steps": 20_000, "learning_rate": 1e-3}
 PAPER = {"kernel_size": 5, "learning_rate": 2e-4, "latent_distribution": "uniform", "odd_maps": "keep"}
@@ -149,11 +151,14 @@ def in_double(batch: Batch) -> Batch:
 
 
 @double_precision()
-def trace(system: str, data: str, config: dict[str, Any]) -> dict[str, list[float]]:
+def trace(
+    system: str, data: str, config: dict[str, Any], shard: Shard = ALONE, steps: int = NUM_STEPS
+) -> dict[str, list[float]]:
     """Every metric of every step, and how far each network has moved in the end from where it began.
 
-    In float64 on one thread, otherwise as the engine's loop computes them. The distances show what the
-    losses hide where a network begins undecided, as the paper's discriminator does.
+    In float64 on one thread, otherwise as the engine's loop computes them; of several processes `shard` is
+    this one. The distances show what the losses hide where a network begins undecided, as the paper's
+    discriminator does.
     """
     name, _, pairs = data.partition(" ")
     dataset = open_dataset(DataOptions(data=name, pairs=pairs or "auto"))
@@ -164,15 +169,17 @@ def trace(system: str, data: str, config: dict[str, Any]) -> dict[str, list[floa
     dataset = plan.dataset
     training = build_training(plan.config, dataset)
     training.system.double()
-    size = training.system.images_per_step()
-    stream = Loader(dataset.splits["train"], size, seed=0, values=dataset.spec.values)
-    update = OptimizerUpdate(training.optimizers, "cpu")
+    training.shard = shard
+    size, part = training.system.images_per_step(), training.part
+    rows = None if part is None else part.rows_of(size)
+    stream = Loader(dataset.splits["train"], size, seed=0, values=dataset.spec.values, rows=rows)
+    update = OptimizerUpdate(training.optimizers, "cpu", mean=None if part is None else shard.mean)
     begin = {name: weights_of(network) for name, network in networks(training.system).items()}
     training.system.train()
     found: dict[str, list[float]] = {}
-    for step, batch in zip(range(NUM_STEPS), stream.iterate(0), strict=False):
-        training.system.schedule(training.optimizers, step * size)
-        for name, value in training.system.train_step(in_double(batch), update).items():
+    for _, batch in zip(range(steps), stream.iterate(0), strict=False):
+        training.advance(in_double(batch), update)
+        for name, value in training.latest.items():
             found.setdefault(name, []).append(six_digits(value))
     for name, network in networks(training.system).items():
         found[f"{name}_moved"] = [six_digits((weights_of(network) - begin[name]).norm())]

@@ -119,7 +119,10 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(UserError, match="--devices 2: 1 GPU here"), shared(2, "auto", "evaluate run"):
+    with (
+        pytest.raises(UserError, match="torchrun started 2 processes, 1 GPU here"),
+        shared(2, "auto", "evaluate run"),
+    ):
         pass
 
 

@@ -8,7 +8,8 @@ import tyro
 
 from ganforge.cli import STARTED
 from ganforge.cli.arguments import MOVED, SYSTEM, values_of
-from ganforge.cli.train import print_finished
+from ganforge.cli.train import follow_quietly, print_finished
+from ganforge.distributed import rank_of_process
 from ganforge.runs.options import TrainOptions
 from ganforge.training import loop
 from ganforge.training.train import CHANGEABLE, open_to_resume
@@ -53,6 +54,8 @@ class Resume:
 
     def __call__(self, command: str) -> int:
         """Train to the end; returns the exit code."""
+        if rank_of_process():
+            return follow_quietly()
         changes = {name: value for name, value in values_of(self.changes).items() if value is not None}
         plan = open_to_resume(self.run, changes, data=self.data, sources=self.sources, system=self.system)
         print_finished(loop.train(plan, command=command, started=STARTED))

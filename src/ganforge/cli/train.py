@@ -19,6 +19,7 @@ from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.sources.catalogue import PREFIXES
 from ganforge.data.sources.catalogue import available as available_data
+from ganforge.distributed import rank_of_process, refuse_several_processes
 from ganforge.errors import UserError, unknown_name
 from ganforge.files.code import TRUST, allow
 from ganforge.reporting.units import duration, size
@@ -31,6 +32,7 @@ from ganforge.training.automatic import choose_system
 from ganforge.training.cost import estimate, faster_option
 from ganforge.training.memory import check_fits, is_shortage, shortage
 from ganforge.training.minutes import plan_within
+from ganforge.training.parallel import follow
 from ganforge.training.plan import (
     Plan,
     as_stored,
@@ -42,6 +44,7 @@ from ganforge.training.plan import (
     validated,
 )
 from ganforge.training.resume import data_notes
+from ganforge.training.signals import stop_signals
 from ganforge.training.warm_start import load_start
 
 WARM_START = "Warm start from the weights of this run."
@@ -65,7 +68,11 @@ def train(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_train_help())
         return 0 if arguments else EXIT_MISTAKE
-    if not {"-h", "--help"} & set(arguments) and (typed := typed_seeds(arguments)) is not None:
+    writes = not {"-h", "--help", "--dry-run"} & set(arguments)
+    if rank_of_process():
+        return follow_quietly() if writes else 0
+    if writes and (typed := typed_seeds(arguments)) is not None:
+        refuse_several_processes("train --seeds")
         return train_seeds(typed, typed.folder or _seeds_folder(typed.words), train_run)
     run = train_run(arguments)
     if run is not None:
@@ -110,6 +117,13 @@ def train_run(arguments: Sequence[str]) -> Run | None:
         return None
     command = shlex.join(["ganforge", "train", *arguments])
     return loop.train(plan, command=command, started=STARTED, open_report=options.open)
+
+
+def follow_quietly() -> int:
+    """Train what process 0 of torchrun trains, which prints and writes; returns the exit code."""
+    with stop_signals():  # process 0 decides when all of them stop
+        follow()
+    return 0
 
 
 def _seeds_folder(words: Sequence[str]) -> Path:

@@ -12,9 +12,11 @@ from ganforge.errors import UserError
 _CHUNK = 4096
 
 
-def binarise(pixels: Tensor, random: np.random.Generator) -> Tensor:
-    """`pixels` uint8 as 0 or 255, 255 with the probability byte / 255 (Salakhutdinov and Murray 2008)."""
-    drawn = torch.from_numpy(random.random(tuple(pixels.shape), dtype=np.float32))
+def binarise(pixels: Tensor, drawn: Tensor) -> Tensor:
+    """`pixels` uint8 as 0 or 255, 255 with the probability byte / 255 (Salakhutdinov and Murray 2008).
+
+    `drawn` float32 are numbers of U(0, 1), one for each pixel.
+    """
     return (drawn * 255 < pixels).to(torch.uint8) * 255
 
 
@@ -33,6 +35,9 @@ def binarised_once(images: Split, data: str) -> Split:
         )
     digest = hashlib.sha256(images.pixels.contiguous().numpy().data.cast("B")).digest()
     random = np.random.default_rng(list(digest))
-    parts = [binarise(part, random) for part in images.pixels.split(_CHUNK)]
+    parts = [
+        binarise(part, torch.from_numpy(random.random(tuple(part.shape), dtype=np.float32)))
+        for part in images.pixels.split(_CHUNK)
+    ]
     names = [images.name(row) for row in range(len(images))]
     return in_memory(torch.cat(parts), images.labels, images.captions, names, images.sources)

@@ -39,7 +39,7 @@ class Loader:
     probability 1/2; `jitter` enlarges it by so many pixels and crops it back at random; its source is treated
     the same. `dequantise` spreads each grey level over its bin (WGAN-GP): 2 (byte + U(0, 1)) / 256 - 1;
     `binarise` makes each pixel black or white, white with the probability of its brightness. One of an
-    image's captions is drawn.
+    image's captions is drawn. With `rows` int64 only these of every batch are read, the same as without it.
 
     Raises `ValueError` for a batch size or seed below their range and for classes to balance where there are
     none, `UserError` for pixel options with points.
@@ -56,6 +56,7 @@ class Loader:
         values: Literal["pixels", "points"] = "pixels",
         jitter: int = 0,
         balance_classes: bool = False,
+        rows: Tensor | None = None,
     ):
         if batch_size < 1 or len(images) < 1:
             raise ValueError(
@@ -78,6 +79,7 @@ class Loader:
         self.values = values
         self.jitter = jitter
         self.balance_classes = balance_classes
+        self.rows = torch.arange(batch_size) if rows is None else rows
         # Two, because a batch at the end of an epoch needs that one and the next.
         self._epoch = lru_cache(maxsize=2)(self._draw_epoch)
 
@@ -122,8 +124,8 @@ class Loader:
 
     def batch_at(self, position: int) -> Batch:
         """The batch that comes after `position` images have been consumed."""
-        indices, flips, corners = self._draw(position)
-        words = [(self.seed, position + row) for row in range(len(indices))]
+        indices, flips, corners = (drawn[self.rows] for drawn in self._draw(position))
+        words = [(self.seed, position + row) for row in self.rows.tolist()]
         stored, sources = self.images.draw_pairs(indices, words)
         if self.jitter:
             stored = crop_enlarged(stored, corners, self.jitter)
@@ -141,8 +143,8 @@ class Loader:
         )
         if self.images.texts is None:
             return batch
-        draws = _random(self.seed, position, _TEXTS).random(len(indices))
-        return self.images.texts.put_into(batch, indices, torch.from_numpy(draws))
+        draws = torch.from_numpy(_random(self.seed, position, _TEXTS).random(self.batch_size))
+        return self.images.texts.put_into(batch, indices, draws[self.rows])
 
     @cached_property
     def _sources_are_drawings(self) -> bool:
@@ -150,12 +152,16 @@ class Loader:
         return sources is not None and has_few_colours(sources)
 
     def _to_values(self, stored: Tensor, position: int) -> Tensor:
-        if self.binarise:
-            return to_float(binarise(stored, _random(self.seed, position, _BINARY)))
-        if not self.dequantise:
+        if not self.binarise and not self.dequantise:
             return to_float(stored)
-        random = _random(self.seed, position, _NOISE).random(tuple(stored.shape), dtype=np.float32)
-        return torch.from_numpy(random).add_(stored).mul_(2 / 256).sub_(1)
+        random = _random(self.seed, position, _BINARY if self.binarise else _NOISE)
+        whole = random.random((self.batch_size, *stored.shape[1:]), dtype=np.float32)
+        drawn = torch.from_numpy(whole)
+        if len(stored) < self.batch_size:
+            drawn = drawn[self.rows]
+        if self.binarise:
+            return to_float(binarise(stored, drawn))
+        return drawn.add_(stored).mul_(2 / 256).sub_(1)
 
     def iterate(self, position: int) -> Iterator[Batch]:
         """The batches from `position`; on disk, the next one is decoded in the background.

@@ -60,6 +60,11 @@ class TrainOptions(BaseModel):
         "auto",
         description="Compile each network; auto: only where it was measured to pay, so far nowhere.",
     )
+    batch_norm: Literal["synchronised", "local"] = Field(
+        "synchronised",
+        description="With several processes of torchrun: statistics of the whole batch, or of each process's "
+        "part of it.",
+    )
     checkpoint_every: PositiveInt = Field(500, description="Steps between checkpoints.")
     sample_every: PositiveInt = Field(500, description="Steps between sample images.")
     log_every: PositiveInt = Field(50, description="Steps between lines of metrics.jsonl.")

@@ -17,6 +17,7 @@ from ganforge.nn.networks.autoencoder import (
     convolutional_pair,
     dense_pair,
 )
+from ganforge.nn.whole_batch import gathered
 from ganforge.system import LatentSystem, Prior, SystemConfig, Update
 from ganforge.systems.families.resolutions import stages_for
 
@@ -107,7 +108,7 @@ class Autoencoder(LatentSystem):
         cross_entropy, squared_error = self._errors(batch.images, self.decoder(latents))
         loss = (cross_entropy if self.config.loss == "bce" else squared_error).mean()
         update("autoencoder", loss)
-        self._remember(latents.detach())
+        self._remember(gathered(latents.detach()))
         return {
             "autoencoder_loss": loss.detach(),
             "squared_error": squared_error.detach().mean(),

@@ -185,7 +185,7 @@ class GAN(LatentSystem):
 
     def _alternating_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Algorithm 1: k discriminator updates on fresh data and noise, then one of the generator."""
-        size = self.config.batch
+        size = len(batch.images) // self.config.discriminator_steps
         for k in range(self.config.discriminator_steps):
             with torch.no_grad():
                 fakes = self.generator(self.draw_latents(size))

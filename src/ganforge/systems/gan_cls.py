@@ -105,9 +105,9 @@ class GANCLS(LatentSystem):
         texts, config = batch.embeddings, self.config
         prompts, half = texts, len(texts) // 2
         if config.interpolate:
-            prompts = torch.cat([prompts, (texts[:half] + texts[half : 2 * half]) / 2])
-        if config.mode_seeking_weight:  # the first captions once more, with other latents
-            prompts = torch.cat([prompts, texts[:half]])
+            prompts = torch.cat([prompts, (texts[: 2 * half : 2] + texts[1::2]) / 2])
+        if config.mode_seeking_weight:  # every second caption once more, with other latents
+            prompts = torch.cat([prompts, texts[: 2 * half : 2]])
         latents = self.draw_latents(len(prompts))
         fakes = self.generator(latents, prompts)
 
@@ -125,7 +125,8 @@ class GANCLS(LatentSystem):
         with frozen(self.discriminator):
             fooling = generator_loss("non_saturating", self.discriminator(self.augment(fakes), prompts))
             if config.mode_seeking_weight:
-                seeking = mode_seeking_loss(fakes[:half], fakes[-half:], latents[:half], latents[-half:])
+                first, second = slice(0, 2 * half, 2), slice(len(prompts) - half, None)
+                seeking = mode_seeking_loss(fakes[first], fakes[second], latents[first], latents[second])
                 update("generator", fooling + config.mode_seeking_weight * seeking)
             else:
                 update("generator", fooling)

@@ -22,6 +22,7 @@ from ganforge.nn.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from ganforge.nn.networks.sngan import SNGANDiscriminator, SNGANGenerator
 from ganforge.nn.optimizers import adams, decay_linearly
 from ganforge.nn.stages import Sides
+from ganforge.nn.whole_batch import gathered
 from ganforge.system import LatentSystem, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import (
     DiscriminatorInput,
@@ -161,14 +162,16 @@ class SNGAN(LatentSystem):
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the generator, then the discriminator on fresh images and fakes, as the released code."""
-        config, size = self.config, self.config.batch
+        config = self.config
+        size = len(batch.images) // config.discriminator_steps
         hinge = config.loss == "hinge"
 
         # Generator: twice the batch, with labels drawn from those of the data.
         labels, count = tuple[Tensor, ...](), config.generator_batch_factor * size
         if config.conditional:
             assert batch.labels is not None
-            labels = (batch.labels[torch.randint(len(batch.labels), (count,), device=self.device)],)
+            of_data = gathered(batch.labels)
+            labels = (of_data[torch.randint(len(of_data), (count,), device=self.device)],)
         with frozen(self.discriminator):
             fakes = self.generator(self.draw_latents(count), *labels)
             fake_logits = self.discriminator(self.augment(fakes), *labels)

@@ -11,6 +11,7 @@ from ganforge.data.captions import SHORTEST, num_codes
 from ganforge.errors import UserError
 from ganforge.nn.losses import contrastive_loss, joint_embedding_loss
 from ganforge.nn.networks.text import CharacterEncoder, ImageEncoder, WordEncoder
+from ganforge.nn.whole_batch import gathered
 from ganforge.system import Suggestions, System, SystemConfig, Update
 from ganforge.systems.families.resolutions import stages_for
 
@@ -121,13 +122,18 @@ class TextEncoder(System):
         wrong = None
         if isinstance(self.text, WordEncoder) and self.config.swap_words:
             texts, *swapped = self.text.with_swapped(batch.captions)
-            wrong = swapped[0], swapped[1]
+            wrong = gathered(swapped[0]), gathered(swapped[1])
         else:
             texts = self.text(batch.captions)
-        images = self.image(batch.images)
-        equal = (batch.captions[:, None] == batch.captions).all(2)
+        images, texts, captions = (
+            gathered(self.image(batch.images)),
+            gathered(texts),
+            gathered(batch.captions),
+        )
+        equal = (captions[:, None] == captions).all(2)
         if self.config.loss == "contrastive":
-            same = equal if batch.labels is None else batch.labels[:, None] == batch.labels
+            labels = None if batch.labels is None else gathered(batch.labels)
+            same = equal if labels is None else labels[:, None] == labels
             loss, share = contrastive_loss(images, texts, equal, same, self.config.class_share, wrong)
         else:
             loss, share = joint_embedding_loss(images, texts, equal)

@@ -95,7 +95,7 @@ class WGAN(LatentSystem):
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the critic on as many fresh batches as it has steps, then the generator against it."""
-        size = self.config.batch
+        size = len(batch.images) // self.config.critic_steps
 
         # Critic: estimate the distance. Real and generated in separate passes because of its batch norm.
         for k in range(self.config.critic_steps):

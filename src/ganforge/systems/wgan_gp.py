@@ -103,7 +103,8 @@ class WGANGP(LatentSystem):
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the critic on as many fresh batches as it has steps, then the generator against it."""
-        config, size = self.config, self.config.batch
+        config = self.config
+        size = len(batch.images) // config.critic_steps
 
         # Critic: estimate the distance with slopes near 1. One pass for real and generated images, because
         # nothing in it looks across samples. The penalty calls its forward, because a compiled network cannot

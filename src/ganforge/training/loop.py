@@ -41,6 +41,7 @@ from ganforge.training.live_report import LiveReport
 from ganforge.training.memory import check_fits, is_shortage, shortage
 from ganforge.training.meter import Clock
 from ganforge.training.own_parts import changed_code, recorded_code
+from ganforge.training.parallel import Leader, leading
 from ganforge.training.plan import Plan
 from ganforge.training.previews import Previews
 from ganforge.training.progress import Display
@@ -83,6 +84,7 @@ class _Session:
     evaluation: Evaluation
     first_steps: FirstSteps
     report: LiveReport
+    leader: Leader
 
 
 def train(
@@ -105,7 +107,8 @@ def train(
     check_fits(plan.config)
     try:
         started = time.monotonic() if started is None else started
-        return _train_plan(plan, command, quiet, started, open_report, on_step)
+        with leading() as leader:
+            return _train_plan(plan, command, quiet, started, open_report, on_step, leader)
     except (MemoryError, RuntimeError) as error:
         if not is_shortage(error):
             raise
@@ -115,7 +118,13 @@ def train(
 
 
 def _train_plan(
-    plan: Plan, command: str, quiet: bool, started: float, open_report: bool, on_step: OnStep | None
+    plan: Plan,
+    command: str,
+    quiet: bool,
+    started: float,
+    open_report: bool,
+    on_step: OnStep | None,
+    leader: Leader,
 ) -> Run:
     training: Training | None = None
     with stop_signals() as request, locked(plan.path), explained_compiler(plan.config.train):
@@ -136,9 +145,10 @@ def _train_plan(
                 move_on(run, training)
                 warnings = [*warnings, *changed_code(run)]
             _stop_early(request, checkpoint, run)
+            leader.begin(run, training)
             start_line = _start_line(training, command, time.monotonic() - started)
             start_line |= recorded_code(run.config)
-            _train(run, training, plan.dataset, warnings, quiet, start_line, open_report, request)
+            _train(run, training, plan.dataset, warnings, quiet, start_line, open_report, request, leader)
         except BaseException:
             if plan.run is None and (training is None or training.step == 0):
                 run.discard()
@@ -161,6 +171,7 @@ def _train(
     start_line: dict[str, Any],
     open_report: bool,
     request: StopRequest,
+    leader: Leader,
 ) -> None:
     """Train up to the last step; log warnings and the start, and write the report."""
     steps = _steps(run.config)
@@ -181,7 +192,7 @@ def _train(
         _append(run, start_line)
         live = LiveReport(run, open_report, training.step or -1)
         try:
-            _loop(run, training, dataset, display, live, request)
+            _loop(run, training, dataset, display, live, request, leader)
         except BaseException as error:
             if not isinstance(error, Stopped | KeyboardInterrupt):
                 with suppress(OSError):
@@ -225,6 +236,7 @@ def _start_line(training: Training, command: str, startup_seconds: float) -> dic
         "command": command,
         "device": training.device.type,
         "machine": describe_machine(training.device),
+        "processes": training.shard.ranks,
         "threads": torch.get_num_threads(),
         "precision": training.precision,
         "startup_seconds": round(startup_seconds, 3),
@@ -244,18 +256,25 @@ def _loop(
     display: Display,
     live: LiveReport,
     request: StopRequest,
+    leader: Leader,
 ) -> None:
     policy = run.config.train.on_nan
     session = _Session(
         dataset,
         display,
-        OptimizerUpdate(training.optimizers, training.device.type, skip=policy == "skip"),
+        OptimizerUpdate(
+            training.optimizers,
+            training.device.type,
+            skip=policy == "skip",
+            mean=None if training.part is None else training.shard.mean,
+        ),
         Previews(dataset, run.config.train.seed, training.system),
         Diagnosis.of(run),
         Clock(training.images),
         Evaluation(run, dataset),
         FirstSteps(training.step),
         live,
+        leader,
     )
     training.system.train()
     if training.step == 0:
@@ -272,6 +291,7 @@ def _loop(
                 raise
             with _writing(run.path):
                 display.say(roll_back(run, training, error))
+            leader.reload(training)
             session.health = Diagnosis.of(run)
             session.clock.lap(training.images)
             display.advance(training.step)
@@ -279,12 +299,15 @@ def _loop(
 
 def _advance_to_the_end(run: Run, training: Training, session: _Session, request: StopRequest) -> None:
     options, steps = run.config.train, _steps(run.config)
-    stream = build_loader(run.config, session.dataset, training.system.images_per_step())
+    images_per_step = training.system.images_per_step()
+    stream = build_loader(run.config, session.dataset, images_per_step, training.part)
     batches = stream.iterate(training.images)
     while training.step < steps:
         coming = training.step + 1
         session.update.measuring = coming % options.log_every == 0 or coming == steps
-        training.advance(next(batches).to(training.device), session.update)
+        batch = next(batches).to(training.device)
+        with session.leader.step(training, checked=session.update.measuring):
+            training.advance(batch, session.update)
         check_skipped(training, session.update)
         session.display.advance(training.step)
         _forecast(run, training, session)

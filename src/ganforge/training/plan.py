@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from ganforge.data.batch import DataSpec
 from ganforge.data.dataset import Dataset
 from ganforge.data.options import DataOptions
-from ganforge.distributed import refuse_several_processes
+from ganforge.distributed import num_processes
 from ganforge.errors import UserError, printable
 from ganforge.runs.checkpoint import committed
 from ganforge.runs.compatibility import without_unknown
@@ -141,7 +141,6 @@ def make_plan(
     The only place that decides what a run is: its data, fields, device, precision, encoder and weights of
     VGG. Raises UserError for a mistake, and where `disk` has another run than this.
     """
-    refuse_several_processes("train")
     kind = find(system)
     if disk.start_from is not None and "embeddings" in kind.needs:
         dataset = _with_parent_encoder(dataset, disk)
@@ -155,6 +154,7 @@ def make_plan(
         raise UserError(
             "--freeze-discriminator keeps what --from takes over: add --from RUN, or leave it out"
         )
+    _check_shared(system_config, train_options)
     if isinstance(system_config, PerceptualConfig):
         system_config = with_weights(system_config)
     if disk.run is None:
@@ -190,11 +190,13 @@ def plan_to_resume(run: Run, dataset: Dataset, changes: Mapping[str, Any], syste
 
     `system` as of `find_recorded`. Raises UserError for an invalid value.
     """
-    refuse_several_processes("resume")
     kind, recorded = find_recorded(run.config.system, system), run.config
     options = {name: value for name, value in changes.items() if name != "steps"}
     fields = recorded.config | ({"steps": changes["steps"]} if "steps" in changes else {})
-    validated(kind.Config, without_unknown(kind.Config, fields, str(run.path / "config.json")))
+    system_config = validated(
+        kind.Config, without_unknown(kind.Config, fields, str(run.path / "config.json"))
+    )
+    _check_shared(system_config, recorded.train)
     config = recorded.model_copy(
         update={
             "ganforge": __version__,
@@ -212,6 +214,22 @@ def _plan_to_resume(run: Run, config: RunConfig, dataset: Dataset, parent: Run |
     same = {"data": run.config.data, "places": run.config.places | config.places}
     dataset = replace(dataset, options=run.config.data, located=located)
     return Plan(config.model_copy(update=same), dataset, run.path, run, parent)
+
+
+def _check_shared(config: SystemConfig, options: TrainOptions) -> None:
+    """Raise UserError where the processes of torchrun cannot share the batch."""
+    if (processes := num_processes()) == 1:
+        return
+    if options.compile == "on":
+        raise UserError(f"--compile on is for one process, torchrun started {processes}: use --compile off")
+    pack = getattr(config, "pack", 1)
+    each = processes * pack
+    if config.batch % each:
+        nearest = max(each, round(config.batch / each) * each)
+        packs = f", each with packs of {pack}" if pack > 1 else ""
+        raise UserError(
+            f"--batch {config.batch} cannot be shared by {processes} processes{packs}: use --batch {nearest}"
+        )
 
 
 def _check_encoder(run: Run, requested: str | None) -> None:

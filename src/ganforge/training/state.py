@@ -12,7 +12,9 @@ from torch import Tensor
 from ganforge.data.batch import Batch, as_images
 from ganforge.data.dataset import Dataset
 from ganforge.data.loader import Loader
+from ganforge.distributed import Shard
 from ganforge.errors import UserError
+from ganforge.nn.whole_batch import Part, sharing
 from ganforge.runs.build import build_system
 from ganforge.runs.checkpoint import Checkpoint
 from ganforge.runs.compatibility import current_tensors
@@ -54,6 +56,16 @@ class Training:
     latest: dict[str, Tensor] = field(default_factory=dict)
     """What the newest step returned: name -> 0-dim tensor."""
     on_step: "OnStep | None" = None
+    shard: Shard = field(default_factory=Shard)
+    """Which process this is, of those that share every batch."""
+    synchronised: bool = True
+    """Whether batch norm sees the whole batch, or the part of each process."""
+
+    @property
+    def part(self) -> Part | None:
+        """The rows of a batch that this process computes; None where it is alone."""
+        ranks = self.shard.ranks
+        return None if ranks == 1 else Part(self.shard.rank, ranks, self.system.config.batch // ranks)
 
     @property
     def images(self) -> int:
@@ -65,16 +77,32 @@ class Training:
         self.system.schedule(self.optimizers, self.images)
         skipped = update.skipped.total()
         with autocast(self.device, self.precision):
-            values = self.system.train_step(batch, update)
+            if self.part is None:
+                values = self.system.train_step(batch, update)
+            else:
+                values = self._share_step(self.part, batch, update)
         self.step += 1
         if update.skipped.total() == skipped:  # the losses of a skipped update would spoil the means
             self.meter.add(values, self.step)
         self.average.update(self.system.images_per_step(), self.images)
+        self.latest = values
         if self.on_step is not None:
-            self.latest = values
             devices = [self.device] if self.device.type == "cuda" else []
             with torch.random.fork_rng(devices):  # the training's own are not touched
                 self.on_step(self)
+
+    def _share_step(self, part: Part, batch: Batch, update: OptimizerUpdate) -> dict[str, Tensor]:
+        """The system's step, with the rows of `batch`; what it returns are means over all processes."""
+        with self.shard.naming_lost():
+            with sharing(part, synchronised=self.synchronised):
+                found = self.system.train_step(batch, update)
+            values = {
+                name: value.detach().clone() if value.is_floating_point() else value.float()
+                for name, value in found.items()
+            }
+            running = [] if self.synchronised else _running_statistics(self.system)
+            self.shard.mean([*values.values(), *running])
+        return values
 
     @contextmanager
     def sampled(self) -> Iterator[System]:
@@ -125,11 +153,14 @@ def build_training(
     precision = choose_precision(config.train.precision, device)
     training = Training(system, system.build_optimizers(), average, device, precision)
     training.started_from = started_from
+    training.synchronised = config.train.batch_norm == "synchronised"
     return training
 
 
-def build_loader(config: RunConfig, dataset: Dataset, images_per_step: int) -> Loader:
-    """The training images in the order of the run's seed, as many at a time as a step takes."""
+def build_loader(
+    config: RunConfig, dataset: Dataset, images_per_step: int, part: Part | None = None
+) -> Loader:
+    """The training images in the order of the run's seed, a step at a time: all, or the rows of `part`."""
     return Loader(
         dataset.streamed,
         images_per_step,
@@ -140,12 +171,22 @@ def build_loader(config: RunConfig, dataset: Dataset, images_per_step: int) -> L
         values=config.spec.values,
         jitter=config.data.jitter,
         balance_classes=config.data.balance_classes,
+        rows=None if part is None else part.rows_of(images_per_step),
     )
 
 
 def _num_prepare_images(config: RunConfig) -> int:
     """As many images as a statistic of the data needs, but no more than 100 MB of floats."""
     return max(1, min(NUM_PREPARE_IMAGES, 25_000_000 // math.prod(config.spec.shape)))
+
+
+def _running_statistics(system: System) -> list[Tensor]:
+    """Running means and variances of all batch norms."""
+    return [
+        buffer
+        for name, buffer in system.named_buffers()
+        if name.rpartition(".")[2] in ("running_mean", "running_var")
+    ]
 
 
 def _random_states(device: torch.device) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.own import OwnData, name_of
+from ganforge.distributed import rank_of_process
 from ganforge.errors import UserError
 from ganforge.files.code import allow, is_name
 from ganforge.runs.build import trust
@@ -21,6 +22,7 @@ from ganforge.text.embeddings import data_of
 from ganforge.training.automatic import AUTO, choose_system
 from ganforge.training.loop import train as train_run
 from ganforge.training.minutes import TWO_LENGTHS, plan_within, steps_of_minutes
+from ganforge.training.parallel import follow
 from ganforge.training.plan import Plan, as_stored, on_disk, plan_to_resume, validated
 from ganforge.training.resume import check_resumable
 from ganforge.training.state import OnStep
@@ -44,9 +46,12 @@ def train(
     this time. `on_step` is called with the `Training` after every step, and changes no random numbers.
     `options` are those of `ganforge train`, with underscores: `steps`, `seed`, `size`, `learning_rate`...;
     `generator`, `discriminator` and `loss` may be the class or function itself.
+    Several processes of torchrun train one run together; `on_step` is called in the first.
     Raises UserError for a mistake, and `training.loop.Stopped` after SIGINT or SIGTERM, with the run saved.
     """
     own = None if isinstance(data, str | Path) else data
+    if rank_of_process():
+        return _followed(own, system)
     data = str(data) if isinstance(data, str | Path) else name_of(data)
     options = {name: _by_name(name, value) if name in PARTS else value for name, value in options.items()}
     allow([data, *(str(options[part]) for part in PARTS if part in options)])
@@ -73,6 +78,14 @@ def train(
     plan = replace(plan, notes=(*notes, *plan.notes))
     command = f"ganforge.train({system!r}, {data!r}, ...)"
     return load(train_run(plan, command=command, quiet=quiet, on_step=on_step).path, system=system)
+
+
+def _followed(own: OwnData | None, system: str | None) -> Trained:
+    """What process 0 of torchrun has trained, with this one following."""
+    path = follow(own)
+    if path is None:
+        raise UserError("process 0 has trained nothing, and says why")
+    return load(path, system=None if system == AUTO else system)
 
 
 def _by_name(part: str, value: Any) -> Any:
@@ -117,6 +130,8 @@ def resume(
     `system` and `trust_code` as of `load`, `on_step` as of `train`. Raises UserError for a mistake, and
     `training.loop.Stopped` after SIGINT or SIGTERM, with the run saved.
     """
+    if rank_of_process():
+        return _followed(None if isinstance(data, str) else data, system)
     if trust_code:
         trust(Run.open(Path(run)).config)
     for name in changes:

@@ -1,6 +1,7 @@
 """The engine's one verb: backward into one optimizer's parameters, and step it."""
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,10 +14,16 @@ class OptimizerUpdate:
     device. With `skip` an update whose loss or gradient is not finite leaves its parameters as they are: to
     know this, every update reads from the device. `skipped` counts these updates of each optimizer, and
     `skipped_in_a_row` those since its last good one, `all_skipped` of `all_updates` those since the start.
+    `mean` overwrites tensors by their means over all processes that share the batch.
     """
 
     def __init__(
-        self, optimizers: dict[str, torch.optim.Optimizer], device_type: str, *, skip: bool = False
+        self,
+        optimizers: dict[str, torch.optim.Optimizer],
+        device_type: str,
+        *,
+        skip: bool = False,
+        mean: Callable[[Sequence[Tensor]], None] | None = None,
     ) -> None:
         self.measuring = False
         self.gradient_norms: dict[str, Tensor] = {}
@@ -25,6 +32,7 @@ class OptimizerUpdate:
         self.all_skipped: Counter[str] = Counter()
         self.all_updates: Counter[str] = Counter()
         self._skip = skip
+        self._mean = mean
         self._optimizers = optimizers
         self._device_type = device_type
         self._parameters = {
@@ -46,7 +54,11 @@ class OptimizerUpdate:
         self.all_updates[name] += 1
         with torch.autocast(self._device_type, enabled=False):
             loss.backward(inputs=inputs)
-            if self._skip and not bool(torch.isfinite(loss.detach() + _gradient_norm(parameters, torch.inf))):
+            loss = loss.detach()
+            if self._mean is not None:
+                loss = loss.clone()
+                self._mean([loss, *(p.grad for p in parameters if p.grad is not None)])
+            if self._skip and not bool(torch.isfinite(loss + _gradient_norm(parameters, torch.inf))):
                 self.skipped[name] += 1
                 self.all_skipped[name] += 1
                 self.skipped_in_a_row[name] += 1

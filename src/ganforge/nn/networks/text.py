@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool1d, one_hot, pad
 
 from ganforge.nn.layers import initialise_normal
+from ganforge.nn.whole_batch import gathered
 
 _PAIRS = 1 << 20  # more than there are numbers of words, so that two make one number
 
@@ -136,7 +137,8 @@ def _swap_order(words: Tensor, exists: Tensor) -> tuple[Tensor, Tensor]:
     for neighbours in (before, -after):  # a negative number is that of the word after
         seen = torch.where(exists, neighbours * _PAIRS + numbers, 0)
         # Whether the batch shows word j somewhere at the neighbour of word i.
-        fits = torch.isin(neighbours[:, :, None] * _PAIRS + numbers[:, None, :], seen.flatten())
+        seen = gathered(seen).flatten()
+        fits = torch.isin(neighbours[:, :, None] * _PAIRS + numbers[:, None, :], seen)
         possible &= fits & fits.transpose(1, 2)
     chances = torch.rand(batch, count * count, device=words.device) * possible.flatten(1)
     first, second = chances.argmax(1) // count, chances.argmax(1) % count

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.nn.augment import DIFF_AUGMENTATIONS, AdaptiveAugmentation, diff_augment
+from ganforge.nn.whole_batch import gathered
 from ganforge.system import SystemConfig
 
 AUGMENT = (
@@ -141,6 +142,7 @@ class DiscriminatorInput(nn.Module):
         Only their signs count. Nothing happens with any other augmentation.
         """
         if self.adaptive is not None:
+            real_logits = gathered(real_logits.detach())
             self.adaptive.adapt(real_logits, num_images=len(real_logits) * self.pack)
 
     def metrics(self) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from torch.nn.functional import softplus
 
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
+from ganforge.nn.whole_batch import gathered
 from ganforge.system import Suggestions
 from ganforge.systems.families.adversarial import TwoRatesConfig
 
@@ -66,11 +67,12 @@ def mismatched(embeddings: Tensor, labels: Tensor | None) -> tuple[Tensor, Tenso
     With `labels` int64 `[batch]` it is one of another class wherever the batch has one. Also returns float
     `[batch]`, 0 for a row to which all others are equal: its pair then is no mismatch.
     """
-    other = (embeddings[:, None] != embeddings).any(2)
+    batch = gathered(embeddings)
+    other = (embeddings[:, None] != batch).any(2)
     scores = torch.rand(other.shape, device=embeddings.device)
     if labels is not None:
-        scores = scores + (labels[:, None] != labels)
-    return embeddings[torch.where(other, scores, -1.0).argmax(1)], other.any(1).float()
+        scores = scores + (labels[:, None] != gathered(labels))
+    return batch[torch.where(other, scores, -1.0).argmax(1)], other.any(1).float()
 
 
 def matching_loss(

@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/processes.py --out benchmarks/processes.json
 
-Speed: images/s of one process alone, of one under torchrun, and of two, with both kinds of batch norm, in
-turn. Deaths: a training of two processes under `torchrun --max-restarts` loses one of them, killed or frozen
-at a random step; what its last checkpoint holds is compared with that of a training that lost none. About
-half an hour.
+Speed: seconds per step of one process with one thread and with two, of one under torchrun, and of two with a
+thread each and both kinds of batch norm, in turn. Deaths: a training of two processes under `torchrun
+--max-restarts` loses one of them, killed or frozen at a random step; what its last checkpoint holds is
+compared with that of a training that lost none. About half an hour.
 """
 
 import argparse
@@ -80,26 +80,29 @@ def program(processes: int, restarts: int = 0) -> list[str]:
     return [sys.executable, "-m", "torch.distributed.run", *words, "-m", "--", "ganforge"]
 
 
-def seconds_per_step(folder: Path, processes: int, *more: str) -> float:
+def seconds_per_step(folder: Path, processes: int, threads: int, *more: str) -> float:
     """The median of a training's log but for its start."""
     words = [*program(processes), *SPEED, "--run", str(folder), *more]
-    subprocess.run(words, env=ENVIRONMENT, check=True, capture_output=True)
+    environment = ENVIRONMENT | {"OMP_NUM_THREADS": str(threads)}
+    subprocess.run(words, env=environment, check=True, capture_output=True)
     lines = map(json.loads, (folder / "metrics.jsonl").read_text("utf-8").splitlines())
     return statistics.median([line["seconds_per_step"] for line in lines if line["kind"] == "train"][2:])
 
 
 def measure_speed(place: Path) -> dict[str, Any]:
     """Seconds per step, A B C D in turn."""
-    kinds: dict[str, tuple[int, tuple[str, ...]]] = {
-        "alone": (0, ()),
-        "one_under_torchrun": (1, ()),
-        "two_synchronised": (2, ()),
-        "two_local": (2, ("--batch-norm", "local")),
+    kinds: dict[str, tuple[int, int, tuple[str, ...]]] = {
+        "alone": (0, 1, ()),
+        "one_under_torchrun": (1, 1, ()),
+        "alone_two_threads": (0, 2, ()),
+        "two_synchronised": (2, 1, ()),
+        "two_local": (2, 1, ("--batch-norm", "local")),
     }
     found: dict[str, list[float]] = {name: [] for name in kinds}
     for turn in range(ROUNDS):
-        for name, (processes, more) in kinds.items():
-            found[name].append(round(seconds_per_step(place / f"{name}-{turn}", processes, *more), 5))
+        for name, (processes, threads, more) in kinds.items():
+            seconds = seconds_per_step(place / f"{name}-{turn}", processes, threads, *more)
+            found[name].append(round(seconds, 5))
             print(name, found[name][-1], file=sys.stderr, flush=True)
     medians = {name: statistics.median(values) for name, values in found.items()}
     file = place / "latency.py"
@@ -109,6 +112,7 @@ def measure_speed(place: Path) -> dict[str, Any]:
     return {
         "seconds_per_step": found,
         "overhead_of_one_process": round(medians["one_under_torchrun"] / medians["alone"] - 1, 4),
+        "speed_of_two_threads": round(medians["alone"] / medians["alone_two_threads"], 3),
         "speed_of_two_synchronised": round(medians["alone"] / medians["two_synchronised"], 3),
         "speed_of_two_local": round(medians["alone"] / medians["two_local"], 3),
         "seconds_of_a_sum_of_256_numbers": round(float(done.stdout), 5),

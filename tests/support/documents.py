@@ -66,6 +66,7 @@ def program_words(words: list[str]) -> list[str] | None:
     """The words after `ganforge`, also where torchrun or python starts it; None for another program."""
     if words[0] == "ganforge":
         return words[1:]
+    words = [word for word in words if word != "--"]
     if words[0] in ("torchrun", "python") and "-m" in words and words[words.index("-m") + 1] == "ganforge":
         return words[words.index("-m") + 2 :]
     return None

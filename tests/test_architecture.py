@@ -231,6 +231,7 @@ def test_options_are_frozen() -> None:
         "precision": ("auto", "typing.Literal['auto', 'fp32', 'bf16']"),
         "device": ("auto", "typing.Literal['auto', 'cpu', 'cuda', 'mps']"),
         "compile": ("auto", "typing.Literal['auto', 'on', 'off']"),
+        "batch_norm": ("synchronised", "typing.Literal['synchronised', 'local']"),
         "checkpoint_every": (500, "<class 'int'>"),
         "sample_every": (500, "<class 'int'>"),
         "log_every": (50, "<class 'int'>"),
@@ -249,7 +250,7 @@ def test_options_are_frozen() -> None:
     }
     assert options == {
         "Sample": ["run", "out", "count", "seed", "seeds", "weights", "labels", "sources", "text",
-                   "text_file", "interpolate", "code", "truncation", "data", "overwrite", "checkpoint",
+                   "text_file", "interpolate", "code", "truncation", "data", "tar", "overwrite", "checkpoint",
                        "system"],
         "Evaluate": ["runs", "num_samples", "seed", "weights", "checkpoint", "protocol", "statistics",
                      "features", "features_weights", "samples", "data", "size", "devices", "json", "verbose",

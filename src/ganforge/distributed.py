@@ -279,8 +279,8 @@ def _group(place: int, timeout: timedelta, backend: str) -> Iterator[None]:
 def _attempt(store: Any, rank: int, ranks: int) -> str:
     """A name that the processes started together agree on; waits for all of them.
 
-    After a restart torchrun's store still holds what processes that are gone have written, such as where
-    they listen. So each calls with a number of its own until process 0 has answered that very number.
+    After a restart torchrun's store still holds what processes that are gone have written, such as their
+    addresses. So each calls with a number of its own, and process 0 answers that very number.
     """
     own = uuid.uuid4().hex
     if rank:

@@ -276,3 +276,16 @@ def test_to_the_hub_and_back(tmp_path: Path) -> None:
     (commit,) = [body for path, body in received.items() if "/commit/" in path]
     for name in files_of(shared):
         assert json.dumps(name).encode() in commit
+
+
+def test_what_was_shared_can_be_shared_again(tmp_path: Path) -> None:
+    """A folder without a discriminator, the package's too, gives folders that load."""
+    source: Path | str = "pretrained:digits-dcgan"
+    expected = ganforge.load(source, device="cpu").sample(2, seed=3)
+    for number in range(2):
+        write_hub(ganforge.load(source, device="cpu"), tmp_path / f"hub-{number}")
+        write_shipped(ganforge.load(source, device="cpu"), tmp_path / f"package-{number}", "again")
+        source = tmp_path / f"hub-{number}"
+        for folder in (source, tmp_path / f"package-{number}"):
+            again = ganforge.load(folder, device="cpu").sample(2, seed=3)
+            torch.testing.assert_close(again, expected, atol=2e-2, rtol=0)  # packages are in float16

@@ -32,3 +32,25 @@ def test_keys(empty: Studio, page: Any) -> None:
     page.wait_for_selector("dialog[open]")
     page.keyboard.press("Escape")
     page.wait_for_selector("dialog[open]", state="detached")
+
+
+def test_keys_of_a_view_are_its_own(empty: Studio, page: Any) -> None:
+    """G steps the generator in the playground: R after it restarts there, and does not go to the runs."""
+    page.goto(empty.link("#/play"))
+    page.wait_for_selector("main .view canvas")
+    page.wait_for_timeout(500)
+    for key in "gr":
+        page.keyboard.press(key)
+    page.wait_for_timeout(300)
+    assert "#/play" in page.url
+    page.keyboard.press("n")
+    page.wait_for_url("**/#/new")
+
+
+def test_a_question_does_not_outlive_its_view(empty: Studio, page: Any) -> None:
+    page.goto(empty.link("#/runs"))
+    page.wait_for_selector("main .view h1")
+    page.keyboard.press("?")
+    page.wait_for_selector("dialog[open]")
+    page.evaluate("location.hash = '#/learn'")
+    page.wait_for_selector("dialog[open]", state="detached")

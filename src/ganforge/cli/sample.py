@@ -1,5 +1,6 @@
 """`ganforge sample`: samples of latents, labels, sources or prompts."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,9 @@ import tyro
 
 from ganforge.cli.arguments import CHECKPOINT, MOVED, OVERWRITE, SYSTEM, TRUNCATION, WEIGHTS
 from ganforge.cli.tables import print_skipped
+from ganforge.distributed import num_processes
 from ganforge.errors import UserError
+from ganforge.generation.many import IN_EACH, write_many
 from ganforge.generation.nearest_captions import describe_prompts
 from ganforge.generation.sample import parse_labels, write_samples
 from ganforge.generation.seeds import parse_seeds, write_seeds
@@ -71,6 +74,9 @@ class Sample:
     ] = ()
     truncation: Annotated[float | None, TRUNCATION] = None
     data: Annotated[str | None, MOVED] = None
+    tar: Annotated[
+        bool, tyro.conf.arg(help="Into a folder: archives of 10,000 samples, .tar, instead of files.")
+    ] = False
     overwrite: Annotated[bool, OVERWRITE] = False
     checkpoint: Annotated[str, CHECKPOINT] = "newest"
     system: Annotated[str | None, SYSTEM] = None
@@ -114,8 +120,38 @@ class Sample:
             return 0
         if self.sources is not None:
             raise UserError(f"{trained.run.config.system} uses no sources: leave --sources out")
-        print(write_samples(trained, self.out, *choice, command, labels, self.code, self.overwrite, cut))
+        for line in self._write(trained, labels, command):
+            print(line)
         return 0
+
+    def _write(self, trained: Trained, labels: list[Label] | None, command: str) -> Iterator[str]:
+        """Write samples of latents and classes; very many go into several folders. Yields what is said."""
+        if not self.tar and num_processes() == 1 and (self.out.suffix or (self.count or 0) <= IN_EACH):
+            yield write_samples(
+                trained,
+                self.out,
+                self.count,
+                self.seed,
+                self.weights,
+                command,
+                labels,
+                self.code,
+                self.overwrite,
+                self.truncation,
+            )
+            return
+        if self.out.suffix or self.count is None:
+            raise UserError(
+                "--tar and torchrun are for many samples in a folder: use --count 100000 --out samples"
+            )
+        if self.code or self.truncation is not None or self.overwrite:
+            raise UserError(
+                f"more than {IN_EACH:,} samples in a folder, --tar and torchrun exclude --code, --truncation "
+                "and --overwrite: leave these out"
+            )
+        yield from write_many(
+            trained, self.out, self.count, self.seed, self.weights, command, labels, self.tar
+        )
 
     def _of_seeds(self, trained: Trained, labels: list[Label] | None, command: str) -> int:
         others = self.text or self.text_file or self.interpolate is not None or self.sources or self.seed

@@ -16,7 +16,6 @@ from ganforge.runs.checkpoint import LEFT_OUT, save_checkpoint
 from ganforge.runs.folder import Run
 from ganforge.runs.pretrained import PRETRAINED, SAMPLES
 from ganforge.runs.trained import Trained
-from ganforge.system import networks
 
 TRAINED_AGAINST = ("discriminator",)
 """Networks that only training and scores of their own need."""
@@ -52,7 +51,7 @@ def _write(trained: Trained, out: Path, name: str) -> None:
 
 def weights_of(trained: Trained) -> tuple[dict[str, Tensor], list[str]]:
     """The averaged weights without those of a discriminator, and the networks that are left out."""
-    left_out = [network for network in TRAINED_AGAINST if network in networks(trained.system)]
+    left_out = [network for network in TRAINED_AGAINST if hasattr(trained.system, network)]
     state = trained.system.state_dict()
     return {key: t for key, t in state.items() if key.partition(".")[0] not in left_out}, left_out
 

@@ -1,6 +1,6 @@
 """Sampling reproducibly, with random numbers of its own: torch's global state is neither read nor changed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -44,26 +44,47 @@ def draw_share(
 ) -> Iterator[tuple[slice, Tensor]]:
     """The part of one process of what `draw` gives: every so many chunks, each with its rows.
 
-    The latents of all chunks are drawn, so that they are those of one process alone; only the own ones are
-    decoded. Raises UserError where a system draws anything else, since all that follows would change.
+    Raises UserError where samples cannot be drawn apart, see `draw_some`.
     """
-    refused = UserError(
-        f"--devices {share.ranks}: {type(system).__name__.lower()} draws each sample with the random numbers "
-        "that the one before left: leave torchrun and --devices out"
-    )
+    wanted = [rows for index, rows in enumerate(chunks(count)) if index % share.ranks == share.rank]
+    try:
+        yield from draw_some(system, count, seed, given, wanted)
+    except NotApart as error:
+        raise UserError(f"--devices {share.ranks}: {error}: leave torchrun and --devices out") from error
+
+
+class NotApart(UserError):  # noqa: N818 - said of samples
+    """Samples of a system cannot be drawn without those before them."""
+
+    def __init__(self, system: System) -> None:
+        name = type(system).__name__.lower()
+        super().__init__(f"{name} draws each sample with the random numbers that the one before left")
+
+
+def draw_some(
+    system: System, count: int, seed: int, given: Batch | None, wanted: Sequence[slice]
+) -> Iterator[tuple[slice, Tensor]]:
+    """Those chunks of what `draw` gives whose rows are `wanted`, in their order, each with its rows.
+
+    The latents of all chunks are drawn, so that they are those of one process alone; only the wanted ones
+    are decoded. Raises NotApart where a system draws anything else, since all that follows would change.
+    """
     if not isinstance(system, LatentSystem) or type(system).sample is not LatentSystem.sample:
-        raise refused
-    generator = seeded(seed, system.device)
-    for index, rows in enumerate(chunks(count)):
+        raise NotApart(system)
+    generator, left = seeded(seed, system.device), list(wanted)
+    for rows in chunks(count):
+        if not left:
+            return
         with torch.no_grad():
             latents = system.draw_latents(rows.stop - rows.start, generator=generator)
-        if index % share.ranks != share.rank:
+        if rows != left[0]:
             continue
+        left.pop(0)
         before, part = generator.get_state(), None if given is None else given[rows].to(system.device)
         with torch.no_grad():
             images = system.decode(latents, part, generator=generator).float().cpu()
         if not torch.equal(before, generator.get_state()):
-            raise refused
+            raise NotApart(system)
         yield rows, images
 
 

@@ -223,6 +223,23 @@ class Trained:
             return
         yield from sampling.draw_share(self.with_weights(weights), count, seed, given, share)
 
+    def draw_chunks(
+        self,
+        count: int,
+        wanted: Sequence[slice],
+        *,
+        seed: int = 0,
+        weights: Weights = "ema",
+        given: Batch | None = None,
+    ) -> Iterator[Tensor]:
+        """Of the same samples the chunks (`sampling.chunks`) whose rows are `wanted`, in order.
+
+        Raises `sampling.NotApart` where they cannot be drawn without those before them.
+        """
+        system = self.with_weights(weights)
+        for _, part in sampling.draw_some(system, count, seed, given, wanted):
+            yield part
+
     def call(
         self, method: str, parts: Iterable[Any], *, seed: int = 0, weights: Weights = "ema"
     ) -> Iterator[Any]:

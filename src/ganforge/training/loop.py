@@ -22,10 +22,10 @@ from ganforge.reporting.trackers import check_tracker
 from ganforge.reporting.units import duration
 from ganforge.runs.checkpoint import Checkpoint, committed, delete_older, save_checkpoint
 from ganforge.runs.conditions import PREVIEW_COLUMNS, preview_conditions
-from ganforge.runs.device import describe_machine, explained_compiler, peak_memory_bytes
+from ganforge.runs.device import explained_compiler, peak_memory_bytes
 from ganforge.runs.folder import Run, RunConfig, locked
 from ganforge.runs.sampling import draw
-from ganforge.system import generates_images, networks
+from ganforge.system import generates_images
 from ganforge.training.cost import FirstSteps, faster_option
 from ganforge.training.diagnosis import NUM_RECOUNTED, Diagnosis, must_recount
 from ganforge.training.divergence import (
@@ -45,6 +45,7 @@ from ganforge.training.parallel import Leader, leading
 from ganforge.training.plan import Plan
 from ganforge.training.previews import Previews
 from ganforge.training.progress import Display
+from ganforge.training.record import end_line_of, failure_line_of, start_line_of
 from ganforge.training.resume import data_notes, keep_text_encoder, open_or_create
 from ganforge.training.signals import REQUEUE, StopRequest, requeue, stop_signals
 from ganforge.training.state import OnStep, Training, build_loader, build_training, load_state, pack_state
@@ -146,7 +147,7 @@ def _train_plan(
                 warnings = [*warnings, *changed_code(run)]
             _stop_early(request, checkpoint, run)
             leader.begin(run, training)
-            start_line = _start_line(training, command, time.monotonic() - started)
+            start_line = start_line_of(training, command, time.monotonic() - started)
             start_line |= recorded_code(run.config)
             _train(run, training, plan.dataset, warnings, quiet, start_line, open_report, request, leader)
         except BaseException:
@@ -196,7 +197,7 @@ def _train(
         except BaseException as error:
             if not isinstance(error, Stopped | KeyboardInterrupt):
                 with suppress(OSError):
-                    run.append(_failure_line(training, error))
+                    run.append(failure_line_of(training, error))
             with suppress(OSError):  # a full disk: the error that is raised says so
                 write_report(run.path)
             raise
@@ -224,29 +225,6 @@ def _append(run: Run, line: dict[str, Any]) -> None:
 
 def _steps(config: RunConfig) -> int:
     return int(config.config["steps"])
-
-
-def _start_line(training: Training, command: str, startup_seconds: float) -> dict[str, Any]:
-    parameters = {
-        name: sum(p.numel() for p in net.parameters()) for name, net in networks(training.system).items()
-    }
-    return {
-        "kind": "start",
-        "step": training.step,
-        "command": command,
-        "device": training.device.type,
-        "machine": describe_machine(training.device),
-        "processes": training.shard.ranks,
-        "threads": torch.get_num_threads(),
-        "precision": training.precision,
-        "startup_seconds": round(startup_seconds, 3),
-        "parameters": parameters,
-        "torch": torch.__version__,
-    }
-
-
-def _failure_line(training: Training, error: BaseException) -> dict[str, Any]:
-    return {"kind": "failure", "step": training.step, "text": f"{type(error).__name__}: {error}"}
 
 
 def _loop(
@@ -326,7 +304,7 @@ def _advance_to_the_end(run: Run, training: Training, session: _Session, request
             if session.update.measuring:
                 session.report.follow(session.display)
         if last:
-            _end_line(run, training, time.monotonic() - session.clock.begun)
+            _append(run, end_line_of(training, time.monotonic() - session.clock.begun))
         if training.step == steps:
             check_most_skipped(session.update)
         if stop is not None and training.step < steps:
@@ -454,18 +432,6 @@ def _finish(run: Run, training: Training) -> None:
     """Do what a training that was killed after its last checkpoint left undone."""
     with _writing(run.path):
         delete_older(run.checkpoints, run.config.train.keep)
-        _end_line(run, training, float((run.metrics() or [{"seconds": 0.0}])[-1]["seconds"]))
+        seconds = float((run.metrics() or [{"seconds": 0.0}])[-1]["seconds"])
+        run.append(end_line_of(training, seconds))
         write_report(run.path)
-
-
-def _end_line(run: Run, training: Training, seconds: float) -> None:
-    _append(
-        run,
-        {
-            "kind": "end",
-            "step": training.step,
-            "images": training.images,
-            "seconds": round(seconds, 3),
-            "peak_memory_bytes": peak_memory_bytes(training.device),
-        },
-    )

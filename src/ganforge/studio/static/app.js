@@ -8,6 +8,7 @@ const VIEWS = {
 };
 const KEYS = [["g then h", "home"], ["g then p", "playground"], ["g then r", "runs"], ["g then c", "create"], ["g then l", "learn"],
               ["n", "new training"], ["?", "this list"], ["Esc", "close"]];
+const MILLISECONDS_BETWEEN_KEYS = 1000;
 let ended = null, visit = 0;
 
 /** The parts of an address: #/run/NAME?x=1 -> view "run", path ["NAME"], query {x: "1"}. */
@@ -21,6 +22,7 @@ async function go() {
   const { view, path, query } = read(location.hash), place = document.getElementById("view"), mine = ++visit;
   if (ended) ended();
   ended = null;
+  document.getElementById("dialog").close("");  // a question of the view that is left
   document.querySelector("#notice.error")?.replaceChildren();  // of the view that is left
   const name = VIEWS[view];
   for (const link of document.querySelectorAll("header nav a")) {
@@ -66,15 +68,18 @@ theme.addEventListener("click", () => {
 
 const showKeys = () => question("Keys", h("table", {}, ...KEYS.map(([key, what]) => h("tr", {}, h("th", {}, h("kbd", {}, key)), h("td", {}, what)))), { yes: "Close", no: null });
 document.getElementById("keys").addEventListener("click", showKeys);
-let after = "";
+let after = "", pressedAt = 0;
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.getElementById("dialog").open) return;
   if (event.target.closest("input, textarea, select, [contenteditable]")) return;
   const places = { h: "#/", p: "#/play", r: "#/runs", c: "#/create", l: "#/learn" };
-  if (after === "g" && places[event.key]) { location.hash = places[event.key]; event.preventDefault(); }
+  if (event.defaultPrevented) { after = ""; return; }  // the view has used it
+  const soon = Date.now() - pressedAt < MILLISECONDS_BETWEEN_KEYS;
+  if (after === "g" && soon && places[event.key]) { location.hash = places[event.key]; event.preventDefault(); }
   else if (event.key === "?") { showKeys(); event.preventDefault(); }
   else if (event.key === "n") { location.hash = "#/new"; event.preventDefault(); }
   after = event.key;
+  pressedAt = Date.now();
 });
 addEventListener("unhandledrejection", (event) => { if (event.reason?.name !== "AbortError") notice(event.reason?.message ?? "Something went wrong.", { error: true }); });
 addEventListener("hashchange", go);

@@ -21,7 +21,7 @@ export async function show(place, { query }) {
   const figures = found.runs.map((run) => ({ run, image: h("img", { class: "pixels grid", alt: "" }), caption: h("figcaption") }));
   const draw = () => {
     const step = shared[Number(slider.value)];
-    said.textContent = step === undefined ? "These runs have no samples of the same step: each shows its newest." : `step ${step.toLocaleString("en")}`;
+    said.textContent = step === undefined ? "No step after the first has samples of all runs: each shows its newest." : `step ${step.toLocaleString("en")}`;
     for (const { run, image, caption } of figures) {
       const own = step ?? run.grids.at(-1);
       caption.textContent = own === undefined ? `${run.name}: no samples yet` : `${run.name}, step ${own.toLocaleString("en")}`;

@@ -57,7 +57,7 @@ class Playground {
     this.onTheme = () => { this.colours = palette(); this.charts.forEach((each) => each.theme()); this.paint(); };
     this.onSize = () => this.paint();
     this.media = matchMedia("(prefers-color-scheme: dark)");
-    addEventListener("keydown", this.onKey);
+    addEventListener("keydown", this.onKey, true);  // before the keys that work everywhere
     addEventListener("themechange", this.onTheme);
     addEventListener("resize", this.onSize);
     this.media.addEventListener("change", this.onTheme);
@@ -159,7 +159,7 @@ class Playground {
 
   end() {
     this.opened++;
-    removeEventListener("keydown", this.onKey);
+    removeEventListener("keydown", this.onKey, true);
     removeEventListener("themechange", this.onTheme);
     removeEventListener("resize", this.onSize);
     this.media.removeEventListener("change", this.onTheme);

@@ -52,7 +52,7 @@ export async function show(place, { path: [name] }) {
       found ? [h("div", { class: "card scroll" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, "score"), h("th", {}, "value"), h("th", {}, "protocol"), h("th", {}, "note"))),
         h("tbody", {}, ...found.rows.map((row) => h("tr", {}, h("td", {}, words(row.name)), h("td", {}, h("b", {}, row.value === null ? "not finite" : short(row.value)), row.spread === null ? "" : ` ± ${short(row.spread)}`, ` ${row.unit}`), h("td", {}, row.protocol), h("td", {}, row.note)))))),
         found.shared ? h("p", { class: "quiet" }, `All scores, where nothing else is said: ${found.shared}.`) : null]
-      : [h("p", {}, "Not evaluated yet. Press Evaluate above, or type:"), command(`ganforge evaluate ${run.path}`)]);
+      : [h("p", {}, run.state === "running" ? "Not evaluated yet. When the training has ended or is stopped, press Evaluate, or type:" : "Not evaluated yet. Press Evaluate above, or type:"), command(`ganforge evaluate ${run.path}`)]);
   }
   function drawRest() {
     const open = new Set([...rest.querySelectorAll("details[open] > summary")].map((summary) => summary.textContent));

@@ -1,0 +1,144 @@
+"""Very many samples: folders and archives, shared by processes, after a kill."""
+
+import os
+import signal
+import tarfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import run
+from launched import COMMAND, ended, launch, together
+from PIL import Image
+
+import ganforge
+from ganforge.errors import UserError
+from ganforge.generation import many
+from ganforge.generation.many import write_many
+from ganforge.runs.trained import Trained, load
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("many")
+    data = place / "data"
+    for name, grey in (("dark", 40), ("light", 200)):
+        (data / name).mkdir(parents=True)
+        for index in range(4):
+            Image.new("L", (4, 4), grey + index).save(data / name / f"{index}.png")
+    for system in ("gan", "cgan"):
+        ganforge.train(system, str(data), run=place / system, steps=1, batch=4, device="cpu", quiet=True)
+    return place
+
+
+@pytest.fixture
+def trained(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Trained:
+    monkeypatch.setattr(many, "IN_EACH", 500)
+    return load(folder / "gan", device="cpu")
+
+
+def pixels(out: Path) -> list[bytes]:
+    return [np.asarray(Image.open(file)).tobytes() for file in sorted(out.rglob("*.png"))]
+
+
+def test_they_are_the_samples_of_one_draw(trained: Trained, tmp_path: Path) -> None:
+    lines = list(write_many(trained, tmp_path / "out", 1200, seed=3))
+    assert [line.rpartition("/")[2] for line in lines] == [
+        "000000: 500 images",
+        "000001: 500 images",
+        "000002: 200 images",
+    ]
+    names = [file.name for file in sorted((tmp_path / "out").rglob("*.png"))]
+    assert names == [f"{index:09d}.png" for index in range(1200)]
+    expected = ganforge.load(trained.run.path, device="cpu").sample(1200, seed=3)
+    for image, bytes_ in zip(expected, pixels(tmp_path / "out"), strict=True):
+        grey = ((image[0] + 1) * 127.5).round().clamp(0, 255).byte().numpy()
+        assert np.abs(np.frombuffer(bytes_, np.uint8).reshape(4, 4).astype(int) - grey).max() <= 1
+
+
+@pytest.mark.parametrize("tar", [False, True])
+def test_what_is_missing_is_written_and_the_rest_left(trained: Trained, tmp_path: Path, tar: bool) -> None:
+    list(write_many(trained, tmp_path / "whole", 1200, tar=tar))
+    list(write_many(trained, tmp_path / "out", 1200, tar=tar))
+    parts = sorted(path for path in (tmp_path / "out").iterdir() if path.name[0] == "0")
+    kept = parts[0].stat().st_mtime_ns
+    if tar:
+        parts[1].unlink()
+    else:
+        parts[1].rename(tmp_path / "gone")
+    assert len(list(write_many(trained, tmp_path / "out", 1200, tar=tar))) == 2
+    assert parts[0].stat().st_mtime_ns == kept
+    if tar:
+        for each in parts:
+            assert each.read_bytes() == (tmp_path / "whole" / each.name).read_bytes()
+        with tarfile.open(parts[2]) as archive:
+            assert len(archive.getnames()) == 200
+    else:
+        assert pixels(tmp_path / "out") == pixels(tmp_path / "whole")
+
+
+def test_samples_of_another_draw_are_kept(trained: Trained, tmp_path: Path) -> None:
+    list(write_many(trained, tmp_path / "out", 20, seed=1))
+    with pytest.raises(UserError, match=r"holds samples of another draw \(seed differs"):
+        list(write_many(trained, tmp_path / "out", 20, seed=2))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("words", encoding="utf-8")
+    with pytest.raises(UserError, match="expected a new or empty folder"):
+        list(write_many(trained, tmp_path / "mine", 20))
+
+
+def test_three_processes_write_each_once_though_one_is_killed(folder: Path, tmp_path: Path) -> None:
+    words = ["sample", folder / "cgan", "--count", 3000, "--seed", 5, "--out"]
+    fewer = f"import ganforge.generation.many as m; m.IN_EACH = 250\n{COMMAND}"
+    (alone,) = ended(
+        launch(
+            fewer.replace("m.IN", "import ganforge.cli.sample as s; s.IN_EACH = m.IN"),
+            *words,
+            "alone",
+            processes=1,
+            cwd=tmp_path,
+        )
+    )
+    assert alone[0] == 0, alone
+    processes = launch(fewer, *words, "out", processes=3, cwd=tmp_path)
+    until = time.monotonic() + 100
+    while not list((tmp_path / "out").glob("0*")):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    os.kill(processes[1].pid, signal.SIGKILL)
+    assert [code for code, _, _ in ended(processes)] == [0, -signal.SIGKILL, 0]
+    done = ended(launch(fewer, *words, "out", processes=2, cwd=tmp_path))  # another number of processes
+    assert [code for code, _, _ in done] == [0, 0], done
+    names = [file.name for file in (tmp_path / "out").rglob("*.png")]
+    assert sorted(names) == [f"{index:09d}.png" for index in range(3000)]
+    assert pixels(tmp_path / "out") == pixels(tmp_path / "alone")
+    assert not list((tmp_path / "out").glob("*.tmp-*"))
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        (["--tar"], "use --count 100000 --out samples"),
+        (["--tar", "--count", 5, "--out", "x.png"], "are for many samples in a folder"),
+        (["--tar", "--count", 5, "--out", "x", "--truncation", 1], "exclude --code, --truncation"),
+        (["--tar", "--count", 0, "--out", "x"], "--count 0: expected 1 or more"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(
+    folder: Path, tmp_path: Path, more: list[object], why: str
+) -> None:
+    done = run("sample", folder / "gan", *more, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n"), why in done.stderr) == (2, 1, True), done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_systems_that_draw_more_than_latents_need_one_process(folder: Path, tmp_path: Path) -> None:
+    ganforge.train(
+        "pixelcnn", str(folder / "data"), run=tmp_path / "run", steps=1, batch=4, width=4, layers=1, levels=2,
+        device="cpu", quiet=True,
+    )  # fmt: skip
+    done = together("sample", "run", "--count", 4, "--out", "out", cwd=tmp_path)
+    assert done[0][0] == 2, done
+    assert "pixelcnn draws each sample with" in done[0][2]
+    assert run("sample", "run", "--count", 4, "--out", "one", "--tar", cwd=tmp_path).returncode == 0

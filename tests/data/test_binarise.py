@@ -14,7 +14,8 @@ from ganforge.errors import UserError
 
 def test_white_has_the_probability_of_the_brightness() -> None:
     pixels = torch.arange(256, dtype=torch.uint8).expand(20_000, 256)
-    drawn = binarise(pixels, np.random.default_rng(0))
+    numbers = np.random.default_rng(0).random((20_000, 256), dtype=np.float32)
+    drawn = binarise(pixels, torch.from_numpy(numbers))
     assert set(drawn.unique().tolist()) == {0, 255}
     share = (drawn == 255).float().mean(0)
     assert share[0] == 0

@@ -68,10 +68,10 @@ def train(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_train_help())
         return 0 if arguments else EXIT_MISTAKE
-    writes = not {"-h", "--help", "--dry-run"} & set(arguments)
+    help_only = bool({"-h", "--help"} & set(arguments))
     if rank_of_process():
-        return follow_quietly() if writes else 0
-    if writes and (typed := typed_seeds(arguments)) is not None:
+        return 0 if help_only or "--dry-run" in arguments else follow_quietly()
+    if not help_only and (typed := typed_seeds(arguments)) is not None:
         refuse_several_processes("train --seeds")
         return train_seeds(typed, typed.folder or _seeds_folder(typed.words), train_run)
     run = train_run(arguments)

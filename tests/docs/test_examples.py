@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import draw_images, environment
+from command import draw_images, environment, run
 from documents import ROOT, read
+from PIL import Image
 
 EXAMPLES = ROOT / "examples"
 
@@ -63,6 +64,17 @@ def test_batch_job(tmp_path: Path) -> None:
     assert job.returncode == 138
     assert (tmp_path / "queue").read_text() == "requeue 17\n"
     assert list((tmp_path / "r" / "checkpoints").glob("[0-9]*")), "the next job resumes from it"
+
+
+def test_onnx_sample(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    exported = run("export", "onnx", "pretrained:digits-dcgan", "digits", cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    said = run_example("onnx_sample.py", "digits", "--count", "3", cwd=tmp_path)
+    assert said == "samples.png: 3 samples\n"
+    with Image.open(tmp_path / "samples.png") as image:
+        assert image.size == (84, 28)
+        assert image.getextrema() == (0, 255)  # black paper and white strokes
 
 
 def test_gradio_demo(tmp_path: Path) -> None:

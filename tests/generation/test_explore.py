@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from command import run as run_command
 from PIL import Image
 from torch import Tensor
 
@@ -558,3 +559,25 @@ def test_captions_are_asked_for() -> None:
 
 def test_keys_without_conditions_give_none(dcgan: Trained) -> None:
     assert Keys(dcgan.draw_latents(1)).given() is None
+
+
+def test_project_flips_through_and_says_what_it_resized(tmp_path: Path) -> None:
+    for name, grey, size in (("a.png", 30, (28, 28)), ("b.png", 200, (90, 70))):
+        Image.new("L", size, grey).save(tmp_path / name)
+    words = ["explore", "project", "pretrained:digits-vae", "a.png", "b.png", "--steps", 0, "--candidates", 2]
+    done = run_command(*words, "--flip-through", "path.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "b.png: 90x70, resized and cropped to the 28x28 of training\n"
+    assert "path.png: an interpolation through 2 keys, 13 frames" in done.stdout
+    assert (tmp_path / "path.png").is_file()
+    alone = run_command(*words[:4], "--flip-through", "alone.png", cwd=tmp_path)
+    assert (alone.returncode, "name two or more" in alone.stderr) == (2, True)
+
+
+def test_lines_and_arcs_differ_between_gaussian_latents() -> None:
+    trained = load("pretrained:digits-vae", device="cpu")
+    keys = keys_of_seeds(trained, [0, 1])
+    middle = torch.tensor([0.5], dtype=torch.float64)
+    arc, line = (between(trained, keys, middle, linear=linear).latents for linear in (False, True))
+    torch.testing.assert_close(line, keys.latents.mean(0, keepdim=True), atol=1e-6, rtol=0)
+    assert float(arc.norm()) > 1.2 * float(line.norm())

@@ -104,6 +104,7 @@ class Interpolate(_OfSeeds):
     ] = ()
     frames: Annotated[int | None, tyro.conf.arg(help="Images in all; default: 12 for each step.")] = None
     rate: Annotated[int, tyro.conf.arg(help="Frames a second of an animation.")] = 24
+    linear: Annotated[bool, tyro.conf.arg(help="Along lines, where Gaussian latents go along arcs.")] = False
     out: Path = Path("interpolation.png")
 
     endings: ClassVar[tuple[str, ...]] = (*IMAGES, *VIDEOS)
@@ -124,8 +125,10 @@ class Interpolate(_OfSeeds):
         about = self.about(trained, command, keys.latents)
         if self.images:
             del about["seeds"]
-        options = {"closed": closed, "rate": self.rate, "weights": self.weights}
+        options = {"closed": closed, "rate": self.rate, "weights": self.weights, "linear": self.linear}
         print(paths.write_path(trained, self.out, keys, frames, about, overwrite=self.overwrite, **options))  # type: ignore[arg-type]
+        for place in self.images:
+            _say_resized(trained, place)
         return print_skipped(skipped)
 
 
@@ -255,6 +258,10 @@ class Project(_Exploration):
     pixels_only: Annotated[
         bool, tyro.conf.arg(help="Compare pixels alone, without the reference classifier's features.")
     ] = False
+    flip_through: Annotated[
+        Path | None,
+        tyro.conf.arg(help="Also write the path through their latents: a strip (.png), or an animation."),
+    ] = None
     json: Annotated[bool, JSON] = False
     out: Path = Path("projection.png")
 
@@ -266,6 +273,8 @@ class Project(_Exploration):
             raise UserError("no image: name one or more after the run, such as photo.png")
         numbers = self.out.with_suffix(".npz")
         check_replaceable(numbers, self.overwrite)
+        if self.flip_through is not None and len(self.images) == 1 and Path(self.images[0]).is_file():
+            raise UserError("--flip-through goes between images: name two or more")
         trained, skipped = self.load(), dict[str, str]()
         labels = None if self.labels is None else parse_labels(self.labels)
         if (labels is not None and len(labels) != 1) or len(self.text) > 1:
@@ -290,7 +299,19 @@ class Project(_Exploration):
         written = self.draw(trained, grids.grid(together, 3), command, found.keys.latents)
         about = self.about(trained, command, found.keys.latents)
         replace_file(numbers, encode_arrays(about, latents=found.keys.latents.numpy()))
-        print(f"{written}\n{numbers}: latents", file=sys.stderr if self.json else sys.stdout)
+        written = f"{written}\n{numbers}: latents"
+        if self.flip_through is not None:
+            path = paths.write_path(
+                trained,
+                self.flip_through,
+                found.keys,
+                12 * (len(images) - 1) + 1,
+                about,
+                weights=self.weights,
+                overwrite=self.overwrite,
+            )
+            written = f"{written}\n{path}"
+        print(written, file=sys.stderr if self.json else sys.stdout)
         others = distances.square() / images[0].numel()
         errors = zip(found.errors.tolist(), others.tolist(), strict=True)
         rows = [
@@ -299,6 +320,8 @@ class Project(_Exploration):
         ]
         line = "image {image}: mean squared error {error:.4f}, of the nearest sample {of_nearest:.4f}"
         _print_rows(rows, line, self.json)
+        for place in self.images:
+            _say_resized(trained, Path(place))
         return print_skipped(skipped)
 
 
@@ -341,3 +364,17 @@ def _read(trained: Trained, places: Sequence[str], skipped: dict[str, str]) -> t
         parts.append(images)
         skipped |= left_out
     return torch.cat(parts)
+
+
+def _say_resized(trained: Trained, place: Path) -> None:
+    """Say it where an image has another size than those of training."""
+    spec = trained.run.config.spec
+    try:
+        with Image.open(place) as image:
+            width, height = image.size
+    except OSError:  # a folder or an archive, or what is refused when it is read
+        return
+    if (height, width) != (spec.height, spec.width):
+        how = "cropped" if trained.run.config.data.fit == "crop" else "fitted"
+        line = f"{place}: {width}x{height}, resized and {how} to the {spec.width}x{spec.height} of training"
+        print(line, file=sys.stderr)

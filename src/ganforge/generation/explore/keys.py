@@ -82,18 +82,18 @@ def keys_of_seeds(
     return Keys(latents, embeddings, classes)
 
 
-def between(trained: Trained, keys: Keys, places: Tensor, closed: bool = False) -> Keys:
+def between(trained: Trained, keys: Keys, places: Tensor, closed: bool = False, linear: bool = False) -> Keys:
     """The keys at `places` float64 `[m]`: 0 is the first, 1 the second; `closed`: after the last the first.
 
-    Along the arc where latents are Gaussian, else along the line; embeddings along the line; a class changes
-    half-way. Numbers in which samples are not continuous stay those of the first key.
+    Along the arc where latents are Gaussian, else or with `linear` along the line; embeddings along the line;
+    a class changes half-way. Numbers in which samples are not continuous stay those of the first key.
     """
     system, count = latent_system(trained), len(keys.latents)
     first = places.floor().long().clamp(max=count - 1)
     second = (first + 1) % count if closed else (first + 1).clamp(max=count - 1)
     shares = places - first
     starts, ends = keys.rows(first), keys.rows(second)
-    move = slerp if system.latents_are_gaussian else lerp
+    move = slerp if system.latents_are_gaussian and not linear else lerp
     latents = move(starts.latents, ends.latents, shares).to(keys.latents.dtype)
     if (size := system.continuous_size) is not None:
         latents = torch.cat([latents[:, :size], keys.latents[:1, size:].expand(len(latents), -1)], 1)

@@ -32,11 +32,16 @@ def places_of(num_keys: int, frames: int, closed: bool) -> Tensor:
 
 
 def path_images(
-    trained: Trained, keys: Keys, frames: int, closed: bool = False, weights: Weights = "ema"
+    trained: Trained,
+    keys: Keys,
+    frames: int,
+    closed: bool = False,
+    weights: Weights = "ema",
+    linear: bool = False,
 ) -> Iterator[Tensor]:
     """The images of a path through `keys`, some at a time."""
     for places in places_of(len(keys.latents), frames, closed).split(AT_ONCE):
-        at = between(trained, keys, places, closed)
+        at = between(trained, keys, places, closed, linear)
         yield trained.decode(at.latents, at.given(), weights)
 
 
@@ -51,12 +56,13 @@ def write_path(
     rate: int = 24,
     weights: Weights = "ema",
     overwrite: bool = False,
+    linear: bool = False,
 ) -> str:
     """Write a path of `frames` images to `out`; returns a line for the user.
 
     A .png or .jpg holds all frames in rows; a .gif, .webp or .mp4 is an animation of `rate` frames a second,
-    an interpolation back and forth. Raises UserError for fewer than two keys or frames, for points, and where
-    `out` cannot be written.
+    an interpolation back and forth. `linear` is that of `between`. Raises UserError for fewer than two keys
+    or frames, for points, and where `out` cannot be written.
     """
     if trained.run.config.spec.values == "points":
         raise UserError("paths are drawn as images, this run is of 2-D points: use `ganforge sample`")
@@ -71,7 +77,7 @@ def write_path(
     if out.suffix.lower() not in (*IMAGES, *VIDEOS):
         raise UserError(f"--out {out}: expected a name ending in {listed((*IMAGES, *VIDEOS))}")
     with open_output(out, *IMAGES, *VIDEOS, about=about, overwrite=overwrite) as output:
-        parts = path_images(trained, keys, frames, closed, weights)
+        parts = path_images(trained, keys, frames, closed, weights, linear)
         if output.form in VIDEOS:
             write_video(out, _frames(parts), rate, about)
         elif output.form in ANIMATIONS:

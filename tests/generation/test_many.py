@@ -82,10 +82,19 @@ def test_samples_of_another_draw_are_kept(trained: Trained, tmp_path: Path) -> N
     list(write_many(trained, tmp_path / "out", 20, seed=1))
     with pytest.raises(UserError, match=r"holds samples of another draw \(seed differs"):
         list(write_many(trained, tmp_path / "out", 20, seed=2))
+    (tmp_path / "out" / "samples.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match="holds samples of another draw"):
+        list(write_many(trained, tmp_path / "out", 20, seed=1))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("words", encoding="utf-8")
     with pytest.raises(UserError, match="expected a new or empty folder"):
         list(write_many(trained, tmp_path / "mine", 20))
+
+
+def test_points_are_no_images(tmp_path: Path) -> None:
+    ganforge.train("gan", "ring", run=tmp_path / "run", steps=1, batch=8, device="cpu", quiet=True)
+    with pytest.raises(UserError, match="2-D points are written to an image"):
+        list(write_many(load(tmp_path / "run", device="cpu"), tmp_path / "out", 20))
 
 
 def test_three_processes_write_each_once_though_one_is_killed(folder: Path, tmp_path: Path) -> None:

@@ -118,6 +118,25 @@ Training.advance = faulty
         assert "process 1 of 2 has other weights than process 0 by step 4, first generator." in errors
 
 
+def test_a_rollback_is_for_all(images: Path, tmp_path: Path) -> None:
+    program = f"""
+from ganforge.training.state import Training
+advance, broken = Training.advance, []
+def faulty(self, *arguments):
+    advance(self, *arguments)
+    if self.step == 5 and not broken:
+        broken.append(True)
+        self.system.generator.get_parameter("dense.weight").data.fill_(float("nan"))
+Training.advance = faulty
+{COMMAND}"""
+    more = ["--on-nan", "rollback", "--checkpoint-every", "2"]
+    done = ended(launch(program, *words(images, "run", 8, *more), cwd=tmp_path))
+    assert [code for code, _, _ in done] == [0, 0], done
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8")
+    assert '"signal": "rollback"' in lines
+    assert all(torch.isfinite(value).all() for value in weights(tmp_path / "run", 8).values())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_killed_process_is_named_and_a_restart_ends_in_the_same_bytes(

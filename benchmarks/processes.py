@@ -143,9 +143,7 @@ def lose_one(folder: Path, kind: int, rank: int, step: int) -> dict[str, Any]:
     os.kill(sorted(map(int, children.stdout.split()))[rank], kind)
     lost = time.monotonic()
     out, errors = process.communicate()
-    named = re.findall(
-        r"^error: (process \d of 2 .*?)(?:: |$)", errors.replace("ganforge: ", ""), re.MULTILINE
-    )
+    named = re.findall(r"^error: (process \d of 2 .*?)(?:: |$)", errors, re.MULTILINE)
     return {
         "signal": signal.Signals(kind).name,
         "process": rank,

@@ -57,7 +57,7 @@ class Pulse:
                 return
             if silent is not None:
                 # The main thread waits for it within a collective operation, which nothing can interrupt.
-                print(f"ganforge: error: {self._about(silent, 'training')}", file=sys.stderr, flush=True)
+                print(f"error: {self._about(silent, 'training')}", file=sys.stderr, flush=True)
                 os._exit(EXIT_LOST)
 
     def _no_signs(self) -> dict[int, tuple[int, float]]:
@@ -309,7 +309,7 @@ def refuse_several_processes(verb: str) -> None:
     """Raise UserError where torchrun has started more than one process."""
     if (started := num_processes()) > 1:
         raise UserError(
-            f"{verb} uses one process, torchrun started {started}: type ganforge {verb} without torchrun"
+            f"{verb} uses one process, torchrun started {started}: type the command without torchrun"
         )
 
 

@@ -43,3 +43,25 @@ def test_two_processes_train_as_one(part: int, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_four_processes_train_as_one(tmp_path: Path) -> None:
     check(["gan-mnist", "dcgan-mnist", "cgan-mnist", "vae-iwae-mnist", "text_encoder-emoji"], 4, tmp_path)
+
+
+@pytest.mark.slow
+def test_options_that_look_at_the_whole_batch(tmp_path: Path) -> None:
+    small = {"width": 8, "batch": 16}
+    runs = {
+        "ada": ("dcgan", "mnist", small | {"augment": "ada", "augment_target": 0.0}),
+        "pack": ("dcgan", "mnist", small | {"pack": 2}),
+        "noise": ("dcgan", "mnist", small | {"instance_noise": 0.1, "label_flips": 0.2}),
+        "mode-seeking": ("gan_cls", "emoji", small | {"discriminator_width": 4, "mode_seeking_weight": 0.1}),
+    }
+    program = PROGRAM.replace(
+        "from test_golden import RUNS, trace", f"from test_golden import trace\nRUNS = {runs!r}"
+    )
+    (alone,) = ended(launch(program, *runs, processes=1, cwd=tmp_path))
+    both = ended(launch(program, *runs, processes=2, cwd=tmp_path))
+    assert [code for code, _, _ in (alone, *both)] == [0, 0, 0], (alone, both)
+    expected, found = json.loads(alone[1]), json.loads(both[0][1])
+    assert max(expected["ada"]["augmentation_probability"]) > 0  # it has adapted
+    for name, each in expected.items():
+        for metric, values in each.items():
+            assert found[name][metric] == pytest.approx(values, rel=2e-5), (name, metric)

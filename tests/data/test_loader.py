@@ -1,5 +1,6 @@
 import itertools
 import time
+from typing import Any
 
 import pytest
 import torch
@@ -215,3 +216,19 @@ def test_balanced_epochs_resume_anywhere(position):
     whole = Loader(unequal(), 4 * COUNT, seed=1, balance_classes=True).indices_at(0)
     resumed = Loader(unequal(), BATCH, seed=1, balance_classes=True).indices_at(position)
     assert torch.equal(resumed, whole[position : position + BATCH])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"flip": True, "jitter": 2}, {"dequantise": True}, {"binarise": True}, {"balance_classes": True}],
+)
+def test_some_rows_are_those_of_the_whole_batch(options: dict[str, Any]) -> None:
+    pixels = torch.randint(0, 256, (30, 1, 6, 6), dtype=torch.uint8)
+    images = in_memory(pixels, torch.arange(30) % 4)
+    rows = torch.tensor([2, 3, 6, 7])
+    whole, some = (Loader(images, 8, seed=3, rows=each, **options) for each in (None, rows))
+    for position in (0, 24, 32):
+        expected, found = whole.batch_at(position), some.batch_at(position)
+        assert torch.equal(found.images, expected.images[rows])
+        assert found.labels is not None
+        assert torch.equal(found.labels, expected.labels[rows])

@@ -36,10 +36,15 @@ def run(*arguments: object, cwd: Path, **changes: str | None) -> subprocess.Comp
 
 def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
     """`ganforge ARGUMENTS` in the folder `cwd`, in its own process group, without waiting."""
+    return begin([*PROGRAM, *map(str, arguments)], cwd)
+
+
+def begin(words: list[str], cwd: Path, **changes: str | None) -> subprocess.Popen[str]:
+    """Any program in the folder `cwd`, in its own process group, without waiting."""
     return subprocess.Popen(
-        [*PROGRAM, *map(str, arguments)],
+        words,
         cwd=cwd,
-        env=environment(),
+        env=environment(**changes),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",

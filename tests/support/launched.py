@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from command import environment
+from command import begin, environment
 
 SUPPORT = Path(__file__).parent
 
@@ -18,22 +18,17 @@ def launch(program: str, *arguments: object, processes: int = 2, cwd: Path) -> l
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     path = os.pathsep.join([str(SUPPORT), str(SUPPORT.parent / "contract"), environment()["PYTHONPATH"]])
+    words = [sys.executable, "-c", program, *map(str, arguments)]
     return [
-        subprocess.Popen(
-            [sys.executable, "-c", program, *map(str, arguments)],
-            cwd=cwd,
-            env=environment(
-                RANK=str(rank),
-                LOCAL_RANK=str(rank),
-                WORLD_SIZE=str(processes),
-                MASTER_ADDR="127.0.0.1",
-                MASTER_PORT=str(port),
-                PYTHONPATH=path,
-            ),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            start_new_session=True,
+        begin(
+            words,
+            cwd,
+            RANK=str(rank),
+            LOCAL_RANK=str(rank),
+            WORLD_SIZE=str(processes),
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=str(port),
+            PYTHONPATH=path,
         )
         for rank in range(processes)
     ]
@@ -64,12 +59,5 @@ def together(*arguments: object, cwd: Path, processes: int = 2) -> list[tuple[in
 def torchrun(*arguments: object, cwd: Path, processes: int = 2, restarts: int = 0) -> subprocess.Popen[str]:
     """`torchrun -m ganforge ARGUMENTS` in the folder `cwd`, in its own process group, without waiting."""
     words = ["--standalone", "--nproc-per-node", str(processes), "--max-restarts", str(restarts)]
-    return subprocess.Popen(
-        [sys.executable, "-m", "torch.distributed.run", *words, "-m", "--", "ganforge", *map(str, arguments)],
-        cwd=cwd,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        start_new_session=True,
-    )
+    program = [sys.executable, "-m", "torch.distributed.run", *words, "-m", "--", "ganforge"]
+    return begin([*program, *map(str, arguments)], cwd)

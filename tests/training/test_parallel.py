@@ -88,6 +88,19 @@ def test_what_cannot_be_shared_is_one_line(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "verb", ["demo", "explore walk run", "export onnx run out", "sample run --seeds 1-3"]
+)
+def test_other_verbs_are_not_done_by_each(images: Path, tmp_path: Path, verb: str) -> None:
+    if verb.startswith("sample"):
+        assert (
+            run("train", "gan", "--data", images, "--run", "run", "--steps", 1, cwd=tmp_path).returncode == 0
+        )
+    done = run(*verb.split(), cwd=tmp_path, WORLD_SIZE="2", RANK="1", LOCAL_RANK="1")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "uses one process, torchrun started 2" in done.stderr
+
+
 def test_another_version_is_refused_before_the_first_step(images: Path, tmp_path: Path) -> None:
     program = f"""
 import os, ganforge.training.parallel as parallel
@@ -174,7 +187,6 @@ def test_a_frozen_process_is_named(images: Path, tmp_path: Path) -> None:
     os.killpg(processes[1].pid, signal.SIGKILL)
     assert code == 2
     assert "process 1 of 2 has given no sign of life for 4 s while training" in ended(processes)[0][2]
-    assert run("resume", "run", "--steps", 30, cwd=tmp_path).returncode in (0, 2)
 
 
 def test_a_stop_is_for_all(images: Path, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from ganforge.cli.evaluate import evaluate_with_status
 from ganforge.cli.tables import print_scores, print_verdict
 from ganforge.cli.train import print_finished, train_run
-from ganforge.distributed import refuse_several_processes
 
 # With dense layers and a slower discriminator, as InfoGAN has: the most digits for a few minutes.
 DEMO = shlex.split(
@@ -21,7 +20,6 @@ class Demo:
 
     def __call__(self, command: str) -> int:
         """Train or resume `runs/demo`, evaluate it and print what to type next; returns the exit code."""
-        refuse_several_processes("demo")
         run = train_run(DEMO)
         assert run is not None
         scores = evaluate_with_status(run.path)

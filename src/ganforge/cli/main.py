@@ -120,6 +120,10 @@ def _columns(rows: dict[str, str]) -> str:
     return "".join(f"  {left:<{width}}  {right}\n" for left, right in cut.items())
 
 
+SHARED = ("train", "resume", "sample", "evaluate")
+"""Verbs that several processes of torchrun do together; others each would do alone, all of it."""
+
+
 def _find(words: Sequence[str]) -> tuple[Verb, list[str]]:
     """The verb that `words` start with, and the words after it."""
     if words[0] in RUN_FIRST and len(words) > 2 and words[1][:1] != "-":
@@ -141,6 +145,10 @@ def _run(words: Sequence[str], on_load: Callable[[], None]) -> int:
     # Read when torch is imported: what Apple's GPUs lack is computed on the CPU.
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     target = verb.load()
+    if verb.name not in SHARED and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from ganforge.distributed import refuse_several_processes  # imports torch, which not all verbs need
+
+        refuse_several_processes(verb.name)
     on_load()
     if isinstance(target, type):
         from ganforge.cli.arguments import parse  # not for `ganforge --help`

@@ -9,7 +9,7 @@ import tyro
 
 from ganforge.cli.arguments import CHECKPOINT, MOVED, OVERWRITE, SYSTEM, TRUNCATION, WEIGHTS
 from ganforge.cli.tables import print_skipped
-from ganforge.distributed import num_processes
+from ganforge.distributed import num_processes, refuse_several_processes
 from ganforge.errors import UserError
 from ganforge.generation.many import IN_EACH, write_many
 from ganforge.generation.nearest_captions import describe_prompts
@@ -85,6 +85,7 @@ class Sample:
         """Write the samples; returns the exit code."""
         trained = load(self.run, checkpoint=self.checkpoint, system=self.system)
         labels = None if self.labels is None else parse_labels(self.labels)
+        self._check_processes(trained)
         if self.seeds is not None:
             return self._of_seeds(trained, labels, command)
         choice = self.count, self.seed, self.weights
@@ -123,6 +124,12 @@ class Sample:
         for line in self._write(trained, labels, command):
             print(line)
         return 0
+
+    def _check_processes(self, trained: Trained) -> None:
+        """Refuse torchrun where each of its processes would write the same files."""
+        given = self.seeds is not None or self.text or self.text_file or self.interpolate is not None
+        if given or {"sources", "embeddings"} & trained.system.needs:
+            refuse_several_processes("sample with --seeds, prompts or sources")
 
     def _write(self, trained: Trained, labels: list[Label] | None, command: str) -> Iterator[str]:
         """Write samples of latents and classes; very many go into several folders. Yields what is said."""

@@ -22,6 +22,7 @@ from ganforge.training.update import OptimizerUpdate
 from ganforge.version import __version__
 
 _END, _STEP, _CHECKED_STEP, _RELOAD = range(4)
+_AT_ONCE = 1 << 20
 
 
 @dataclass
@@ -179,5 +180,10 @@ def _check_equal(training: Training) -> None:
 
 def _checksum(tensor: torch.Tensor) -> torch.Tensor:
     """A sum, int64, that changes with every bit of `tensor` and with the places of its numbers."""
-    bits = tensor.detach().contiguous().flatten().view(torch.uint8).long()
-    return (bits * torch.arange(1, len(bits) + 1, device=bits.device)).sum()
+    flat = tensor.detach().contiguous().flatten()
+    words = flat.view(torch.int32 if flat.element_size() % 4 == 0 else torch.uint8)
+    total = torch.zeros((), dtype=torch.int64, device=flat.device)
+    for part in words.split(_AT_ONCE):  # as int64 they take twice the memory
+        places = torch.arange(1, len(part) + 1, device=part.device)
+        total = total * 31 + (part.long() * places).sum()
+    return total

@@ -196,11 +196,12 @@ def plan_to_resume(run: Run, dataset: Dataset, changes: Mapping[str, Any], syste
     system_config = validated(
         kind.Config, without_unknown(kind.Config, fields, str(run.path / "config.json"))
     )
-    _check_shared(system_config, recorded.train)
+    train_options = validated(TrainOptions, recorded.train.model_dump() | options)
+    _check_shared(system_config, train_options)
     config = recorded.model_copy(
         update={
             "ganforge": __version__,
-            "train": validated(TrainOptions, recorded.train.model_dump() | options),
+            "train": train_options,
             "config": fields,
             "places": places_of(dataset.located or dataset.options),
         }

@@ -38,8 +38,8 @@ the recipes of the package, after a table written by hand; a test compares them.
 [metrics](metrics.md), trainings in [comparisons](comparisons.md). A dash: the score is not
 defined for the method, or was not yet known when the training was evaluated. Of several seeds the mean and
 the standard deviation are shown; among methods the best is bold where its mean is ahead by more than the
-larger of the two standard deviations that are compared. One seed has no spread, and is never bold. Minutes
-and images/s are means.
+larger of the two standard deviations that are compared. One seed has no spread, and is never bold. Minutes,
+images/s and samples/s are means; a training on a busy machine counts for scores only.
 """
 
 
@@ -78,8 +78,10 @@ def column(summaries: list[Summary | None], digits: int, best: int | None = None
     return cells
 
 
-def mean(rows: list[dict[str, Any]], name: str) -> float:
-    return sum(row[name] for row in rows) / len(rows)
+def mean(rows: list[dict[str, Any]], name: str, form: str = ".4g") -> str:
+    """Over the rows that have it: those of a busy machine have no times."""
+    values = [row[name] for row in rows if name in row]
+    return format(sum(values) / len(values), form) if values else "-"
 
 
 def methods_table(data: str) -> str:
@@ -92,7 +94,7 @@ def methods_table(data: str) -> str:
         columns.append(column(summaries, digits, clear_best(names[0], summaries)))
     lines = []
     for place, (method, each) in enumerate(zip(METHODS, rows, strict=True)):
-        minutes = f"{mean(each, 'minutes'):.4g}" if each else "not measured yet"
+        minutes = mean(each, "minutes") if each else "not measured yet"
         lines.append([method, str(len(each)), *(cells[place] for cells in columns), minutes])
     return table(["method", "seeds", *(name for name, _, _ in COLUMNS), "minutes"], lines)
 
@@ -108,7 +110,7 @@ def comparison_table(file: str) -> str:
     columns = [column([summary(each, (name,)) for each in rows], 4) for name in scores]
     lines = []
     for place, (name, each) in enumerate(zip(names, rows, strict=True)):
-        cost = [f"{mean(each, 'minutes'):.4g}", f"{mean(each, 'images_per_second'):,.0f}"]
+        cost = [mean(each, "minutes"), mean(each, "images_per_second", ",.0f")]
         lines.append([name, str(len(each)), *(cells[place] for cells in columns), *cost])
     return table(["run", "seeds", *(name.replace("_", " ") for name in scores), "minutes", "images/s"], lines)
 

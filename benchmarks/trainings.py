@@ -9,6 +9,7 @@ Every row is one run: its command, seed, minutes, images/s, peak memory and scor
 come, so that a long comparison can be made in parts; a row measured again replaces the old one. Run folders
 stay under --runs, NAME/seed-0 ...: the same command resumes, and a finished run is only evaluated. In a
 command {runs} is the comparison's folder and {seed} the seed, for trainings that start from another one.
+With --busy the scores are kept, and no minutes, images/s and samples/s: other work shared the cores.
 After the last one `ganforge compare` writes table.md, table.tex and table.csv next to the runs.
 """
 
@@ -99,6 +100,13 @@ def measure(training: Training, seed: int, runs: Path, num_samples: int | None) 
     }
 
 
+def without_times(row: dict[str, Any]) -> dict[str, Any]:
+    """`row` without what depends on other work of the machine."""
+    kept = {name: value for name, value in row.items() if name not in ("minutes", "images_per_second")}
+    kept["scores"] = {name: value for name, value in row["scores"].items() if name != "sampling_speed"}
+    return kept | {"busy": True}
+
+
 def keep(comparison: Comparison, row: dict[str, Any]) -> None:
     """Put `row` into the comparison's file, in place of an older one of the same name and seed."""
     path = FOLDER / comparison.file
@@ -120,7 +128,9 @@ def print_table(comparison: Comparison) -> None:
     print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
     for row in rows:
         values = [f"{row['scores'][name][0]:g}" if name in row["scores"] else "-" for name in scores]
-        cost = [f"{row[name]:g}" for name in ("minutes", "images_per_second", "memory_mb")]
+        cost = [
+            f"{row[name]:g}" if name in row else "-" for name in ("minutes", "images_per_second", "memory_mb")
+        ]
         print("| " + " | ".join([row["name"], str(row["seed"]), *values, *cost]) + " |")
 
 
@@ -136,6 +146,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--steps", type=int, help="instead of those of the table, to try a command out")
     parser.add_argument("--num-samples", type=int, help="likewise, of the evaluation")
+    parser.add_argument("--busy", action="store_true", help="other work shares the cores: keep no times")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
@@ -155,6 +166,8 @@ def main() -> None:
             train(training, given.seeds, runs, given.jobs, given.steps)
             for seed in given.seeds:
                 row = measure(training, seed, runs, given.num_samples)
+                if given.busy:
+                    row = without_times(row)
                 keep(comparison, row)
                 print(json.dumps(row), flush=True)
     write_tables(runs)

@@ -265,3 +265,11 @@ def test_python_door_is_frozen() -> None:
         "evaluate", "explore", "export", "load", "resume", "to_pil", "train",
     ]  # fmt: skip
     assert all(hasattr(ganforge, name) for name in ganforge.__all__)
+
+
+def test_modules_found_by_bare_name_have_names_of_their_own() -> None:
+    """`pythonpath` of pytest and `benchmarks` are searched in some order: the second of a name is never found."""
+    folders = ("benchmarks", "tests/support", "tests/contract")
+    paths = [path for folder in folders for path in (ROOT.parents[1] / folder).glob("*.py")]
+    names = [path.stem for path in paths if path.stem != "__init__"]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed
-from processes import freezing
+from freezing import freezing
 
 from ganforge import distributed
 from ganforge.distributed import Pulse

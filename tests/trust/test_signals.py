@@ -98,7 +98,7 @@ def test_what_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
     assert ended(process, signal.SIGTERM)[0] == 143
 
 
-@pytest.mark.parametrize("moment", ["build_training", "open_or_create", "_start_line", "_image"])
+@pytest.mark.parametrize("moment", ["build_training", "open_or_create", "start_line_of", "_image"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_between_start_and_loop_ends_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, number: int

@@ -47,10 +47,10 @@ def test_sizes_of_a_hostile_config_get_no_memory(place: Path, name: str) -> None
     ):
         with suppress(UserError):
             use()
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(UserError) if name != "average of nothing" else nullcontext() as refused:
         ganforge.load("r", "cpu").sample(2)
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
     assert refused is None or ("\n" not in str(refused.value) and len(str(refused.value)) < 500)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 500_000  # KB
 

@@ -268,7 +268,7 @@ def test_python_door_is_frozen() -> None:
 
 
 def test_modules_found_by_bare_name_have_names_of_their_own() -> None:
-    """`pythonpath` of pytest and `benchmarks` are searched in some order: the second of a name is never found."""
+    """`pythonpath` of pytest and `benchmarks` are searched in some order: the second is never found."""
     folders = ("benchmarks", "tests/support", "tests/contract")
     paths = [path for folder in folders for path in (ROOT.parents[1] / folder).glob("*.py")]
     names = [path.stem for path in paths if path.stem != "__init__"]

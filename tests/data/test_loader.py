@@ -107,7 +107,7 @@ def test_dequantised_pixels_stay_in_their_bin_and_fill_it():
 def test_a_lazy_set_gives_the_same_batches_ahead_of_time():
     whole = numbered()
     names = [str(number) for number in range(COUNT)]
-    on_disk = lazy((1, 2, 2), lambda name: whole.pixels[int(name)].numpy(), names, False, whole.labels)
+    on_disk = lazy((1, 2, 2), lambda row: whole.pixels[row].numpy(), names, False, whole.labels)
     eager = Loader(whole, BATCH, seed=2, flip=True).iterate(50)
     ahead = Loader(on_disk, BATCH, seed=2, flip=True).iterate(50)
     for one, other in itertools.islice(zip(eager, ahead, strict=True), 30):

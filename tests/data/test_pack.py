@@ -90,7 +90,7 @@ def test_an_interrupted_pack_leaves_nothing(random_images, tmp_path, monkeypatch
     def fail(_image):
         raise error
 
-    monkeypatch.setattr(pack_module, "_to_png", fail)
+    monkeypatch.setattr(pack_module, "to_png", fail)
     before = sorted(os.listdir(tmp_path))
     with pytest.raises(UserError if isinstance(error, OSError) else KeyboardInterrupt):
         pack(DataOptions(data=str(random_images)), tmp_path / "packed.zip")

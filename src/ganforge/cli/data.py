@@ -14,6 +14,8 @@ from ganforge.data import check
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.pack import pack
+from ganforge.data.pack_shards import pack_shards, parse_bytes
+from ganforge.data.sources.shards import PREFIX
 from ganforge.errors import UserError
 from ganforge.evaluation.features.select import feature_extractor
 from ganforge.evaluation.saved_statistics import write_statistics
@@ -54,20 +56,32 @@ class Check:
 class PackTarget:
     """The zip; a group of its own, since tyro puts positional arguments of groups last."""
 
-    out: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="The zip to write.")]]
+    out: tyro.conf.Positional[
+        Annotated[Path, tyro.conf.arg(help="The zip to write; with --shards the new folder.")]
+    ]
 
 
 @dataclass(frozen=True)
 class Pack:
-    """Resize a data set into one indexed zip."""
+    """Resize a data set into one indexed zip, or into tar shards."""
 
     options: DataArguments
     target: PackTarget
+    shards: Annotated[
+        str | None,
+        tyro.conf.arg(
+            help="Write tars of about this size into a folder, such as 256MB; train with --data wds:FOLDER."
+        ),
+    ] = None
 
     def __call__(self, command: str) -> int:
-        """Write the zip; returns the exit code."""
-        count = pack(validated(DataOptions, values_of(self.options)), self.target.out)
-        print(f"{self.target.out}: {count} images")
+        """Write the zip or the shards; returns the exit code."""
+        options, out = validated(DataOptions, values_of(self.options)), self.target.out
+        if self.shards is None:
+            print(f"{out}: {pack(options, out)} images")
+            return 0
+        count, shards = pack_shards(options, out, parse_bytes(self.shards))
+        print(f"{out}: {count} images in {shards} shards; train with --data {PREFIX}{out}")
         return 0
 
 

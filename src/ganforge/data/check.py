@@ -30,6 +30,8 @@ from ganforge.data.sources.arrays import Arrays
 from ganforge.data.sources.catalogue import ImageFiles, Origin, Own, Points, PointsFile, locate
 from ganforge.data.sources.entry import Entry, counted, of
 from ganforge.data.sources.scenes import Scenes
+from ganforge.data.sources.shards import PREFIX as SHARDS
+from ganforge.data.sources.shards import Shards
 from ganforge.data.sources.stacked_mnist import Stacked
 from ganforge.data.sources.storage import Storage
 from ganforge.data.split import in_threads
@@ -64,6 +66,8 @@ def check(options: DataOptions) -> Report:
         if not _is_there(options):
             raise
         return Report(data=shown, problems=[str(error)])
+    if isinstance(origin, Shards):
+        return _check_opened(shown, options)
     if not isinstance(origin, ImageFiles):
         options = settle_without_files(options)
     if isinstance(origin, Points):
@@ -82,7 +86,8 @@ def check(options: DataOptions) -> Report:
 
 def _is_there(options: DataOptions) -> bool:
     try:
-        return Path(options.data.removeprefix("celeba:")).expanduser().exists()
+        path = options.data.removeprefix("celeba:").removeprefix(SHARDS)
+        return Path(path).expanduser().exists()
     except (OSError, ValueError):
         return False
 

@@ -90,7 +90,8 @@ def open_encoded(origin: ImageFiles, options: DataOptions) -> Decoded:
             splits[split] = in_memory(pixels[0], labels, texts, names, pixels[1])
         else:
             stop = options.unreadable == "stop"
-            splits[split] = lazy(shape, decode_name, names, stop, labels, texts, source_channels)
+            decode_row = partial(_decode_row, decode_name, names)
+            splits[split] = lazy(shape, decode_row, names, stop, labels, texts, source_channels)
     refuse_unreadable(skipped, len(entries), options)
     fingerprint = None if fits else _fingerprint_of_files(readable, origin, partners, shape)
     notes = [*settled.notes, *origin.listing.notes]
@@ -102,6 +103,10 @@ def open_encoded(origin: ImageFiles, options: DataOptions) -> Decoded:
         if count := sum(getattr(head.image, attribute) for head in good):
             notes.append(f"{of(count, 'image')} with more than one {what}: the first {what} is used")
     return Decoded(options, splits, class_names, skipped, fingerprint, settled.bits, tuple(notes))
+
+
+def _decode_row(decode: Decode, names: list[str], row: int) -> NDArray[np.uint8]:
+    return decode(names[row])
 
 
 def _fingerprint_of_files(

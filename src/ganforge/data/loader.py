@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ganforge.data.batch import Batch, to_float
 from ganforge.data.binarise import binarise
+from ganforge.data.block_order import draw_blocks
 from ganforge.data.jitter import NUM_LOOKED_AT, crop_enlarged, has_few_colours
 from ganforge.data.split import Split
 from ganforge.errors import UserError
@@ -40,6 +41,8 @@ class Loader:
     the same. `dequantise` spreads each grey level over its bin (WGAN-GP): 2 (byte + U(0, 1)) / 256 - 1;
     `binarise` makes each pixel black or white, white with the probability of its brightness. One of an
     image's captions is drawn. With `rows` int64 only these of every batch are read, the same as without it.
+
+    Images of blocks come in the order of `draw_blocks`.
 
     Raises `ValueError` for a batch size or seed below their range and for classes to balance where there are
     none, `UserError` for pixel options with points.
@@ -86,7 +89,7 @@ class Loader:
     def _draw_epoch(self, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
         """The epoch's order, int64 `[count]`; at each position whether to flip, and where to crop `[, 2]`."""
         count = len(self.images)
-        order = torch.from_numpy(self._draw_order(_random(self.seed, epoch, _ORDER)))
+        order = torch.from_numpy(self._draw_order(_random(self.seed, epoch, _ORDER), epoch))
         flips = torch.from_numpy(_random(self.seed, epoch, _FLIPS).random(count, dtype=np.float32) < 0.5)
         corners = torch.zeros(count, 2, dtype=torch.int64)
         if self.jitter:
@@ -94,8 +97,10 @@ class Loader:
             corners = torch.from_numpy(drawn)
         return order, flips, corners
 
-    def _draw_order(self, random: np.random.Generator) -> NDArray[np.int64]:
+    def _draw_order(self, random: np.random.Generator, epoch: int) -> NDArray[np.int64]:
         count, labels = len(self.images), self.images.labels
+        if self.images.block_starts is not None:
+            return draw_blocks(random, self.images.block_starts, self.batch_size, epoch * count)
         if not self.balance_classes or labels is None:
             return random.permutation(count)
         classes = [np.flatnonzero(labels.numpy() == label) for label in labels.unique().tolist()]

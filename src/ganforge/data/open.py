@@ -21,11 +21,13 @@ from ganforge.data.image_files import open_encoded
 from ganforge.data.options import DataOptions
 from ganforge.data.own import OwnData, read_own
 from ganforge.data.pairs import refuse_files_of_pairs
+from ganforge.data.shards import open_shards
 from ganforge.data.sources import toys
 from ganforge.data.sources.arrays import Arrays, resize_together
 from ganforge.data.sources.catalogue import ImageFiles, Own, Points, PointsFile, locate
 from ganforge.data.sources.scene_attributes import KINDS
 from ganforge.data.sources.scenes import DEFAULT_SIDE, Scenes
+from ganforge.data.sources.shards import Shards
 from ganforge.data.sources.stacked_mnist import Stacked, stacks
 from ganforge.data.split import Split, in_memory
 from ganforge.errors import UserError, printable
@@ -38,27 +40,25 @@ def open_dataset(options: DataOptions, own: OwnData | None = None) -> Dataset:
     the data.
     """
     origin = locate(options) if own is None else Own(own)
-    if options.alpha == "keep" and not isinstance(origin, ImageFiles):
+    if options.alpha == "keep" and not isinstance(origin, ImageFiles | Shards):
         raise UserError(
             f"--alpha keep is for image files, which {printable(options.data)} is not: leave it out"
         )
-    if not isinstance(origin, ImageFiles):
-        options = settle_without_files(options)
+    if isinstance(origin, ImageFiles | Shards):
+        return _open_images(origin, options)
+    options = settle_without_files(options)
     if isinstance(origin, Points):
         return _open_points(origin, options)
     if isinstance(origin, PointsFile):
         return points_dataset(torch.from_numpy(origin.points), options)
-    if not isinstance(origin, ImageFiles):
-        refuse_files_of_pairs(options)
+    refuse_files_of_pairs(options)
     if isinstance(origin, Own):
         return _open_own(origin, options)
     if isinstance(origin, Arrays):
         return _open_arrays(origin, options)
     if isinstance(origin, Scenes):
         return _open_scenes(origin, options)
-    if isinstance(origin, Stacked):
-        return _open_stacked(origin, options)
-    return _open_images(origin, options)
+    return _open_stacked(origin, options)
 
 
 def settle_without_files(options: DataOptions) -> DataOptions:
@@ -87,7 +87,7 @@ def source_fingerprint(options: DataOptions) -> str:
     )
     if isinstance(origin, ImageFiles):
         return hash_names(list(origin.listing.entries), origin.storage, (0, 0, 0), ())
-    if isinstance(origin, Points | PointsFile | Scenes | Stacked | Own):
+    if isinstance(origin, Points | PointsFile | Scenes | Shards | Stacked | Own):
         return open_dataset(options).fingerprint
     digest = hashlib.sha256()
     for split, pixels in sorted(origin.pixels.items()):
@@ -206,8 +206,8 @@ def fit_arrays(pixels: NDArray[np.uint8], options: DataOptions) -> Tensor:
     return torch.from_numpy(fitted)
 
 
-def _open_images(origin: ImageFiles, options: DataOptions) -> Dataset:
-    files = open_encoded(origin, options)
+def _open_images(origin: ImageFiles | Shards, options: DataOptions) -> Dataset:
+    files = open_encoded(origin, options) if isinstance(origin, ImageFiles) else open_shards(origin, options)
     fingerprint = files.fingerprint or hash_arrays(files.splits, files.class_names)
     dataset = _finish(
         files.options, files.splits, files.class_names, "pixels", fingerprint, files.skipped, files.bits

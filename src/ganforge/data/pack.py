@@ -84,14 +84,15 @@ def _encoded(images: Split) -> Iterator[tuple[bytes, bytes | None]]:
     """PNG of every image, and of its source if it has one."""
     for rows in torch.arange(len(images)).split(CHUNK):
         pixels, sources = images.read_pairs(rows)
-        encoded = in_threads(_to_png, list(pixels))
+        encoded = in_threads(to_png, list(pixels))
         if sources is None:
             yield from ((data, None) for data in encoded)
         else:
-            yield from zip(encoded, in_threads(_to_png, list(sources)), strict=True)
+            yield from zip(encoded, in_threads(to_png, list(sources)), strict=True)
 
 
-def _to_png(image: Tensor) -> bytes:
+def to_png(image: Tensor) -> bytes:
+    """The image uint8 `[channels, height, width]`, as a PNG file."""
     if len(image) == CHANNELS:
         image = to_uint8(straight(to_float(image[None])))[0]
     pixels = image[0] if len(image) == 1 else image.permute(1, 2, 0)

@@ -41,7 +41,8 @@ class Split:
     whole split as one tensor if it lives in memory, else None. `source_shape` is that of the input image
     that each image has, if any; all of them are `sources`, uint8, where they live in memory. `texts` are
     the captions as codes or embeddings, for a system that uses them. `read_drawn` reads images by random
-    numbers, whose seeds it is given for each; `read` then has fixed ones.
+    numbers, whose seeds it is given for each; `read` then has fixed ones. `block_starts` int64, where images
+    are better read block by block: the first of each block, and the number of all at the end.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Split:
         *,
         labels: Tensor | None = None,
         captions: list[list[str]] | None = None,
-        names: list[str] | None = None,
+        names: Sequence[str] | None = None,
         pixels: Tensor | None = None,
         sources: Tensor | None = None,
         source_shape: tuple[int, int, int] | None = None,
@@ -71,6 +72,7 @@ class Split:
         self._count = count
         self._names = names
         self.texts: Texts | None = None
+        self.block_starts: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return self._count
@@ -125,7 +127,7 @@ class Split:
             images = self.read(indices)
             return images, derive(images)
 
-        return Split(
+        derived = Split(
             self.shape,
             self.read,
             len(self),
@@ -135,13 +137,15 @@ class Split:
             source_shape=source_shape,
             read_pairs=read_pairs,
         )
+        derived.block_starts = self.block_starts
+        return derived
 
 
 def in_memory(
     pixels: Tensor,
     labels: Tensor | None = None,
     captions: list[list[str]] | None = None,
-    names: list[str] | None = None,
+    names: Sequence[str] | None = None,
     sources: Tensor | None = None,
 ) -> Split:
     """The split that holds `pixels` `[count, channels, height, width]`, and the `sources` of as many."""
@@ -165,20 +169,22 @@ def in_memory(
 
 def lazy(
     shape: tuple[int, int, int],
-    decode: Callable[[str], NDArray[np.uint8]],
-    names: list[str],
+    decode: Callable[[int], NDArray[np.uint8]],
+    names: Sequence[str],
     stop_at_unreadable: bool,
     labels: Tensor | None = None,
     captions: list[list[str]] | None = None,
     source_channels: int = 0,
+    prepare: Callable[[list[int]], None] | None = None,
 ) -> Split:
-    """The split whose images `decode` gives by name, uint8 of `shape`, or raises `Unreadable`.
+    """The split whose images `decode` gives by index, uint8 of `shape`, or raises `Unreadable`.
 
-    Where images have sources, their `source_channels` follow those of the image.
+    Where images have sources, their `source_channels` follow those of the image. `prepare` is called with all
+    indices before they are decoded.
     """
     channels, height, width = shape
     whole = (channels + source_channels, height, width)
-    reader = _LazyReader(whole, decode, names, stop_at_unreadable, labels)
+    reader = _LazyReader(whole, decode, names, stop_at_unreadable, labels, prepare)
 
     def read_pairs(indices: Tensor) -> tuple[Tensor, Tensor]:
         images = reader.read(indices)
@@ -205,22 +211,26 @@ class _LazyReader:
     def __init__(
         self,
         shape: tuple[int, int, int],
-        decode: Callable[[str], NDArray[np.uint8]],
-        names: list[str],
+        decode: Callable[[int], NDArray[np.uint8]],
+        names: Sequence[str],
         stop_at_unreadable: bool,
         labels: Tensor | None,
+        prepare: Callable[[list[int]], None] | None,
     ):
         self.shape = shape
         self.decode = decode
         self.names = names
         self.stop_at_unreadable = stop_at_unreadable
         self.labels = labels
+        self.prepare = prepare
         self.unreadable: dict[str, str] = {}
         self._pool: ThreadPoolExecutor | None = None
 
     def read(self, indices: Tensor) -> Tensor:
         if self._pool is None:  # started on first use: a data set can be opened before a process forks
             self._pool = ThreadPoolExecutor(num_threads(), thread_name_prefix="decode")
+        if self.prepare is not None:
+            self.prepare(indices.tolist())
         images = torch.empty((len(indices), *self.shape), dtype=torch.uint8)
         for row, image in enumerate(self._pool.map(self._read_one, indices.tolist())):
             images[row] = torch.from_numpy(np.array(image))
@@ -232,7 +242,7 @@ class _LazyReader:
             if self.labels is not None and self.labels[other] != self.labels[index]:
                 continue
             try:
-                return self.decode(self.names[other])
+                return self.decode(other)
             except Unreadable as error:
                 self._note(self.names[other], str(error))
         raise UserError(f"none of the {len(self.names)} images can be read: see `ganforge data check`")

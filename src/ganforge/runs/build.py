@@ -63,7 +63,9 @@ def trust(config: RunConfig) -> None:
 def own_code(config: RunConfig) -> list[str]:
     """The code outside of ganforge that a run names: system, data, networks and loss."""
     parts = (config.config.get(part) for part in PARTS)
-    names = [config.system, config.data.data.removeprefix(PYTHON), *filter(None, parts)]
+    data = config.data.data
+    own_data = [data.removeprefix(PYTHON)] if data.startswith(PYTHON) else []
+    names = [config.system, *own_data, *filter(None, parts)]
     return [name for name in names if isinstance(name, str) and is_name(name)]
 
 

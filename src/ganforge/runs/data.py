@@ -12,8 +12,10 @@ from ganforge.data.options import DataOptions
 from ganforge.data.own import OwnData
 from ganforge.data.sources.catalogue import PYTHON, ImageFiles, is_built_in, locate
 from ganforge.data.sources.scenes import Scenes
+from ganforge.data.sources.shards import PREFIX as SHARDS
 from ganforge.errors import UserError, printable
 from ganforge.files.download import offline
+from ganforge.files.remote import is_remote
 from ganforge.nn.stages import size_option
 from ganforge.runs.folder import Run, RunConfig, locked
 from ganforge.runs.identity import ways_on
@@ -191,11 +193,11 @@ def remember_places(run: Run, dataset: Dataset) -> None:
 
 def _path(text: str) -> str:
     """`text` without the prefix that says what kind of data is at the path."""
-    return text.removeprefix(_CELEBA)
+    return text.removeprefix(_CELEBA).removeprefix(SHARDS)
 
 
 def _is_place(text: str) -> bool:
-    return not text.startswith(_NAMES)
+    return not text.startswith(_NAMES) and not is_remote(text)
 
 
 def _absolute(path: str | Path) -> str:

@@ -16,6 +16,8 @@ from ganforge.data.sources.entry import Entry
 from ganforge.data.sources.image_folder import Listing, list_images
 from ganforge.data.sources.points import read_points
 from ganforge.data.sources.scenes import Scenes, make_scenes
+from ganforge.data.sources.shards import PREFIX as SHARDS
+from ganforge.data.sources.shards import Shards, find_shards
 from ganforge.data.sources.stacked_mnist import Stacked, stack_digits
 from ganforge.data.sources.storage import Archive, Folder, Storage
 from ganforge.errors import UserError, printable, unknown_name
@@ -41,7 +43,7 @@ FASHION_CLASSES = (
 
 PYTHON = "python:"
 """What the name of a program's data begins with: then its class, or `package.module:member`."""
-PREFIXES = ("hf:", "celeba:", PYTHON)
+PREFIXES = ("hf:", "celeba:", SHARDS, PYTHON)
 """What data that are neither a name nor a path begin with."""
 
 
@@ -76,7 +78,7 @@ class PointsFile:
     points: NDArray[np.float32]
 
 
-Origin = ImageFiles | Arrays | Points | PointsFile | Scenes | Stacked | Own
+Origin = ImageFiles | Arrays | Points | PointsFile | Scenes | Shards | Stacked | Own
 
 
 def available() -> dict[str, str]:
@@ -90,6 +92,7 @@ def available() -> dict[str, str]:
         "fashion-mnist": "download, 30 MB: 70,000 clothes, grey 28x28, 10 classes",
         "cifar10": "download, 170 MB: 60,000 photos, color 32x32, 10 classes",
         "celeba:FOLDER": "your copy of CelebA: 202,599 faces, 64x64",
+        "wds:FOLDER or URL": "tar shards of images, read as a stream",
         "hf:OWNER/NAME": "images on the Hugging Face hub (needs the extra hub-data)",
         "python:MODULE:NAME": "a Dataset, array or list of images in your code",
         "FILE.csv": "your own 2-D points: two numbers in each row",
@@ -124,6 +127,8 @@ def locate(options: DataOptions) -> Origin:
         return by_name[data]()
     if data.startswith(PYTHON):
         return _own(data)
+    if data.startswith(SHARDS):
+        return find_shards(options)
     path = Path(data).expanduser()
     if data and _exists(path):  # an empty path would mean the current folder
         return _from_path(path, options)

@@ -56,8 +56,12 @@ class Listing:
         plain = {name for name in names if name is not None}
         if self.class_order and plain <= set(self.class_order):
             return self.class_order
-        # Numbers in the order of numbers, so that the label "10" is not number 2.
-        return tuple(sorted(plain, key=lambda name: (0, int(name), "") if name.isdecimal() else (1, 0, name)))
+        return ordered_names(plain)
+
+
+def ordered_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The names of classes in order: numbers in that of numbers, so that the label "10" is not number 2."""
+    return tuple(sorted(names, key=lambda name: (0, int(name), "") if name.isdecimal() else (1, 0, name)))
 
 
 def list_images(storage: Storage, place: str, label_column: str) -> Listing:

@@ -336,7 +336,7 @@ def test_an_object_store_gives_the_batches_of_a_folder(
     assert contents(opened(f"{bucket}/packed")) == contents(here)
     fresh = opened(f"{bucket}/packed").splits["train"]
     system.rm(f"{bucket}/packed/train-000001.tar")
-    with pytest.raises(UserError, match="the shard train-000001.tar is missing"):
+    with pytest.raises(UserError, match=r"the shard train-000001.tar is missing"):
         fresh.read(torch.arange(90))
     with pytest.raises(UserError, match=r"s3://images-\d+/nothing does not exist"):
         opened(f"{bucket}/nothing")

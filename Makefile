@@ -24,7 +24,7 @@ lint: .venv/installed-dev  ## format, lint, spelling and types
 	$(BIN)/mypy
 
 coverage: lint  ## `make test` traced: the lines that no test reaches; fails below the floor in pyproject.toml
-	$(BIN)/pytest -n 2 -m "not soak" --cov --cov-report=term-missing:skip-covered
+	$(BIN)/pytest -n 2 -m "not soak" --durations=40 --cov --cov-report=term-missing:skip-covered
 
 docs: .venv/installed-docs  ## the documentation as a site, in site/; warnings are errors
 	$(BIN)/python tools/stage_docs.py build/docs

@@ -19,7 +19,7 @@ class DataOptions(BaseModel):
 
     data: str = Field(
         description="A name that `ganforge list data` shows, a folder, a .zip file, an IDX file, "
-        "celeba:FOLDER or hf:OWNER/NAME."
+        "celeba:FOLDER, wds:SHARDS or hf:OWNER/NAME."
     )
     size: PositiveInt | str | None = Field(
         None,

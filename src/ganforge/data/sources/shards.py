@@ -89,7 +89,7 @@ def find_shards(options: DataOptions) -> Shards:
     present = _list(root, shown)
     found = None
     if not pattern and INDEX in present:
-        found = parse_index(_whole(root, INDEX), shown)
+        found = parse_index(_whole(root, INDEX), printable(f"{root}/{INDEX}"))
     names = _named(pattern, present) if found is None else [shard.name for shard in found.shards]
     if not names:
         raise UserError(

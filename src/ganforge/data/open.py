@@ -15,9 +15,9 @@ from ganforge.data.binarise import binarised_once
 from ganforge.data.captions import spec_of_captions
 from ganforge.data.dataset import Dataset, Stack
 from ganforge.data.decode import fit, flatten, to_array
+from ganforge.data.decoded_cache import open_encoded_once
 from ganforge.data.derived_pairs import derivation, derived_shape, is_derived
 from ganforge.data.fingerprint import hash_arrays, hash_names
-from ganforge.data.image_files import open_encoded
 from ganforge.data.options import DataOptions
 from ganforge.data.own import OwnData, read_own
 from ganforge.data.pairs import refuse_files_of_pairs
@@ -207,7 +207,8 @@ def fit_arrays(pixels: NDArray[np.uint8], options: DataOptions) -> Tensor:
 
 
 def _open_images(origin: ImageFiles | Shards, options: DataOptions) -> Dataset:
-    files = open_encoded(origin, options) if isinstance(origin, ImageFiles) else open_shards(origin, options)
+    opening = open_encoded_once if isinstance(origin, ImageFiles) else open_shards
+    files = opening(origin, options)
     fingerprint = files.fingerprint or hash_arrays(files.splits, files.class_names)
     dataset = _finish(
         files.options, files.splits, files.class_names, "pixels", fingerprint, files.skipped, files.bits

@@ -94,6 +94,10 @@ class Storage(ABC):
     def size(self, name: str) -> int:
         """The file's size in bytes, 0 if it has none."""
 
+    def stamp(self, name: str) -> str | None:
+        """What changes with the file's content, without reading it; None where nothing does."""
+        return None
+
 
 @final
 class Folder(Storage):
@@ -154,6 +158,14 @@ class Folder(Storage):
         except OSError:
             return 0
 
+    def stamp(self, name: str) -> str | None:
+        """Its size, and when it was last changed; None without either."""
+        try:
+            status = os.stat(self.root / name)
+        except OSError:
+            return None
+        return f"{status.st_size} {status.st_mtime_ns}"
+
 
 @final
 class Archive(Storage):
@@ -200,6 +212,11 @@ class Archive(Storage):
         """The file's size in bytes, 0 if it has none."""
         member = self._members.get(name)
         return 0 if member is None else member.file_size
+
+    def stamp(self, name: str) -> str | None:
+        """Its size and checksum in the archive; None where it has none."""
+        member = self._members.get(name)
+        return None if member is None else f"{member.file_size} {member.CRC}"
 
 
 def _is_folder(item: os.DirEntry[str]) -> bool:

@@ -1,7 +1,7 @@
 """What one training step does on a GPU, counted without one: the package's own step on tensors without data.
 
 A step runs on torch's "meta" device as one process of many. Counted are the operations that a GPU would
-launch, with the sums over processes, the random numbers and the calls that the hook of several processes sees.
+launch, the sums over processes, the random numbers, and the calls that the hook of several processes sees.
 """
 
 from collections.abc import Callable, Iterator
@@ -168,7 +168,7 @@ def _stored(tensor: Tensor) -> int:
 
 
 class _CountedAdam(torch.optim.Optimizer):
-    """One kernel, as Adam's fused one: reads weight, gradient and two moments, writes all but the gradient."""
+    """One kernel, as Adam's fused one: reads weights, gradients and two moments, writes all but gradients."""
 
     def __init__(self, parameters: Any, lr: float, betas: Any = (), **_: Any) -> None:
         super().__init__(parameters, {"lr": lr, "betas": betas})
@@ -188,10 +188,10 @@ def _free(flops: int, dtype: torch.dtype, moved: int) -> float:
 
 def _batch(spec: DataSpec, size: int) -> Batch:
     return Batch(
-        torch.empty(size, *spec.shape),
-        labels=torch.empty(size, dtype=torch.int64) if spec.class_names else None,
-        sources=torch.empty(size, *spec.source_shape) if spec.source_shape else None,
-        embeddings=torch.empty(size, spec.embedding_size) if spec.embedding_size else None,
+        2 * torch.rand(size, *spec.shape) - 1,
+        labels=torch.zeros(size, dtype=torch.int64) if spec.class_names else None,
+        sources=2 * torch.rand(size, *spec.source_shape) - 1 if spec.source_shape else None,
+        embeddings=torch.randn(size, spec.embedding_size) if spec.embedding_size else None,
     )
 
 

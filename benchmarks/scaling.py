@@ -11,7 +11,11 @@ with two processes on a CPU, whose speed `processes.json` holds. About five minu
 import argparse
 import json
 import math
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,12 +27,54 @@ from counted_steps import Count, Job, count_step, training_of
 from record import record
 from scaling_tables import PARTS
 
+import ganforge
 from ganforge.data.batch import DataSpec
 from ganforge.data.loader import Loader
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.systems.discovery import find
 from ganforge.training.update import OptimizerUpdate
+
+WAITS = """
+import json, statistics, sys, time
+import torch, torch.distributed as d
+from dataclasses import replace
+sys.path.insert(0, sys.argv[1])
+from counted_steps import training_of
+from scaling import job_of_processes
+from ganforge.distributed import Shard
+from ganforge.training.update import OptimizerUpdate
+torch.set_num_threads(1)
+torch.set_flush_denormal(True)
+d.init_process_group("gloo")
+plain, sums = d.all_reduce, []
+def timed(tensor):
+    begun = time.perf_counter()
+    plain(tensor)
+    sums.append(time.perf_counter() - begun)
+d.all_reduce = timed
+found = {}
+for name in ("synchronised", "local"):
+    job = replace(job_of_processes(), processes=2, synchronised=name == "synchronised")
+    training, batch = training_of(job)
+    training.shard = Shard(d.get_rank(), 2)
+    update = OptimizerUpdate(training.optimizers, "cpu", mean=training.shard.mean)
+    for step in range(45):
+        if step == 5:
+            sums.clear()
+        training.advance(batch, update)
+    found[name] = statistics.mean(sums)
+numbers = torch.zeros(256)
+sums.clear()
+for _ in range(320):
+    timed(numbers)
+found["back_to_back"] = statistics.mean(sums[20:])
+d.barrier()
+if d.get_rank() == 0:
+    print(json.dumps(found))
+d.destroy_process_group()
+"""
+"""Seconds of a sum: in steps of two processes, where one waits for the other, and one after the other."""
 
 FOLDER = Path(__file__).parent
 RECIPES = FOLDER.parent / "src" / "ganforge" / "recipes" / "recipes.json"
@@ -96,14 +142,7 @@ TRAININGS = (
     ),
     Training("pixelcnn", "CIFAR-10", Job("pixelcnn", {}, _colour(32, 50_000))),
 )
-MEASURED_RECIPES = (
-    "demo",
-    "dcgan-stacked",
-    "wgan-gp-bf16",
-    "sngan-mnist",
-    "r3gan-grid",
-    "pixelcnn-binarised",
-)
+MEASURED_RECIPES = ("demo", "dcgan-stacked", "sngan-mnist", "pixelcnn-binarised")
 """CPU rows of the table of costs."""
 
 
@@ -206,22 +245,47 @@ def check_on_cpu(rounds: int) -> dict[str, Any]:
             "predicted_own": round(alone / (alone * share + num_sums * latency), 3),
             "measured": measured[f"speed_of_two_{name}"],
         }
-    return {"seconds_alone": alone, "seconds_of_a_sum": latency, "rows": rows}
+    return {
+        "seconds_alone": alone,
+        "seconds_of_a_sum": latency,
+        "rows": rows,
+        "waits": {name: round(value, 5) for name, value in measure_waits().items()},
+        "load_average": round(os.getloadavg()[0], 1),
+    }
+
+
+def measure_waits() -> dict[str, float]:
+    """Seconds of a sum over two processes: `WAITS`."""
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(ganforge.__file__).parents[1]),
+        "OMP_NUM_THREADS": "1",
+    }
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "waits.py"
+        file.write_text(WAITS, encoding="utf-8")
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        words = [*torchrun, str(file), str(FOLDER)]
+        done = subprocess.run(words, env=environment, check=True, capture_output=True, text=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
 
 
 def time_steps(jobs: dict[str, Job], rounds: int, steps: int = 6) -> dict[str, float]:
-    """The median seconds of a step of process 0 of each job, in turn, on the CPU; sums do nothing."""
+    """The median CPU seconds of a step of process 0 of each job, in turn; sums do nothing.
+
+    CPU seconds, because other work may share the cores.
+    """
     found: dict[str, list[float]] = {name: [] for name in jobs}
-    with mock.patch("torch.distributed.all_reduce", lambda tensor: None):
+    with mock.patch("torch.distributed.all_reduce"):
         made = {name: training_of(job) for name, job in jobs.items()}
         for _ in range(rounds):
             for name, (training, batch) in made.items():
                 update = OptimizerUpdate(training.optimizers, "cpu", mean=training.shard.mean)
                 for step in range(steps):
-                    begun = time.perf_counter()
+                    begun = time.process_time()
                     training.advance(batch, update)
                     if step:
-                        found[name].append(time.perf_counter() - begun)
+                        found[name].append(time.process_time() - begun)
     return {name: statistics.median(values) for name, values in found.items()}
 
 
@@ -320,6 +384,7 @@ def main() -> None:
         print("\n\n".join(part(stored) for part in PARTS))
         return
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # as the command line does
     rows = {training.title: predictions(training) for training in TRAININGS}
     result = {
         "assumptions": assumptions(),

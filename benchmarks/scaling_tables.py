@@ -3,8 +3,8 @@
 from typing import Any
 
 Row = dict[str, Any]
-NOT_SHOWN = ("srresnet",)
-"""Trainings that only the table of costs has: in all others it is as srgan."""
+NOT_SHOWN = ("srresnet", "stackgan --stage 1")
+"""Trainings that only the table of costs has: in all others they are as srgan, or less than stage 2."""
 NOISY = "dcgan --instance-noise 0.1"
 EPOCHS = ("wgan_gp", "dcgan", "stackgan --stage 2", "r3gan")
 GPUS = (8, 64, 512)
@@ -34,19 +34,20 @@ def _both(values: list[str]) -> str:
 def assumptions(stored: Row) -> str:
     """The machine."""
     given = stored["assumptions"]
-    tera, giga, micro = 1e-12, 1e-9, 1e6
+    giga = {name: f"{value / 1e9:,.0f}" for name, value in given.items()}
+    tera = {name: f"{value / 1e12:.0f}" for name, value in given.items()}
+    micro = {name: f"{value * 1e6:.0f}" for name, value in given.items()}
     lines = [
-        f"a GPU: {given['peak_bf16'] * tera:.0f} TFLOP/s in bf16 and {given['peak_float32'] * tera:.0f} in TF32, "
-        f"the peaks of an H100's data sheet, of which {given['peak_share']:.0%} are reached; memory of "
-        f"{given['memory_bytes_per_second'] * giga:,.0f} GB/s;",
-        f"Python: {given['seconds_of_a_launch'] * micro:.0f} microseconds for each kernel, and "
-        f"{given['seconds_of_a_hooked_call'] * micro:.0f} for each call within the hook of several processes;",
-        f"sums: {given['nvlink_bytes_per_second'] * giga:.0f} GB/s within a machine of "
-        f"{given['gpus_of_a_machine']}, {given['network_bytes_per_second'] * giga:.0f} GB/s for each GPU between "
-        f"machines, {given['seconds_to_begin_a_sum'] * micro:.0f} microseconds to begin, and "
-        f"{given['seconds_of_a_near_hop'] * micro:.0f} or {given['seconds_of_a_far_hop'] * micro:.0f} for each hop of "
-        "a tree;",
-        f"storage: {given['storage_bytes_per_second_of_a_gpu'] * giga:.0f} GB/s for each GPU.",
+        f"a GPU: {tera['peak_bf16']} TFLOP/s in bf16 and {tera['peak_float32']} in TF32, the peaks of an "
+        f"H100's data sheet, of which {given['peak_share']:.0%} are reached; memory of "
+        f"{giga['memory_bytes_per_second']} GB/s;",
+        f"Python: {micro['seconds_of_a_launch']} microseconds for each kernel, and "
+        f"{micro['seconds_of_a_hooked_call']} for each call within the hook of several processes;",
+        f"sums: {giga['nvlink_bytes_per_second']} GB/s within a machine of {given['gpus_of_a_machine']}, "
+        f"{giga['network_bytes_per_second']} GB/s for each GPU between machines, "
+        f"{micro['seconds_to_begin_a_sum']} microseconds to begin, and {micro['seconds_of_a_near_hop']} or "
+        f"{micro['seconds_of_a_far_hop']} for each hop of a tree;",
+        f"storage: {giga['storage_bytes_per_second_of_a_gpu']} GB/s for each GPU.",
     ]
     return "\n".join(f"- {line}" for line in lines)
 
@@ -83,7 +84,7 @@ def scaling(stored: Row) -> str:
     """Speeds relative to one GPU."""
     lines = []
     for title, rows in stored["predictions"].items():
-        if title in NOT_SHOWN:
+        if title in (*NOT_SHOWN, NOISY):
             continue
         one = rows[0]
         alone = one["seconds"]["step"]
@@ -135,16 +136,26 @@ def billion(stored: Row) -> str:
     return _table([*heads, "images/s of 512", "GB/s of 512", "MB/s of a GPU, at most"], lines)
 
 
+def waits(stored: Row) -> str:
+    """What a sum takes within a step of two processes."""
+    found = {name: f"{seconds * 1e3:.1f}" for name, seconds in stored["check"]["waits"].items()}
+    return (
+        f"A sum takes {found['back_to_back']} ms where one follows the other, but {found['synchronised']} ms "
+        f"in a step with synchronised batch norm and {found['local']} without (load of the two cores: "
+        f"{stored['check']['load_average']:.0f})."
+    )
+
+
 def memory(stored: Row) -> str:
     """What every process holds of 10^9 images."""
-    found = stored["billion_images"]
+    found, given = stored["billion_images"], stored["assumptions"]
     index, order = found["index_bytes"] / 1e9, found["order_bytes"] / 1e9
-    gpus = stored["assumptions"]["gpus_of_a_machine"]
+    gpus = given["gpus_of_a_machine"]
     return (
         f"Of 10^9 images every process holds an index, {index:.0f} GB if tar shards need "
-        f"{stored['assumptions']['index_bytes_of_an_image']} bytes for\neach image (assumed), and the order of an "
-        f"epoch, {order:.0f} GB: {gpus * (index + order):.0f} GB on a machine of {gpus} GPUs, "
-        f"{gpus * (index + 2 * order):.0f} where two\nepochs meet."
+        f"{given['index_bytes_of_an_image']} bytes for an image (assumed), and the order of an epoch, "
+        f"{order:.0f} GB: {gpus * (index + order):.0f} GB on a machine of {gpus} GPUs, "
+        f"{gpus * (index + 2 * order):.0f} where two epochs meet."
     )
 
 
@@ -180,4 +191,4 @@ def prices(stored: Row) -> str:
     )
 
 
-PARTS = (assumptions, steps, scaling, check, billion, memory, prices, gpu_costs, cpu_costs)
+PARTS = (assumptions, steps, scaling, check, waits, billion, memory, prices, gpu_costs, cpu_costs)

@@ -1,7 +1,7 @@
 """A model of how training scales to many GPUs, what it would cost, and the tables of docs/scaling.md.
 
     .venv/bin/python benchmarks/scaling.py --out benchmarks/scaling.json
-    .venv/bin/python benchmarks/scaling.py --tables
+    .venv/bin/python benchmarks/scaling.py --table
 
 Operations, sums over processes and random numbers are counted in real steps of the package, without a GPU
 (`counted_steps.py`); the speeds of the machine are assumed: the constants below. The same model is compared
@@ -375,11 +375,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tables", action="store_true", help="print those of scaling.json, compute nothing")
+    parser.add_argument("--table", action="store_true", help="print those of scaling.json, compute nothing")
     parser.add_argument("--rounds", type=int, default=12, help="of the timed steps on the CPU")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    if arguments.tables:
+    if arguments.table:
         stored = json.loads((FOLDER / "scaling.json").read_text(encoding="utf-8"))
         print("\n\n".join(part(stored) for part in PARTS))
         return

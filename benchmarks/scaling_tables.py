@@ -6,7 +6,7 @@ Row = dict[str, Any]
 NOT_SHOWN = ("srresnet", "stackgan --stage 1")
 """Trainings that only the table of costs has: in all others they are as srgan, or less than stage 2."""
 NOISY = "dcgan --instance-noise 0.1"
-EPOCHS = ("wgan_gp", "dcgan", "stackgan --stage 2", "r3gan")
+EPOCHS = ("dcgan", "stackgan --stage 2", "r3gan")
 GPUS = (8, 64, 512)
 
 
@@ -175,11 +175,11 @@ def gpu_costs(stored: Row) -> str:
 
 def cpu_costs(stored: Row) -> str:
     """Recipes that were measured on a CPU."""
-    lines = [
-        [f"`{row['recipe']}`", row["machine"], f"{row['hours'] * 60:.0f}", f"{row['price']:.3f}"]
+    parts = [
+        f"`{row['recipe']}` {row['hours'] * 60:.0f} minutes, {row['price']:.3f} USD ({row['machine']})"
         for row in stored["costs"]["cpu"]
     ]
-    return _table(["recipe", "CPU", "minutes, measured", "USD"], lines)
+    return "; ".join(parts) + "."
 
 
 def prices(stored: Row) -> str:

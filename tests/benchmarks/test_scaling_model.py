@@ -89,7 +89,7 @@ def test_a_step_follows_from_the_stored_counts() -> None:
 
 
 def test_the_page_has_the_stored_tables() -> None:
-    script = [sys.executable, ROOT / "benchmarks" / "scaling.py", "--tables"]
+    script = [sys.executable, ROOT / "benchmarks" / "scaling.py", "--table"]
     done = subprocess.run(script, capture_output=True, text=True, check=True)
     page = " ".join((ROOT / "docs" / "scaling.md").read_text(encoding="utf-8").split())
     parts = done.stdout.strip().split("\n\n")

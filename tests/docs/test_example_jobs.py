@@ -15,6 +15,7 @@ from documents import ROOT, read, words_of
 from torch.distributed.run import get_args_parser
 
 from ganforge.cli import train
+from ganforge.training import loop
 from ganforge.training.plan import Plan
 
 EXAMPLES = ROOT / "examples"
@@ -89,7 +90,7 @@ def test_the_command_is_accepted(name: str, tmp_path: Path, monkeypatch: pytest.
     ]
     plans: list[Plan] = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(train.loop, "train", lambda plan, **_: plans.append(plan))
+    monkeypatch.setattr(loop, "train", lambda plan, **_: plans.append(plan))
     assert train.train(words) == 0
     (plan,) = plans
     assert plan.path.as_posix().endswith("runs/dcgan")
@@ -150,7 +151,7 @@ def test_several_machines_save_and_requeue(tmp_path: Path) -> None:
     for process in (job.pid, *map(int, children.stdout.split())):
         os.kill(process, signal.SIGUSR1)
     said, _ = job.communicate(timeout=120)
-    assert job.returncode != 0
+    assert job.returncode > 0, "torchrun has waited for its processes, or Slurm would have killed them"
     assert (tmp_path / "queue").read_text() == "requeue 17\n", said
     assert "everything is saved; job 17 is requeued" in said
     assert list((tmp_path / "r" / "checkpoints").glob("[0-9]*")), "the next job resumes from it"

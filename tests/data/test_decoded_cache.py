@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from drawn import encode, noise
 
@@ -133,7 +134,7 @@ def test_a_full_disk_is_no_reason_to_stop(folder: Path, monkeypatch: pytest.Monk
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(decoded_cache.safetensors.torch, "save_file", full)
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
     assert len(opened(folder).splits["train"]) == 29
     assert files() == []
 

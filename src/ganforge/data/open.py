@@ -207,8 +207,10 @@ def fit_arrays(pixels: NDArray[np.uint8], options: DataOptions) -> Tensor:
 
 
 def _open_images(origin: ImageFiles | Shards, options: DataOptions) -> Dataset:
-    opening = open_encoded_once if isinstance(origin, ImageFiles) else open_shards
-    files = opening(origin, options)
+    if isinstance(origin, ImageFiles):
+        files = open_encoded_once(origin, options)
+    else:
+        files = open_shards(origin, options)
     fingerprint = files.fingerprint or hash_arrays(files.splits, files.class_names)
     dataset = _finish(
         files.options, files.splits, files.class_names, "pixels", fingerprint, files.skipped, files.bits

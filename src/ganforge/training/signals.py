@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 REQUEUE: int | None = getattr(signal, "SIGUSR1", None)
-"""The signal that Slurm's `--signal=USR1@120` sends before a job's time is over; not on Windows."""
+"""The signal that Slurm's `--signal=B:USR1@120` sends before a job's time is over; not on Windows."""
 SIGNALS = tuple(number for number in (signal.SIGINT, signal.SIGTERM, REQUEUE) if number is not None)
 _SECONDS = 30
 

@@ -61,7 +61,7 @@ def _key(origin: ImageFiles, options: DataOptions) -> str | None:
         return None
     listing = origin.listing
     how = options.model_dump_json(exclude={"data"})
-    state = [__version__, PIL.__version__, how, origin.centre_crop, origin.default_size]
+    state: list[object] = [__version__, PIL.__version__, how, origin.centre_crop, origin.default_size]
     state += [listing.class_order, listing.label_column, listing.notes]
     digest = hashlib.sha256(repr(state).encode("utf-8", "backslashreplace"))
     for entry in listing.entries:

@@ -16,13 +16,13 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.distributed import Shard
 from ganforge.runs.ema import Average
 from ganforge.system import System, networks
 from ganforge.systems.discovery import find
+from ganforge.training.cost import flops_of
 from ganforge.training.state import Training
 from ganforge.training.update import OptimizerUpdate
 
@@ -135,7 +135,7 @@ class _Operations(TorchDispatchMode):
     ) -> None:
         count = self._count
         moved = sum(map(_stored, read)) + sum(map(_stored, written))
-        flops = _flops(name, func, args, kwargs, out)
+        flops = flops_of(func, args, kwargs, out)
         dtype = next((each.dtype for each in read if each.is_floating_point()), torch.float32)
         count.kernels += 1
         count.flops += flops
@@ -144,21 +144,6 @@ class _Operations(TorchDispatchMode):
         count.largest = max(count.largest, *(_stored(each) for each in written), 0)
         if name in DRAWS:
             count.drawn += sum(each.numel() for each in written)
-
-
-def _flops(name: str, func: Any, args: Any, kwargs: Any, out: Any) -> int:
-    """As torch counts them, but for convolutions: of those in groups it counts weight gradients as of one."""
-    if name == "convolution":
-        return _convolution_flops(args[0], args[1], out, args[6])
-    if name == "convolution_backward":
-        return sum(args[10][:2]) * _convolution_flops(args[1], args[2], args[0], args[7])
-    formula = flop_registry.get(func.overloadpacket)
-    return formula(*args, **kwargs, out_val=out) if formula else 0
-
-
-def _convolution_flops(images: Tensor, weight: Tensor, out: Tensor, transposed: bool) -> int:
-    positions = images if transposed else out
-    return 2 * positions.numel() * int(weight.shape[1:].numel())
 
 
 def _stored(tensor: Tensor) -> int:

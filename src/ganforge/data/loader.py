@@ -91,7 +91,7 @@ class Loader:
         count = len(self.images)
         order = torch.from_numpy(self._draw_order(_random(self.seed, epoch, _ORDER), epoch))
         flips = torch.from_numpy(_random(self.seed, epoch, _FLIPS).random(count, dtype=np.float32) < 0.5)
-        corners = torch.zeros(count, 2, dtype=torch.int64)
+        corners = torch.zeros(1, 2, dtype=torch.int64).expand(count, 2)  # takes no memory for each image
         if self.jitter:
             drawn = _random(self.seed, epoch, _CROPS).integers(self.jitter + 1, size=(count, 2))
             corners = torch.from_numpy(drawn)

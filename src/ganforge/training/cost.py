@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -63,10 +64,27 @@ class _FlopCounter(TorchDispatchMode):
     ) -> Any:
         """Call `func` and count it."""
         out = func(*args, **(kwargs or {}))
-        count = flop_registry.get(func.overloadpacket)
-        if count is not None:
-            self.flops += count(*args, **(kwargs or {}), out_val=out)
+        self.flops += flops_of(func, args, kwargs or {}, out)
         return out
+
+
+def flops_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:
+    """Multiplications and additions of the call `func` of torch, which gave `out`; 0 but for products.
+
+    As torch counts them, which in a convolution of groups counts gradients of weights as if it had one.
+    """
+    packet = func.overloadpacket
+    if packet is torch.ops.aten.convolution:
+        return _convolution_flops(args[0], args[1], out, args[6])
+    if packet is torch.ops.aten.convolution_backward:
+        return sum(args[10][:2]) * _convolution_flops(args[1], args[2], args[0], args[7])
+    count = flop_registry.get(packet)
+    return 0 if count is None else count(*args, **kwargs, out_val=out)
+
+
+def _convolution_flops(images: Tensor, weight: Tensor, out: Tensor, transposed: bool) -> int:
+    positions = images if transposed else out
+    return 2 * positions.numel() * weight.shape[1:].numel()
 
 
 def estimate(

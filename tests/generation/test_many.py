@@ -91,6 +91,15 @@ def test_samples_of_another_draw_are_kept(trained: Trained, tmp_path: Path) -> N
         list(write_many(trained, tmp_path / "mine", 20))
 
 
+def test_another_process_may_be_claiming_the_folder(trained: Trained, tmp_path: Path) -> None:
+    half = tmp_path / f"samples.json.tmp-{os.getppid()}"  # of a process that runs
+    half.write_text("{", encoding="utf-8")
+    assert len(list(write_many(trained, tmp_path, 20))) == 1
+    assert half.exists()
+    half.unlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000", "samples.json"]
+
+
 def test_points_are_no_images(tmp_path: Path) -> None:
     ganforge.train("gan", "ring", run=tmp_path / "run", steps=1, batch=8, device="cpu", quiet=True)
     with pytest.raises(UserError, match="2-D points are written to an image"):

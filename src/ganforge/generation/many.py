@@ -154,9 +154,10 @@ def _claim(out: Path, about: dict[str, str]) -> None:
     """Say in the folder which samples it holds; raises UserError where it holds others already."""
     about = {name: value for name, value in about.items() if name not in ("command", "step")}
     file = out / ABOUT
+    # In this order: another process may write the file and begin with its samples at this very time.
+    if _holds_something(out) and not file.exists():
+        raise UserError(f"--out {out}: expected a new or empty folder, or one of the same samples")
     if not file.exists():
-        if out.exists() and (not out.is_dir() or any(path.name[0] != "." for path in out.iterdir())):
-            raise UserError(f"--out {out}: expected a new or empty folder, or one of the same samples")
         make_folder(out)
         replace_file(file, json.dumps(about, indent=1).encode())
     try:
@@ -170,3 +171,10 @@ def _claim(out: Path, about: dict[str, str]) -> None:
             f"--out {out} holds samples of another draw ({differing} differs, in {printable(ABOUT)}): name "
             "another folder"
         )
+
+
+def _holds_something(out: Path) -> bool:
+    """Whether `out` is a file, or a folder with more than what says which samples it holds."""
+    if not out.is_dir():
+        return out.exists()
+    return any(path.name[0] != "." and not path.name.startswith(ABOUT) for path in out.iterdir())

@@ -100,6 +100,27 @@ def test_another_process_may_be_claiming_the_folder(trained: Trained, tmp_path: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000000", "samples.json"]
 
 
+def test_the_disk_has_every_file_before_its_folder_is_there(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, rename, calls, synced, seen = os.fsync, os.rename, [0], set(), []
+
+    def counted(descriptor: int) -> None:
+        calls[0] += 1
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def checked(source: Path, target: Path) -> None:
+        seen.append({path.stat().st_ino for path in (source, *source.iterdir())} - synced)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", counted)
+    monkeypatch.setattr(os, "rename", checked)
+    list(write_many(trained, tmp_path / "out", 600))
+    assert seen == [set(), set()]
+    assert calls[0] < 650  # once each
+
+
 def test_points_are_no_images(tmp_path: Path) -> None:
     ganforge.train("gan", "ring", run=tmp_path / "run", steps=1, batch=8, device="cpu", quiet=True)
     with pytest.raises(UserError, match="2-D points are written to an image"):

@@ -20,6 +20,7 @@ from ganforge.files.atomic import (
     remove_leftovers,
     replace_file,
     replacing,
+    synced_together,
 )
 from ganforge.files.images import save_image
 from ganforge.files.png import write_png
@@ -98,13 +99,14 @@ def _draw(
 def _folder_or_archive(place: Path) -> Iterator[Path]:
     """A folder to fill, which becomes `place`, or an archive there, when it is complete."""
     if place.suffix != ".tar":
-        with building(place) as folder:
+        with building(place) as folder, synced_together(folder):
             yield folder
         return
     temporary = place.with_name(f"{place.name}.files{TEMPORARY}{os.getpid()}")
     temporary.mkdir()
     try:
-        yield temporary
+        with synced_together(temporary):
+            yield temporary
         with replacing(place) as file, tarfile.open(fileobj=file, mode="w") as archive:
             for each in sorted(temporary.iterdir()):
                 archive.add(each, each.name, filter=_timeless)

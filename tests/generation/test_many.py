@@ -121,6 +121,27 @@ def test_the_disk_has_every_file_before_its_folder_is_there(
     assert calls[0] < 650  # once each
 
 
+def test_processes_that_start_again_together_clear_up_together(tmp_path: Path) -> None:
+    gone = 2**22 + 1  # more than Linux counts
+    for place in ("000000", "000001"):
+        (left := tmp_path / f"{place}.tmp-{gone}").mkdir()
+        for index in range(2000):
+            (left / f"{index}.png").touch()
+    program = """
+import sys, time
+from pathlib import Path
+from ganforge.files.atomic import remove_leftovers
+Path(f"ready-{sys.argv[1]}").touch()
+while len(list(Path().glob("ready-*"))) < 3:
+    time.sleep(0.001)
+remove_leftovers(Path())
+"""
+    processes = [launch(program, rank, processes=1, cwd=tmp_path)[0] for rank in range(3)]
+    done = ended(processes)
+    assert [code for code, _, _ in done] == [0, 0, 0], done
+    assert not list(tmp_path.glob("0*"))
+
+
 def test_points_are_no_images(tmp_path: Path) -> None:
     ganforge.train("gan", "ring", run=tmp_path / "run", steps=1, batch=8, device="cpu", quiet=True)
     with pytest.raises(UserError, match="2-D points are written to an image"):

@@ -124,10 +124,15 @@ def remove(path: Path) -> None:
 
 def remove_leftovers(folder: Path, pattern: str = "*") -> None:
     """Remove what writers of the files `pattern` in `folder` left half-written when they were killed."""
-    for path in folder.glob(f"{pattern}{TEMPORARY}*"):
+    for path in list(folder.glob(f"{pattern}{TEMPORARY}*")):
         writer = re.fullmatch(rf".*{re.escape(TEMPORARY)}(\d+)", path.name)
         if writer and not _lives(int(writer[1])):
-            remove(path)
+            claimed = path.with_name(f"{path.name}{TEMPORARY}{os.getpid()}")
+            try:
+                os.rename(path, claimed)  # of processes that clear up at the same time one can
+            except FileNotFoundError:
+                continue
+            remove(claimed)
 
 
 def _lives(process: int) -> bool:

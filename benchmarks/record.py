@@ -11,15 +11,31 @@ import torch
 from ganforge.runs.device import describe_machine
 
 
-def record(result: dict[str, Any], out: Path | None) -> None:
-    """Print `result` as JSON, and write it to `out` if that is given."""
-    surroundings = {
+def surroundings() -> dict[str, Any]:
+    """Machine, threads, torch and date."""
+    return {
         "machine": describe_machine(torch.device("cpu")),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "date": datetime.date.today().isoformat(),
     }
-    text = json.dumps(result | surroundings, indent=1)
+
+
+def record(result: dict[str, Any], out: Path | None) -> None:
+    """Print `result` as JSON, and write it to `out` if that is given."""
+    _write(result | surroundings(), out)
+
+
+def record_part(name: str, part: dict[str, Any], out: Path | None) -> None:
+    """As `record`, but `part` becomes the entry `name` of `out`, with surroundings of its own."""
+    before = (
+        json.loads(out.read_text("utf-8")) if out and out.exists() and _is_record(out) else surroundings()
+    )
+    _write(before | {name: part | surroundings()}, out)
+
+
+def _write(record: dict[str, Any], out: Path | None) -> None:
+    text = json.dumps(record, indent=1)
     print(text)
     if out:
         if out.exists() and not _is_record(out):

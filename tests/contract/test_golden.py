@@ -29,7 +29,7 @@ from ganforge.runs.options import TrainOptions
 from ganforge.system import networks
 from ganforge.systems.discovery import find
 from ganforge.training.plan import make_plan, on_disk
-from ganforge.training.state import build_training
+from ganforge.training.state import Training, build_training
 from ganforge.training.update import OptimizerUpdate
 
 FOLDER = Path(__file__).parent / "golden"
@@ -150,15 +150,12 @@ def in_double(batch: Batch) -> Batch:
     return replace(batch, **floating)
 
 
-@double_precision()
-def trace(
-    system: str, data: str, config: dict[str, Any], shard: Shard = ALONE, steps: int = NUM_STEPS
-) -> dict[str, list[float]]:
-    """Every metric of every step, and how far each network has moved in the end from where it began.
+def set_up(
+    system: str, data: str, config: dict[str, Any], shard: Shard = ALONE
+) -> tuple[Training, OptimizerUpdate, Iterator[Batch]]:
+    """A training in float64 at its start, its updates and its batches; `shard` is this process of several.
 
-    In float64 on one thread, otherwise as the engine's loop computes them; of several processes `shard` is
-    this one. The distances show what the losses hide where a network begins undecided, as the paper's
-    discriminator does.
+    To be called, and trained, within `double_precision`.
     """
     name, _, pairs = data.partition(" ")
     dataset = open_dataset(DataOptions(data=name, pairs=pairs or "auto"))
@@ -174,11 +171,25 @@ def trace(
     rows = None if part is None else part.rows_of(size)
     stream = Loader(dataset.splits["train"], size, seed=0, values=dataset.spec.values, rows=rows)
     update = OptimizerUpdate(training.optimizers, "cpu", mean=None if part is None else shard.mean)
-    begin = {name: weights_of(network) for name, network in networks(training.system).items()}
     training.system.train()
+    return training, update, map(in_double, stream.iterate(0))
+
+
+@double_precision()
+def trace(
+    system: str, data: str, config: dict[str, Any], shard: Shard = ALONE, steps: int = NUM_STEPS
+) -> dict[str, list[float]]:
+    """Every metric of every step, and how far each network has moved in the end from where it began.
+
+    In float64 on one thread, otherwise as the engine's loop computes them; of several processes `shard` is
+    this one. The distances show what the losses hide where a network begins undecided, as the paper's
+    discriminator does.
+    """
+    training, update, batches = set_up(system, data, config, shard)
+    begin = {name: weights_of(network) for name, network in networks(training.system).items()}
     found: dict[str, list[float]] = {}
-    for _, batch in zip(range(steps), stream.iterate(0), strict=False):
-        training.advance(in_double(batch), update)
+    for _, batch in zip(range(steps), batches, strict=False):
+        training.advance(batch, update)
         for name, value in training.latest.items():
             found.setdefault(name, []).append(six_digits(value))
     for name, network in networks(training.system).items():

@@ -91,6 +91,57 @@ def test_samples_of_another_draw_are_kept(trained: Trained, tmp_path: Path) -> N
         list(write_many(trained, tmp_path / "mine", 20))
 
 
+def test_another_process_may_be_claiming_the_folder(trained: Trained, tmp_path: Path) -> None:
+    half = tmp_path / f"samples.json.tmp-{os.getppid()}"  # of a process that runs
+    half.write_text("{", encoding="utf-8")
+    assert len(list(write_many(trained, tmp_path, 20))) == 1
+    assert half.exists()
+    half.unlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000", "samples.json"]
+
+
+def test_the_disk_has_every_file_before_its_folder_is_there(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, rename, calls, synced, seen = os.fsync, os.rename, [0], set(), []
+
+    def counted(descriptor: int) -> None:
+        calls[0] += 1
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def checked(source: Path, target: Path) -> None:
+        seen.append({path.stat().st_ino for path in (source, *source.iterdir())} - synced)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", counted)
+    monkeypatch.setattr(os, "rename", checked)
+    list(write_many(trained, tmp_path / "out", 600))
+    assert seen == [set(), set()]
+    assert calls[0] < 650  # once each
+
+
+def test_processes_that_start_again_together_clear_up_together(tmp_path: Path) -> None:
+    gone = 2**22 + 1  # more than Linux counts
+    for place in ("000000", "000001"):
+        (left := tmp_path / f"{place}.tmp-{gone}").mkdir()
+        for index in range(2000):
+            (left / f"{index}.png").touch()
+    program = """
+import sys, time
+from pathlib import Path
+from ganforge.files.atomic import remove_leftovers
+Path(f"ready-{sys.argv[1]}").touch()
+while len(list(Path().glob("ready-*"))) < 3:
+    time.sleep(0.001)
+remove_leftovers(Path())
+"""
+    processes = [launch(program, rank, processes=1, cwd=tmp_path)[0] for rank in range(3)]
+    done = ended(processes)
+    assert [code for code, _, _ in done] == [0, 0, 0], done
+    assert not list(tmp_path.glob("0*"))
+
+
 def test_points_are_no_images(tmp_path: Path) -> None:
     ganforge.train("gan", "ring", run=tmp_path / "run", steps=1, batch=8, device="cpu", quiet=True)
     with pytest.raises(UserError, match="2-D points are written to an image"):

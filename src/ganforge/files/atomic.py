@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 TEMPORARY = ".tmp-"
+_together: set[Path] = set()
+"""Folders whose files `synced_together` syncs."""
 
 
 @contextmanager
@@ -53,17 +55,43 @@ def make_folder(folder: Path) -> None:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write that takes the place of `path` when it is complete, and never in part."""
     temporary = path.with_name(f"{path.name}{TEMPORARY}{os.getpid()}")
+    synced = path.parent not in _together
     try:
         with _named(path):
             with open(temporary, "wb") as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                if synced:
+                    os.fsync(file.fileno())
             os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if synced:
+        sync_folder(path.parent)
+
+
+@contextmanager
+def synced_together(folder: Path) -> Iterator[None]:
+    """Within this context the disk need not have the files that are written in `folder`; at its end it has.
+
+    Waiting for each of thousands of small files is most of the time that they take.
+    """
+    _together.add(folder)
+    try:
+        yield
+    finally:
+        _together.remove(folder)
+    if sys.platform != "win32":
+        os.sync()  # writes all at once, and leaves little to wait for
+    for path in folder.iterdir():
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            with _named(path):
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    sync_folder(folder)
 
 
 @contextmanager
@@ -96,10 +124,15 @@ def remove(path: Path) -> None:
 
 def remove_leftovers(folder: Path, pattern: str = "*") -> None:
     """Remove what writers of the files `pattern` in `folder` left half-written when they were killed."""
-    for path in folder.glob(f"{pattern}{TEMPORARY}*"):
+    for path in list(folder.glob(f"{pattern}{TEMPORARY}*")):
         writer = re.fullmatch(rf".*{re.escape(TEMPORARY)}(\d+)", path.name)
         if writer and not _lives(int(writer[1])):
-            remove(path)
+            claimed = path.with_name(f"{path.name}{TEMPORARY}{os.getpid()}")
+            try:
+                os.rename(path, claimed)  # of processes that clear up at the same time one can
+            except FileNotFoundError:
+                continue
+            remove(claimed)
 
 
 def _lives(process: int) -> bool:

@@ -20,6 +20,7 @@ from ganforge.files.atomic import (
     remove_leftovers,
     replace_file,
     replacing,
+    synced_together,
 )
 from ganforge.files.images import save_image
 from ganforge.files.png import write_png
@@ -98,13 +99,14 @@ def _draw(
 def _folder_or_archive(place: Path) -> Iterator[Path]:
     """A folder to fill, which becomes `place`, or an archive there, when it is complete."""
     if place.suffix != ".tar":
-        with building(place) as folder:
+        with building(place) as folder, synced_together(folder):
             yield folder
         return
     temporary = place.with_name(f"{place.name}.files{TEMPORARY}{os.getpid()}")
     temporary.mkdir()
     try:
-        yield temporary
+        with synced_together(temporary):
+            yield temporary
         with replacing(place) as file, tarfile.open(fileobj=file, mode="w") as archive:
             for each in sorted(temporary.iterdir()):
                 archive.add(each, each.name, filter=_timeless)
@@ -154,9 +156,10 @@ def _claim(out: Path, about: dict[str, str]) -> None:
     """Say in the folder which samples it holds; raises UserError where it holds others already."""
     about = {name: value for name, value in about.items() if name not in ("command", "step")}
     file = out / ABOUT
+    # In this order: another process may write the file and begin with its samples at this very time.
+    if _holds_something(out) and not file.exists():
+        raise UserError(f"--out {out}: expected a new or empty folder, or one of the same samples")
     if not file.exists():
-        if out.exists() and (not out.is_dir() or any(path.name[0] != "." for path in out.iterdir())):
-            raise UserError(f"--out {out}: expected a new or empty folder, or one of the same samples")
         make_folder(out)
         replace_file(file, json.dumps(about, indent=1).encode())
     try:
@@ -170,3 +173,10 @@ def _claim(out: Path, about: dict[str, str]) -> None:
             f"--out {out} holds samples of another draw ({differing} differs, in {printable(ABOUT)}): name "
             "another folder"
         )
+
+
+def _holds_something(out: Path) -> bool:
+    """Whether `out` is a file, or a folder with more than what says which samples it holds."""
+    if not out.is_dir():
+        return out.exists()
+    return any(path.name[0] != "." and not path.name.startswith(ABOUT) for path in out.iterdir())

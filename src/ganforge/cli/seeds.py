@@ -59,12 +59,17 @@ def typed_seeds(arguments: Sequence[str]) -> SeedsTyped | None:
     return SeedsTyped(tuple(seeds), int(jobs), None if run is None else Path(run), tuple(words))
 
 
+def measures_only(words: Sequence[str]) -> bool:
+    """Whether a command measures a training, and does not train."""
+    return any(word.partition("=")[0] in ("--dry-run", "--profile") for word in words)
+
+
 def train_seeds(typed: SeedsTyped, folder: Path, train_run: Callable[[Sequence[str]], Run | None]) -> int:
     """Train each seed in FOLDER/seed-N, one after the other or in child processes; returns the exit code.
 
     A seed whose training diverges does not stop the others. `train_run` trains the run of some words.
     """
-    if "--dry-run" in typed.words:
+    if measures_only(typed.words):
         train_run(typed.of_seed(typed.seeds[0], folder))
         print(f"that is seed {typed.seeds[0]}, of {len(typed.seeds)}: each would have a run in {folder}")
         return 0

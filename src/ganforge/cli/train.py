@@ -1,5 +1,6 @@
 """`ganforge train`, whose arguments depend on the system and on the data."""
 
+import os
 import shlex
 import shutil
 import sys
@@ -13,14 +14,15 @@ from rich.console import Console
 
 from ganforge.cli import EXIT_MISTAKE, STARTED
 from ganforge.cli.arguments import arguments_of, parse, parse_known, values_of
-from ganforge.cli.seeds import train_seeds, typed_seeds
+from ganforge.cli.seeds import measures_only, train_seeds, typed_seeds
 from ganforge.cli.settings import Settings, take_settings
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.sources.catalogue import PREFIXES
 from ganforge.data.sources.catalogue import available as available_data
 from ganforge.distributed import rank_of_process, refuse_several_processes
-from ganforge.errors import UserError, unknown_name
+from ganforge.errors import UserError, printable, unknown_name
+from ganforge.files.atomic import building, write_synced
 from ganforge.files.code import TRUST, allow
 from ganforge.reporting.units import duration, size
 from ganforge.runs.build import own_code
@@ -43,6 +45,7 @@ from ganforge.training.plan import (
     reasons,
     validated,
 )
+from ganforge.training.profile import profile_steps
 from ganforge.training.resume import data_notes
 from ganforge.training.signals import stop_signals
 from ganforge.training.warm_start import load_start
@@ -70,7 +73,7 @@ def train(arguments: Sequence[str]) -> int:
         return 0 if arguments else EXIT_MISTAKE
     help_only = bool({"-h", "--help"} & set(arguments))
     if rank_of_process():
-        return 0 if help_only or "--dry-run" in arguments else follow_quietly()
+        return 0 if help_only or measures_only(arguments) else follow_quietly()
     if not help_only and (typed := typed_seeds(arguments)) is not None:
         refuse_several_processes("train --seeds")
         return train_seeds(typed, typed.folder or _seeds_folder(typed.words), train_run)
@@ -114,6 +117,9 @@ def train_run(arguments: Sequence[str]) -> Run | None:
     plan = replace(plan, notes=(*notes, *plan.notes))
     if options.dry_run:
         print_dry_run(plan)
+        return None
+    if options.profile is not None:
+        print_profile(plan, options.profile)
         return None
     command = shlex.join(["ganforge", "train", *arguments])
     return loop.train(plan, command=command, started=STARTED, open_report=options.open)
@@ -207,6 +213,14 @@ def train_arguments(name: str, defaults: dict[str, Any], settings: Settings = NO
             ("like", *option(Path | None, None, "Options of this run, for those that are not typed.")),
             ("open", *option(bool, False, "Open the report in the browser; it follows the training.")),
             ("dry_run", *option(bool, False, "Show the config and its measured cost; write nothing.")),
+            (
+                "profile",
+                *option(
+                    Path | None,
+                    None,
+                    "Where the time of some steps goes, with a trace in this folder; train nothing.",
+                ),
+            ),
             ("train", *_optional(arguments_of(TrainOptions, settings.train))),
             ("system", *_optional(arguments_of(find(name).Config, defaults))),
         ],
@@ -259,6 +273,24 @@ def print_dry_run(plan: Plan) -> None:
         print(f"chosen for this data: {name} = {text}")
     print(plan.config.model_dump_json(indent=1, exclude={"fingerprint", "places"}))
     print("nothing was written")
+
+
+def print_profile(plan: Plan, folder: Path) -> None:
+    """Print where the time of some steps goes, and write it and the trace into the new `folder`."""
+    shown = printable(str(folder))
+    if os.path.lexists(folder):
+        raise UserError(f"--profile {shown} exists already: name a new folder")
+    if not folder.parent.is_dir():
+        raise UserError(f"the folder of --profile {shown} does not exist: make it first")
+    check_fits(plan.config)
+    start = None
+    if plan.parent is not None:
+        start = load_start(plan.config.system, plan.parent, str(plan.config.start_from))
+    print("profiling a few steps", file=sys.stderr)
+    with building(folder) as place:
+        lines = profile_steps(plan.config, plan.dataset, place, start).lines()
+        write_synced(place / "summary.txt", "".join(f"{line}\n" for line in lines).encode())
+    print("\n".join([*lines, "", f"{shown}/trace.json opens in https://ui.perfetto.dev or chrome://tracing"]))
 
 
 def print_finished(run: Run) -> None:

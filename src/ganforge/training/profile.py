@@ -1,0 +1,116 @@
+"""Where the time of a training goes: some steps of a throw-away training under torch's profiler."""
+
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity
+
+from ganforge.data.dataset import Dataset
+from ganforge.reporting.units import duration
+from ganforge.runs.device import choose_device, synchronise
+from ganforge.runs.folder import RunConfig
+from ganforge.training.state import build_loader, build_training
+from ganforge.training.update import OptimizerUpdate
+from ganforge.training.warm_start import Start
+
+WARM_UP_STEPS, STEPS = 3, 10
+_SHOWN = 12
+DATA, OTHER = "waiting for data", "Python, and the profiler itself"
+_GROUPS = (
+    ("convolutions, backward", ("convolution_backward",)),
+    ("convolutions, forward", ("convolution", "conv2d", "conv_transpose", "cudnn")),
+    ("matrix products", ("mm", "addmm", "bmm", "linear", "einsum", "matmul")),
+    ("normalisation", ("batch_norm", "layer_norm", "group_norm", "instance_norm", "var_mean")),
+    ("optimizer, averages, norms of gradients", ("_foreach", "_fused", "lerp", "linalg_vector_norm")),
+    (
+        "random numbers",
+        ("normal_", "uniform_", "bernoulli", "randn", "rand", "randint", "random_", "randperm"),
+    ),
+    ("copies and casts", ("copy_", "clone", "cat", "contiguous", "_to_copy", "fill_", "zero_", "index")),
+)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """`seconds` and `images` of a step, and the seconds of each step that each group and operation takes."""
+
+    seconds: float
+    images: int
+    groups: dict[str, float]
+    operations: dict[str, float]
+    precision: str
+
+    def lines(self) -> list[str]:
+        """The summary: groups, then the operations that take the most."""
+        first = (
+            f"{STEPS} steps of {self.images:,} images under the profiler, {duration(self.seconds)} per step, "
+            f"{self.precision}"
+        )
+        parts = [first]
+        for title, times in (("part", self.groups), ("operation", self.operations)):
+            parts += ["", f"{title:<42}{'ms a step':>10}{'%':>7}"]
+            for name, spent in sorted(times.items(), key=lambda each: -each[1])[:_SHOWN]:
+                share = 100 * spent / self.seconds
+                parts.append(f"{name[:40]:<42}{1000 * spent:>10.2f}{share:>7.1f}")
+        return parts
+
+
+def profile_steps(config: RunConfig, dataset: Dataset, folder: Path, start: Start | None = None) -> Profile:
+    """Profile ten steps of `config` after three others; `trace.json` in `folder` opens in a trace viewer.
+
+    On a GPU the times are those of its kernels. Raises UserError where `start` does not fit, OSError where
+    the trace cannot be written.
+    """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler says when it starts, on stderr
+    device = choose_device(config.train.device)
+    training = build_training(config, dataset, start)
+    update = OptimizerUpdate(training.optimizers, device.type)
+    training.system.train()
+    batches = build_loader(config, dataset, training.system.images_per_step()).iterate(0)
+    for _ in range(WARM_UP_STEPS):
+        training.advance(next(batches).to(device), update)
+    on_gpu = device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    waited = 0.0
+    synchronise(device)
+    with torch.profiler.profile(activities=activities) as profiler:
+        begun = time.perf_counter()
+        for _ in range(STEPS):
+            since = time.perf_counter()
+            batch = next(batches)
+            waited += time.perf_counter() - since
+            training.advance(batch.to(device), update)
+        synchronise(device)
+        seconds = (time.perf_counter() - begun) / STEPS
+    folder.mkdir(exist_ok=True)
+    profiler.export_chrome_trace(str(folder / "trace.json"))
+    operations = Counter[str]()
+    for event in profiler.key_averages():
+        spent = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+        operations[event.key] += spent / 1e6 / STEPS
+    groups = Counter[str]({DATA: waited / STEPS})
+    for name, spent in operations.items():
+        groups[group_of(name)] += spent
+    groups[OTHER] = max(0.0, seconds - sum(groups.values()))
+    return Profile(
+        seconds,
+        training.system.images_per_step(),
+        {name: spent for name, spent in groups.items() if spent},
+        {name: spent for name, spent in operations.items() if spent},
+        training.precision,
+    )
+
+
+def group_of(operation: str) -> str:
+    """The part of a step that an operation of torch belongs to, by its name."""
+    if operation.startswith("Optimizer."):
+        return "optimizer, averages, norms of gradients"
+    plain = operation.rpartition("::")[2]
+    for group, names in _GROUPS:
+        if any(name in plain if len(name) > 4 else plain == name for name in names):
+            return group
+    return "element by element, and others"

@@ -1,0 +1,56 @@
+"""Where the time of a training goes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from command import run
+
+from ganforge.training.profile import DATA, OTHER, group_of
+
+SMALL = ("--width", 8, "--batch", 16, "--device", "cpu", "--precision", "fp32")
+
+
+def test_a_profile_says_where_the_time_goes_and_trains_nothing(tmp_path: Path) -> None:
+    done = run("train", "dcgan", "--data", "mnist", *SMALL, "--profile", "p", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p"]
+    summary = (tmp_path / "p/summary.txt").read_text()
+    assert done.stdout.startswith(summary)
+    first, *rows = summary.splitlines()
+    assert first.startswith("10 steps of 16 images")
+    parts = dict(line.rsplit(maxsplit=2)[::2] for line in rows[2 : rows.index("", 1)])
+    assert sum(map(float, parts.values())) == pytest.approx(100, abs=1)
+    assert float(parts["convolutions, backward"]) > 5
+    assert {DATA, "optimizer, averages, norms of gradients"} <= parts.keys()
+    trace = json.loads((tmp_path / "p/trace.json").read_text())
+    assert any("convolution_backward" in event.get("name", "") for event in trace["traceEvents"])
+
+
+@pytest.mark.parametrize(
+    ("place", "message"), [("there", "exists already: name a new folder"), ("a/b", "make it first")]
+)
+def test_a_folder_that_exists_is_left_alone(tmp_path: Path, place: str, message: str) -> None:
+    (tmp_path / "there").mkdir()
+    done = run("train", "gan", "--data", "ring", "--profile", place, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_every_operation_has_a_part() -> None:
+    expected = {
+        "aten::convolution_backward": "convolutions, backward",
+        "aten::mkldnn_convolution": "convolutions, forward",
+        "aten::mm": "matrix products",
+        "aten::native_batch_norm_backward": "normalisation",
+        "Optimizer.step#Adam.step": "optimizer, averages, norms of gradients",
+        "aten::_fused_adam_": "optimizer, averages, norms of gradients",
+        "aten::normal_": "random numbers",
+        "aten::copy_": "copies and casts",
+        "aten::leaky_relu": "element by element, and others",
+        "aten::comma": "element by element, and others",
+    }
+    assert {name: group_of(name) for name in expected} == expected
+    assert OTHER not in expected.values()

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,13 +88,13 @@ def profile_steps(config: RunConfig, dataset: Dataset, folder: Path, start: Star
         seconds = (time.perf_counter() - begun) / STEPS
     folder.mkdir(exist_ok=True)
     profiler.export_chrome_trace(str(folder / "trace.json"))
-    operations = Counter[str]()
+    operations: dict[str, float] = defaultdict(float)
     for event in profiler.key_averages():
         spent = event.self_device_time_total if on_gpu else event.self_cpu_time_total
         operations[event.key] += spent / 1e6 / STEPS
-    groups = Counter[str]({DATA: waited / STEPS})
+    groups: dict[str, float] = {DATA: waited / STEPS}
     for name, spent in operations.items():
-        groups[group_of(name)] += spent
+        groups[group_of(name)] = groups.get(group_of(name), 0.0) + spent
     groups[OTHER] = max(0.0, seconds - sum(groups.values()))
     return Profile(
         seconds,

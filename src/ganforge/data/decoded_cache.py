@@ -68,7 +68,8 @@ def _key(origin: ImageFiles, options: DataOptions) -> str | None:
         stamps = [origin.storage.stamp(name) for name in (entry.name, *entry.partners)]
         if None in stamps:
             return None
-        digest.update(repr((entry, stamps)).encode("utf-8", "backslashreplace"))
+        about = (entry.name, entry.split, entry.label, entry.captions, entry.partners, stamps)
+        digest.update(repr(about).encode("utf-8", "backslashreplace"))
     return digest.hexdigest()
 
 

@@ -224,7 +224,7 @@ def read_shard(file: BinaryIO, *, seekable: bool) -> Iterator[_Image]:
     with tarfile.open(fileobj=file, mode="r:" if seekable else "r|") as archive:
         for member in archive:
             name = member.name
-            if not member.isreg() or is_hidden(name):
+            if not member.isreg() or member.issparse() or is_hidden(name):
                 continue
             folder, _, last = name.rpartition("/")
             stem, _, ending = last.partition(".")

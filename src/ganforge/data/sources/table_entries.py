@@ -3,6 +3,7 @@
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ganforge.data.sources.entry import Entry, encodable
@@ -42,13 +43,17 @@ class Names:
     """The images of a storage, found by the names that tables call them."""
 
     def __init__(self, images: Sequence[str]):
-        self._images = set(images)
-        self._by: dict[str, list[str]] = {}
-        for name in images:
+        self._images = dict.fromkeys(images)
+
+    @cached_property
+    def _by(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name in self._images:
             short = posixpath.basename(name)
             keys = {posixpath.splitext(name)[0], short, posixpath.splitext(short)[0]} - {name}
             for key in keys:
-                self._by.setdefault(key, []).append(name)
+                found.setdefault(key, []).append(name)
+        return found
 
     def find(self, folder: str, value: str, split: str | None = None) -> list[str]:
         """The images that `value` in a table of `folder` can mean: a path or a name, with or without ending.
@@ -107,12 +112,16 @@ def _metadata(storage: Storage, name: str, place: str) -> Table | None:
 
 def _candidates(storage: Storage, names: Names, images: set[str]) -> list[Table]:
     """The tables of other names in which most rows name an image."""
-    stems = {posixpath.splitext(name)[0] for name in images}
-    files = [
+    tables_by_name = [
         name
         for name in storage.names
         if name.lower().endswith(SUFFIXES) and not is_hidden(name) and name.count("/") <= _DEEPEST
         if posixpath.basename(name) not in _NOT_TABLES and "submission" not in name.lower()
+    ]
+    stems = {posixpath.splitext(name)[0] for name in images} if tables_by_name else set()
+    files = [
+        name
+        for name in tables_by_name
         if posixpath.splitext(name)[0] not in stems and storage.size(name) <= _LARGEST
     ]
     tables = []

@@ -251,7 +251,7 @@ def plans(trials: int) -> list[dict[str, Any]]:
     found = []
     for index in range(trials):
         for kind in KINDS:
-            plan = {"kind": kind, "host": index % 2, "after_step": draw.randrange(10, 120, 10)}
+            plan = {"kind": kind, "host": index % 2, "after_step": draw.randrange(20, 120, 10)}
             if kind.startswith("cut"):
                 plan["seconds"] = SHORT if kind == "cut for less" else LONG[index % len(LONG)]
             found.append(plan)

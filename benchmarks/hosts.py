@@ -261,9 +261,14 @@ def plans(trials: int) -> list[dict[str, Any]]:
 
 
 def loop_plans() -> list[dict[str, Any]]:
-    """What needs the command again: the time-outs of torchrun itself, and a machine that is switched off."""
-    cut = {"kind": "cut for longer", "seconds": 150, "rdzv_conf": "", "loop": True, "after_step": 50}
-    off = {"kind": "switched off", "seconds": 30, "loop": True, "after_step": 50}
+    """What needs the command again: the time-outs of torchrun itself, and a machine that is switched off.
+
+    With torchrun's own read_timeout: a machine that comes back waits that long, in vain, for an address that
+    the torchrun of the other has not written again (torch 2.13), before both end.
+    """
+    ordinary = {"rdzv_conf": "", "loop": True, "after_step": 50}
+    cut = {"kind": "cut for longer", "seconds": 150} | ordinary
+    off = {"kind": "switched off", "seconds": 30} | ordinary
     return [plan | {"host": host} for host in range(2) for plan in (cut, off)]
 
 

@@ -43,9 +43,12 @@ class Pulse:
         self._rank, self._ranks, self._store, self._silence = rank, ranks, store, silence
         self._waits = 0
         self._watches = watches
+        self._beats = 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._thread.start()
+        if watches:
+            threading.Thread(target=self._watch_store, daemon=True).start()
 
     def _beat(self) -> None:
         signs = self._no_signs()
@@ -54,11 +57,29 @@ class Pulse:
                 self._store.add(f"pulse/{self._rank}", 1)
                 silent = self._silent(signs, self._silence) if self._watches else None
             except RuntimeError:  # the store has gone: so have the others
+                self._over.set()
                 return
+            self._beats += 1
             if silent is not None:
-                # The main thread waits for it within a collective operation, which nothing can interrupt.
-                print(f"error: {self._about(silent, 'training')}", file=sys.stderr, flush=True)
-                os._exit(EXIT_LOST)
+                self._give_up(silent)
+
+    def _watch_store(self) -> None:
+        """Give up where the store, on the machine of process 0, does not answer: a call waits for minutes.
+
+        What counts is the time in which this thread runs, as a machine that slept has not waited.
+        """
+        pause = self._silence / 20
+        beats, waited = -1, 0.0
+        while not self._over.wait(pause):
+            waited = waited + pause if beats == self._beats else 0.0
+            beats = self._beats
+            if waited > self._silence:
+                self._give_up(0)
+
+    def _give_up(self, rank: int) -> None:
+        # The main thread waits for it within a collective operation, which nothing can interrupt.
+        print(f"error: {self._about(rank, 'training')}", file=sys.stderr, flush=True)
+        os._exit(EXIT_LOST)
 
     def _no_signs(self) -> dict[int, tuple[int, float]]:
         return dict.fromkeys(range(self._ranks), (-1, time.monotonic()))
@@ -77,7 +98,7 @@ class Pulse:
     def _about(self, rank: int, what: str) -> str:
         return (
             f"process {rank} of {self._ranks} has given no sign of life for {self._silence:.0f} s while "
-            f"{what}: it hangs, or its machine does: type the same command again"
+            f"{what}: it or its machine hangs, or cannot be reached: type the same command again"
         )
 
     def name_lost(self) -> int | None:
@@ -89,14 +110,14 @@ class Pulse:
                 time.sleep(_BEAT / 10)
                 if (silent := self._silent(signs, 2 * _BEAT)) is not None:
                     return silent
-        except RuntimeError:  # the store was lost too
-            return None
+        except RuntimeError:  # the store was lost too: it is on the machine of process 0
+            return 0 if self._rank else None
         return None
 
     def stop(self) -> None:
         """Give no more signs."""
         self._over.set()
-        self._thread.join()
+        self._thread.join(self._silence)  # the store may not answer any more
 
     def wait(self, what: str) -> None:
         """Wait until all processes have come to this place; raises UserError naming one that is silent."""

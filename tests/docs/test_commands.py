@@ -15,8 +15,9 @@ GROUPS = ("analyze", "data", "explore", "export")
 PLACEHOLDERS = ("SYSTEM", "NAME", "plain_lsgan")
 # What a training without a system begins with.
 DATA = ("my_images", "DATA")
-# Those of the program itself, and of the scripts in benchmarks.
-OTHER_OPTIONS = {"--help", "--version", "--check", "--list", "--table", "--only", "--share", "--trust-code"}
+# Those of the program itself, of the scripts in benchmarks, and of torchrun.
+OTHER_OPTIONS = {"--help", "--version", "--check", "--list", "--table", "--only", "--share", "--trust-code",
+                 "--local-addr"}  # fmt: skip
 ANY_VERB = frozenset({"--trust-code"})
 
 OptionsOf = Callable[..., frozenset[str]]

@@ -1,6 +1,7 @@
 """Processes that share work notice within seconds which of them has stopped."""
 
 import multiprocessing
+import queue
 import threading
 import time
 from pathlib import Path
@@ -40,6 +41,34 @@ def test_a_silent_process_is_named_and_a_slow_one_is_waited_for() -> None:
     thread.join()
     first.stop()
     third.stop()
+
+
+def test_a_store_that_does_not_answer_ends_a_process_and_names_process_0(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = torch.distributed.HashStore()  # type: ignore[attr-defined]
+    cut, mended = threading.Event(), threading.Event()
+
+    class Remote:
+        """A store over a connection that can be cut: calls then wait."""
+
+        def add(self, name: str, amount: int) -> int:
+            if cut.is_set():
+                mended.wait()
+            number: int = store.add(name, amount)
+            return number
+
+    given_up: queue.Queue[int] = queue.Queue()
+    monkeypatch.setattr(Pulse, "_give_up", lambda _, rank: given_up.put(rank))
+    process_0 = Pulse(0, 2, store, silence=0.6)
+    process_1 = Pulse(1, 2, Remote(), silence=0.6, watches=True)
+    with pytest.raises(queue.Empty):
+        given_up.get(timeout=2)
+    cut.set()
+    assert given_up.get(timeout=10) == 0
+    process_1.stop()  # although its thread waits
+    mended.set()
+    process_0.stop()
 
 
 @pytest.mark.slow

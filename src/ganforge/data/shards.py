@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -146,17 +147,18 @@ class _Reader:
     def __init__(self, origin: Shards, blocks: NDArray[np.int64]):
         self._origin = origin
         self._blocks = blocks
-        self._shard_ends = np.cumsum(origin.index.counts)
+        self._shard_ends = np.cumsum(origin.index.counts).tolist()
         self._cached: OrderedDict[int, tuple[int, bytes]] = OrderedDict()  # where it begins, and its bytes
         self._bytes = 0
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
+        self._remote = is_remote(origin.root)
 
     def read(self, image: int) -> bytes:
         """The encoded image; raises `Unreadable`."""
         index = self._origin.index
         start, size = int(index.offsets[image]), int(index.sizes[image])
-        if not is_remote(self._origin.root):
+        if not self._remote:
             return self._origin.read(self._shard(image), start, start + size)
         first, content = self._block(int(np.searchsorted(self._blocks, image, side="right")) - 1)
         return content[start - first : start - first + size]
@@ -179,7 +181,7 @@ class _Reader:
             return
 
     def _shard(self, image: int) -> int:
-        return int(np.searchsorted(self._shard_ends, image, side="right"))
+        return bisect_right(self._shard_ends, image)
 
     def _block(self, number: int) -> tuple[int, bytes]:
         with self._lock:

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, TypeVar, final
 
 import numpy as np
@@ -231,10 +232,18 @@ class _LazyReader:
             self._pool = ThreadPoolExecutor(num_threads(), thread_name_prefix="decode")
         if self.prepare is not None:
             self.prepare(indices.tolist())
-        images = torch.empty((len(indices), *self.shape), dtype=torch.uint8)
-        for row, image in enumerate(self._pool.map(self._read_one, indices.tolist())):
-            images[row] = torch.from_numpy(np.array(image))
-        return images
+        images = np.empty((len(indices), *self.shape), dtype=np.uint8)
+        # A part for each thread: handing over one image at a time takes longer than decoding a small one.
+        bounds = np.linspace(0, len(indices), num_threads() + 1).astype(int).tolist()
+        parts = [(images[start:end], indices[start:end].tolist()) for start, end in pairwise(bounds)]
+        for _ in self._pool.map(self._read_part, parts):
+            pass
+        return torch.from_numpy(images)
+
+    def _read_part(self, part: tuple[NDArray[np.uint8], list[int]]) -> None:
+        into, indices = part
+        for row, index in enumerate(indices):
+            into[row] = self._read_one(index)
 
     def _read_one(self, index: int) -> NDArray[np.uint8]:
         for step in range(len(self.names)):

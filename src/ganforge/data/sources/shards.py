@@ -48,11 +48,12 @@ class Shards:
     def read(self, shard: int, start: int, end: int) -> bytes:
         """The bytes `start` to `end` of the shard with this number; raises `Unreadable` without them."""
         name = self.index.shards[shard].name
+        place = f"{self.root}/{name}"
         try:
             if remote.is_remote(self.root):
-                content = remote.read(f"{self.root}/{name}", start, end)
+                content = remote.read(place, start, end)
             else:
-                with open(Path(self.root) / name, "rb") as file:
+                with open(place, "rb", buffering=0) as file:
                     file.seek(start)
                     content = file.read(end - start)
         except FileNotFoundError as error:

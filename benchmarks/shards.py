@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/shards.py --out benchmarks/shards.json
 
 The tars are written here, in WebDataset's form and without an index. Each round reads batches of both streams
-and trains a small DCGAN on both, in turn. Memory is that of a process of its own, which reads a whole epoch.
+and trains DCGANs of three widths on both, in turn. Memory is that of a process of its own, which reads an epoch.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 
 SIDE, SHARDS, BATCH = 8, 12, 128
-TRAINING = {"width": 32, "batch": BATCH, "device": "cpu", "precision": "fp32", "quiet": True}
+TRAINING = {"batch": BATCH, "device": "cpu", "precision": "fp32", "quiet": True}
+STEPS = {32: 400, 128: 160, 256: 80}
+"""Steps for each width."""
 
 
 def images(count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -64,18 +67,10 @@ def read_speed(dataset: Any, batches: int) -> float:
     return batches * BATCH / (time.perf_counter() - begun)
 
 
-def train_speed(data: Any, run: Path, steps: int) -> float:
+def train_speed(data: Any, run: Path, width: int) -> float:
     """The median images a second of a training's log, but for its start."""
-    ganforge.train(
-        "dcgan",
-        data,
-        run=run,
-        steps=steps,
-        log_every=20,
-        sample_every=10**6,
-        checkpoint_every=10**6,
-        **TRAINING,
-    )
+    quiet = {"sample_every": 10**6, "checkpoint_every": 10**6, "log_every": 10}
+    ganforge.train("dcgan", data, run=run, width=width, steps=STEPS[width], **quiet, **TRAINING)
     lines = map(json.loads, (run / "metrics.jsonl").read_text("utf-8").splitlines())
     return statistics.median([line["images_per_second"] for line in lines if line["kind"] == "train"][2:])
 
@@ -100,7 +95,6 @@ def main() -> None:
     )
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--memory", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
@@ -122,19 +116,21 @@ def main() -> None:
             shards = open_dataset(DataOptions(data=f"wds:{folder}"))
             result[f"seconds_to_open_{name}"] = round(time.perf_counter() - begun, 2)
         whole = open_dataset(DataOptions(data="python:whole"), pixels)
-        speeds: dict[str, list[int]] = {
-            f"{w}_{k}": [] for w in ("read", "train") for k in ("memory", "shards")
-        }
+        speeds: dict[str, list[int]] = defaultdict(list)
         for turn in range(arguments.rounds):
             for kind, dataset in (("memory", whole), ("shards", shards)):
-                speeds[f"read_{kind}"].append(round(read_speed(dataset, arguments.steps)))
-            for kind, data in (("memory", pixels), ("shards", f"wds:{folder}")):
-                speed = train_speed(data, Path(place) / f"{kind}-{turn}", arguments.steps)
-                speeds[f"train_{kind}"].append(round(speed))
-            print(speeds, file=sys.stderr, flush=True)
+                speeds[f"read_{kind}"].append(round(read_speed(dataset, 300)))
+            for width in STEPS:
+                for kind, data in (("memory", pixels), ("shards", f"wds:{folder}")):
+                    speed = train_speed(data, Path(place) / f"{kind}-{width}-{turn}", width)
+                    speeds[f"train_{width}_{kind}"].append(round(speed))
+            print(dict(speeds), file=sys.stderr, flush=True)
         medians = {name: statistics.median(values) for name, values in speeds.items()}
         result["images_per_second"] = speeds
-        result["train_ratio"] = round(medians["train_shards"] / medians["train_memory"], 3)
+        result["train_ratios"] = {
+            width: round(medians[f"train_{width}_shards"] / medians[f"train_{width}_memory"], 3)
+            for width in STEPS
+        }
         done = subprocess.run(
             [sys.executable, __file__, "--memory", f"wds:{folder}"],
             capture_output=True,

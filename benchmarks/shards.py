@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/shards.py --out benchmarks/shards.json
 
 The tars are written here, in WebDataset's form and without an index. Each round reads batches of both streams
-and trains DCGANs of three widths on both, in turn. Memory is that of a process of its own, which reads an epoch.
+and trains DCGANs of three widths on both, in turn. Memory is that of a process which reads a whole epoch.
 """
 
 import argparse

@@ -51,9 +51,10 @@ def open_shards(origin: Shards, options: DataOptions) -> Decoded:
     settled = settle(files, None, sample.good, shape, options)
     target = Target(shape)
     splits = {}
-    split_of = np.array([shard.split for shard in index.shards])[index.shard_of]
-    for split in sorted(set(split_of.tolist()), key=lambda name: (name != "train", name)):
-        members = np.flatnonzero(split_of == split)
+    shard_of = index.shard_of
+    for split in sorted({shard.split for shard in index.shards}, key=lambda name: (name != "train", name)):
+        own = [number for number, shard in enumerate(index.shards) if shard.split == split]
+        members = np.flatnonzero(np.isin(shard_of, own))
 
         def decode_image(row: int, members: NDArray[np.int64] = members) -> NDArray[np.uint8]:
             return decode(reader.read(int(members[row])), target, settled.options)
@@ -62,7 +63,7 @@ def open_shards(origin: Shards, options: DataOptions) -> Decoded:
             reader.fetch(members[rows])
 
         labels = None if index.labels is None else torch.from_numpy(index.labels[members])
-        captions = index.captions_of(members.tolist())
+        captions = [] if index.captions is None else index.captions_of(members.tolist())
         splits[split] = lazy(
             shape,
             decode_image,

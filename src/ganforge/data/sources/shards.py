@@ -157,8 +157,11 @@ def _read_all(root: str, names: list[str], present: Mapping[str, int], shown: st
     if kept.is_file():
         return parse_index(kept.read_bytes(), printable(str(kept)))
     builder = IndexBuilder()
-    for number, name in enumerate(names):
-        logging.getLogger(__name__).info("%s: reading shard %d of %d", shown, number + 1, len(names))
+    size = sum(present[name] for name in names)
+    logging.getLogger(__name__).warning(
+        "%s has no index: its %d shards, %.3g GB, are read once", shown, len(names), size / 1e9
+    )
+    for name in names:
         shard = Shard(name, split_named(name.removesuffix(".tar")) or "train", present[name])
         try:
             with _opened(root, name) as file:

@@ -94,6 +94,7 @@ def measure(training: Training, seed: int, runs: Path, num_samples: int | None) 
         row["largest_singular_values"] = {name: round(value, 4) for name, value in norms.items()}
     return row | {
         "machine": describe_machine(torch.device("cpu")),
+        "precision": json.loads((run / "config.json").read_text(encoding="utf-8"))["train"]["precision"],
         "threads": int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())),
         "torch": torch.__version__,
         "date": datetime.date.today().isoformat(),

@@ -152,8 +152,8 @@ def page() -> str:
         "Features of each data set's own reference classifier, 10,000 samples against the test set, "
         "averaged weights; "
         "two-sample is the accuracy of a fresh classifier, nats are -log p(x) of the 256 levels, of the VAE "
-        "estimated with 500 samples. Seed 0 was trained on a Xeon, the others on an AMD EPYC in bf16; minutes "
-        "and samples/s are those of seed 0, of one core that other work shared at times. "
+        "estimated with 500 samples. Seed 0 was trained on a Xeon, the others on an AMD EPYC in bf16; "
+        "minutes and samples/s are those of seed 0, of one core that other work shared at times. "
         "Commands: `methods` of [`trainings_table.py`](../benchmarks/trainings_table.py); "
         "`python benchmarks/trainings.py methods --seeds 0 1 2 --jobs 2` measures three seeds.\n"
     )

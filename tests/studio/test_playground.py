@@ -142,6 +142,24 @@ def test_settings_by_keyboard_at_phone_width(started: Studio, page: Any) -> None
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
+def test_a_setting_that_is_answered_late_changes_nothing_else(started: Studio, page: Any) -> None:
+    page.goto(started.link("#/play"))
+    page.wait_for_selector(".stage[data-frames]")
+    fields: list[Any] = []
+    opening: list[Any] = []
+    page.route("**/fields", lambda route: fields.append(route))
+    page.locator("input[type=range]").first.focus()
+    with page.expect_request("**/fields"):
+        page.keyboard.press("ArrowRight")
+    page.route("**/api/play", lambda route: opening.append(route))
+    with page.expect_request("**/api/play"):
+        page.select_option("#another", "wgan_gp")
+    fields[0].fulfill(json={"step": 0})  # before the panels that were requested after it are there
+    page.wait_for_timeout(300)
+    opening[0].continue_()
+    page.wait_for_selector(".panel.chosen .name:text('WGAN-GP')")
+
+
 @pytest.mark.parametrize("story", [story.name for story in STORIES])
 def test_stories_play_side_by_side(started: Studio, page: Any, story: str) -> None:
     page.goto(started.link(f"#/play?story={story}"))

@@ -103,7 +103,7 @@ class Playground {
   // Sessions.
 
   /** Open a session of `settings`, which may leave out what is as usual; train it to `step` where that is given. */
-  async open(settings, { step = 0, story = null, undo = false } = {}) {
+  async open(settings, { step = 0, story = null, undo = false, focus = null } = {}) {
     const before = undo && this.session ? await this.state().catch(() => null) : null, mine = ++this.opened;
     let session;
     try {
@@ -124,7 +124,7 @@ class Playground {
     this.playing = false;
     this.reveal?.();
     this.reveal = null;
-    this.focus = Math.min(this.focus, session.panels.length - 1);
+    this.focus = Math.min(focus ?? this.focus, session.panels.length - 1);
     this.series = new Series(session.panels.length);
     this.drawStage();
     this.drawSide();
@@ -229,14 +229,14 @@ class Playground {
     copy(`${location.origin}${location.pathname}#/play?s=${pack({ ...state.settings, step: state.step })}`);
   }
   async save() {
-    const panel = this.session.panels[this.focus], name = `play-${this.settings.drawn ? "drawn" : this.settings.data}-${panel.loss.replaceAll("_", "-")}`;
+    const focus = this.focus, panel = this.session.panels[focus], name = `play-${this.settings.drawn ? "drawn" : this.settings.data}-${panel.loss.replaceAll("_", "-")}`;
     const answer = await question("Save as a run", h("div", {},
       h("p", {}, `The panel “${panel.title}” becomes a run folder: sample it, evaluate it, or let it train on.`),
       h("div", { class: "field" }, h("label", { for: "run-name" }, "Name"), h("input", { id: "run-name", name: "name", value: name, required: true, pattern: "[A-Za-z0-9][A-Za-z0-9._\\-]{0,99}", autocomplete: "off" }))), { yes: "Save" });
     if (!answer) return;
     const state = await this.run(() => this.state());
     if (!state) return;
-    const saved = await this.run(() => post(`/play/${this.session.id}/save`, { panel: this.focus, name: answer.name, link: `#/play?s=${pack({ ...state.settings, step: state.step })}` }));
+    const saved = await this.run(() => post(`/play/${this.session.id}/save`, { panel: focus, name: answer.name, link: `#/play?s=${pack({ ...state.settings, step: state.step })}` }));
     if (!saved) return;
     await question("Saved", h("div", {},
       h("p", {}, "The run is in ", h("a", { href: `#/run/${saved.name}`, onclick: () => document.getElementById("dialog").close() }, saved.name), "."),
@@ -254,16 +254,18 @@ class Playground {
     this.open({ ...settings, ...changes }, { undo: true, ...options });
   }
   addPanel(loss) {
-    if (this.session.panels.length < MOST_PANELS) { this.focus = this.session.panels.length; this.change({ panels: [...this.settings.panels, { loss, fields: {} }] }); }
+    if (this.session.panels.length < MOST_PANELS) this.change({ panels: [...this.settings.panels, { loss, fields: {} }] }, { focus: this.session.panels.length });
   }
   removePanel(index) { this.change({ panels: this.settings.panels.filter((_, at) => at !== index) }); }
   async setField(name, value, live) {
-    const panels = this.settings.panels.map((panel, index) => (index === this.focus ? { ...panel, fields: { ...panel.fields, [name]: value } } : panel));
+    const { session, focus } = this;
+    const panels = this.settings.panels.map((panel, index) => (index === focus ? { ...panel, fields: { ...panel.fields, [name]: value } } : panel));
     if (!live) return void this.change({ panels });
-    const done = await this.run(() => post(`/play/${this.session.id}/fields`, { panel: this.focus, fields: { [name]: value } }));
+    const done = await this.run(() => post(`/play/${session.id}/fields`, { panel: focus, fields: { [name]: value } }));
+    if (session !== this.session) return;  // another has been opened in between
     if (!done) return void this.drawSide();
     this.settings = { ...this.settings, panels };
-    this.session.panels[this.focus].values[name] = value;
+    session.panels[focus].values[name] = value;
     if (!this.playing) this.state().then((state) => this.address({ ...state.settings, step: state.step })).catch(() => {});
   }
   async draw() {

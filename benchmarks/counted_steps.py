@@ -134,19 +134,19 @@ class _Operations(TorchDispatchMode):
         written: list[Tensor],
     ) -> None:
         count = self._count
-        moved = sum(map(_stored, read)) + sum(map(_stored, written))
+        moved = sum(map(stored_bytes, read)) + sum(map(stored_bytes, written))
         flops = flops_of(func, args, kwargs, out)
         dtype = next((each.dtype for each in read if each.is_floating_point()), torch.float32)
         count.kernels += 1
         count.flops += flops
         count.moved += moved
         count.seconds += self._roof(flops, dtype, moved)
-        count.largest = max(count.largest, *(_stored(each) for each in written), 0)
+        count.largest = max(count.largest, *(stored_bytes(each) for each in written), 0)
         if name in DRAWS:
             count.drawn += sum(each.numel() for each in written)
 
 
-def _stored(tensor: Tensor) -> int:
+def stored_bytes(tensor: Tensor) -> int:
     """The bytes of a tensor; what is repeated by `expand` lies in memory once."""
     sizes = [size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride]
     return int(torch.Size(sizes).numel()) * tensor.element_size()

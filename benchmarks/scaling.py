@@ -23,7 +23,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-from counted_steps import Count, Job, count_step, training_of
+from counted_steps import Count, Job, count_step, stored_bytes, training_of
 from record import record
 from scaling_tables import PARTS
 
@@ -91,7 +91,7 @@ START, NEAR_HOP, FAR_HOP = 15e-6, 2e-6, 6e-6  # seconds: to begin a sum, a hop w
 COMMAND_HOP = 50e-6  # seconds of a hop over TCP: process 0 sends one number before each step
 STORAGE = 1e9  # bytes/s of a GPU, 8 of a machine: a parallel file system
 GPU_HOUR, CORE_HOUR = 2.5, 0.04  # USD: a rented H100, a rented CPU core
-INDEX = 24  # bytes of an image in the index of tar shards
+INDEX = 24  # bytes of an image in the index of tar shards: offset, size, class
 
 GPUS = (1, 8, 64, 512)
 IMAGES = 1_000_000_000
@@ -293,7 +293,7 @@ def billion(rows: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """10^9 images: hours of an epoch with weak scaling, what storage must give, and memory of the order."""
     dataset = open_dataset(DataOptions(data="ring"))
     loader = Loader(dataset.streamed, 1, 0)
-    order = sum(drawn.nbytes for drawn in loader._draw_epoch(0)) / len(dataset.streamed)
+    order = sum(stored_bytes(drawn) for drawn in loader._draw_epoch(0)) / len(dataset.streamed)
     found = []
     for training in TRAININGS:
         for row in rows[training.title]:

@@ -152,8 +152,8 @@ def memory(stored: Row) -> str:
     index, order = found["index_bytes"] / 1e9, found["order_bytes"] / 1e9
     gpus = given["gpus_of_a_machine"]
     return (
-        f"Of 10^9 images every process holds an index, {index:.0f} GB if tar shards need "
-        f"{given['index_bytes_of_an_image']} bytes for an image (assumed), and the order of an epoch, "
+        f"Of 10^9 images every process holds an index, {index:.0f} GB at "
+        f"{given['index_bytes_of_an_image']} bytes for an image with a class, and the order of an epoch, "
         f"{order:.0f} GB: {gpus * (index + order):.0f} GB on a machine of {gpus} GPUs, "
         f"{gpus * (index + 2 * order):.0f} where two epochs meet."
     )

@@ -1,11 +1,14 @@
 """Tar shards: packed, read in any order and by several processes, damaged, and from an object store."""
 
+import http.server
 import io
 import json
 import os
 import tarfile
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -340,6 +343,45 @@ def test_an_object_store_gives_the_batches_of_a_folder(
         fresh.read(torch.arange(90))
     with pytest.raises(UserError, match=r"s3://images-\d+/nothing does not exist"):
         opened(f"{bucket}/nothing")
+
+
+class WithParts(http.server.SimpleHTTPRequestHandler):
+    """Lists folders, and sends parts of files, unless that is switched off."""
+
+    sends_parts = True
+
+    def log_message(self, *_: object) -> None:
+        return
+
+    def send_head(self) -> io.BytesIO | None:
+        path, wanted = Path(self.translate_path(self.path)), self.headers.get("Range")
+        if not wanted or not self.sends_parts or not path.is_file():
+            return super().send_head()  # type: ignore[return-value]
+        start, end = map(int, wanted.removeprefix("bytes=").split("-"))
+        part = path.read_bytes()[start : end + 1]
+        self.send_response(206)
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        return io.BytesIO(part)
+
+
+@pytest.mark.slow
+def test_a_web_server_gives_the_images_of_a_folder(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("aiohttp")
+    handler = partial(WithParts, directory=str(packed.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            place = f"http://127.0.0.1:{server.server_address[1]}/packed"
+            assert contents(opened(place)) == contents(opened(packed))
+            monkeypatch.setattr(WithParts, "sends_parts", False)
+            with pytest.raises(UserError, match="its server sends whole files only") as no:
+                opened(place)
+            assert "\n" not in str(no.value)
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.mark.slow

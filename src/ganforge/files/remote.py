@@ -70,9 +70,12 @@ def list_files(folder: str) -> dict[str, int]:
 
     def work(system: Any) -> dict[str, int]:
         system.invalidate_cache()
-        found = system.ls(folder, detail=True)
-        files = (each for each in found if each.get("type") == "file")
-        return {each["name"].rstrip("/").rpartition("/")[2]: int(each.get("size") or 0) for each in files}
+        files = {
+            each["name"]: each["size"] for each in system.ls(folder, detail=True) if each["type"] == "file"
+        }
+        unknown = [name for name, size in files.items() if size is None]  # as in a web server's list
+        files |= dict(zip(unknown, system.sizes(unknown), strict=True)) if unknown else {}
+        return {name.rpartition("/")[2]: int(size or 0) for name, size in files.items()}
 
     return _attempted(folder, work)
 
@@ -82,7 +85,10 @@ def read(url: str, start: int | None = None, end: int | None = None) -> bytes:
 
     Raises FileNotFoundError where there is none, UserError where it cannot be read.
     """
-    return _attempted(url, lambda system: bytes(system.cat_file(url, start=start, end=end)))
+    content = _attempted(url, lambda system: bytes(system.cat_file(url, start=start, end=end)))
+    if start is not None and end is not None and len(content) > end - start:
+        raise UserError(f"{printable(url)}: its server sends whole files only, where parts are needed")
+    return content
 
 
 def open_stream(url: str) -> BinaryIO:

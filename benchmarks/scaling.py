@@ -91,7 +91,7 @@ START, NEAR_HOP, FAR_HOP = 15e-6, 2e-6, 6e-6  # seconds: to begin a sum, a hop w
 COMMAND_HOP = 50e-6  # seconds of a hop over TCP: process 0 sends one number before each step
 STORAGE = 1e9  # bytes/s of a GPU, 8 of a machine: a parallel file system
 GPU_HOUR, CORE_HOUR = 2.5, 0.04  # USD: a rented H100, a rented CPU core
-INDEX = 24  # bytes of an image in the index of tar shards: offset, size, class
+INDEX = 40  # bytes of an image of tar shards: offset, size, class; number and class in its split
 
 GPUS = (1, 8, 64, 512)
 IMAGES = 1_000_000_000

@@ -100,7 +100,7 @@ def test_a_pattern_names_some_shards_and_needs_no_index(
     assert contents(opened(packed)) == contents(whole)
     with open(packed / "train-000000.tar", "ab") as file:
         file.write(bytes(512))
-    with pytest.raises(TypeError):
+    with pytest.raises(UserError, match="'NoneType' object is not callable"):
         opened(packed)
 
 
@@ -240,6 +240,8 @@ def test_an_index_that_contradicts_itself_is_refused(packed: Path, change: str) 
 @pytest.mark.parametrize(
     ("place", "options", "message"),
     [
+        ("a\0b", {}, "does not exist: expected a folder of shards"),
+        ("packed/x-{0.." + "9" * 5000 + "}.tar", {}, "holds no shards"),
         ("nowhere", {}, "does not exist: expected a folder of shards"),
         ("pipe:cat x.tar", {}, "would run a program"),
         ("ftp://host/x", {}, "expected a path, or a URL of s3"),

@@ -1,6 +1,5 @@
 """`ganforge train`, whose arguments depend on the system and on the data."""
 
-import os
 import shlex
 import shutil
 import sys
@@ -18,10 +17,11 @@ from ganforge.cli.seeds import measures_only, train_seeds, typed_seeds
 from ganforge.cli.settings import Settings, take_settings
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
+from ganforge.data.pack import check_free
 from ganforge.data.sources.catalogue import PREFIXES
 from ganforge.data.sources.catalogue import available as available_data
 from ganforge.distributed import rank_of_process, refuse_several_processes
-from ganforge.errors import UserError, printable, unknown_name
+from ganforge.errors import UserError, unknown_name
 from ganforge.files.atomic import building, write_synced
 from ganforge.files.code import TRUST, allow
 from ganforge.reporting.units import duration, size
@@ -277,11 +277,7 @@ def print_dry_run(plan: Plan) -> None:
 
 def print_profile(plan: Plan, folder: Path) -> None:
     """Print where the time of some steps goes, and write it and the trace into the new `folder`."""
-    shown = printable(str(folder))
-    if os.path.lexists(folder):
-        raise UserError(f"--profile {shown} exists already: name a new folder")
-    if not folder.parent.is_dir():
-        raise UserError(f"the folder of --profile {shown} does not exist: make it first")
+    shown = check_free(folder)
     check_fits(plan.config)
     start = None
     if plan.parent is not None:

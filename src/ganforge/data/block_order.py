@@ -26,14 +26,12 @@ def draw_blocks(
     lanes = next(lanes for lanes in range(min(MOST_LANES, batch_size), 0, -1) if batch_size % lanes == 0)
     lane_of = (position + np.arange(count)) % batch_size * lanes // batch_size
     window = WINDOW_BLOCKS * -(-count // len(lengths))
+    places = np.argsort(lane_of, kind="stable")  # lane by lane, each in the order of its rows
+    sizes = np.bincount(lane_of, minlength=lanes)
+    lane = np.repeat(np.arange(lanes), sizes)
+    within = np.arange(count) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    # Windows of one lane end in the middle of another's, so that new blocks do not come all at once.
+    windows = (within + lane * window // lanes) // window
     order = np.empty(count, np.int64)
-    drawn = random.random(count)
-    begin = 0
-    for lane in range(lanes):
-        places = np.flatnonzero(lane_of == lane)
-        part = slice(begin, begin + len(places))
-        # Windows of one lane end in the middle of another's, so that new blocks do not come all at once.
-        windows = (np.arange(len(places)) + lane * window // lanes) // window
-        order[places] = sequence[part][np.lexsort((drawn[part], windows))]
-        begin += len(places)
+    order[places] = sequence[np.lexsort((random.random(count), windows, lane))]
     return order

@@ -30,20 +30,13 @@ def pack(options: DataOptions, out: Path, size: int | None = None) -> int:
     `classes.json`; opening it gives the same pixels, labels and sources. It appears complete or not at all.
     Raises `UserError` if `out` exists already, its folder does not, or the data are points.
     """
-    shown = printable(str(out))
-    if os.path.lexists(out):
-        raise UserError(f"{shown} exists already: choose another name or remove it")
-    if not out.parent.is_dir():
-        raise UserError(
-            f"the folder of {shown} does not exist: type `mkdir -p {printable(str(out.parent))}` first"
-        )
+    shown = check_free(out)
     if out.suffix.lower() != ".zip":
         raise UserError(f"{shown} is not an archive's name: expected a name ending in .zip")
     dataset = open_dataset(options if size is None else options.model_copy(update={"size": size}))
     if options.pairs.startswith("downscale"):
         raise UserError(f"--pairs {options.pairs} is derived whenever data are opened: leave it out")
-    if dataset.spec.values != "pixels":
-        raise UserError(f"{options.data} holds 2-D points, and pack writes images: use --data with its name")
+    refuse_points(dataset)
     try:
         with replacing(out) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             _write(dataset, archive)
@@ -52,6 +45,25 @@ def pack(options: DataOptions, out: Path, size: int | None = None) -> int:
             f"{shown} could not be written ({error.strerror}): check the disk, then type it again"
         ) from error
     return sum(len(images) for images in dataset.splits.values())
+
+
+def check_free(out: Path) -> str:
+    """How messages show `out`; raises UserError where it exists, or cannot be made."""
+    shown = printable(str(out))
+    if os.path.lexists(out):
+        raise UserError(f"{shown} exists already: choose another name or remove it")
+    if not out.parent.is_dir():
+        raise UserError(
+            f"the folder of {shown} does not exist: type `mkdir -p {printable(str(out.parent))}` first"
+        )
+    return shown
+
+
+def refuse_points(dataset: Dataset) -> None:
+    """Raise UserError where `dataset` has no images to pack."""
+    if dataset.spec.values != "pixels":
+        data = printable(dataset.options.data)
+        raise UserError(f"{data} holds 2-D points, and pack writes images: use --data with its name")
 
 
 def _write(dataset: Dataset, archive: zipfile.ZipFile) -> None:

@@ -13,7 +13,7 @@ import torch
 from ganforge.data.dataset import Dataset
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
-from ganforge.data.pack import CHUNK, to_png
+from ganforge.data.pack import CHUNK, check_free, refuse_points, to_png
 from ganforge.data.sources.shard_index import INDEX, IndexBuilder, Shard, read_shard
 from ganforge.data.sources.shards import CLASSES
 from ganforge.data.split import Split, in_threads
@@ -39,16 +39,9 @@ def pack_shards(options: DataOptions, out: Path, shard_bytes: int) -> tuple[int,
     each line. Returns the numbers of images and of shards. The folder appears complete or not at all. Raises
     `UserError` if `out` exists already, its folder does not, or the data are points or pairs.
     """
-    shown = printable(str(out))
-    if os.path.lexists(out):
-        raise UserError(f"{shown} exists already: choose another name or remove it")
-    if not out.parent.is_dir():
-        raise UserError(
-            f"the folder of {shown} does not exist: type `mkdir -p {printable(str(out.parent))}` first"
-        )
+    shown = check_free(out)
     dataset = open_dataset(options)
-    if dataset.spec.values != "pixels":
-        raise UserError(f"{options.data} holds 2-D points, and pack writes images: use --data with its name")
+    refuse_points(dataset)
     if dataset.spec.source_shape is not None:
         raise UserError("shards hold no pairs: add --pairs none, or pack them into a .zip")
     try:

@@ -86,7 +86,6 @@ def profile_steps(config: RunConfig, dataset: Dataset, folder: Path, start: Star
             training.advance(batch.to(device), update)
         synchronise(device)
         seconds = (time.perf_counter() - begun) / STEPS
-    folder.mkdir(exist_ok=True)
     profiler.export_chrome_trace(str(folder / "trace.json"))
     operations: dict[str, float] = defaultdict(float)
     for event in profiler.key_averages():

@@ -21,6 +21,7 @@ INDEX = "index.safetensors"
 VERSION = 1
 _ARRAYS = ("counts", "offsets", "sizes", "labels", "caption_ends", "captions")
 _MOST_SIDE_BYTES = 2**20  # of a label or of captions
+_LONGEST_LABEL = 255  # characters, as of a folder that is a class
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,7 @@ def read_shard(file: BinaryIO, *, seekable: bool) -> Iterator[_Image]:
                 if image is not None:
                     yield _described(image, sides)
                 key, image, sides = f"{folder}/{stem}", None, {}
-            if f".{ending.lower()}".endswith(SUFFIXES) and image is None:
+            if f".{ending.lower()}".endswith(SUFFIXES) and image is None and member.size <= MAX_FILE_BYTES:
                 image = _Image(member.offset_data, member.size)
             elif ending.lower() in ("cls", "txt", "json") and member.size <= _MOST_SIDE_BYTES:
                 content = archive.extractfile(member)
@@ -254,6 +255,7 @@ def _described(image: _Image, sides: dict[str, bytes]) -> _Image:
     lines = [texts] if isinstance(texts, str) else texts if isinstance(texts, list) else []
     lines = sides["txt"].decode("utf-8", "replace").splitlines() if "txt" in sides else lines
     captions = [" ".join(line.split()) for line in lines if isinstance(line, str)]
-    image.label = str(label) if isinstance(label, str | int) and str(label) else None
+    name = str(label) if isinstance(label, str | int) else ""
+    image.label = name if 0 < len(name) <= _LONGEST_LABEL else None
     image.caption = "".join(f"{caption}\n" for caption in captions if caption)
     return image

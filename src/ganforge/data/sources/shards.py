@@ -5,7 +5,6 @@ import hashlib
 import logging
 import os
 import re
-import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +32,7 @@ from ganforge.files.reading import parse_json
 PREFIX = "wds:"
 CLASSES = "classes.json"
 MAX_MISSING = 0.05  # of all images, as of images that cannot be read
-_RANGE = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")
+_RANGE = re.compile(r"\{([0-9]{1,9})\.\.([0-9]{1,9})\}")
 _MOST_SHARDS = 1_000_000
 
 
@@ -123,7 +122,9 @@ def _list(root: str, shown: str) -> dict[str, int]:
         folder = Path(root)
         with os.scandir(folder) as items:
             return {item.name: item.stat().st_size for item in items if item.is_file()}
-    except FileNotFoundError as error:
+    except UserError:
+        raise
+    except (FileNotFoundError, ValueError) as error:  # a zero byte in the name
         raise UserError(f"{shown} does not exist: expected a folder of shards") from error
     except OSError as error:
         raise UserError(f"{shown} cannot be opened ({error.strerror}): check its permissions") from error
@@ -166,15 +167,20 @@ def _read_all(root: str, names: list[str], present: Mapping[str, int], shown: st
         try:
             with _opened(root, name) as file:
                 builder.add(shard, read_shard(file, seekable=not remote.is_remote(root)))
-        except (OSError, tarfile.TarError, EOFError) as error:
+        except UserError:
+            raise
+        except Exception as error:  # like zipfile, tarfile can raise nearly anything on a hostile file
             reason = printable(" ".join(str(error).split()))[:100] or type(error).__name__
             raise UserError(
                 f"the shard {printable(name)} of {shown} is damaged or truncated ({reason}): replace it, or "
                 "leave it out by a pattern such as shard-{000..099}.tar"
             ) from error
     index = builder.build(classes)
-    make_folder(kept.parent)
-    replace_file(kept, index.to_bytes())
+    try:
+        make_folder(kept.parent)
+        replace_file(kept, index.to_bytes())
+    except OSError as error:
+        logging.getLogger(__name__).warning("the index of %s is not kept: %s", shown, error)
     return index
 
 

@@ -126,6 +126,39 @@ def test_shards_of_other_programs(tmp_path: Path) -> None:
     assert found.splits["test"].captions is None
 
 
+def test_shards_of_chance_are_read_or_refused_in_a_line(packed: Path) -> None:
+    (packed / INDEX).unlink()
+    path = packed / "train-000001.tar"
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    refused: list[str] = []
+    for _ in range(60):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        for start in random.integers(0, len(damaged) - 200, size=6):
+            damaged[start : start + 100] = random.integers(0, 256, size=100, dtype=np.uint8)
+        path.write_bytes(damaged.tobytes())
+        try:
+            opened(packed)
+        except UserError as error:
+            refused.append(str(error))
+    assert refused
+    assert not any("\n" in line for line in refused)
+
+
+def test_a_label_that_is_no_name_is_none(tmp_path: Path) -> None:
+    images = [encode(noise(number, 8, 8)) for number in range(2)]
+    tar(
+        tmp_path / "a.tar",
+        {"1.png": images[0], "1.cls": b"9" * 5000, "2.png": images[1], "2.cls": b"8" * 5000},
+    )
+    assert opened(tmp_path).splits["train"].labels is None
+
+
+def test_an_index_that_cannot_be_kept_is_made_again(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (packed / INDEX).unlink()
+    monkeypatch.setenv("GANFORGE_CACHE", str(packed / "classes.json"))  # a file, no folder
+    assert contents(opened(packed)) == contents(opened(packed))
+
+
 @pytest.mark.parametrize("batch", [1, 8, 24, 50])
 def test_an_order_of_blocks_has_each_image_once(batch: int) -> None:
     starts = np.array([0, 3, 4, 10, 31, 33, 60, 61, 90])

@@ -13,7 +13,7 @@ from PIL import Image
 import ganforge
 
 PROGRAM = [sys.executable, "-c", "import sys; from ganforge.cli.main import program; sys.exit(program())"]
-COSTS = ("seconds", "images_per_second", "seconds_per_step", "peak_memory_bytes", "startup_seconds")
+COSTS = ("seconds", "images_per_second", "seconds_per_step", "peak_memory_bytes", "startup_seconds", "date")
 
 
 def environment(**changes: str | None) -> dict[str, str]:

@@ -270,7 +270,7 @@ def _cost(log: Log) -> list[tuple[str, str]]:
     rows = [(name, show(value)) for name, (value, show) in measured.items() if value is not None]
     counts = [(words(name), number_of(count)) for name, count in _dict(start.get("parameters")).items()]
     rows.append(("parameters", ", ".join(f"{name} {count:,.0f}" for name, count in counts if count)))
-    shown = {"kind", "step", "session", "command", "startup_seconds", "parameters"}
+    shown = {"kind", "step", "session", "command", "startup_seconds", "parameters", "date"}
     rows += [(words(key), _text(value)) for key, value in start.items() if key not in shown]
     rows.append(("started", f"{len(log.starts)} times" if len(log.starts) > 1 else ""))
     return [(name, text) for name, text in rows if text]

@@ -1,5 +1,6 @@
 """What the log of a run says of the training itself: its start, its end, a failure."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ def start_line_of(training: Training, command: str, startup_seconds: float) -> d
     return {
         "kind": "start",
         "step": training.step,
+        "date": datetime.now(UTC).isoformat(),  # to the microsecond: it tells one training from another
         "command": command,
         "device": training.device.type,
         "machine": describe_machine(training.device),

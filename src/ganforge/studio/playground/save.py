@@ -1,5 +1,6 @@
 """A panel as a run folder, which every command opens and `ganforge resume` continues exactly."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ def _log(panel: Panel, link: str) -> list[dict[str, Any]]:
     start = {
         "kind": "start",
         "step": 0,
+        "date": datetime.now(UTC).isoformat(),
         "command": f"the playground of ganforge studio: {link}",
         "device": "cpu",
         "machine": describe_machine(torch.device("cpu")),

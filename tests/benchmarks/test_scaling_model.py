@@ -14,7 +14,7 @@ from scaling import STORAGE, step_seconds, sum_seconds
 from scaling_tables import PARTS
 
 from ganforge.data.spec import DataSpec
-from ganforge.training.cost import _FlopCounter
+from ganforge.training.cost import FlopCounter
 from ganforge.training.update import OptimizerUpdate
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def test_a_step_without_data_does_what_a_real_one_does(name: str) -> None:
     with mock.patch("torch.distributed.all_reduce", lambda tensor: sums.append(tensor.nbytes)):
         training, batch = training_of(JOBS[name])
         update = OptimizerUpdate(training.optimizers, "cpu", mean=training.shard.mean)
-        operations = _FlopCounter()
+        operations = FlopCounter()
         with operations:
             training.advance(batch, update)
     count = count_step(JOBS[name])

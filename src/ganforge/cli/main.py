@@ -77,6 +77,7 @@ VERBS = (
     Verb("data embed", "ENCODER --data D", "Write the caption embeddings of a data set.", "data:Embed"),
     Verb("data statistics", "DATA OUT.npz", "Mean and covariance of features.", "data:Statistics"),
     Verb("import", "KIND FILE --run RUN", "A run of the weights of other code.", "importing:Import"),
+    Verb("bench", "SYSTEM ...", "Speed, next to a plain training loop.", "bench:bench"),
     Verb("studio", "", "Watch, play, compare and create in the browser.", "studio:Studio"),
     Verb("serve", "RUN [RUN ...]", "Runs over HTTP, for programs and pages.", "serve:Serve"),
     Verb("export onnx", "RUN OUT", "An ONNX model, and a script that draws.", "export:ONNX"),

@@ -48,7 +48,7 @@ class Estimate:
     started_from: str
 
 
-class _FlopCounter(TorchDispatchMode):
+class FlopCounter(TorchDispatchMode):
     """Adds up the operations of matrix products and convolutions.
 
     torch's `FlopCounterMode` also says in which module they happen, by hooks that gradients of gradients
@@ -100,7 +100,7 @@ def estimate(
     say("building the networks")
     training = build_training(config, dataset, start)
     system, device = training.system, training.device
-    counter, seconds = _FlopCounter(), list[float]()
+    counter, seconds = FlopCounter(), list[float]()
     begun = time.monotonic()
     for index, step_seconds in enumerate(_steps(training, config, dataset, counter)):
         seconds.append(step_seconds)

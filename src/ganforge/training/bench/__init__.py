@@ -1,0 +1,1 @@
+"""Speed: trainings timed next to plain loops around the same networks."""

@@ -1,0 +1,82 @@
+"""A contestant in a process of its own, so that its start and its memory can be measured."""
+
+import multiprocessing
+import time
+from multiprocessing.connection import Connection
+from typing import Any, Literal, Self
+
+import torch
+
+from ganforge.errors import UserError
+from ganforge.runs.device import choose_device, explained_compiler, peak_memory_bytes
+from ganforge.training.bench.contestants import Case, Ours
+from ganforge.training.bench.plain import Plain
+
+Kind = Literal["ganforge", "plain"]
+KINDS: dict[Kind, type[Ours | Plain]] = {"ganforge": Ours, "plain": Plain}
+LONGEST_START = 600.0
+
+
+class Child:
+    """A contestant that steps when it is told to; raises UserError where its process fails."""
+
+    def __init__(self, kind: Kind, case: Case, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._end, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other, kind, case, threads), daemon=True)
+        self._name = f"the {kind} loop of {case.system}"
+        begun = time.perf_counter()
+        self._process.start()
+        other.close()
+        self.about: dict[str, Any] = self._receive()
+        self.start_seconds = time.perf_counter() - begun
+        """Until its first step was done."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.close()
+        self._process.join(10)
+        self._process.kill()
+
+    def call(self, what: str, times: int = 1) -> Any:
+        """What the method `what` of the contestant returns, of the last of `times` calls, or their sum."""
+        self._end.send((what, times))
+        return self._receive()
+
+    def _receive(self) -> Any:
+        if not self._end.poll(LONGEST_START):
+            raise UserError(f"{self._name} did not answer within {LONGEST_START:.0f} seconds")
+        try:
+            good, answer = self._end.recv()
+        except EOFError:
+            raise UserError(f"{self._name} was ended, probably for want of memory: try a smaller --batch") from None
+        if not good:
+            raise UserError(f"{self._name}: {answer}")
+        return answer
+
+
+def _serve(end: Connection, kind: Kind, case: Case, threads: int) -> None:
+    """Build the contestant, take its first step, then do what is requested until the other end closes."""
+    torch.set_num_threads(threads)
+    try:
+        plan = case.plan()
+        contestant = KINDS[kind](plan)
+        with explained_compiler(case.train):
+            first = contestant.step()
+        about = {"images_per_step": contestant.images_per_step, "first_step_seconds": first}
+        if isinstance(contestant, Ours):
+            about |= contestant.describe()
+        end.send((True, about))
+        while True:
+            what, times = end.recv()
+            if what == "memory":
+                end.send((True, peak_memory_bytes(choose_device(case.train.device))))
+            else:
+                answers = [getattr(contestant, what)() for _ in range(times)]
+                end.send((True, sum(answers) if times > 1 else answers[0]))
+    except (EOFError, KeyboardInterrupt):
+        return
+    except (UserError, RuntimeError, ValueError, MemoryError) as error:
+        end.send((False, (str(error).splitlines() or [type(error).__name__])[0]))

@@ -12,7 +12,7 @@ from ganforge.cli.names import read_names
 LINES, COLUMNS = 24, 80
 TOP = ["train", "resume", "sweep", "watch", "sample", "evaluate", "compare", "apply", "restyle", "info",
        "explore", "analyze", "data",
-       "import", "studio", "serve", "export", "reproduce", "list", "demo", "completion"]  # fmt: skip
+       "import", "bench", "studio", "serve", "export", "reproduce", "list", "demo", "completion"]  # fmt: skip
 MEMBERS = {
     "explore": [
         "interpolate",
@@ -83,7 +83,9 @@ def options_in(text: str) -> set[str]:
     return set(re.findall(r"^│ (--[a-z][a-z0-9-]*)", text, re.MULTILINE))
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb.name != "train"], ids=lambda verb: verb.name)
+@pytest.mark.parametrize(
+    "verb", [verb for verb in VERBS if isinstance(verb.load(), type)], ids=lambda verb: verb.name
+)
 def test_help_of_each_verb_names_its_options(capfd: pytest.CaptureFixture[str], verb: Verb) -> None:
     name, target = verb.name, verb.load()
     assert target.__doc__
@@ -93,23 +95,26 @@ def test_help_of_each_verb_names_its_options(capfd: pytest.CaptureFixture[str], 
     assert options_in(text) == set(options_of(target))
 
 
-def test_help_of_train(capfd: pytest.CaptureFixture[str]) -> None:
-    text = help_of(["train"], capfd)
+@pytest.mark.parametrize("verb", ["train", "bench"])
+def test_help_before_a_system(capfd: pytest.CaptureFixture[str], verb: str) -> None:
+    text = help_of([verb], capfd)
     assert all(name in text for name in read_names().systems)
     assert "--data" in text
 
 
 @pytest.mark.parametrize(
     ("words", "option"),
-    [(["train", "dcgan"], "--width"), (["train", "gan", "--data", "gaussian"], "--generator-hidden")],
+    [
+        (["train", "dcgan"], "--width"),
+        (["train", "gan", "--data", "gaussian"], "--generator-hidden"),
+        (["bench", "dcgan"], "--rounds"),
+    ],
 )
-def test_help_of_train_with_a_system(
-    capfd: pytest.CaptureFixture[str], words: list[str], option: str
-) -> None:
+def test_help_with_a_system(capfd: pytest.CaptureFixture[str], words: list[str], option: str) -> None:
     options = options_in(help_of(words, capfd))
     names = read_names().options
     assert option in options
-    assert options == {*names["train"], *names[f"train {words[1]}"]}
+    assert options == {*names[words[0]], *names[f"train {words[1]}"]}
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from ganforge.training.plan import OnDisk, default_fields, device_to_suggest_for
 
 MACHINE = ("device", "precision", "compile", "seed")
 DATA, SIZE = "emoji", "32"
+LINE = 110  # characters, in a file
 NOWHERE = OnDisk(Path("runs/bench"), None, None, None)
 HELP = (
     "usage: ganforge bench SYSTEM ... [--data DATA] [options]\n\n"
@@ -83,7 +84,7 @@ def _systems(arguments: Sequence[str]) -> list[str]:
     for word in arguments:
         if word.startswith("-"):
             break
-        if word not in available() and ":" not in word:
+        if word not in available():
             raise unknown_name("system", word, available(), "(`ganforge list systems`)")
         names.append(word)
     if not names:
@@ -94,16 +95,16 @@ def _systems(arguments: Sequence[str]) -> list[str]:
 def _case(name: str, words: Sequence[str]) -> tuple[Case, Any]:
     """The case of the system `name` that these words describe, and all options."""
     without_help = [word for word in words if word not in ("-h", "--help")]
-    early = parse_known(_arguments(name, {}), without_help, f"ganforge bench {name}")
+    early = parse_known(bench_arguments(name, {}), without_help, f"ganforge bench {name}")
     data = validated(DataOptions, values_of(early.data))
     device = device_to_suggest_for(early.train.device, NOWHERE)
     defaults = default_fields(name, open_dataset(data).spec, device, NOWHERE)
-    options = parse(_arguments(name, defaults), words, f"ganforge bench {name}", "Time a system.")
+    options = parse(bench_arguments(name, defaults), words, f"ganforge bench {name}", "Time a system.")
     train = validated(TrainOptions, values_of(options.train))
     return Case(name, data, train, values_of(options.system)), options
 
 
-def _arguments(name: str, defaults: dict[str, Any]) -> type:
+def bench_arguments(name: str, defaults: dict[str, Any]) -> type:
     """Arguments of `ganforge bench NAME`, with these defaults of the system."""
 
     def option(kind: Any, default: Any, text: str) -> tuple[Any, Any]:
@@ -133,8 +134,11 @@ def _arguments(name: str, defaults: dict[str, Any]) -> type:
 
 def _print(rows: list[list[str]], content: dict[str, Any]) -> None:
     """The table, and what it was measured on."""
-    table = Table(*rows[0])
+    table = Table(*rows[0], show_lines=True)
     for row in rows[1:]:
         table.add_row(*map(Text, row))
-    Console(width=max(200, Console().width) if not sys.stdout.isatty() else None).print(table)
+    console = Console()
+    console = console if console.is_terminal else Console(width=LINE)
+    console.print(table)
+    print("times: ganforge's rate over the plain loop's, the median of all rounds, the lowest and highest")
     print(f"{content['machine']}, {content['threads']} threads, torch {content['torch']}")

@@ -32,7 +32,7 @@ def _second_words(names: Names) -> dict[str, list[str]]:
     for verb in names.options:
         first, _, second = verb.partition(" ")
         words.setdefault(first, []).extend([second] if second else [])
-    return words | {"list": list(LISTS), "completion": list(SHELLS)}
+    return words | {"bench": list(names.systems), "list": list(LISTS), "completion": list(SHELLS)}
 
 
 _BASH = """\

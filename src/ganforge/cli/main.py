@@ -105,7 +105,7 @@ def usage() -> str:
         else:
             rows[f"{group} VERB"] = member
     more = "  --help after a verb or group; --version; --trust-code: import what a run names\n"
-    return f"usage: ganforge VERB ...\n\n{_columns(rows)}{more}"
+    return f"usage: ganforge VERB ...\n{_columns(rows)}{more}"
 
 
 def group_usage(group: str) -> str:

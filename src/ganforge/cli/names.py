@@ -25,7 +25,8 @@ class SystemName:
 class Names:
     """Systems and data sets by name; of each verb its options, each with the values to choose from, if any.
 
-    A system's own options are those of the verb `train SYSTEM`, its other options those of `train`.
+    A system's own options are those of the verb `train SYSTEM`, its other options those of `train`; `bench`
+    takes the same of its own.
     """
 
     systems: dict[str, SystemName]
@@ -43,6 +44,7 @@ def read_names() -> Names:
 def current_names() -> Names:
     """The names as the modules have them; imports every system and verb."""
     from ganforge.cli.arguments import arguments_of, options_of
+    from ganforge.cli.bench import bench_arguments
     from ganforge.cli.main import VERBS
     from ganforge.cli.train import train_arguments
     from ganforge.data.sources.catalogue import available as available_data
@@ -57,9 +59,10 @@ def current_names() -> Names:
         kind = find(name)
         summary = (kind.__doc__ or "").strip().partition("\n")[0]
         systems[name] = SystemName(summary, kind.purpose, sorted(kind.needs))
-        every = options_of(train_arguments(name, {}))
         own = options_of(arguments_of(kind.Config, {}))
-        options["train"] = {option: values for option, values in every.items() if option not in own}
+        for first, arguments in (("train", train_arguments), ("bench", bench_arguments)):
+            every = options_of(arguments(name, {}))
+            options[first] = {option: values for option, values in every.items() if option not in own}
         options[f"train {name}"] = own
     return Names(systems, available_data(), options)
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Literal, Self
 
@@ -18,7 +19,7 @@ LONGEST_START = 600.0
 
 
 class Child:
-    """A contestant that steps when it is told to; raises UserError where its process fails."""
+    """A contestant that steps on request; raises UserError where its process fails."""
 
     def __init__(self, kind: Kind, case: Case, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -42,16 +43,18 @@ class Child:
 
     def call(self, what: str, times: int = 1) -> Any:
         """What the method `what` of the contestant returns, of the last of `times` calls, or their sum."""
-        self._end.send((what, times))
+        with suppress(ConnectionError):  # said below
+            self._end.send((what, times))
         return self._receive()
 
     def _receive(self) -> Any:
-        if not self._end.poll(LONGEST_START):
-            raise UserError(f"{self._name} did not answer within {LONGEST_START:.0f} seconds")
         try:
+            if not self._end.poll(LONGEST_START):
+                raise UserError(f"{self._name} did not answer within {LONGEST_START:.0f} seconds")
             good, answer = self._end.recv()
-        except EOFError:
-            raise UserError(f"{self._name} was ended, probably for want of memory: try a smaller --batch") from None
+        except (EOFError, ConnectionError):
+            why = "probably for want of memory: try a smaller --batch"
+            raise UserError(f"{self._name} was ended, {why}") from None
         if not good:
             raise UserError(f"{self._name}: {answer}")
         return answer

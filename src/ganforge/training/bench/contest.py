@@ -151,23 +151,21 @@ def _rounded(value: Any) -> Any:
 
 def table_of(results: list[Result]) -> list[list[str]]:
     """The results as rows of text, the first of which are the headings."""
-    rows = [["system", "data", "batch", "precision", "images/s", "plain", "times", "of peak", "samples",
-             "reading", "memory", "plain", "start"]]  # fmt: skip
+    rows = [
+        ["system", "images/s", "plain", "times", "of peak", "sampling", "reading", "memory, plain", "start"]
+    ]
     for each in results:
+        memory = (size(each.peak_memory_bytes[kind]) for kind in KINDS)
         rows.append(
             [
-                each.system,
-                each.data,
-                str(each.images_per_step),
-                each.precision,
+                f"{each.system}\n{each.data}\nbatch {each.images_per_step}, {each.precision}",
                 f"{each.training['ganforge']:,.0f}",
                 f"{each.training['plain']:,.0f}",
                 _shown(each.training_ratio),
                 f"{100 * each.share_of_peak:.0f} %",
-                "" if each.sampling_ratio is None else f"{each.sampling_ratio.median:.2g} x",
-                f"{each.reading_ratio.median:.2g} x",
-                size(each.peak_memory_bytes["ganforge"]),
-                size(each.peak_memory_bytes["plain"]),
+                "" if each.sampling_ratio is None else _shown(each.sampling_ratio),
+                _shown(each.reading_ratio),
+                "\n".join(memory),
                 duration(each.start_seconds["ganforge"]),
             ]
         )
@@ -175,4 +173,4 @@ def table_of(results: list[Result]) -> list[list[str]]:
 
 
 def _shown(ratio: Ratio) -> str:
-    return f"{ratio.median:.2f} ({ratio.lowest:.2f} to {ratio.highest:.2f})"
+    return f"{ratio.median:.3g}\n{ratio.lowest:.3g} to {ratio.highest:.3g}"

@@ -80,7 +80,7 @@ class Plain:
         self._optimizers[name].zero_grad()
         if watch is not None:
             watch.retain_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self._optimizers[name].step()
         return None if watch is None else watch.grad
 
@@ -218,4 +218,3 @@ def as_png(image: Image.Image) -> bytes:
     file = io.BytesIO()
     image.save(file, "PNG")
     return file.getvalue()
-

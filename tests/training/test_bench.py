@@ -49,7 +49,7 @@ def test_the_tutorial_loop_trains_as_dcgan_does(tmp_path: Path) -> None:
         torch.manual_seed(step)
         training.system.train_step(Batch(reals), update)
         torch.manual_seed(step)
-        tutorial_step(plain, optimizers, reals)  # type: ignore[arg-type]
+        tutorial_step(plain, optimizers, reals)
     ours = training.system.state_dict()
     for name, value in plain.state_dict().items():
         torch.testing.assert_close(value, ours[name], rtol=1e-3, atol=2e-5)

@@ -20,8 +20,7 @@ from ganforge.data.sources.catalogue import available as built_in
 from ganforge.runs.build import build_system
 from ganforge.runs.device import choose_device, synchronise
 from ganforge.runs.folder import RunConfig
-from ganforge.system import CompletesRows, Prepares, generates_images
-from ganforge.systems.dcgan import DCGAN
+from ganforge.system import CompletesRows, LatentSystem, Prepares, System, generates_images
 from ganforge.training.bench.contestants import some
 from ganforge.training.plan import Plan
 from ganforge.training.state import build_loader
@@ -43,6 +42,7 @@ class Plain:
     def __init__(self, plan: Plan) -> None:
         config = plan.config
         self._device = choose_device(config.train.device)
+        self._is_dcgan = config.system == "dcgan"
         self._system = build_system(config, config.system)
         if isinstance(self._system, Prepares):
             self._system.prepare(build_loader(config, plan.dataset, 256).batch_at(0).images)
@@ -66,7 +66,7 @@ class Plain:
         """In float32, every loss read."""
         begun = time.perf_counter()
         batch = replace(self._given, images=next(self._images).to(self._device))
-        if isinstance(self._system, DCGAN):
+        if self._is_dcgan:
             tutorial_step(self._system, self._optimizers, batch.images)
         else:
             self._system.schedule(self._optimizers, self._seen)
@@ -109,9 +109,10 @@ def _timed(call: Any, *arguments: Any) -> float:
     return time.perf_counter() - begun
 
 
-def tutorial_step(system: DCGAN, optimizers: dict[str, torch.optim.Optimizer], real: Tensor) -> None:
+def tutorial_step(system: System, optimizers: dict[str, torch.optim.Optimizer], real: Tensor) -> None:
     """One step of the DCGAN tutorial of PyTorch: three backward passes, three numbers read, 12 passes."""
-    discriminator, generator = system.discriminator, system.generator
+    assert isinstance(system, LatentSystem)
+    discriminator, generator = system.get_submodule("discriminator"), system.get_submodule("generator")
     criterion = nn.BCEWithLogitsLoss()
     discriminator.zero_grad()
     label = torch.full((len(real),), 1.0, device=real.device)

@@ -1,12 +1,15 @@
 """Where the time of a training goes."""
 
 import json
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 from command import run
 
-from ganforge.training.profile import DATA, group_of
+from ganforge.nn.losses import PENALTY
+from ganforge.training.profile import DATA, FORWARD, group_of
+from ganforge.training.state import AVERAGES, METER
 
 SMALL = ("--width", 8, "--batch", 16, "--device", "cpu", "--precision", "fp32")
 
@@ -19,12 +22,23 @@ def test_a_profile_says_where_the_time_goes_and_trains_nothing(tmp_path: Path) -
     assert done.stdout.startswith(summary)
     first, *rows = summary.splitlines()
     assert first.startswith("10 steps of 16 images")
-    parts = dict(line.rsplit(maxsplit=2)[::2] for line in rows[2 : rows.index("", 1)])
+    tables = [list(rows) for blank, rows in groupby(rows, lambda row: not row) if not blank]
+    phases, parts, _ = (dict(line.rsplit(maxsplit=2)[::2] for line in table[1:]) for table in tables)
+    assert sum(map(float, phases.values())) == pytest.approx(100, abs=1)
+    assert {FORWARD, "backward", "optimizer", AVERAGES, METER} <= phases.keys()
+    assert float(phases["backward"]) > float(phases["optimizer"])
     assert sum(map(float, parts.values())) == pytest.approx(100, abs=1)
     assert float(parts["convolutions, backward"]) > 5
     assert {DATA, "optimizer, averages, norms of gradients"} <= parts.keys()
     trace = json.loads((tmp_path / "p/trace.json").read_text())
     assert any("convolution_backward" in event.get("name", "") for event in trace["traceEvents"])
+
+
+def test_a_penalty_is_a_phase(tmp_path: Path) -> None:
+    done = run(
+        "train", "r3gan", "--data", "mnist", "--width", 8, "--batch", 4, "--profile", "p", cwd=tmp_path
+    )
+    assert PENALTY in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(

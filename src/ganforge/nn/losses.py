@@ -10,8 +10,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.profiler import record_function
 from torch.nn.functional import cross_entropy, normalize, pad, relu, softplus
 
+PENALTY = "penalty, its first backward"
+"""Phase of a step, as a profile names it."""
 AdversarialLoss = Literal["non_saturating", "minimax"]
 
 # exp(40) times the discriminator's slope there, 4e-18, is 1 in float32, and leaves room for small weights.
@@ -133,7 +136,8 @@ def zero_centred_penalty(logits: Tensor, images: Tensor) -> Tensor:
 
 def _image_gradients(logits: Tensor, images: Tensor) -> Tensor:
     """The gradient of each logit by its own image, float32 `[batch, values]`, to be differentiated again."""
-    (gradients,) = torch.autograd.grad(logits.float().sum(), images, create_graph=True)
+    with record_function(PENALTY):
+        (gradients,) = torch.autograd.grad(logits.float().sum(), images, create_graph=True)
     return gradients.flatten(1).float()
 
 

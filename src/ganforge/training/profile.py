@@ -5,21 +5,26 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity
 
 from ganforge.data.dataset import Dataset
+from ganforge.nn.losses import PENALTY
 from ganforge.reporting.units import duration
 from ganforge.runs.device import choose_device, synchronise
 from ganforge.runs.folder import RunConfig
-from ganforge.training.state import build_loader, build_training
+from ganforge.training.state import AVERAGES, METER, build_loader, build_training
 from ganforge.training.update import OptimizerUpdate
 from ganforge.training.warm_start import Start
 
 WARM_UP_STEPS, STEPS = 3, 10
 _SHOWN = 12
 DATA, OTHER = "waiting for data", "Python, and the profiler itself"
+FORWARD = "forward, losses"
+LABELS = (PENALTY, AVERAGES, METER)
+"""Phases that the code of a step names itself."""
 _GROUPS = (
     ("convolutions, backward", ("convolution_backward",)),
     ("convolutions, forward", ("convolution", "conv2d", "conv_transpose", "cudnn")),
@@ -36,22 +41,23 @@ _GROUPS = (
 
 @dataclass(frozen=True)
 class Profile:
-    """`seconds` and `images` of a step, and the seconds of each step that each group and operation takes."""
+    """`seconds` and `images` of a step, and the seconds of it that each phase, group and operation takes."""
 
     seconds: float
     images: int
+    phases: dict[str, float]
     groups: dict[str, float]
     operations: dict[str, float]
     precision: str
 
     def lines(self) -> list[str]:
-        """The summary: groups, then the operations that take the most."""
+        """The summary: phases, groups, then the operations that take the most."""
         first = (
             f"{STEPS} steps of {self.images:,} images under the profiler, {duration(self.seconds)} per step, "
             f"{self.precision}"
         )
         parts = [first]
-        for title, times in (("part", self.groups), ("operation", self.operations)):
+        for title, times in (("phase", self.phases), ("part", self.groups), ("operation", self.operations)):
             parts += ["", f"{title:<42}{'ms a step':>10}{'%':>7}"]
             for name, spent in sorted(times.items(), key=lambda each: -each[1])[:_SHOWN]:
                 share = 100 * spent / self.seconds
@@ -87,21 +93,32 @@ def profile_steps(config: RunConfig, dataset: Dataset, folder: Path, start: Star
         synchronise(device)
         seconds = (time.perf_counter() - begun) / STEPS
     profiler.export_chrome_trace(str(folder / "trace.json"))
-    operations: dict[str, float] = defaultdict(float)
-    for event in profiler.key_averages():
-        spent = event.self_device_time_total if on_gpu else event.self_cpu_time_total
-        operations[event.key] += spent / 1e6 / STEPS
-    groups: dict[str, float] = {DATA: waited / STEPS}
-    for name, spent in operations.items():
-        groups[group_of(name)] = groups.get(group_of(name), 0.0) + spent
-    groups[OTHER] = max(0.0, seconds - sum(groups.values()))
-    return Profile(
-        seconds,
-        training.system.images_per_step(),
-        {name: spent for name, spent in groups.items() if spent},
-        {name: spent for name, spent in operations.items() if spent},
-        training.precision,
-    )
+    phases, groups, operations = (defaultdict[str, float](float) for _ in range(3))
+    phases[DATA] = groups[DATA] = waited / STEPS
+    for event in profiler.events() or ():
+        spent = (event.self_device_time_total if on_gpu else event.self_cpu_time_total) / 1e6 / STEPS
+        if not spent:
+            continue
+        operations[event.name] += spent
+        groups[group_of(event.name)] += spent
+        phases[phase_of(event)] += spent
+    for parts in (phases, groups):
+        parts[OTHER] = max(0.0, seconds - sum(parts.values()))
+    return Profile(seconds, training.system.images_per_step(), phases, groups, operations, training.precision)
+
+
+def phase_of(event: Any) -> str:
+    """The phase of a step in which `event` of the profiler happened: the outermost that has a name."""
+    found = FORWARD
+    while event is not None:
+        if event.name in LABELS:
+            found = event.name
+        elif event.name.startswith("Optimizer."):
+            found = "optimizer"
+        elif event.name.startswith("autograd::engine"):
+            found = "backward"
+        event = event.cpu_parent
+    return found
 
 
 def group_of(operation: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.profiler import record_function
 
 from ganforge.data.batch import Batch, as_images
 from ganforge.data.dataset import Dataset
@@ -38,6 +39,8 @@ from ganforge.training.update import OptimizerUpdate
 from ganforge.training.warm_start import Start, freeze_stages, start_weights
 
 NUM_PREPARE_IMAGES = 10_000
+AVERAGES, METER = "averaged weights", "metrics"
+"""Phases of a step, as a profile names them."""
 
 
 @dataclass
@@ -83,8 +86,10 @@ class Training:
                 values = self._share_step(self.part, batch, update)
         self.step += 1
         if update.skipped.total() == skipped:  # the losses of a skipped update would spoil the means
-            self.meter.add(values, self.step)
-        self.average.update(self.system.images_per_step(), self.images)
+            with record_function(METER):
+                self.meter.add(values, self.step)
+        with record_function(AVERAGES):
+            self.average.update(self.system.images_per_step(), self.images)
         self.latest = values
         if self.on_step is not None:
             devices = [self.device] if self.device.type == "cuda" else []

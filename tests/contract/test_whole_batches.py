@@ -52,6 +52,8 @@ def test_options_that_look_at_the_whole_batch(tmp_path: Path) -> None:
         "ada": ("dcgan", "mnist", small | {"augment": "ada", "augment_target": 0.0}),
         "pack": ("dcgan", "mnist", small | {"pack": 2}),
         "noise": ("dcgan", "mnist", small | {"instance_noise": 0.1, "label_flips": 0.2}),
+        "simultaneous": ("dcgan", "mnist", small | {"update": "simultaneous"}),
+        "one-stage": ("dcgan", "mnist", small | {"update": "one_stage", "discriminator_norm": "group"}),
         "mode-seeking": ("gan_cls", "emoji", small | {"discriminator_width": 4, "mode_seeking_weight": 0.1}),
     }
     program = PROGRAM.replace(

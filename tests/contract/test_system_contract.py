@@ -154,6 +154,8 @@ STEPS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "dcgan-simultaneous": ("dcgan", "colour", {"update": "simultaneous"}),
     "dcgan-one_stage": ("dcgan", "digits", {"update": "one_stage", "discriminator_norm": "group"}),
     "dcgan-one_stage-points": ("dcgan", "few_points", {"update": "one_stage"}),
+    "wgan_gp-penalty_share": ("wgan_gp", "colour", {"penalty_share": 0.5}),
+    "r3gan-penalty_share": ("r3gan", "colour", {"penalty_share": 0.5}),
 }
 
 

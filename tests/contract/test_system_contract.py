@@ -149,11 +149,23 @@ PAIRS = [
     for data in SPECS
     if not rejects(name, data) and FOR_ITS_NEEDS.get(data) in {None, *find(name).needs}
 ]
+# Options with a step of their own: the name of the case, its system, data and fields.
+STEPS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "dcgan-simultaneous": ("dcgan", "colour", {"update": "simultaneous"}),
+    "dcgan-one_stage": ("dcgan", "digits", {"update": "one_stage", "discriminator_norm": "group"}),
+    "dcgan-one_stage-points": ("dcgan", "few_points", {"update": "one_stage"}),
+    "wgan_gp-penalty_share": ("wgan_gp", "colour", {"penalty_share": 0.5}),
+    "r3gan-penalty_share": ("r3gan", "colour", {"penalty_share": 0.5}),
+}
 
 
-@pytest.fixture(params=PAIRS, ids="-".join)
+@pytest.fixture(params=[*map("-".join, PAIRS), *STEPS])
 def case(request: pytest.FixtureRequest) -> Case:
-    return case_of(*request.param)
+    if request.param in STEPS:
+        name, data, fields = STEPS[request.param]
+        plain = case_of(name, data)
+        return plain._replace(fields=plain.fields | fields)
+    return case_of(*request.param.split("-"))
 
 
 class Recorder:

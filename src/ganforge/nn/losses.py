@@ -134,6 +134,19 @@ def zero_centred_penalty(logits: Tensor, images: Tensor) -> Tensor:
         return _image_gradients(logits, images).square().sum(1).mean()
 
 
+def penalised(rows: Tensor, share: float) -> Tensor:
+    """The rows of a batch, `[batch, ...]`, that a gradient penalty of a `share` of it in (0, 1] is of.
+
+    At least one, and all of them for 1. The penalty's mean over them is an unbiased estimate of that over all
+    where the order of a batch is random. They are evenly spaced, so that several processes take those that
+    one process would, where the share of each process's part is a whole number.
+    """
+    if share == 1:
+        return rows
+    count = max(1, round(share * len(rows)))
+    return rows[torch.arange(count, device=rows.device) * len(rows) // count]
+
+
 def _image_gradients(logits: Tensor, images: Tensor) -> Tensor:
     """The gradient of each logit by its own image, float32 `[batch, values]`, to be differentiated again."""
     with record_function(PENALTY):

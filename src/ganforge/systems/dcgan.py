@@ -4,10 +4,17 @@ from typing import ClassVar, Literal, final
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.nn.losses import adversarial_metrics, discriminator_logistic, generator_loss, logit_metrics
+from ganforge.errors import UserError
+from ganforge.nn.losses import (
+    adversarial_metrics,
+    discriminator_logistic,
+    generator_loss,
+    logit_metrics,
+    one_stage_scale,
+)
 from ganforge.system import LatentSystem, Prior, Suggestions, Update, frozen
 from ganforge.systems.families.adversarial import DiscriminatorInput, LogisticConfig
 from ganforge.systems.families.networks import (
@@ -44,12 +51,41 @@ class DCGANConfig(LogisticConfig, OwnPartsConfig):
         1,
         description="Generator updates in each step, after the first with fresh fakes; PacGAN has 2.",
     )
+    update: Literal["alternating", "simultaneous", "one_stage"] = Field(
+        "alternating",
+        description="alternating: the generator's gradient by the updated discriminator; simultaneous: both "
+        "gradients from one pass; one_stage: from one backward too (OSGAN), without batch norm.",
+    )
     network: Literal["convolutional", "mlp"] = Field(
         "convolutional", description="convolutional: the paper's; mlp: plain layers, for 2-D points."
+    )
+    discriminator_norm: Literal["batch", "group"] = Field(
+        "batch",
+        description="Norm of the convolutional discriminator; group: each image on its own, as OSGAN.",
     )
     latent_distribution: Literal["uniform", "gaussian"] = Field(
         "uniform", description="U(-1, 1), the paper's, or standard Gaussian."
     )
+
+    def model_post_init(self, _: object) -> None:
+        """Reject updates of both networks and norms that have no meaning."""
+        super().model_post_init(_)
+        if self.generator_steps > 1 and self.update != "alternating":
+            raise ValueError("generator_steps above 1 needs --update alternating")
+        if self.update == "one_stage" and (self.label_flips or self.loss is not None):
+            option = "--label-flips" if self.label_flips else "--loss"
+            raise ValueError(
+                f"--update one_stage does not know the slopes of the loss: leave out {option}, or use "
+                "--update simultaneous"
+            )
+        if self.discriminator_norm == "group" and (self.network == "mlp" or self.discriminator is not None):
+            option = "--discriminator" if self.discriminator is not None else "--network mlp"
+            raise ValueError(
+                f"--discriminator-norm is of the paper's discriminator: leave it out, or {option}"
+            )
+
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
 @final
@@ -59,7 +95,9 @@ class DCGAN(LatentSystem):
     Differs from the paper: no L2 penalty by default and both networks are updated on every batch (the
     paper's text; its code adds 1e-5 and alternates by batch); the generator is updated with the fakes that
     the discriminator has just seen (as the PyTorch tutorial does: one generator pass less); an average of the
-    generator (EMA) is what is sampled. 28x28 starts from 4x4 maps, over 7x7 (`odd_maps`).
+    generator (EMA) is what is sampled. 28x28 starts from 4x4 maps, over 7x7 (`odd_maps`). Simultaneous
+    gradients and group norm (`update`, `discriminator_norm`) are those of Shen et al. 2021, "Training
+    Generative Adversarial Networks in One Stage", arXiv 2103.00430; smoothed labels and packs are exact too.
     """
 
     Config = DCGANConfig
@@ -83,7 +121,14 @@ class DCGAN(LatentSystem):
             kernel_size=config.kernel_size,
             dense_units=config.dense_units,
             odd_stage=config.odd_maps == "halve",
+            norm=config.discriminator_norm,
         )
+        has_batch_norm = any(isinstance(module, BATCH_NORMS) for module in self.discriminator.modules())
+        if config.update == "one_stage" and has_batch_norm:
+            raise UserError(
+                "--update one_stage needs a discriminator without batch norm, which mixes images: "
+                "use --discriminator-norm group, or --update simultaneous"
+            )
         self.own_loss = own_loss(config)
 
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -101,6 +146,43 @@ class DCGAN(LatentSystem):
         }
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """One update of both networks, one after the other or at the same weights."""
+        if self.config.update == "alternating":
+            return self._alternating_step(batch, update)
+        return self._simultaneous_step(batch, update)
+
+    def _simultaneous_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Both gradients at the same weights of both networks, from one pass of the discriminator."""
+        one_stage = self.config.update == "one_stage"
+        fakes = self.generator(self.draw_latents(len(batch.images)))
+        leaf = fakes.detach().requires_grad_()
+        # Where two backwards follow it is not compiled: that may free what the second one needs.
+        discriminator = self.discriminator if one_stage else self.discriminator.forward
+        real_logits = self.discriminator(self.augment(batch.images))
+        fake_logits = discriminator(self.augment(leaf))
+        if self.own_loss is None:
+            targets = self.config.target_options
+            discriminator_loss = discriminator_logistic(real_logits, fake_logits, **targets)
+            loss = generator_loss("non_saturating", fake_logits)
+        else:
+            discriminator_loss, loss = self.own_loss.pair(real_logits, fake_logits)
+
+        # The generator's gradient at the fakes: the discriminator's, rescaled image by image, or its own,
+        # taken before the discriminator's weights change.
+        if one_stage:
+            gradient = update("discriminator", discriminator_loss, watch=leaf)
+            assert gradient is not None
+            scale = one_stage_scale("non_saturating", fake_logits).repeat_interleave(self.config.pack)
+            gradient = scale.view(-1, 1, 1, 1) * gradient
+        else:
+            with torch.autocast(leaf.device.type, enabled=False):
+                (gradient,) = torch.autograd.grad(loss, leaf, retain_graph=True)
+            update("discriminator", discriminator_loss)
+        self.augment.adapt(real_logits)
+        update("generator", (fakes * gradient).sum())
+        return self._metrics(discriminator_loss, loss, real_logits, fake_logits)
+
+    def _alternating_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator, then the generator against it with the same fakes."""
         fakes = self.generator(self.draw_latents(len(batch.images)))
 
@@ -126,8 +208,11 @@ class DCGAN(LatentSystem):
                 else:
                     loss = self.own_loss.generator(self.discriminator(self.augment(batch.images)), logits)
                 update("generator", loss)
+        return self._metrics(discriminator_loss, loss, real_logits, fake_logits)
+
+    def _metrics(self, *losses_and_logits: Tensor) -> dict[str, Tensor]:
         metrics = adversarial_metrics if self.own_loss is None else logit_metrics
-        return metrics(discriminator_loss, loss, real_logits, fake_logits) | self.augment.metrics()
+        return metrics(*losses_and_logits) | self.augment.metrics()
 
     def schedule(self, optimizers: dict[str, torch.optim.Optimizer], images_seen: int) -> None:
         """Decay the instance noise."""

@@ -11,7 +11,12 @@ from torch import Tensor, nn
 from ganforge.data.batch import Batch, DataSpec
 from ganforge.errors import UserError
 from ganforge.nn.inference import Clamped
-from ganforge.nn.losses import discriminator_relativistic, generator_relativistic, zero_centred_penalty
+from ganforge.nn.losses import (
+    discriminator_relativistic,
+    generator_relativistic,
+    penalised,
+    zero_centred_penalty,
+)
 from ganforge.nn.networks.mlp import PlainDiscriminator, PlainGenerator
 from ganforge.nn.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from ganforge.nn.optimizers import adams
@@ -60,6 +65,13 @@ class R3GANConfig(TwoRatesConfig):
     )
 
     # Not from the paper.
+    penalty_share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Share of each batch that both gradient penalties are computed on; below 1 the loss has "
+        "a pass of its own, in any precision.",
+    )
     network: Literal["residual", "mlp"] = Field(
         "residual", description="residual: the paper's architecture E; mlp: plain layers, for 2-D points."
     )
@@ -92,7 +104,8 @@ class R3GAN(LatentSystem):
     where the paper raises the probability by a cosine to 0.55, has colour changes at half of it, and cutout;
     classes are optional, on CIFAR-10 the paper uses them; the
     output is not bounded in training, as in the paper, and clamped to [-1, 1] where it is sampled; 28x28
-    starts from 7x7 maps; the penalised passes are in float32. Plain layers for 2-D points are ours.
+    starts from 7x7 maps; the penalised passes are in float32. Plain layers for 2-D points are ours, and so
+    are penalties of a share of each batch (`penalty_share`), which estimate those of all.
     """
 
     Config = R3GANConfig
@@ -148,7 +161,8 @@ class R3GAN(LatentSystem):
 
     def train_step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Update the discriminator with both penalties, then the generator with fresh fakes."""
-        labels = (batch.labels,) if self.config.conditional else ()
+        labels = (batch.labels,) if self.config.conditional and batch.labels is not None else ()
+        share = self.config.penalty_share
         reals = batch.images.detach().requires_grad_()
         with torch.no_grad():
             fakes = self.generator(self.draw_latents(len(reals)), *labels)
@@ -156,15 +170,23 @@ class R3GAN(LatentSystem):
 
         # Discriminator: one pass of each serves the loss and its penalty, which need float32 and no compiler.
         with torch.autocast(reals.device.type, enabled=False):
-            real_logits = self.discriminator.forward(self.augment(reals), *labels)
-            fake_logits = self.discriminator.forward(self.augment(fakes), *labels)
-            # The gradient of a pack is that of all its images.
+            shown = self.augment(reals), self.augment(fakes)
+            real_logits, fake_logits = (
+                # Any pairs will do for a share: the loader has shuffled them.
+                self.discriminator.forward(*(penalised(rows, share) for rows in (images, *labels)))
+                for images in shown
+            )
+            # The mean over logits: the gradient of a pack is that of all its images, the others' is 0.
             r1, r2 = (
-                self.config.pack * zero_centred_penalty(logits, images)
+                len(images) / len(logits) * zero_centred_penalty(logits, images)
                 for logits, images in ((real_logits, reals), (fake_logits, fakes))
             )
-            discriminator_loss = discriminator_relativistic(real_logits, fake_logits)
-            update("discriminator", discriminator_loss + self.gamma / 2 * (r1 + r2))
+        if share < 1:  # the loss is of all, in one pass that needs neither
+            both = torch.cat(shown).detach()
+            logits = self.discriminator(both, *(torch.cat([rows, rows]) for rows in labels))
+            real_logits, fake_logits = logits.chunk(2)
+        discriminator_loss = discriminator_relativistic(real_logits, fake_logits)
+        update("discriminator", discriminator_loss + self.gamma / 2 * (r1 + r2))
         self.augment.adapt(real_logits - fake_logits)  # only differences of these logits mean anything
 
         # Generator: look more real than the real image that each fake is paired with.

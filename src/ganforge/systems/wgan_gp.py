@@ -7,7 +7,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from ganforge.data.batch import Batch, DataSpec
-from ganforge.nn.losses import critic_wasserstein, generator_wasserstein, gradient_penalty
+from ganforge.nn.losses import critic_wasserstein, generator_wasserstein, gradient_penalty, penalised
 from ganforge.nn.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from ganforge.nn.networks.wgan_gp import ConvolutionalCritic, convolutional_generator
 from ganforge.nn.optimizers import adams, decay_linearly
@@ -30,6 +30,9 @@ class WGANGPConfig(OwnPartsConfig):
     )
     critic_steps: PositiveInt = Field(5, description="Critic updates in each step.")
     penalty_weight: NonNegativeFloat = Field(10.0, description="Lambda, the weight of the gradient penalty.")
+    penalty_share: float = Field(
+        1.0, gt=0, le=1, description="Share of each batch that the gradient penalty is computed on; ours."
+    )
     network: Literal["convolutional", "resnet", "mlp"] = Field(
         "convolutional",
         description="convolutional: those of gan_cifar.py; resnet: those of appendix F; mlp: plain layers, "
@@ -73,7 +76,8 @@ class WGANGP(LatentSystem):
     overfits. Adam's momentum is 0, as in algorithm 1; `gan_cifar.py` has 0.5. The critic has no output bias,
     which no loss depends on, and takes real and generated images in one pass. The ResNet doubles maps before
     the first convolution of a block, as the released code does and the appendix does not; pixels are not
-    dequantised. An average of the generator (EMA) is what is sampled. Sizes other than 32x32 are ours.
+    dequantised. An average of the generator (EMA) is what is sampled. Sizes other than 32x32 are ours, and so
+    is a penalty of a share of each batch (`penalty_share`), which estimates that of all.
     """
 
     Config = WGANGPConfig
@@ -119,7 +123,9 @@ class WGANGP(LatentSystem):
             else:
                 loss = self.own_loss.discriminator(real_values, fake_values)
             distance = -loss
-            penalty = gradient_penalty(self.critic.forward, *shown.chunk(2))
+            # Any pairs will do for a share: the loader has shuffled them.
+            pairs = (penalised(images, config.penalty_share) for images in shown.chunk(2))
+            penalty = gradient_penalty(self.critic.forward, *pairs)
             critic_loss = config.penalty_weight * penalty - distance
             update("critic", critic_loss)
             self.augment.adapt(real_values - fake_values)  # a critic's values have no zero of their own

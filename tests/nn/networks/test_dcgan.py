@@ -180,6 +180,20 @@ def test_an_odd_stage_starts_from_half_of_the_smallest_maps(
     assert maps.shape == (2, 4 * 2**doublings, *generator.start)
 
 
+@pytest.mark.parametrize(("width", "groups"), [(128, [32, 32, 32]), (32, [16, 32, 32]), (4, [2, 4, 8])])
+def test_group_norm_is_of_each_image_alone(width: int, groups: list[int]) -> None:
+    discriminator = DCGANDiscriminator(
+        channels=3, start=4, doublings=4, width=width, kernel_size=5, dense_units=12, norm="group"
+    )
+    found = [module.num_groups for module in discriminator.modules() if isinstance(module, nn.GroupNorm)]
+    assert found == [*groups, 3]
+    assert not any(isinstance(module, NORMS) for module in discriminator.modules())
+    images = torch.randn(3, 3, 64, 64)
+    alone = torch.cat([discriminator(image[None]) for image in images])
+    torch.testing.assert_close(discriminator(images), alone, rtol=1e-4, atol=1e-6)
+    assert float(alone.std()) > 1e-4, "logits that no image changes would pass"
+
+
 def test_a_dense_layer_sees_the_whole_image() -> None:
     network = DCGANDiscriminator(channels=1, start=4, doublings=1, width=4, kernel_size=4, dense_units=6)
     hidden = network.hidden[0]

@@ -1,7 +1,7 @@
 """The all-convolutional pair of Radford et al. 2015, figure 1 and the released faces code."""
 
 import math
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,11 +27,23 @@ def _coarsest(start: Start, odd_stage: bool) -> Sides:
     return ((height + 1) // 2, (width + 1) // 2) if odd_stage else (height, width)
 
 
-def _dense(inputs: int, units: int, activation: nn.Module) -> nn.Sequential:
-    """A dense layer with batch norm; nothing for no units."""
+def _dense(
+    inputs: int, units: int, activation: nn.Module, norm: Literal["batch", "group"] = "batch"
+) -> nn.Sequential:
+    """A dense layer with its norm; nothing for no units."""
     if not units:
         return nn.Sequential()
-    return nn.Sequential(nn.Linear(inputs, units, bias=False), nn.BatchNorm1d(units), activation)
+    normalisation = _group_norm(units) if norm == "group" else nn.BatchNorm1d(units)
+    return nn.Sequential(nn.Linear(inputs, units, bias=False), normalisation, activation)
+
+
+def _group_norm(channels: int) -> nn.GroupNorm:
+    """At most 32 groups, as many as divide the channels into groups of four or more.
+
+    32 groups from 128 channels on, as in OSGAN's code; a group of one unit of a dense layer would be 0.
+    """
+    groups = (n for n in range(32, 1, -1) if channels % n == 0 and channels // n >= 4)
+    return nn.GroupNorm(next(groups, 1), channels)
 
 
 class DCGANGenerator(nn.Module):
@@ -96,10 +108,10 @@ class DCGANGenerator(nn.Module):
 class DCGANDiscriminator(nn.Module):
     """Images to logits `[batch]`: stride-2 convolutions with leaky ReLU 0.2, then a dense layer.
 
-    Batch norm everywhere but the input layer. `width` counts the channels of the first convolution. A
-    Wasserstein critic has no `output_bias`, which its loss does not depend on. `dense_units` adds a dense
-    layer of so many units, which sees the whole image at once; `odd_stage` one more stage, as in the
-    generator.
+    Batch norm everywhere but the input layer, or with `norm` "group" group norm, with which no image sees
+    another. `width` counts the channels of the first convolution. A Wasserstein critic has no `output_bias`,
+    which its loss does not depend on. `dense_units` adds a dense layer of so many units, which sees the whole
+    image at once; `odd_stage` one more stage, as in the generator.
     """
 
     image_first: ClassVar = "layers"
@@ -115,6 +127,7 @@ class DCGANDiscriminator(nn.Module):
         dense_units: int = 0,
         odd_stage: bool = False,
         output_bias: bool = True,
+        norm: Literal["batch", "group"] = "batch",
     ) -> None:
         super().__init__()
         padding, _ = _padding(kernel_size)
@@ -125,12 +138,12 @@ class DCGANDiscriminator(nn.Module):
             kernel, padded = (kernel_size, padding) if index < doublings else _odd(kernel_size)
             layers.append(nn.Conv2d(inputs, outputs, kernel, 2, padded, bias=False))
             if index:
-                layers.append(nn.BatchNorm2d(outputs))
+                layers.append(_group_norm(outputs) if norm == "group" else nn.BatchNorm2d(outputs))
             layers.append(nn.LeakyReLU(0.2, inplace=True))
             inputs = outputs
         self.layers = nn.Sequential(*layers)
         size = inputs * math.prod(_coarsest(start, odd_stage))
-        self.hidden = _dense(size, dense_units, nn.LeakyReLU(0.2, inplace=True))
+        self.hidden = _dense(size, dense_units, nn.LeakyReLU(0.2, inplace=True), norm)
         self.head = nn.Linear(dense_units or size, 1, bias=output_bias)
         initialise_normal(self)
 

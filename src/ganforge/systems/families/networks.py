@@ -32,11 +32,13 @@ def network_pair(
     dense_units: int = 0,
     odd_stage: bool = False,
     critic: bool = False,
+    norm: Literal["batch", "group"] = "batch",
     hidden: tuple[Hidden, Hidden] = (None, None),
 ) -> tuple[nn.Module, nn.Module]:
     """A generator and a discriminator of inputs of that `shape`; a `critic` has no output bias.
 
-    Those that `own` names take their places. Raises UserError where `data` does not fit the convolutions.
+    `norm`: that of the convolutional discriminator. Those that `own` names take their places. Raises
+    UserError where `data` does not fit the convolutions.
     """
     own_generator, own_discriminator = own_networks(own, data.shape, latent_size, shape)
     if own_generator is not None and own_discriminator is not None:
@@ -57,7 +59,7 @@ def network_pair(
             "dense_units": dense_units, "odd_stage": odd_stage,
         }  # fmt: skip
         generator = DCGANGenerator(latent_size=latent_size, channels=data.channels, **sizes)
-        discriminator = DCGANDiscriminator(channels=shape[0], output_bias=not critic, **sizes)
+        discriminator = DCGANDiscriminator(channels=shape[0], output_bias=not critic, norm=norm, **sizes)
     return (
         generator if own_generator is None else own_generator,
         discriminator if own_discriminator is None else own_discriminator,

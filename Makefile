@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check soak lint coverage docs dist wheel-check format install hooks clean
+.PHONY: demo test check soak lint coverage bench-check docs dist wheel-check format install hooks clean
 
 demo: .venv/installed  ## train a DCGAN on MNIST for a few minutes and evaluate it
 	$(BIN)/ganforge demo
@@ -25,6 +25,9 @@ lint: .venv/installed-dev  ## format, lint, spelling and types
 
 coverage: lint  ## `make test` traced: the lines that no test reaches; fails below the floor in pyproject.toml
 	$(BIN)/pytest -n 2 -m "not soak" --durations=40 --cov --cov-report=term-missing:skip-covered
+
+bench-check: .venv/installed-dev  ## speed against plain loops, compared with the stored ratios; on an idle machine
+	$(BIN)/python benchmarks/speed.py --check benchmarks/speed.json
 
 docs: .venv/installed-docs  ## the documentation as a site, in site/; warnings are errors
 	$(BIN)/python tools/stage_docs.py build/docs

@@ -31,6 +31,8 @@ _BINARY = "--data mnist --binarise static"
 CASES = {
     "dcgan 64": _TUTORIAL,
     "dcgan 64, fp32": f"{_TUTORIAL} --precision fp32",
+    "dcgan 64, fp32, compiled": f"{_TUTORIAL} --precision fp32 --compile on",
+    "dcgan 64, bf16, compiled": f"{_TUTORIAL} --precision bf16 --compile on",
     "dcgan 64, simultaneous": f"{_TUTORIAL} --update simultaneous",
     "dcgan 64, one stage": f"{_TUTORIAL} --update one_stage --discriminator-norm group",
     "dcgan": "dcgan",

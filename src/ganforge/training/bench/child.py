@@ -63,6 +63,7 @@ class Child:
 def _serve(end: Connection, kind: Kind, case: Case, threads: int) -> None:
     """Build the contestant, take its first step, then do what is requested until the other end closes."""
     torch.set_num_threads(threads)
+    torch.set_flush_denormal(kind == "ganforge")  # as the command line does, and scripts do not
     try:
         plan = case.plan()
         contestant = KINDS[kind](plan)

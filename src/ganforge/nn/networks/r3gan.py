@@ -62,10 +62,12 @@ class Resample(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps of the other size."""
-        weight = self.weight.to(maps.dtype)
-        if self.up:
-            return conv_transpose2d(maps, weight, stride=2, padding=1, groups=self.width)
-        return conv2d(maps, weight, stride=2, padding=1, groups=self.width)
+        # In float32: CPUs have no kernel for transposed convolutions of single maps in bf16, and take fifty
+        # times as long, upwards in the forward and downwards in the backward pass.
+        with torch.autocast(maps.device.type, enabled=False):
+            resample = conv_transpose2d if self.up else conv2d
+            exact = maps.to(self.weight.dtype)
+            return resample(exact, self.weight, stride=2, padding=1, groups=self.width).to(maps.dtype)
 
 
 def _blocks(width: int, group_size: int, blocks: int, total: int) -> list[nn.Module]:

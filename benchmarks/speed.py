@@ -18,13 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from record import record_part
 
+from ganforge.data.open import open_dataset
+from ganforge.data.options import DataOptions
 from ganforge.runs.device import describe_machine
 
-MOST_LOST = 0.15
+MOST_LOST, NUM_FILES = 0.15, 10_000
 CHECKED = ("dcgan 64", "vae", "wgan_gp")
 _TUTORIAL = "dcgan --data emoji --kernel-size 4 --width 64 --batch 64"
+_ONE_STAGE = "--update one_stage --discriminator-norm group"
 _PAIRS = "--data emoji --pairs edges"
 _ENLARGE = "--data emoji --pairs downscale:4"
 _BINARY = "--data mnist --binarise static"
@@ -34,9 +38,14 @@ CASES = {
     "dcgan 64, fp32, compiled": f"{_TUTORIAL} --precision fp32 --compile on",
     "dcgan 64, bf16, compiled": f"{_TUTORIAL} --precision bf16 --compile on",
     "dcgan 64, simultaneous": f"{_TUTORIAL} --update simultaneous",
-    "dcgan 64, one stage": f"{_TUTORIAL} --update one_stage --discriminator-norm group",
+    "dcgan 64, one stage": f"{_TUTORIAL} {_ONE_STAGE}",
+    "dcgan 64, one stage, compiled": f"{_TUTORIAL} {_ONE_STAGE} --compile on",
     "dcgan": "dcgan",
+    "dcgan, grey 32x32, from files": "dcgan --data {files} --size 32 --width 32 --batch 64",
     "gan": "gan --data mnist --batch 64",
+    "gan, layers of a script": "gan --data mnist --batch 64 --network mlp "
+    "--generator-hidden 128 256 512 1024 --discriminator-hidden 512 256 "
+    "--activation leaky_relu --optimizer adam --latent-size 100",
     "cgan": "cgan --data mnist",
     "infogan": "infogan --data mnist",
     "lsgan": "lsgan",
@@ -49,7 +58,8 @@ CASES = {
     "r3gan, a quarter of the penalties": "r3gan --penalty-share 0.25",
     "fastgan": "fastgan --data emoji",
     "pix2pix": f"pix2pix {_PAIRS}",
-    "pix2pix, narrow": f"pix2pix {_PAIRS} --width 20 --discriminator-width 16 --batch 4",
+    "pix2pix, width 20, batch 4": f"pix2pix {_PAIRS} --width 20 --discriminator-width 16 --batch 4",
+    "pix2pix, width 16, batch 16": f"pix2pix {_PAIRS} --width 16 --discriminator-width 16 --batch 16",
     "srresnet": f"srresnet {_ENLARGE} --width 32 --num-blocks 8",
     "srgan": f"srgan {_ENLARGE} --width 32 --num-blocks 8 --discriminator-width 32",
     "gan_cls": "gan_cls --text-encoder {encoder}",
@@ -62,9 +72,9 @@ CASES = {
 }
 
 
-def measure(words: str, rounds: int, encoder: str) -> dict[str, Any]:
+def measure(words: str, rounds: int, places: dict[str, str]) -> dict[str, Any]:
     """The result of `ganforge bench` of these words, in a process of its own."""
-    command = ["bench", *shlex.split(words.format(encoder=encoder)), "--rounds", str(rounds), "--json"]
+    command = ["bench", *shlex.split(words.format_map(places)), "--rounds", str(rounds), "--json"]
     done = subprocess.run(
         [sys.executable, "-m", "ganforge", *command], stdout=subprocess.PIPE, text=True, check=True
     )
@@ -72,17 +82,20 @@ def measure(words: str, rounds: int, encoder: str) -> dict[str, Any]:
     return {"command": f"ganforge bench {words} --rounds {rounds}"} | found["results"][0]
 
 
-def needs_encoder(words: str) -> bool:
-    """Whether `words` name a text encoder, which must be trained first."""
-    return "{encoder}" in words
-
-
-def trained_encoder(folder: Path) -> str:
-    """A text encoder that has hardly been trained: its weights do not matter for speed."""
-    run = folder / "encoder"
-    words = ["train", "text_encoder", "--data", "emoji", "--size", "32", "--steps", "2", "--run", str(run)]
-    subprocess.run([sys.executable, "-m", "ganforge", *words], stdout=subprocess.DEVNULL, check=True)
-    return str(run)
+def made(words: str, folder: Path, places: dict[str, str]) -> dict[str, str]:
+    """`places` with what `words` need besides data: a text encoder, a folder of files."""
+    if "{encoder}" in words and "encoder" not in places:  # its weights do not matter for speed
+        run = str(folder / "encoder")
+        train = ["train", "text_encoder", "--data", "emoji", "--size", "32", "--steps", "2", "--run", run]
+        subprocess.run([sys.executable, "-m", "ganforge", *train], stdout=subprocess.DEVNULL, check=True)
+        return places | {"encoder": run}
+    if "{files}" in words and "files" not in places:
+        (folder / "digits").mkdir()
+        digits = open_dataset(DataOptions(data="mnist")).splits["train"].read(torch.arange(NUM_FILES))
+        for index, digit in enumerate(digits):
+            Image.fromarray(digit[0].numpy()).save(folder / "digits" / f"{index:05d}.png")
+        return places | {"files": str(folder / "digits")}
+    return places
 
 
 def check(path: Path, rounds: int) -> int:
@@ -90,7 +103,7 @@ def check(path: Path, rounds: int) -> int:
     stored = json.loads(path.read_text("utf-8"))
     machine, worst = describe_machine(torch.device("cpu")), 0.0
     for name in CHECKED:
-        before, now = stored[name], measure(CASES[name], rounds, "")
+        before, now = stored[name], measure(CASES[name], rounds, {})
         same = before["machine"] == machine and before["precision"] == now["precision"]
         ratios = before["training_ratio"]["median"], now["training_ratio"]["median"]
         lost = 1 - ratios[1] / ratios[0]
@@ -115,9 +128,10 @@ def main() -> int:
     if given.check is not None:
         return check(given.check, given.rounds)
     with tempfile.TemporaryDirectory() as folder:
-        encoder = trained_encoder(Path(folder)) if any(map(needs_encoder, map(CASES.get, given.only))) else ""
+        places: dict[str, str] = {}
         for name in given.only:
-            record_part(name, measure(CASES[name], given.rounds, encoder), given.out)
+            places = made(CASES[name], Path(folder), places)
+            record_part(name, measure(CASES[name], given.rounds, places), given.out)
     return 0
 
 

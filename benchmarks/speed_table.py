@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from speed import CASES
+
 from ganforge.reporting.units import size
 
 STORED = Path(__file__).with_name("speed.json")
@@ -13,9 +15,8 @@ HEAD = ("training", "images/s", "plain", "times", "of peak", "sampling", "readin
 def table(stored: dict[str, Any]) -> str:
     """A row for each case, in Markdown."""
     rows = [HEAD, ["---"] * len(HEAD)]
-    for name, case in stored.items():
-        if not isinstance(case, dict):
-            continue
+    for name in CASES:
+        case = stored[name]
         memory = case["peak_memory_bytes"]
         rows.append(
             (

@@ -91,7 +91,11 @@ RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "mnist",
         {"levels": 2, "width": 4, "layers": 1, "batch": 4, "network": "row"} | BEFORE,
     ),
-    "pix2pix-mnist": ("pix2pix", "mnist edges", {"width": 8, "discriminator_width": 8, "batch": 4}),
+    "pix2pix-mnist": (
+        "pix2pix",
+        "mnist edges",
+        {"width": 8, "discriminator_width": 8, "batch": 4, "learning_rate": 2e-4},
+    ),
     "srresnet-mnist": (
         "srresnet",
         "mnist downscale:2",

@@ -20,7 +20,7 @@ from ganforge.cli.main import main
 from ganforge.errors import UserError
 from ganforge.reporting.trackers import LIBRARIES, check_tracker
 from ganforge.reporting.trackers.feed import Feed, identity_of
-from ganforge.training import loop
+from ganforge.training import loop, record
 
 IMAGES = torch.randint(0, 256, (32, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 DATA = {"train": IMAGES, "test": IMAGES[:24]}
@@ -161,7 +161,7 @@ def test_a_feed_follows_a_growing_log_and_a_rollback(tmp_path: Path) -> None:
 
 def test_identity_is_of_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Two equal commands may take the same time to start, to the millisecond.
-    start_line = loop.start_line_of
+    start_line = record.start_line_of
     monkeypatch.setattr(loop, "start_line_of", lambda *known: start_line(*known) | {"startup_seconds": 0.1})
     ganforge.train("dcgan", IMAGES, run=tmp_path / "a", steps=2, **TINY | {"evaluate_every": 0})
     ganforge.train("dcgan", IMAGES, run=tmp_path / "b", steps=2, **TINY | {"evaluate_every": 0})

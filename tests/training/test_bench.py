@@ -18,7 +18,14 @@ from ganforge.runs.options import TrainOptions
 from ganforge.training.bench.child import Child
 from ganforge.training.bench.contest import Ratio, contest, matrix_peak
 from ganforge.training.bench.contestants import Case, Ours
-from ganforge.training.bench.plain import Plain, PlainImages, tutorial_step, unfused
+from ganforge.training.bench.plain import (
+    SAVINGS,
+    Plain,
+    PlainImages,
+    tutorial_step,
+    unfused,
+    without_savings,
+)
 from ganforge.training.state import build_training
 from ganforge.training.update import OptimizerUpdate
 
@@ -61,6 +68,14 @@ def test_an_unfused_optimizer_has_the_same_settings() -> None:
     (group,) = unfused(fused).param_groups
     assert (group["lr"], group["betas"], group["weight_decay"]) == (1e-3, (0.1, 0.2), 0.3)
     assert not group["fused"]
+
+
+def test_the_plain_loop_saves_no_work(tmp_path: Path) -> None:
+    images = draw_images(tmp_path / "images", side=16)
+    for system, fields in (("wgan_gp", {"penalty_share": 0.5}), ("dcgan", {"update": "simultaneous"})):
+        config = without_savings(case(images, system, **fields).plan().config)
+        assert config == without_savings(case(images, system).plan().config)
+        assert config.config.items() >= {name: SAVINGS[name] for name in fields}.items()
 
 
 def test_plain_images_are_those_of_the_run(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from ganforge.training.state import build_loader
 
 ENDLESS = 10**9
 TIMED_PASSES = 3
+SAVINGS = {"penalty_share": 1.0, "update": "alternating"}
+"""Options that save work, as a script has them."""
 
 
 class Plain:
@@ -40,7 +42,7 @@ class Plain:
     """
 
     def __init__(self, plan: Plan) -> None:
-        config = plan.config
+        config = without_savings(plan.config)
         self._device = choose_device(config.train.device)
         self._is_dcgan = config.system == "dcgan"
         self._system = build_system(config, config.system)
@@ -101,6 +103,12 @@ class Plain:
                 seconds = _timed(self._system.sample, count, given)
         self._system.train()
         return seconds, count
+
+
+def without_savings(config: RunConfig) -> RunConfig:
+    """The same training with the work that its options save."""
+    fields = {name: value for name, value in SAVINGS.items() if name in config.config}
+    return config.model_copy(update={"config": config.config | fields})
 
 
 def _timed(call: Any, *arguments: Any) -> float:

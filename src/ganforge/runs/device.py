@@ -119,8 +119,8 @@ def lay_out(system: nn.Module) -> None:
 def compile_networks(system: System, options: TrainOptions, device: torch.device) -> None:
     """Compile each child network in place, on request.
 
-    "auto" compiles nothing. On a CPU it makes DCGAN's steps a twentieth faster (`benchmarks/speed.json`), which
-    a short run does not earn back, and it needs a compiler; on GPUs it has not been measured.
+    "auto" compiles nothing. On a CPU it makes DCGAN's steps a twentieth faster (`benchmarks/speed.json`),
+    which a short run does not earn back, and it needs a compiler; on GPUs it has not been measured.
     """
     if options.compile == "on":
         for network in networks(system).values():

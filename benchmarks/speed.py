@@ -58,6 +58,7 @@ CASES = {
     "r3gan, a quarter of the penalties": "r3gan --penalty-share 0.25",
     "fastgan": "fastgan --data emoji",
     "pix2pix": f"pix2pix {_PAIRS}",
+    "pix2pix, the paper's sizes": f"pix2pix {_PAIRS} --width 64 --discriminator-width 64 --batch 1",
     "pix2pix, width 20, batch 4": f"pix2pix {_PAIRS} --width 20 --discriminator-width 16 --batch 4",
     "pix2pix, width 16, batch 16": f"pix2pix {_PAIRS} --width 16 --discriminator-width 16 --batch 16",
     "srresnet": f"srresnet {_ENLARGE} --width 32 --num-blocks 8",

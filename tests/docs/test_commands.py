@@ -53,12 +53,12 @@ def mistake_in(words: list[str], options_of: OptionsOf) -> str | None:
     path = [word for word in words[:2] if not word.startswith("-")]
     if not path or path == ["VERB"]:
         known = frozenset({"--help", "--version"})
-    elif path[0] == "train":
+    elif path[0] in ("train", "bench"):
         system = path[1] if len(path) > 1 else "SYSTEM"
         if system in available():
-            known = options_of("train", system)
+            known = options_of(path[0], system)
         elif system in (*PLACEHOLDERS, *DATA) or ":" in system:
-            known = frozenset().union(*(options_of("train", name) for name in available()))
+            known = frozenset().union(*(options_of(path[0], name) for name in available()))
         else:
             return f"no system {system}"
     else:
@@ -112,7 +112,7 @@ def test_options_in_the_text_exist(page: Path, options_of: OptionsOf) -> None:
         ("data", "check"),
     )
     known = frozenset().union(
-        *(options_of("train", name) for name in available()),
+        *(options_of(verb, name) for verb in ("train", "bench") for name in available()),
         *(options_of(verb) for verb in verbs),
         *(options_of(*words) for words in groups),
     )

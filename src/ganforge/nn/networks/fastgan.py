@@ -66,8 +66,8 @@ class Gate(nn.Module):
 class GLU(nn.Module):
     """The first half of the channels times the sigmoid of the second, as `nn.GLU`.
 
-    The gradient of torch's own does not lie channels-last, and a batch norm before it then takes eleven times
-    as long in the backward pass.
+    The gradient of torch's own does not lie channels-last, and the backward pass of a batch norm before it is
+    slow then.
     """
 
     def forward(self, maps: Tensor) -> Tensor:

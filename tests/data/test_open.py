@@ -4,12 +4,15 @@ import sys
 
 import pytest
 import torch
+from command import draw_images
 from drawn import encode, noise
 
+from ganforge.data.decode import Unreadable
 from ganforge.data.open import open_dataset
 from ganforge.data.options import DataOptions
 from ganforge.data.sources.catalogue import available
 from ganforge.data.sources.hub import HubRows, list_hub_set, list_rows
+from ganforge.data.sources.storage import Folder, ReadOnce
 from ganforge.errors import UserError
 from ganforge.files import download
 
@@ -170,3 +173,26 @@ def test_importing_the_room_is_cheap_in_modules():
     code = "import ganforge.data.dataset, ganforge.data.check, ganforge.data.pack, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"pooch", "datasets", "requests", "pandas", "matplotlib"} & set(loaded.stdout.split())
+
+
+def test_each_file_is_read_once_where_the_images_fit_into_memory(tmp_path, monkeypatch):
+    folder, sources = draw_images(tmp_path / "images", 12), draw_images(tmp_path / "sources", 12)
+    read, whole = [], Folder.read
+    monkeypatch.setattr(
+        Folder, "read", lambda self, name: (read.append((self.root, name)), whole(self, name))[1]
+    )
+    opened(folder, sources=str(sources))
+    assert sorted(read) == sorted((place, f"{n:03d}.png") for place in (folder, sources) for n in range(12))
+
+
+def test_files_beyond_the_room_are_read_again(tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_bytes(name.encode() * 10)
+    twice = ReadOnce(Folder(tmp_path), most=20)
+    assert [twice.read(name) for name in "abc"] == [b"a" * 10, b"b" * 10, b"c" * 10]
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"new")
+    assert [twice.read(name) for name in "abc"] == [b"a" * 10, b"b" * 10, b"new"]
+    assert [twice.read(name) for name in "ab"] == [b"new", b"new"]
+    with pytest.raises(Unreadable, match="missing"):
+        twice.read("d")

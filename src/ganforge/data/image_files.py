@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -19,7 +19,7 @@ from ganforge.data.pairs import PairHeader, Partners, decode_pair, find_partners
 from ganforge.data.settle import little_range_of, settle
 from ganforge.data.sources.catalogue import ImageFiles
 from ganforge.data.sources.entry import Entry, of
-from ganforge.data.sources.storage import Storage
+from ganforge.data.sources.storage import ReadOnce, Storage
 from ganforge.data.spec import LONGEST_SIDE, MOST_PIXELS
 from ganforge.data.split import MAX_UNREADABLE, Split, in_memory, in_threads, lazy
 from ganforge.errors import UserError, printable
@@ -55,7 +55,9 @@ def open_encoded(origin: ImageFiles, options: DataOptions) -> Decoded:
     """
     entries, storage = origin.listing.entries, origin.storage
     partners = find_partners(entries, storage, options)
-    headers = list(in_threads(partial(_header_of, storage, partners), entries))
+    once = ReadOnce(storage)
+    partners_once = None if partners is None else replace(partners, storage=ReadOnce(partners.storage))
+    headers = list(in_threads(partial(_header_of, once, partners_once), entries))
     skipped = {e.name: head for e, head in zip(entries, headers, strict=True) if isinstance(head, str)}
     refuse_unreadable(skipped, len(entries), options)
     readable = [entry for entry in entries if entry.name not in skipped]
@@ -66,12 +68,12 @@ def open_encoded(origin: ImageFiles, options: DataOptions) -> Decoded:
     options = settled.options
     source_channels = choose_source_channels(good)
     target = Target(shape, origin.centre_crop)
-    decode_name = partial(decode_pair, storage, partners, target, source_channels, options)
-
     source_shape = (source_channels, *shape[1:])
     if is_derived(options.pairs):
         source_shape = derived_shape(options.pairs, shape)
     fits = len(readable) * (math.prod(shape) + math.prod(source_shape)) <= IN_MEMORY_BYTES
+    place = (once, partners_once) if fits else (storage, partners)
+    decode_name = partial(decode_pair, *place, target, source_channels, options)
     class_names = origin.listing.class_names
     number = {name: index for index, name in enumerate(class_names)}
     splits = {}

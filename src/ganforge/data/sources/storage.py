@@ -2,6 +2,7 @@
 
 import os
 import stat
+import threading
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from ganforge.data.formats import HEAD_BYTES, READ_SUFFIXES, SUFFIXES, starts_li
 from ganforge.errors import UserError, printable
 
 MAX_FILE_BYTES = 256 * 2**20
+KEPT_BYTES = 2**30
+"""Of encoded files between the pass that reads their headers and the one that decodes them."""
 
 
 def is_unsafe(name: str) -> bool:
@@ -218,6 +221,39 @@ class Archive(Storage):
         """Its size and checksum in the archive; None where it has none."""
         member = self._members.get(name)
         return None if member is None else f"{member.file_size} {member.CRC}"
+
+
+@final
+class ReadOnce(Storage):
+    """Another storage for two passes over its files: what the first one reads is kept for the second.
+
+    That is at most `most` bytes; what lies beyond is read again.
+    """
+
+    def __init__(self, storage: Storage, most: int = KEPT_BYTES):
+        self._storage = storage
+        self._room = most
+        self._kept: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+        self.names = storage.names
+
+    def read(self, name: str) -> bytes:
+        """The whole file; raises `Unreadable` if that is not possible."""
+        with self._lock:
+            data = self._kept.pop(name, None)
+            if data is not None:
+                self._room += len(data)
+                return data
+        data = self._storage.read(name)
+        with self._lock:
+            if len(data) <= self._room and name not in self._kept:
+                self._kept[name] = data
+                self._room -= len(data)
+        return data
+
+    def size(self, name: str) -> int:
+        """The file's size in bytes, 0 if it has none."""
+        return self._storage.size(name)
 
 
 def _is_folder(item: os.DirEntry[str]) -> bool:

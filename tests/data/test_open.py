@@ -178,9 +178,12 @@ def test_importing_the_room_is_cheap_in_modules():
 def test_each_file_is_read_once_where_the_images_fit_into_memory(tmp_path, monkeypatch):
     folder, sources = draw_images(tmp_path / "images", 12), draw_images(tmp_path / "sources", 12)
     read, whole = [], Folder.read
-    monkeypatch.setattr(
-        Folder, "read", lambda self, name: (read.append((self.root, name)), whole(self, name))[1]
-    )
+
+    def counted(self, name):
+        read.append((self.root, name))
+        return whole(self, name)
+
+    monkeypatch.setattr(Folder, "read", counted)
     opened(folder, sources=str(sources))
     assert sorted(read) == sorted((place, f"{n:03d}.png") for place in (folder, sources) for n in range(12))
 

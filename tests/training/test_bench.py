@@ -146,7 +146,7 @@ def test_a_loop_that_fails_is_one_line(tmp_path: Path) -> None:
 
 
 def test_products_have_a_rate() -> None:
-    assert matrix_peak("fp32") > 1e8
+    assert matrix_peak("fp32", torch.device("cpu")) > 1e8
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,9 +161,24 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert row["training_ratio"]["median"] == row["training_ratio"]["lowest"]
 
 
+def test_own_parts_and_packs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another game than the tutorial's: the plain loop takes the system's own step, own code included."""
+    monkeypatch.chdir(tmp_path)
+    Path("own_loss_of_bench.py").write_text(
+        "def loss(real, fake):\n    return (1 - real).relu().mean() + fake.relu().mean(), -fake.mean()\n"
+    )
+    words = ["bench", "dcgan", "--data", str(draw_images(tmp_path / "images", side=16)), "--width", "4"]
+    words += ["--batch", "8", "--rounds", "1", "--device", "cpu", "--pack", "2"]
+    assert main([*words, "--loss", "own_loss_of_bench:loss"]) == 0, capsys.readouterr().err
+    assert "times" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (["dcgan", "--out", "nowhere/speed.json"], "no folder nowhere: make it first"),
         (["dcgam"], "unknown system 'dcgam'"),
         (["--rounds", "2"], "expected a system"),
         (["dcgan", "--rounds", "0"], "--rounds 0: expected 1 or more"),

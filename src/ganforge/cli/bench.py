@@ -1,6 +1,7 @@
 """`ganforge bench`, whose options depend on the system as those of `ganforge train` do."""
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import field, make_dataclass
@@ -54,6 +55,8 @@ def bench(arguments: Sequence[str]) -> int:
     options = cases[0][1]
     if options.rounds < 1:
         raise UserError(f"--rounds {options.rounds}: expected 1 or more")
+    if options.out is not None and not options.out.parent.is_dir():
+        raise UserError(f"--out {options.out}: no folder {options.out.parent}: make it first")
     console = Console(stderr=True)
     results = []
     for case, _ in cases:
@@ -61,7 +64,7 @@ def bench(arguments: Sequence[str]) -> int:
         with console.status("opening the data") as status:
             results.append(contest(case, options.rounds, status.update))
     content = {
-        "command": " ".join(["ganforge bench", *arguments]),
+        "command": shlex.join(["ganforge", "bench", *arguments]),
         "machine": describe_machine(choose_device(options.train.device)),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

@@ -48,6 +48,11 @@ def trust_of_children() -> list[str]:
     return [TRUST] if _EVERYTHING in _named else []
 
 
+def allowed() -> list[str]:
+    """What this process may import, to `allow` it in a child of it too."""
+    return sorted(_named)
+
+
 def is_allowed(name: str) -> bool:
     """Whether `name` may be imported."""
     return name in _named or _EVERYTHING in _named

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 import torch
 
 from ganforge.errors import UserError
+from ganforge.files.code import allow, allowed
 from ganforge.runs.device import choose_device, explained_compiler, peak_memory_bytes
 from ganforge.training.bench.contestants import Case, Ours
 from ganforge.training.bench.plain import Plain
@@ -24,7 +25,9 @@ class Child:
     def __init__(self, kind: Kind, case: Case, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
         self._end, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other, kind, case, threads), daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(other, kind, case, threads, allowed()), daemon=True
+        )
         self._name = f"the {kind} loop of {case.system}"
         begun = time.perf_counter()
         self._process.start()
@@ -60,10 +63,11 @@ class Child:
         return answer
 
 
-def _serve(end: Connection, kind: Kind, case: Case, threads: int) -> None:
+def _serve(end: Connection, kind: Kind, case: Case, threads: int, trusted: list[str]) -> None:
     """Build the contestant, take its first step, then do what is requested until the other end closes."""
     torch.set_num_threads(threads)
     torch.set_flush_denormal(kind == "ganforge")  # as the command line does, and scripts do not
+    allow(trusted)
     try:
         plan = case.plan()
         contestant = KINDS[kind](plan)
@@ -80,7 +84,7 @@ def _serve(end: Connection, kind: Kind, case: Case, threads: int) -> None:
             else:
                 answers = [getattr(contestant, what)() for _ in range(times)]
                 end.send((True, sum(answers) if times > 1 else answers[0]))
-    except (EOFError, KeyboardInterrupt):
+    except (EOFError, ConnectionError, KeyboardInterrupt):
         return
     except (UserError, RuntimeError, ValueError, MemoryError) as error:
         end.send((False, (str(error).splitlines() or [type(error).__name__])[0]))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ganforge.reporting.units import duration, size
+from ganforge.runs.device import choose_device
 from ganforge.training.bench.child import KINDS, Child, Kind
 from ganforge.training.bench.contestants import Case
 
@@ -73,7 +74,7 @@ def contest(case: Case, rounds: int, say: Callable[[str], None]) -> Result:
         memory = {kind: child.call("memory") for kind, child in children.items()}
         flops = children["ganforge"].call("flops_per_image")
     say("measuring matrix products")
-    peak = matrix_peak(ours["precision"])
+    peak = matrix_peak(ours["precision"], choose_device(case.train.device))
     return Result(
         system=case.system,
         data=f"{case.data.data} {'x'.join(map(str, config.spec.shape[1:]))}",
@@ -101,6 +102,8 @@ def _turns(children: dict[Kind, Child], what: str, rounds: int, say: Callable[[s
     for number in range(rounds + 1):
         say(f"{what}: round {number} of {rounds}")
         for kind, child in children.items():
+            if not number:
+                child.call(what)  # a batch may lie ready since the last turns
             mean = child.call(what, counts[kind]) / counts[kind]
             if number:
                 times[kind].append(mean)
@@ -128,9 +131,8 @@ def _ratio(times: _Times) -> Ratio:
     return Ratio(median(ratios), min(ratios), max(ratios))
 
 
-def matrix_peak(precision: str) -> float:
-    """The most multiplications and additions per second of square matrix products on this CPU or GPU."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def matrix_peak(precision: str, device: torch.device) -> float:
+    """The most multiplications and additions per second of square matrix products on `device`."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     best = 0.0
     for side in PEAK_SIDES:

@@ -29,6 +29,11 @@ ENDLESS = 10**9
 TIMED_PASSES = 3
 SAVINGS = {"penalty_share": 1.0, "update": "alternating"}
 """Options that save work, as a script has them."""
+TUTORIAL = {
+    "pack": 1, "augment": "none", "loss": None, "generator_steps": 1, "instance_noise": 0.0,
+    "label_smoothing": 0.0, "label_flips": 0.0,
+}  # fmt: skip
+"""Options of dcgan with which its step is that of the tutorial."""
 
 
 class Plain:
@@ -37,14 +42,17 @@ class Plain:
     A DataLoader decodes one image after the other with Pillow, each optimizer updates one tensor after the
     other, gradients of all that a loss reaches are computed, and every loss is read at every step, as
     scripts print them. There are no averaged weights. Losses and their order are those of the system's own
-    step; for dcgan they are those of the PyTorch tutorial, see `tutorial_step`. Conditions (labels, captions,
-    sources) cost it nothing: those of one batch are used again and again.
+    step; for dcgan they are those of the PyTorch tutorial, where no option of `TUTORIAL` asks for others, see
+    `tutorial_step`. Conditions (labels, captions, sources) cost it nothing: those of one batch are used again
+    and again.
     """
 
     def __init__(self, plan: Plan) -> None:
         config = without_savings(plan.config)
         self._device = choose_device(config.train.device)
-        self._is_dcgan = config.system == "dcgan"
+        self._is_tutorial = config.system == "dcgan" and all(
+            config.config[name] == value for name, value in TUTORIAL.items()
+        )
         self._system = build_system(config, config.system)
         if isinstance(self._system, Prepares):
             self._system.prepare(build_loader(config, plan.dataset, 256).batch_at(0).images)
@@ -68,7 +76,7 @@ class Plain:
         """In float32, every loss read."""
         begun = time.perf_counter()
         batch = replace(self._given, images=next(self._images).to(self._device))
-        if self._is_dcgan:
+        if self._is_tutorial:
             tutorial_step(self._system, self._optimizers, batch.images)
         else:
             self._system.schedule(self._optimizers, self._seen)
@@ -97,24 +105,24 @@ class Plain:
             if isinstance(self._system, CompletesRows):
                 network: Any = self._system.get_submodule("network")
                 labels = () if given.labels is None else (given.labels,)
-                seconds = min(_timed(network, given.images, *labels) for _ in range(TIMED_PASSES))
+                seconds = min(self._timed(network, given.images, *labels) for _ in range(TIMED_PASSES))
                 seconds *= given.images[0].numel()
             else:
-                seconds = _timed(self._system.sample, count, given)
+                seconds = self._timed(self._system.sample, count, given)
         self._system.train()
         return seconds, count
+
+    def _timed(self, call: Any, *arguments: Any) -> float:
+        begun = time.perf_counter()
+        call(*arguments)
+        synchronise(self._device)
+        return time.perf_counter() - begun
 
 
 def without_savings(config: RunConfig) -> RunConfig:
     """The same training with the work that its options save."""
     fields = {name: value for name, value in SAVINGS.items() if name in config.config}
     return config.model_copy(update={"config": config.config | fields})
-
-
-def _timed(call: Any, *arguments: Any) -> float:
-    begun = time.perf_counter()
-    call(*arguments)
-    return time.perf_counter() - begun
 
 
 def tutorial_step(system: System, optimizers: dict[str, torch.optim.Optimizer], real: Tensor) -> None:
@@ -171,7 +179,7 @@ class PlainImages(TorchDataset[Tensor]):
     def __init__(self, config: RunConfig, dataset: Dataset) -> None:
         split = dataset.streamed
         self._spec, self._random = config.spec, config.data.binarise == "dynamic"
-        folder = Path(config.data.data)
+        folder = Path(config.data.data).expanduser()
         self._points = split.read(torch.arange(len(split))) if config.spec.values == "points" else None
         self._files: list[Path | bytes | Image.Image] = []
         if self._points is not None:
